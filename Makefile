@@ -1,0 +1,61 @@
+# Two commands for a newcomer: `make demo` and `make test`. Each sets up all it needs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install --quiet --no-compile --only-binary :all:
+DEMO ?= build/demo
+
+# An inherited PYTHONDONTWRITEBYTECODE would make every later run compile anew; --no-compile halves a cold set-up.
+unexport PYTHONDONTWRITEBYTECODE
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test check docs lock clean
+
+demo: .venv/.model
+	rm -rf $(DEMO)
+	$(BIN)/toolkit sample $(DEMO)/sample
+	$(BIN)/toolkit --study $(DEMO)/sample/study.toml --workspace $(DEMO)/workspace run $(DEMO)/sample/export.ndjson --images $(DEMO)/sample/images
+
+test: .venv/.model .venv/.dev
+	$(BIN)/python -m pytest --durations=10
+
+check: .venv/.model .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/ty check toolkit
+	$(BIN)/python tests/generate_docs.py --check
+
+docs: .venv/.model
+	$(BIN)/python tests/generate_docs.py
+
+.venv/.pip:
+	$(PYTHON) -m venv .venv
+	$(INSTALL) pip==26.3
+	touch $@
+
+.venv/.core: .venv/.pip requirements/core.lock pyproject.toml
+	$(INSTALL) --require-hashes -r requirements/core.lock
+	$(PIP) install --quiet --no-compile --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv/.dev: .venv/.core requirements/dev.lock
+	$(INSTALL) --require-hashes -r requirements/dev.lock
+	touch $@
+
+.venv/.model: .venv/.core requirements/model.lock
+	$(INSTALL) -r requirements/model.lock
+	touch $@
+
+# Needs uv on the PATH; run it when a dependency changes, and read the diff.
+COMPILE := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --no-annotate --no-header \
+	--no-emit-index-url -c requirements/constraints.txt
+CUDA := $(foreach p,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
+	cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx,nvidia-$p) cuda-bindings cuda-pathfinder cuda-toolkit triton
+lock:
+	$(COMPILE) --generate-hashes --group build pyproject.toml -o requirements/core.lock
+	$(COMPILE) --generate-hashes -c requirements/core.lock --group dev -o requirements/dev.lock
+	$(COMPILE) -c requirements/core.lock -c requirements/dev.lock --extra model $(CUDA:%=--no-emit-package %) \
+		pyproject.toml -o requirements/model.lock
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,15 @@
+-- Which errors was a run surest of? Look at these photographs and their labels first.
+-- $run = latest: run ID
+-- $part = test: part of the split
+-- $limit = 20: rows at the most
+select
+    case_id,
+    patient_id,
+    truth,
+    predicted,
+    confidence,
+from misclassified
+inner join run_names on run_names.run_id = misclassified.run_id
+where run_names.name = $run and part = $part
+order by confidence desc, case_id
+limit cast($limit as bigint);

@@ -1,0 +1,14 @@
+-- Which classes does a run take for which, most often first?
+-- $run = latest: run ID
+-- $part = test: part of the split
+select
+    truth,
+    predicted,
+    count(*) as cases,
+    count(distinct patient_id) as patients,
+    avg(confidence) as mean_confidence,
+from misclassified
+inner join run_names on run_names.run_id = misclassified.run_id
+where run_names.name = $run and part = $part
+group by truth, predicted
+order by cases desc, truth, predicted;

@@ -1,0 +1,13 @@
+-- For which cases do the study's answers hold little of the model's probability ("none of these")?
+-- $run = latest: run ID
+-- $below = 0.5: label mass under which a case is listed
+select
+    part,
+    predictions.case_id,
+    predicted,
+    confidence,
+    label_mass,
+from predictions
+inner join run_names on run_names.run_id = predictions.run_id
+where run_names.name = $run and label_mass < cast($below as double)
+order by label_mass, case_id;

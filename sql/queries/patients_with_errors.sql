@@ -1,0 +1,16 @@
+-- Which patients have the most errors?
+-- $run = latest: run ID
+-- $part = test: part of the split
+-- $limit = 20: rows at the most
+select
+    patient_id,
+    count(*) as cases,
+    count(*) filter (where truth <> predicted) as errors,
+    list(distinct truth order by truth) as classes,
+from scored
+inner join run_names on run_names.run_id = scored.run_id
+where run_names.name = $run and part = $part
+group by patient_id
+having errors > 0
+order by errors desc, cases, patient_id
+limit cast($limit as bigint);

@@ -1,0 +1,20 @@
+-- Which runs are there, on what were they trained, and how do they do?
+select
+    runs.run_id,
+    runs.model,
+    runs.split_id,
+    runs.train_cases,
+    runs.train_patients,
+    scores.part,
+    max(scores.value) filter (where metric = 'macro_recall') as macro_recall,
+    max(scores.value) filter (where metric = 'macro_roc_auc') as macro_roc_auc,
+    any_value(looks.times_scored) as times_scored,
+from runs
+left join scores on scores.run_id = runs.run_id
+left join (
+    select run_id, part, count(*) as times_scored,
+    from evaluations
+    group by run_id, part
+) as looks on looks.run_id = scores.run_id and looks.part = scores.part
+group by all
+order by runs.run_id, scores.part;

@@ -1,0 +1,24 @@
+-- What is a number, how sure is it, and which SQL gives it again?
+-- $metric = macro_recall: metric
+-- $class_name = : class; empty = over all classes
+-- $run = latest: run ID
+-- $part = test: part of the split
+select
+    value,
+    low,
+    high,
+    confidence,
+    method,
+    replicates,
+    cases,
+    patients,
+    truth_id,
+    query,
+from scores
+inner join run_names on run_names.run_id = scores.run_id
+where
+    run_names.name = $run
+    and part = $part
+    and metric = $metric
+    and coalesce(class_name, '') = $class_name
+order by metric;

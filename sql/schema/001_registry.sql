@@ -1,0 +1,167 @@
+-- What an export said, and the cases made of it. `parse` makes these tables anew from the landed exports each time.
+-- They have no foreign keys: DuckDB refuses to replace both ends of one in a single transaction.
+
+create table exports ( -- One landed export file.
+    export_id text primary key, -- First 12 hexadecimal digits of the SHA-256 of its bytes.
+    source text not null, -- Name of the file it came from.
+    sha256 text not null unique, -- SHA-256 of its bytes, as received.
+    rows bigint not null check (rows >= 0), -- Lines that hold something.
+    latest_at timestamp, -- Latest time written in it (UTC); tells which of two exports is newer.
+);
+
+create table conservation ( -- What was read from an export and where it went.
+    export_id text not null, -- The export.
+    noun text not null check (noun in ('row', 'project', 'label', 'answer', 'object', 'relationship')), -- What is counted.
+    read bigint not null, -- Counted in the raw JSON, identical repeated rows left out.
+    stored bigint not null, -- Counted in the tables of the registry.
+    quarantined bigint not null, -- On rows that were not stored.
+    repeated bigint not null, -- On identical repetitions of a row: read once, stored once.
+    primary key (export_id, noun),
+    check (read = stored + quarantined),
+);
+
+create table ingest_issues ( -- Everything that was not taken as it stood.
+    export_id text not null, -- The export.
+    line bigint, -- Line in the landed file, from 1; NULL where it concerns several.
+    level text not null check (level in ('file', 'row', 'label', 'object', 'case', 'warning')), -- What is kept out.
+    reason text not null, -- Reason code, the same words for the same fault.
+    detail text not null, -- What was found, without identifiers of patients.
+    image_id text, -- The photograph, where it is known.
+);
+
+create table patients ( -- One row per patient.
+    patient_id text primary key, -- Pseudonym: keyed HMAC of the normalised identifier.
+    images bigint not null check (images > 0), -- Photographs of this patient.
+    spellings bigint not null check (spellings > 0), -- Ways the identifier was written, merged by normalisation.
+);
+
+create table images ( -- One row per photograph, as the newest export has it.
+    image_id text primary key, -- Labelbox data row ID.
+    global_key text, -- Labelbox global key; may hold a patient identifier, stays in the registry.
+    external_id text, -- Labelbox external ID; may hold a patient identifier, stays in the registry.
+    patient_id text, -- Pseudonym; NULL where the export names none, or several.
+    lesion_id text, -- Pseudonym of the lesion, unique within a patient only.
+    path text, -- File under the photographs' folder; NULL where it was not looked for or not found.
+    sha256 text, -- SHA-256 of the file's bytes.
+    pixel_sha256 text, -- SHA-256 of the upright RGB pixels and their size.
+    width bigint, -- Pixels as displayed, decoded; the export's where the photograph was not opened.
+    height bigint, -- Pixels as displayed, decoded; the export's where the photograph was not opened.
+    export_id text not null, -- The newest export that holds it.
+);
+
+create table projects ( -- One row per photograph and Labelbox project.
+    image_id text not null, -- The photograph.
+    project_id text not null, -- Labelbox project ID.
+    project text not null, -- Labelbox project name.
+    in_study boolean not null, -- Whether the study file names this project.
+    workflow_status text, -- Labelbox workflow state.
+    batch text, -- Labelbox batch name.
+    primary key (image_id, project_id),
+);
+
+create table labels ( -- One annotator's submission for one photograph, one row per revision.
+    label_id text not null, -- Labelbox label ID.
+    revision bigint not null check (revision > 0), -- 1 = the oldest content seen.
+    latest boolean not null, -- Whether this is the newest revision.
+    image_id text not null, -- The photograph.
+    project text not null, -- Labelbox project name.
+    in_study boolean not null, -- Whether the study file names this project.
+    annotator text, -- Pseudonym of who made it.
+    created_at timestamp, -- Labelbox time (UTC).
+    updated_at timestamp, -- Labelbox time (UTC).
+    skipped boolean, -- Whether the annotator skipped; NULL where the export does not say.
+    workflow_status text, -- Workflow state of its photograph in the newest export.
+    seconds_to_create double, -- As Labelbox counted.
+    seconds_to_review double, -- As Labelbox counted.
+    consensus_score double, -- Labelbox consensus agreement.
+    benchmark_score double, -- Labelbox benchmark agreement.
+    benchmark_reference text, -- Label this one is compared with.
+    content_sha256 text not null, -- SHA-256 of the label's canonical JSON.
+    primary key (label_id, revision),
+);
+
+create table objects ( -- Every object with its geometry, of every revision.
+    label_id text not null, -- The label.
+    revision bigint not null, -- The label's revision.
+    position bigint not null, -- Order in the label, from 0.
+    object_id text not null, -- Labelbox feature ID.
+    name text not null, -- Object class as shown.
+    value text, -- Object class as slug.
+    annotation_kind text, -- Labelbox annotation kind.
+    geometry text, -- The geometry's JSON, with its kind as key.
+    box_left double, -- Bounding boxes only, pixels, as drawn.
+    box_top double, -- Bounding boxes only, pixels, as drawn.
+    box_width double, -- Bounding boxes only, pixels, as drawn.
+    box_height double, -- Bounding boxes only, pixels, as drawn.
+    primary key (label_id, revision, position),
+);
+
+create table answers ( -- Every answer: top-level, on an object, nested in another answer; of every revision.
+    label_id text not null, -- The label.
+    revision bigint not null, -- The label's revision.
+    position bigint not null, -- Order in the label, from 0.
+    parent bigint, -- Position of the answer it is nested in.
+    object_position bigint, -- Position of the object it is about; NULL = the photograph.
+    question text not null, -- Question as shown.
+    question_value text, -- Question as slug.
+    kind text not null check (kind in ('radio', 'checklist', 'text')), -- Kind of question.
+    answer text not null, -- Chosen option as shown, or the text given.
+    answer_value text, -- Chosen option as slug.
+    primary key (label_id, revision, position),
+);
+
+create table relationships ( -- Links between objects, also those that stand among the objects.
+    label_id text not null, -- The label.
+    revision bigint not null, -- The label's revision.
+    position bigint not null, -- Order in the label, from 0.
+    name text not null, -- Relationship as shown.
+    source_id text, -- Object it starts from.
+    target_id text, -- Object it points to.
+    primary key (label_id, revision, position),
+);
+
+create table metadata ( -- Metadata of photographs, without the identifiers of patient and lesion.
+    image_id text not null, -- The photograph.
+    name text not null, -- Field as named in Labelbox.
+    kind text, -- Labelbox metadata kind.
+    value text not null, -- As text; e-mail addresses, URL queries and the patient's identifier are taken out.
+);
+
+create table cases ( -- One lesion on one photograph.
+    case_id text primary key, -- 16 hexadecimal digits over the photograph and the lesion's first-seen object.
+    image_id text not null, -- The photograph.
+    patient_id text not null, -- Pseudonym.
+    lesion_id text, -- Pseudonym, unique within a patient only.
+    roi_left double, -- Pixels as displayed; NULL = whole photograph.
+    roi_top double, -- Pixels as displayed; NULL = whole photograph.
+    roi_width double check (roi_width > 0), -- Pixels as displayed; NULL = whole photograph.
+    roi_height double check (roi_height > 0), -- Pixels as displayed; NULL = whole photograph.
+    unread text check (unread in ('unlabelled', 'skipped', 'no_answer')), -- Why it has no reading; NULL where it has one.
+);
+
+create table readings ( -- What one annotator says about one case, latest revisions only.
+    case_id text not null, -- The case.
+    label_id text not null, -- The label.
+    revision bigint not null, -- The label's revision.
+    object_id text, -- The box; NULL where the photograph as a whole was answered.
+    annotator text, -- Pseudonym.
+    class_name text not null, -- The class said.
+    primary key (case_id, label_id),
+);
+
+create table label_states ( -- The state of the labels that truth is taken from; one row.
+    truth_id text primary key, -- Policy and label revision.
+    policy text not null, -- How readings become truth.
+    label_revision text not null, -- 8 hexadecimal digits over every reading.
+    key_fingerprint text not null, -- Tells which pseudonym key was used.
+    study text not null, -- Name of the study.
+);
+
+create table findings ( -- What a person should look at.
+    kind text not null, -- Kind of finding.
+    source text not null check (source in ('parse', 'audit')), -- The stage that found it.
+    case_id text, -- The case.
+    other_case_id text, -- The other case, where it takes two.
+    score double, -- How strong, by kind; 1 = certain.
+    detail text not null, -- In words, without identifiers of patients.
+);

@@ -1,0 +1,70 @@
+-- What the stages after parse made. Splits and runs stand as files in the workspace; these tables mirror them.
+
+create table splits ( -- Which part a case belongs to.
+    split_id text not null, -- 8 hexadecimal digits over what determined it.
+    case_id text not null, -- The case.
+    part text not null check (part in ('train', 'validation', 'test', 'external')), -- The part.
+    class_name text not null, -- The class it was stratified by.
+    created_at timestamp not null, -- When the split was made (UTC).
+    primary key (split_id, case_id),
+);
+
+create table runs ( -- One trained model.
+    run_id text primary key, -- 8 hexadecimal digits over what determined it.
+    split_id text not null, -- The split it was trained on.
+    truth_id text not null, -- The truth it was trained on.
+    model text not null, -- Where its weights came from: "tiny", a folder, a hub name.
+    train_cases bigint not null, -- Cases it was trained on.
+    train_patients bigint not null, -- Patients it was trained on.
+    epochs bigint not null, -- Epochs trained.
+    seconds double not null, -- Wall time of the training.
+    device text not null, -- Device it was trained on.
+    finished_at timestamp not null, -- When training ended (UTC).
+);
+
+create table epochs ( -- What was watched while training.
+    run_id text not null references runs (run_id), -- The run.
+    epoch bigint not null, -- From 1.
+    metric text not null, -- train_loss, validation_loss, or a metric on validation.
+    value double, -- NaN where undefined.
+    primary key (run_id, epoch, metric),
+);
+
+create table predictions ( -- What a run says about a case.
+    run_id text not null references runs (run_id), -- The run.
+    part text not null, -- The part.
+    case_id text not null, -- The case.
+    predicted text not null, -- Most probable class.
+    confidence double not null check (confidence between 0 and 1), -- Its probability.
+    label_mass double not null check (label_mass between 0 and 1.0001), -- Probability the answers hold together.
+    probabilities map(text, double) not null, -- Probability per class; sums to 1.
+    log_likelihoods map(text, double) not null, -- Natural log-likelihood of each class's answer.
+    primary key (run_id, part, case_id),
+);
+
+create table evaluations ( -- Every scoring of a part, so that nobody scores test in secret.
+    run_id text not null references runs (run_id), -- The run.
+    part text not null, -- The part.
+    truth_id text not null, -- The truth it was scored against.
+    scored_at timestamp not null, -- When (UTC).
+    cases bigint not null, -- Cases scored.
+    unresolved bigint not null, -- Predicted cases without resolved truth, left out.
+);
+
+create table scores ( -- Metrics with intervals.
+    run_id text not null references runs (run_id), -- The run.
+    part text not null, -- The part.
+    metric text not null, -- Metric; macro_ = plain mean over the classes where it is defined.
+    class_name text, -- The class; NULL = over all classes.
+    value double, -- NaN where undefined.
+    low double, -- Lower bound of the interval.
+    high double, -- Upper bound of the interval.
+    confidence double not null, -- Confidence of the interval.
+    method text not null, -- How the interval was made.
+    replicates bigint not null, -- Bootstrap replicates; 0 where none.
+    cases bigint not null, -- Support: cases the value rests on.
+    patients bigint not null, -- Support: patients the value rests on.
+    classes bigint, -- Classes a macro average was taken over.
+    truth_id text not null, -- The truth it was scored against.
+    query text not null, -- SQL that gives the value again.
+);

@@ -1,0 +1,67 @@
+-- What each export held (counted in raw JSON) and where it went (counted in the merged tables).
+with status as (
+    select lines.*, line_status.status,
+    from lines
+    inner join line_status on line_status.export_id = lines.export_id and line_status.line = lines.line
+),
+counted as (
+    unpivot (
+        select export_id, status, n_row as row, n_project as project, n_label as label, n_answer as answer,
+            n_object as object, n_relationship as relationship,
+        from status
+    )
+    on row, project, label, answer, object, relationship into name noun value held
+),
+tallied as (
+    select
+        export_id,
+        noun,
+        coalesce(sum(held) filter (where status <> 'repeated'), 0) as read,
+        coalesce(sum(held) filter (where status = 'quarantined'), 0) as quarantined,
+        coalesce(sum(held) filter (where status = 'repeated'), 0) as repeated,
+    from counted
+    group by export_id, noun
+),
+own_labels as (
+    select labels.export_id, merged.label_id, merged.revision,
+    from labels
+    inner join stored_lines on stored_lines.export_id = labels.export_id and stored_lines.line = labels.line
+    inner join merged_labels as merged
+        on merged.label_id = labels.label_id and merged.content_sha256 = labels.content_sha256
+),
+kept as (
+    select stored_lines.export_id, 'row' as noun, count(*) as stored,
+    from stored_lines
+    inner join merged_images on merged_images.image_id = stored_lines.image_id
+    group by stored_lines.export_id
+    union all
+    select projects.export_id, 'project', count(*),
+    from projects
+    inner join stored_lines on stored_lines.export_id = projects.export_id and stored_lines.line = projects.line
+    inner join merged_projects as merged
+        on merged.image_id = projects.image_id and merged.project_id = projects.project_id
+    group by projects.export_id
+    union all
+    select export_id, 'label', count(*),
+    from own_labels
+    group by export_id
+    union all
+    select own_labels.export_id, 'object', count(*),
+    from own_labels
+    inner join merged_objects using (label_id, revision)
+    group by own_labels.export_id
+    union all
+    select own_labels.export_id, 'answer', count(*),
+    from own_labels
+    inner join merged_answers using (label_id, revision)
+    group by own_labels.export_id
+    union all
+    select own_labels.export_id, 'relationship', count(*),
+    from own_labels
+    inner join merged_relationships using (label_id, revision)
+    group by own_labels.export_id
+)
+select tallied.export_id, tallied.noun, read, coalesce(stored, 0) as stored, quarantined, repeated,
+from tallied
+left join kept on kept.export_id = tallied.export_id and kept.noun = tallied.noun
+order by tallied.export_id, tallied.noun;

@@ -1,0 +1,11 @@
+-- The landed exports, with their lines and the latest time written in them.
+select
+    landed.export_id,
+    landed.source,
+    landed.sha256,
+    count(lines.line) as rows,
+    max(lines.latest_at) as latest_at,
+from landed
+left join lines on lines.export_id = landed.export_id
+group by all
+order by landed.export_id;

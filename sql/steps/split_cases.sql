@@ -1,0 +1,12 @@
+-- Every case that can be split: its class is resolved.
+select
+    cases.case_id,
+    cases.patient_id,
+    truth.class_name,
+    images.pixel_sha256,
+    truth.truth_id,
+from cases
+inner join truth on truth.case_id = cases.case_id
+inner join images on images.image_id = cases.image_id
+where truth.class_name is not null
+order by cases.case_id;

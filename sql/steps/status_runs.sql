@@ -1,0 +1,15 @@
+-- The runs, newest first, how far each has come, and whether the labels have changed since.
+select
+    runs.run_id,
+    runs.split_id,
+    runs.model,
+    runs.truth_id <> label_states.truth_id as stale,
+    (select count(*) from predictions where predictions.run_id = runs.run_id) as predicted,
+    (
+        select count(*)
+        from evaluations
+        where evaluations.run_id = runs.run_id and evaluations.truth_id = label_states.truth_id
+    ) as scored,
+from runs
+cross join label_states
+order by runs.finished_at desc, runs.run_id;

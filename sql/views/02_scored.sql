@@ -1,0 +1,16 @@
+-- Every prediction beside the truth of its case, where the truth is resolved.
+create or replace view scored as
+select
+    predictions.run_id,
+    predictions.part,
+    predictions.case_id,
+    cases.patient_id,
+    truth.class_name as truth,
+    predictions.predicted,
+    predictions.confidence,
+    predictions.label_mass,
+    predictions.probabilities,
+from predictions
+inner join cases on cases.case_id = predictions.case_id
+inner join truth on truth.case_id = predictions.case_id
+where truth.class_name is not null;

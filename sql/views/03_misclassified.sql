@@ -1,0 +1,15 @@
+-- Every case a run got wrong, most confident first when ordered by confidence.
+create or replace view misclassified as
+select
+    scored.run_id,
+    scored.part,
+    scored.case_id,
+    scored.patient_id,
+    scored.truth,
+    scored.predicted,
+    scored.confidence,
+    images.path,
+from scored
+inner join cases on cases.case_id = scored.case_id
+inner join images on images.image_id = cases.image_id
+where scored.truth <> scored.predicted;

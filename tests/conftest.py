@@ -1,0 +1,87 @@
+"""What several tests need: a study, a key, a workspace, and one finished run of the whole line."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import exports
+import pytest
+
+os.environ["TOOLKIT_DEVICE"] = "cpu"
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the shared data folder does not stand beside this checkout")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def study():
+    from toolkit.manifest import load_study, shipped
+
+    return load_study(shipped("manifests") / "demo.toml")
+
+
+@pytest.fixture(scope="session")
+def key():
+    from toolkit.privacy import Key
+
+    return Key(b"a key for tests", published=True)
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    from toolkit.registry import Workspace
+
+    return Workspace(tmp_path / "workspace")
+
+
+@pytest.fixture
+def parsed(workspace, study, key, tmp_path):
+    """Parse rows given to it, and return the workspace."""
+    from toolkit.parse import parse
+
+    def parse_rows(*rows, name="export.ndjson", images=None):
+        parse(workspace, study, key, [exports.write(tmp_path / name, rows)], images=images)
+        return workspace
+
+    return parse_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A workspace after the whole line on a small sample."""
+
+    workspace: Any
+    study_file: Any
+    export: Path
+    images: Path
+    results: dict[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        return self.results["Trained"].run_id
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Finished:
+    """One small sample through the whole line: the tiny model is trained once per session."""
+    from toolkit.line import StudyFile, run
+    from toolkit.manifest import load_study
+    from toolkit.registry import Workspace
+    from toolkit.synthetic import sample
+
+    folder = tmp_path_factory.mktemp("line")
+    drawn = sample(folder / "sample", cases=200, seed=3)
+    text = drawn.study.read_text(encoding="utf-8")
+    small = text.replace("epochs = 20", "epochs = 5").replace("replicates = 2000", "replicates = 200")
+    drawn.study.write_text(small, encoding="utf-8")
+    study_file = StudyFile(load_study(drawn.study), drawn.study)
+    workspace = Workspace(folder / "workspace")
+    results = run(workspace, study_file, [drawn.export], images=drawn.images)
+    named = {type(result).__name__: result for result in results}
+    return Finished(workspace, study_file, drawn.export, drawn.images, named)

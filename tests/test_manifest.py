@@ -1,0 +1,87 @@
+import pytest
+
+from toolkit.errors import StudyError
+from toolkit.manifest import load_study, shipped
+
+SMALLEST = """
+[study]
+name = "s"
+title = "S"
+[labelbox]
+projects = ["p"]
+[[classes]]
+name = "nevus"
+answer = "nevus"
+malignant = false
+[[classes]]
+name = "melanoma"
+answer = "malignant melanoma"
+malignant = true
+aliases = ["MM"]
+[prompt]
+user = "What is it?"
+[model]
+name = "tiny"
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_study(text):
+        path = tmp_path / "study.toml"
+        path.write_text(text)
+        return path
+
+    return write_study
+
+
+@pytest.mark.parametrize("path", sorted(shipped("manifests").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_studies_are_valid(path):
+    assert path.stem == load_study(path).study.name
+
+
+def test_a_class_is_found_by_any_of_its_spellings(write):
+    study = load_study(write(SMALLEST))
+
+    assert ["melanoma"] * 4 == [
+        study.class_of(s) for s in ("melanoma", "Malignant_Melanoma", "mm", "malignant-melanoma ")
+    ]
+    assert None is study.class_of("nеvus")  # noqa: RUF001 - a Cyrillic letter is the point
+
+
+def test_all_faults_are_told_at_once_with_their_keys(write):
+    text = SMALLEST.replace('name = "s"', "name = 7\ncolour = 1").replace('user = "What is it?"', "")
+
+    with pytest.raises(StudyError) as caught:
+        load_study(write(text))
+
+    told = str(caught.value)
+    assert [] == [key for key in ("study.name", "study.colour", "prompt.user", "study.toml") if key not in told]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("What is it?", "Is it a Nevus?"), "the model must not be told"),
+        (('aliases = ["MM"]', 'aliases = ["Nevus"]'), "share the spelling nevus"),
+        (("[model]", "[split]\ntrain = 0.9\n[model]"), "add up to 1"),
+        (("[model]", '[privacy]\npublished_key = "a"\nkey_file = "b"\n[model]'), "not both"),
+        (('projects = ["p"]', "projects = []"), "labelbox.projects"),
+        (('"tiny"', '"tiny'), "cannot be read"),
+    ],
+)
+def test_a_study_that_contradicts_itself_is_refused(write, change, told):
+    with pytest.raises(StudyError, match=told):
+        load_study(write(SMALLEST.replace(*change)))
+
+
+def test_a_missing_study_file_says_what_to_do(tmp_path):
+    with pytest.raises(StudyError, match="toolkit sample"):
+        load_study(tmp_path / "none.toml")
+
+
+def test_a_digest_follows_its_sections_only(write):
+    study, other = load_study(write(SMALLEST)), load_study(write(SMALLEST.replace("tiny", "other")))
+
+    assert study.digest("classes") == other.digest("classes")
+    assert study.digest("model") != other.digest("model")

@@ -1,0 +1,368 @@
+import csv
+import gzip
+import json
+import stat
+from pathlib import Path
+
+import exports
+import pytest
+from exports import box, label, radio, row
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from toolkit.cases import case_id_of
+from toolkit.errors import ExportError, WorkspaceError
+from toolkit.parse import parse
+from toolkit.privacy import Key
+from toolkit.registry import Workspace
+
+
+def said(workspace):
+    """What the registry says of each case: who reads what, and the truth."""
+    readings = workspace.rows("select case_id, label_id, class_name from readings order by all")
+    truth = {r["case_id"]: (r["class_name"], r["resolved_by"]) for r in workspace.rows("from truth")}
+    return {case: ([r["class_name"] for r in readings if r["case_id"] == case], truth[case]) for case in truth}
+
+
+def issues(workspace):
+    return sorted((r["level"], r["reason"]) for r in workspace.rows("from ingest_issues"))
+
+
+def conserved(workspace):
+    rows = workspace.rows(
+        "select noun, sum(read) as read, sum(stored) as stored, sum(quarantined) as q from conservation group by noun"
+    )
+    return {r["noun"]: (int(r["read"]), int(r["stored"]), int(r["q"])) for r in rows}
+
+
+def test_two_lesions_two_annotators_and_a_moved_box_by_hand(parsed):
+    """One photograph: reader 1 draws A and B, reader 2 draws both a little off; a later export moves reader 1's A."""
+    a, b = (10, 10, 40, 40), (120, 20, 40, 40)
+    first = label("L1", boxes=[box("a1", *a, "nevus"), box("b1", *b, "melasma")], day=1)
+    second = label("L2", boxes=[box("b2", 122, 24, 40, 40, "ephelis"), box("a2", *a, "nevus")], by="r2@x.org", day=2)
+    parsed(row("i1", first, second))
+    case_a, case_b = case_id_of("i1", "a1"), case_id_of("i1", "b1")
+    before = {case_a: (["nevus", "nevus"], ("nevus", "unanimous")), case_b: (["melasma", "ephelis"], (None, "tie"))}
+
+    moved = label("L1", boxes=[box("a1", 60, 50, 30, 30, "nevus"), box("b1", *b, "ephelis")], day=9)
+    workspace = parsed(row("i1", moved, second, updated_at=exports.TIMES[9]), name="later.ndjson")
+
+    assert before[case_b][1] == (None, "tie")
+    after = said(workspace)
+    assert (["ephelis", "ephelis"], ("ephelis", "unanimous")) == after[case_b]
+    assert {case_a, case_b} <= set(after)
+    assert [1, 2] == [
+        r["revision"] for r in workspace.rows("select revision from labels where label_id = 'L1' order by 1")
+    ]
+    assert {"roi_left": 121.0, "roi_top": 22.0} == workspace.rows(
+        "select roi_left, roi_top from cases where case_id = $case", {"case": case_b}
+    )[0]
+
+
+def test_a_tie_is_unresolved_and_counted(workspace, study, key, tmp_path):
+    torn = row("i1", label("L1", "nevus"), label("L2", "melasma", by="r2@x.org"))
+    result = parse(workspace, study, key, [exports.write(tmp_path / "e.ndjson", [torn])])
+
+    assert (1, 0, 1) == (result.cases, result.resolved, result.tied)
+
+
+def test_the_majority_decides(parsed):
+    votes = [label("L1", "nevus"), label("L2", "melasma", by="2"), label("L3", "nevus", by="3")]
+
+    assert {case_id_of("i1", ""): (["nevus", "melasma", "nevus"], ("nevus", "majority"))} == said(
+        parsed(row("i1", *votes))
+    )
+
+
+def test_photographs_without_a_reading_are_cases_that_say_why(parsed):
+    workspace = parsed(
+        row("i1"), row("i2", label("L2", skipped=True), patient="P-2"), row("i3", label("L3"), patient="P-3")
+    )
+
+    assert ["unlabelled", "skipped", "no_answer"] == [
+        said(workspace)[case_id_of(image, "")][1][1] for image in ("i1", "i2", "i3")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (row("i1", label("L1", "wart")), "unknown_class"),
+        (row("i1", label("L1", "nеvus")), "unknown_class"),  # noqa: RUF001 - a Cyrillic letter is the point
+        (row("i1", label("L1", "nevus", "melasma")), "ambiguous_label"),
+        (row("i1", label("L1", "nevus"), patient=None), "missing_patient_id"),
+        (row("i1", label("L1", "nevus"), patient="  "), "missing_patient_id"),
+        (row("i1", label("L1", boxes=[box("o", 500, 500, 9, 9, "nevus")])), "box_outside"),
+    ],
+)
+def test_what_cannot_be_a_case_is_kept_out_but_its_row_is_stored(parsed, fault, reason):
+    workspace = parsed(fault)
+
+    assert [("case", reason)] == issues(workspace)
+    assert (1, 1, 0) == conserved(workspace)["row"]
+    assert {} == said(workspace)
+
+
+def test_two_patients_on_one_photograph_are_never_guessed(parsed):
+    torn = row("i1", label("L1", "nevus"))
+    torn["metadata_fields"] *= 2
+    torn["metadata_fields"][1] = {**torn["metadata_fields"][1], "value": "P-2"}
+
+    assert [("case", "ambiguous_patient_id")] == issues(parsed(torn))
+
+
+def test_spellings_of_one_patient_are_one_patient(parsed):
+    workspace = parsed(row("i1", label("L1", "nevus"), patient="P-1"), row("i2", label("L2", "nevus"), patient="p-1 "))
+
+    assert [{"images": 2, "spellings": 2}] == workspace.rows("select images, spellings from patients")
+
+
+def test_a_box_over_the_edge_is_clipped_and_the_original_kept(parsed):
+    workspace = parsed(row("i1", label("L1", boxes=[box("o", -10, -20, 40, 40, "nevus")])))
+
+    assert [(0.0, 0.0, 30.0, 20.0)] == [
+        tuple(r.values()) for r in workspace.rows("select roi_left, roi_top, roi_width, roi_height from cases")
+    ]
+    assert [-10.0] == [r["box_left"] for r in workspace.rows("select box_left from objects")]
+    assert [("warning", "clipped:bbox")] == issues(workspace)
+
+
+def test_a_name_and_a_slug_that_mean_different_classes_are_no_class(parsed):
+    torn = label("L1", "nevus")
+    torn["annotations"]["classifications"][0]["radio_answer"]["value"] = "melasma"
+
+    assert [("case", "unknown_class")] == issues(parsed(row("i1", torn)))
+
+
+def test_other_projects_are_stored_and_counted(workspace, study, key, tmp_path):
+    path = exports.write(tmp_path / "e.ndjson", [row("i1", label("L1", "nevus"), project="something else")])
+    result = parse(workspace, study, key, [path])
+
+    assert (1, 0, 1, ["something else"]) == (
+        result.labels,
+        result.cases,
+        result.photographs_elsewhere,
+        result.projects_elsewhere,
+    )
+
+
+def test_nested_answers_and_relationships_are_all_kept(parsed):
+    link = {"name": "near", "unidirectional_relationship": {"source": "a1", "target": "b1"}}
+    among_objects = {
+        **link,
+        "feature_id": "r1",
+        "annotation_kind": "ImageUnidirectionalRelationship",
+        "classifications": [],
+    }
+    deep = label("L1", boxes=[box("a1", 1, 1, 9, 9), box("b1", 50, 50, 9, 9), among_objects], relationships=[link])
+    deep["annotations"]["classifications"] = [radio("nevus", nested=[radio("sure", question="certainty")])]
+    workspace = parsed(row("i1", deep))
+
+    assert (2, 2, 0) == conserved(workspace)["relationship"] == conserved(workspace)["object"]
+    assert [("diagnosis", None), ("certainty", 0)] == [
+        (r["question"], r["parent"]) for r in workspace.rows("from answers order by position")
+    ]
+
+
+def test_nothing_private_reaches_the_registry(parsed):
+    row_with_more = row("i1", label("L1", "nevus", by="dr.jane.doe@example.org"), patient="Jane Doe 1970")
+    row_with_more["metadata_fields"].append(
+        {"schema_name": "note", "schema_kind": "CustomMetadataString", "value": "JANE DOE 1970, mail jane@example.org"}
+    )
+    workspace = parsed(row_with_more, "garbage with jane@example.org")
+    content = workspace.registry.read_bytes().lower()
+
+    for secret in (b"jane", b"doe 1970", b"signature", b"example.org"):
+        assert secret not in content, secret
+    landed = next(workspace.exports.glob("*.ndjson"))
+    assert 0o600 == stat.S_IMODE(landed.stat().st_mode)
+    assert b"jane.doe" in landed.read_bytes()
+
+
+def test_parsing_again_changes_nothing_and_the_order_of_exports_does_not_matter(study, key, tmp_path):
+    old = exports.write(
+        tmp_path / "old.ndjson", [row("i1", label("L1", "nevus", day=1)), row("i2", label("L2", "nevus"))]
+    )
+    new = exports.write(
+        tmp_path / "new.ndjson", [row("i1", label("L1", "melasma", day=5), updated_at=exports.TIMES[5])]
+    )
+    truths = []
+    for order in ([old, new], [new, old], [old, new, old]):
+        workspace = Workspace(tmp_path / f"w{len(truths)}")
+        for path in order:
+            result = parse(workspace, study, key, [path])
+        truths.append((said(workspace), result.truth_id))
+
+    assert truths[0] == truths[1] == truths[2]
+    assert ("melasma", "single_reading") == truths[0][0][case_id_of("i1", "")][1]
+
+
+def test_repeated_rows_are_stored_once_and_contradicting_ones_not_at_all(parsed):
+    same, torn = row("i1", label("L1", "nevus")), row("i2", label("L2", "nevus"))
+    workspace = parsed(same, same, torn, row("i2", label("L2", "melasma")))
+
+    assert (3, 1, 2) == conserved(workspace)["row"]
+    assert [1] == [r["repeated"] for r in workspace.rows("select repeated from conservation where noun = 'label'")]
+    assert [("row", "conflicting_duplicate")] * 2 == issues(workspace)
+
+
+def test_another_key_is_refused(parsed, study, tmp_path):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+
+    with pytest.raises(WorkspaceError, match="pseudonym key"):
+        parse(workspace, study, Key(b"another", published=True), [tmp_path / "export.ndjson"])
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "empty"),
+        (b"\xff\xfe{\x00", "UTF-16"),
+        (b"[{}]", "not NDJSON"),
+        (b"hello\nworld\n", "no line"),
+        (b"\x1f\x8bnothing", "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_export_is_refused_and_changes_nothing(parsed, study, key, tmp_path, content, told):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+    (tmp_path / "bad").write_bytes(content)
+
+    with pytest.raises(ExportError, match=told):
+        parse(workspace, study, key, [tmp_path / "bad"])
+    assert 2 == len(list(workspace.exports.iterdir()))
+    assert 1 == len(said(workspace))
+
+
+def test_an_archive_cut_short_keeps_what_it_holds_and_says_so(workspace, study, key, tmp_path):
+    rows = [row(f"i{n}", label(f"L{n}", "nevus"), patient=f"P-{n}") for n in range(400)]
+    whole = gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode(), mtime=0)
+    (tmp_path / "cut.ndjson.gz").write_bytes(whole[: len(whole) * 3 // 4])
+    result = parse(workspace, study, key, [tmp_path / "cut.ndjson.gz"])
+
+    assert 0 < result.photographs < 400
+    assert 1 <= result.rows_quarantined <= 2
+
+
+def draw_photograph(path: Path, size=(200, 100), orientation=None, colour=(120, 80, 60)):
+    image = Image.new("RGB", size, colour)
+    exif = Image.Exif()
+    if orientation:
+        exif[0x0112] = orientation
+    image.save(path, exif=exif)
+
+
+def test_photographs_are_found_opened_and_held_against_the_export(workspace, study, key, tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    draw_photograph(folder / "upright.jpg")
+    draw_photograph(folder / "turned.jpg", size=(100, 200), orientation=6)
+    draw_photograph(folder / "wrong.jpg", size=(150, 100))
+    (folder / "page.jpg").write_text("<html>not found</html>")
+    rows = [
+        row(name, label(f"L-{name}", "nevus"), patient=name) for name in ("upright", "turned", "wrong", "page", "gone")
+    ]
+    result = parse(workspace, study, key, [exports.write(tmp_path / "e.ndjson", rows)], images=folder)
+
+    assert {"image_missing": 1, "image_unreadable": 1, "size_mismatch": 1} == result.kept_out
+    assert {case_id_of("upright", ""), case_id_of("turned", "")} == set(said(workspace))
+
+
+@st.composite
+def photographs(draw):
+    answers = ["nevus", "melasma", "wart"]
+    rows = []
+    for number in range(draw(st.integers(1, 6))):
+        labels = []
+        for reader in range(draw(st.integers(0, 3))):
+            boxes = [
+                box(
+                    f"o{number}-{reader}-{n}",
+                    10 + 50 * n,
+                    10,
+                    30,
+                    30,
+                    *draw(st.lists(st.sampled_from(answers), max_size=2)),
+                )
+                for n in range(draw(st.integers(0, 3)))
+            ]
+            given = draw(st.lists(st.sampled_from(answers), max_size=2))
+            labels.append(
+                label(f"L{number}-{reader}", *given, boxes=boxes, by=f"r{reader}", day=draw(st.integers(1, 20)))
+            )
+        rows.append(row(f"i{number}", *labels, patient=draw(st.sampled_from(["P-1", "p-1", "P-2", None]))))
+    return rows
+
+
+@settings(
+    max_examples=12,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    photographs(),
+    st.lists(st.sampled_from(["{", '{"data_row": 1}', "\x00"]), max_size=2),
+    st.randoms(use_true_random=False),
+)
+def test_parse_never_loses_a_label_and_the_order_of_rows_does_not_matter(
+    tmp_path_factory, study, key, rows, bad, random
+):
+    folder = tmp_path_factory.mktemp("law")
+    states = []
+    for shuffled in (False, True):
+        lines = [*rows, *bad]
+        if shuffled:
+            random.shuffle(lines)
+        workspace = Workspace(folder / str(shuffled))
+        result = parse(workspace, study, key, [exports.write(folder / f"{shuffled}.ndjson", lines)])
+        states.append((said(workspace), result.truth_id, conserved(workspace)))
+    labels = [one for r in rows for one in r["projects"]["project-1"]["labels"]]
+    objects = [o for one in labels for o in one["annotations"]["objects"]]
+    answers = sum(len(one["annotations"]["classifications"]) for one in labels) + sum(
+        len(o["classifications"]) for o in objects
+    )
+
+    assert states[0] == states[1]
+    counts = states[0][2]
+    assert (len(rows) + len(bad), len(rows), len(bad)) == counts["row"]
+    assert [(n, n, 0) for n in (len(labels), len(objects), answers)] == [
+        counts[noun] for noun in ("label", "object", "answer")
+    ]
+
+
+HANDLED_LATER = {
+    "ndjson/07_json_array.json": "JSON arrays are refused for now",
+    "ndjson/08_pretty_printed.json": "one pretty-printed document is refused for now",
+    "ndjson/11_duplicate_keys.ndjson": "duplicate keys pass for now",
+    "ndjson/43_xss_label_name.ndjson": "the payload is the project's name too: in no project of the study",
+    "ndjson/44_sqli_class.ndjson": "the payload is the project's name too: in no project of the study",
+    "ndjson/45_rich_markup.ndjson": "the payload is the project's name too: in no project of the study",
+}
+
+
+def test_hostile_exports_end_as_their_manifest_says(shared, study, key, tmp_path):
+    with (shared / "hostile" / "MANIFEST.csv").open(newline="") as file:
+        listed = [r for r in csv.DictReader(file) if r["kind"] == "ndjson" and r["name"] not in HANDLED_LATER]
+    for number, expected in enumerate(listed):
+        workspace = Workspace(tmp_path / str(number))
+        path = shared / "hostile" / expected["name"]
+        if expected["expected"] == "reject_file":
+            with pytest.raises(ExportError):
+                parse(workspace, study, key, [path])
+            continue
+        result = parse(workspace, study, key, [path])
+        found = (result.rows - result.rows_quarantined, result.rows_quarantined)
+
+        assert (int(expected["rows_accepted"]), int(expected["rows_quarantined"])) == found, expected["name"]
+        if expected["reason"]:
+            assert set(expected["reason"].split("|")) & {reason for _, reason in issues(workspace)}, expected["name"]
+
+
+def test_real_exports_are_conserved(shared, study, key, tmp_path):
+    for path in sorted((shared / "labelbox_exports").glob("v2_*.ndjson")):
+        workspace = Workspace(tmp_path / path.stem)
+        result = parse(workspace, study, key, [path])
+
+        assert path.read_bytes().count(b"\n") == result.rows
+        assert 0 == sum(r["lost"] for r in workspace.ask("conservation").to_pylist())

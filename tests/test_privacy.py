@@ -1,0 +1,82 @@
+import stat
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.errors import StudyError
+from toolkit.manifest import PrivacySection
+from toolkit.privacy import Key, load_key, normalise, scrub
+
+KEY = Key(b"one", published=True)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("P-777", "p-777 "), ("P 7", "  p   7"), ("Ａ１", "a1"), ("Jose\u0301", "JOSÉ"), (777, "777"), (777.0, "777")],
+)
+def test_slips_of_typing_are_the_same_patient(one, other):
+    assert normalise(one) == normalise(other)
+
+
+@pytest.mark.parametrize(("one", "other"), [("P-1", "P1"), ("007", "7"), ("a b", "ab")])
+def test_anything_else_is_another_patient(one, other):
+    assert normalise(one) != normalise(other)
+
+
+@given(st.text())
+def test_normalising_twice_changes_nothing(text):
+    assert normalise(text) == normalise(normalise(text))
+
+
+def test_a_pseudonym_depends_on_the_key_the_kind_and_the_identifier():
+    made = {
+        KEY.pseudonym("p", "7"),
+        KEY.pseudonym("l", "7"),
+        KEY.pseudonym("p", "8"),
+        Key(b"two", published=True).pseudonym("p", "7"),
+        KEY.pseudonym("p", "7", "1"),
+    }
+
+    assert 5 == len(made)
+    assert KEY.pseudonym("p", "7") == KEY.pseudonym("p", "7")
+
+
+def test_a_key_is_never_shown():
+    assert "one" not in repr(Key(b"one", published=False))
+
+
+def test_a_missing_key_is_made_with_mode_0600_and_read_again(tmp_path):
+    section = PrivacySection(key_file="keys/study.key")
+    made = load_key(section, study_folder=tmp_path)
+    path = tmp_path / "keys" / "study.key"
+    again = load_key(section, study_folder=tmp_path)
+
+    assert path == made.created
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert made.secret == again.secret
+    assert None is again.created
+
+
+def test_the_default_key_stands_in_the_users_configuration(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    assert tmp_path / "lesion-toolkit" / "pseudonym.key" == load_key(PrivacySection(), study_folder=tmp_path).created
+
+
+@pytest.mark.parametrize("content", ["", "zz", "abcd"])
+def test_a_damaged_key_is_refused_and_kept(tmp_path, content):
+    path = tmp_path / "study.key"
+    path.write_text(content)
+
+    with pytest.raises(StudyError, match="cannot be used"):
+        load_key(PrivacySection(key_file="study.key"), study_folder=tmp_path)
+    assert content == path.read_text()
+
+
+def test_scrubbing_takes_out_e_mails_url_queries_and_identifiers():
+    text = "ask dr.jane@example.org about P-777, https://x.org/a.jpg?Signature=abc#f"
+
+    assert "ask [e-mail removed] about [identifier removed], https://x.org/a.jpg?[removed]" == scrub(
+        text, secrets_in_it=("p-777",)
+    )

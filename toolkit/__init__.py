@@ -1,0 +1,17 @@
+"""Knows how Python users open a workspace: `toolkit.open("workspace").table("scores")`.
+
+Refuses to import anything until then.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.registry import Workspace
+
+
+def open(workspace: str | Path) -> "Workspace":  # noqa: A001 - `toolkit.open` is how it reads
+    """Open a workspace: its `table(name)` is a DataFrame, `ask(question)` and `sql(text)` give Arrow tables."""
+    from toolkit.registry import Workspace  # noqa: PLC0415 - `import toolkit` stays light
+
+    return Workspace(Path(workspace))

@@ -1,0 +1,191 @@
+"""Knows what a case is: one lesion on one photograph, found by matching the boxes of annotators and revisions.
+
+Refuses to know Labelbox, tables and files: submissions come in as plain records, cases and readings go out.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the photograph as displayed, origin top left."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def clipped(self, width: float, height: float) -> "Box | None":
+        """Return the part of the box on a photograph of this size; None where nothing of it is."""
+        left, top = max(self.left, 0.0), max(self.top, 0.0)
+        right, bottom = min(self.left + self.width, width), min(self.top + self.height, height)
+        return Box(left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+    def iou(self, other: "Box") -> float:
+        """Return intersection over union."""
+        across = min(self.left + self.width, other.left + other.width) - max(self.left, other.left)
+        down = min(self.top + self.height, other.top + other.height) - max(self.top, other.top)
+        shared = max(across, 0.0) * max(down, 0.0)
+        union = self.width * self.height + other.width * other.height - shared
+        return shared / union if union > 0 else 0.0
+
+
+class Marked(NamedTuple):
+    """A box of a submission with the answers nested in it (raw spellings; empty where none)."""
+
+    object_id: str
+    box: Box
+    answers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One revision of one label on one photograph; `answers` are those about the photograph as a whole."""
+
+    label_id: str
+    revision: int
+    latest: bool
+    skipped: bool
+    annotator: str | None
+    boxes: tuple[Marked, ...] = ()
+    answers: tuple[str, ...] = ()
+
+
+class Reading(NamedTuple):
+    """What one annotator says about one case; `answer` is the spelling the annotator chose."""
+
+    label_id: str
+    revision: int
+    object_id: str | None
+    annotator: str | None
+    answer: str
+
+
+class Finding(NamedTuple):
+    """Something about a photograph's labels that a person should look at."""
+
+    kind: str
+    detail: str
+
+
+@dataclass
+class Lesion:
+    """A cluster of boxes that mean the same lesion, or a whole photograph (no boxes)."""
+
+    case_id: str
+    boxes: dict[str, Marked] = field(default_factory=dict)
+    """The box each label has now, by label."""
+    objects: set[str] = field(default_factory=set)
+    """Every object that was ever matched to this lesion."""
+    last: Box | None = None
+    readings: list[Reading] = field(default_factory=list)
+    ambiguous: list[str] = field(default_factory=list)
+    """One line per submission that answers the question in several ways."""
+
+    @property
+    def roi(self) -> Box | None:
+        """Return the middle box: the median of each side over the annotators' latest boxes."""
+        if not self.boxes:
+            return None
+        edges = [
+            (m.box.left, m.box.top, m.box.left + m.box.width, m.box.top + m.box.height) for m in self.boxes.values()
+        ]
+        left, top, right, bottom = (float(side) for side in np.median(np.array(edges), axis=0))
+        return Box(left, top, right - left, bottom - top)
+
+
+class Photograph(NamedTuple):
+    """The cases on one photograph and what is odd about its labels."""
+
+    lesions: list[Lesion]
+    findings: list[Finding]
+
+
+def case_id_of(image_id: str, object_id: str) -> str:
+    """Return a case's ID: 16 hexadecimal digits over the photograph and the case's first-seen object ("" = none)."""
+    return hashlib.sha256(f"{image_id}\0{object_id}".encode()).hexdigest()[:16]
+
+
+def find_cases(image_id: str, submissions: list[Submission], *, iou: float) -> Photograph:
+    """Match the boxes of a photograph's submissions, given oldest first, and attach what each annotator says.
+
+    A case keeps its ID when its box is moved or relabelled, because old revisions take part in the matching. Boxes
+    that only an old revision had are no cases.
+    """
+    findings: list[Finding] = []
+    known: list[Lesion] = []
+    for submission in submissions:
+        if not submission.skipped:
+            _match(image_id, submission, known, findings, iou)
+    lesions = [lesion for lesion in known if lesion.boxes] or [Lesion(case_id_of(image_id, ""))]
+    latest = [s for s in submissions if s.latest and not s.skipped]
+    for submission in latest:
+        _read(submission, lesions, findings)
+    boxed = [s for s in latest if s.boxes]
+    for lesion in lesions if len(boxed) > 1 else []:
+        if len(lesion.boxes) < len(boxed):
+            finding = Finding("unmatched_box", f"case {lesion.case_id}: drawn by {len(lesion.boxes)} of {len(boxed)}")
+            findings.append(finding)
+    return Photograph(lesions, findings)
+
+
+def _match(image_id: str, submission: Submission, known: list[Lesion], findings: list[Finding], iou: float) -> None:
+    """Give every box its lesion: the one its object had before, else the best overlap, else a new one."""
+    home = {m.object_id: lesion for m in submission.boxes for lesion in known if m.object_id in lesion.objects}
+    taken = {id(lesion) for lesion in home.values()}
+    free = [lesion for lesion in known if id(lesion) not in taken]
+    new = [marked for marked in submission.boxes if marked.object_id not in home]
+    overlap = np.array([[_overlap(marked, lesion) for lesion in free] for marked in new]).reshape(len(new), len(free))
+    for row, marked in enumerate(new):
+        if (overlap[row] >= iou).sum() > 1:
+            findings.append(Finding("ambiguous_box", f"object {marked.object_id} overlaps several lesions"))
+    rows, columns = linear_sum_assignment(overlap, maximize=True)
+    home |= {new[r].object_id: free[c] for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= iou}
+    for marked in submission.boxes:
+        if marked.object_id not in home:
+            home[marked.object_id] = Lesion(case_id_of(image_id, marked.object_id))
+            known.append(home[marked.object_id])
+        _join(home[marked.object_id], submission, marked)
+
+
+def _overlap(marked: Marked, lesion: Lesion) -> float:
+    return lesion.last.iou(marked.box) if lesion.last else 0.0
+
+
+def _join(lesion: Lesion, submission: Submission, marked: Marked) -> None:
+    lesion.objects.add(marked.object_id)
+    lesion.last = marked.box
+    if submission.latest:
+        lesion.boxes[submission.label_id] = marked
+
+
+def _read(submission: Submission, lesions: list[Lesion], findings: list[Finding]) -> None:
+    """Attach a submission's answers: the one nested in a box, else the photograph's where it has a single case."""
+    unanswered = []
+    for lesion in lesions:
+        marked = lesion.boxes.get(submission.label_id)
+        if marked and marked.answers:
+            _attach(lesion, submission, marked.object_id, marked.answers)
+        else:
+            unanswered.append((lesion, marked.object_id if marked else None))
+    if not submission.answers:
+        return
+    if len(lesions) == 1:
+        for lesion, object_id in unanswered:
+            _attach(lesion, submission, object_id, submission.answers)
+    elif unanswered:
+        finding = f"label {submission.label_id}: one answer for {len(lesions)} lesions"
+        findings.append(Finding("ambiguous_answer", finding))
+
+
+def _attach(lesion: Lesion, submission: Submission, object_id: str | None, answers: tuple[str, ...]) -> None:
+    distinct = sorted(set(answers))
+    if len(distinct) > 1:
+        lesion.ambiguous.append(f"label {submission.label_id} answers {len(distinct)} ways")
+        return
+    reading = Reading(submission.label_id, submission.revision, object_id, submission.annotator, distinct[0])
+    lesion.readings.append(reading)

@@ -1,0 +1,408 @@
+"""Knows the commands: flags in, one call, the result shown, the exit code.
+
+Refuses to import anything heavy before a command runs, so that help answers at once. Exit codes: 0 done, 1 something
+the user can put right, 2 usage, 130 interrupted.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from toolkit.errors import ToolkitError
+
+if TYPE_CHECKING:
+    from toolkit.line import StudyFile
+    from toolkit.progress import Progress
+    from toolkit.registry import Workspace
+
+app = App(
+    name="toolkit",
+    help="From a Labelbox export to a report in which every number leads to its photographs and its query.",
+    help_epilogue="Try it: `toolkit sample DIR`, then the command it names. Research use only.",
+    version_flags=["--version"],
+    help_flags=["--help", "-h"],
+    result_action="return_value",
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every command needs: the study file, the workspace, and how to talk."""
+
+    study: Path | None
+    workspace: Path
+    as_json: bool
+    quiet: bool
+
+    @property
+    def space(self) -> "Workspace":
+        """The workspace."""
+        from toolkit.registry import Workspace
+
+        return Workspace(self.workspace)
+
+    def study_file(self) -> "StudyFile":
+        """The study: the file given, else study.toml here, else the one the workspace was made with."""
+        from toolkit.line import open_study
+
+        return open_study(self.space, self.study)
+
+    def show(self, result: Any) -> None:
+        """Show a result on stdout."""
+        from toolkit import console
+
+        console.show(result, as_json=self.as_json)
+
+    @contextmanager
+    def progress(self) -> "Iterator[Progress]":
+        """Draw progress on stderr."""
+        from toolkit import console
+
+        with console.drawn_progress(quiet=self.quiet) as progress:
+            yield progress
+
+
+Given = Annotated[Settings, Parameter(parse=False)]
+Device = Annotated[Literal["cuda", "mps", "cpu"] | None, Parameter(name="--device")]
+Run = Annotated[str, Parameter(name="--run")]
+Images = Annotated[Path | None, Parameter(name="--images")]
+
+
+@app.command(sort_key=1)
+def sample(folder: Path, /, *, cases: int = 980, seed: int | None = None, settings: Given) -> None:
+    """Draw a synthetic study: photographs, a Labelbox export and a study file.
+
+    Example: toolkit sample demo
+
+    Parameters
+    ----------
+    folder
+        Folder to make; it must be new or empty.
+    cases
+        Photographs to draw, in the class proportions of the published study.
+    seed
+        Seed of everything random; the demo study's own unless given.
+    """
+    from toolkit.synthetic import sample as draw
+
+    with settings.progress() as progress:
+        result = draw(folder, cases=cases, progress=progress, **({} if seed is None else {"seed": seed}))
+    settings.show(result)
+
+
+@app.command(sort_key=2)
+def parse(*exports: Path, images: Images = None, settings: Given) -> None:
+    """Read Labelbox exports into the case registry; nothing is lost, what is bad is quarantined.
+
+    Example: toolkit parse export.ndjson --images photographs/
+
+    Parameters
+    ----------
+    exports
+        NDJSON files as Labelbox wrote them (version 2, .gz too).
+    images
+        Folder of the photographs, named by external ID, global key or the URL's last part.
+    """
+    from toolkit import line
+    from toolkit.parse import parse as read
+    from toolkit.privacy import load_key
+
+    study = settings.study_file()
+    key = load_key(study.study.privacy, study_folder=study.folder)
+    with settings.progress() as progress:
+        result = read(settings.space, study.study, key, list(exports), images=images, progress=progress)
+    line.remember_study(settings.space, study.path)
+    settings.show(result)
+
+
+@app.command(sort_key=11)
+def status(*, settings: Given) -> None:
+    """Say what the workspace holds, what no longer fits its labels, and what to do next.
+
+    Example: toolkit status
+    """
+    from toolkit.line import status as look
+
+    settings.show(look(settings.space))
+
+
+@app.command(sort_key=3)
+def audit(*, settings: Given) -> None:
+    """Find photographs that are there twice, and readings that disagree.
+
+    Example: toolkit audit
+    """
+    from toolkit.audit import audit as find
+
+    with settings.progress() as progress:
+        result = find(settings.space, progress=progress)
+    settings.show(result)
+
+
+@app.command(sort_key=4)
+def split(*, settings: Given) -> None:
+    """Put patients into train, validation and test, stratified by class, with a certificate.
+
+    Example: toolkit split
+    """
+    from toolkit.split import split as make
+
+    study = settings.study_file().study
+    with settings.progress() as progress:
+        result = make(settings.space, study, progress=progress)
+    settings.show(result)
+
+
+@app.command(sort_key=5)
+def verify(split_dir: Path, /, *, settings: Given) -> None:
+    """Check a split's certificate from its files alone; exit 1 on a leak or a changed byte.
+
+    Example: toolkit verify workspace/splits/1a2b3c4d
+
+    Parameters
+    ----------
+    split_dir
+        Folder with cases.csv, certificate.json and verify.sql.
+    """
+    from toolkit.split import verify as check
+
+    settings.show(check(split_dir))
+
+
+@app.command(sort_key=6)
+def train(*, resume: Annotated[bool, Parameter(negative="")] = False, device: Device = None, settings: Given) -> None:
+    """Fine-tune the study's model on the training part of the newest split.
+
+    Example: toolkit train --resume
+
+    Parameters
+    ----------
+    resume
+        Go on from the last whole epoch of an interrupted training.
+    device
+        Device to train on; else TOOLKIT_DEVICE, else the best there is.
+    """
+    from toolkit.train import train as fit
+
+    study = settings.study_file()
+    with settings.progress() as progress:
+        result = fit(
+            settings.space, study.study, study_folder=study.folder, device=device, resume=resume, progress=progress
+        )
+    settings.show(result)
+
+
+@app.command(sort_key=7)
+def predict(
+    *,
+    run: Run = "latest",
+    part: Literal["validation", "test", "both"] = "both",
+    device: Device = None,
+    settings: Given,
+) -> None:
+    """Give every case of validation and test its exact class probabilities; a rerun does what is missing.
+
+    Example: toolkit predict --run 1a2b3c4d --part test
+
+    Parameters
+    ----------
+    run
+        Run ID, or latest.
+    part
+        Part to predict.
+    device
+        Device to run on; else TOOLKIT_DEVICE, else the best there is.
+    """
+    from toolkit.predict import PARTS
+    from toolkit.predict import predict as score
+
+    study = settings.study_file().study
+    parts = PARTS if part == "both" else (part,)
+    with settings.progress() as progress:
+        result = score(settings.space, study, run=run, parts=parts, device=device, progress=progress)
+    settings.show(result)
+
+
+@app.command(sort_key=8)
+def evaluate(*, run: Run = "latest", settings: Given) -> None:
+    """Score a run's predictions, with patient-clustered intervals; each scoring is recorded.
+
+    Example: toolkit evaluate --run latest
+
+    Parameters
+    ----------
+    run
+        Run ID, or latest.
+    """
+    from toolkit import console
+    from toolkit.evaluate import evaluate as score
+
+    study = settings.study_file().study
+    with settings.progress() as progress:
+        result = score(settings.space, study, run=run, progress=progress)
+    settings.show(result)
+    if not settings.as_json:
+        console.show_scores(settings.space, result.run_id)
+
+
+@app.command(sort_key=9)
+def report(*, run: Run = "latest", settings: Given) -> None:
+    """Write the HTML page and the CSV files of a run, and show the same tables here.
+
+    Example: toolkit report --run latest
+
+    Parameters
+    ----------
+    run
+        Run ID, or latest.
+    """
+    from toolkit import console
+    from toolkit.report import report as write
+
+    study = settings.study_file().study
+    with settings.progress() as progress:
+        result = write(settings.space, study, run=run, progress=progress)
+    if not settings.as_json:
+        console.show_scores(settings.space, result.run_id)
+    settings.show(result)
+
+
+@app.command(sort_key=10)
+def query(
+    name: str | None = None,
+    /,
+    *,
+    sql: str | None = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    format_: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(name="--format")] = "table",
+    settings: Given,
+) -> None:
+    """Answer a named question, or any read-only SQL; without either, list the questions.
+
+    Example: toolkit query confusions --set part=validation --format csv
+
+    Parameters
+    ----------
+    name
+        Question; your own .sql files in the workspace's queries/ folder count too.
+    sql
+        One read-only SQL statement.
+    set_
+        A parameter of the question, as name=value; repeatable.
+    format_
+        Form of the answer; csv, json and parquet are never rounded.
+    """
+    from toolkit import console
+
+    if sql is not None and name is not None:
+        raise ToolkitError("give a question or --sql, not both", remedy="toolkit query --sql TEXT")
+    form = "json" if settings.as_json and format_ == "table" else format_
+    if sql is not None:
+        console.write_rows(settings.space.sql(sql), form)
+    elif name is not None:
+        console.write_rows(settings.space.ask(name, **_assignments(set_ or [])), form)
+    else:
+        console.show_questions(settings.space.questions(), as_json=settings.as_json)
+
+
+@app.command(sort_key=12)
+def run(*exports: Path, images: Images = None, device: Device = None, settings: Given) -> None:
+    """Run the whole line: parse, audit, split, train, predict, evaluate, report.
+
+    Example: toolkit --study study.toml run export.ndjson --images photographs/
+
+    Parameters
+    ----------
+    exports
+        NDJSON files as Labelbox wrote them (version 2, .gz too).
+    images
+        Folder of the photographs, named by external ID, global key or the URL's last part.
+    device
+        Device for the model; else TOOLKIT_DEVICE, else the best there is.
+    """
+    from toolkit import console, line
+
+    with settings.progress() as progress:
+        results = line.run(
+            settings.space,
+            settings.study_file(),
+            list(exports),
+            images=images,
+            device=device,
+            tell=lambda result: None if settings.as_json else settings.show(result),
+            progress=progress,
+        )
+    if settings.as_json:
+        console.print_results(results)
+    else:
+        console.show_ending(settings.space, results[-1])
+
+
+def _assignments(texts: list[str]) -> dict[str, str]:
+    """Return name=value texts as a dictionary."""
+    pairs = [text.partition("=") for text in texts]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise ToolkitError(f"--set takes name=value, not {wrong[0]}")
+    return {name: value for name, _, value in pairs}
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    study: Path | None = None,
+    workspace: Path = Path("workspace"),
+    json: Annotated[bool, Parameter(negative="")] = False,
+    quiet: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Read the options every command shares, then the command.
+
+    Parameters
+    ----------
+    study
+        Study file; else study.toml here, else the one the workspace was made with.
+    workspace
+        Folder of the registry, splits, runs and reports.
+    json
+        Answer as JSON on stdout.
+    quiet
+        No progress on stderr.
+    """
+    settings = Settings(study, workspace, json, quiet)
+    command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    command(*bound.args, **bound.kwargs, **dict.fromkeys(ignored, settings))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    tokens = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_exit_code(lambda: app.meta(tokens or ["--help"], exit_on_error=False, print_error=False)))
+
+
+def _exit_code(command: Callable[[], object]) -> int:
+    try:
+        command()
+    except CycloptsError as error:
+        print(f"usage: {error}\n  next:  toolkit --help", file=sys.stderr)  # noqa: T201 - the console is heavy
+        return 2
+    except ToolkitError as error:
+        from toolkit import console
+
+        console.show_error(error)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: the same command goes on where it can", file=sys.stderr)  # noqa: T201
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Knows how a file gets onto the disk whole or not at all, and what its bytes hash to.
+
+Knows nothing of what the bytes mean.
+"""
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import ToolkitError
+
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the start of a formula."""
+
+
+@contextmanager
+def written_atomically(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends well, fsync it and rename it into place.
+
+    A full disk or a folder that may not be written becomes a ToolkitError that names the file.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        temporary.chmod(mode)
+        _fsync(temporary)
+        temporary.replace(path)
+        _fsync(path.parent)
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        raise ToolkitError(
+            f"could not write: {os.strerror(error.errno)}",
+            place=str(path),
+            remedy="free some disk space or choose a folder that may be written, then run the same command again",
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Write `data` to `path`, whole or not at all."""
+    with written_atomically(path, mode=mode) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, document: object) -> None:
+    """Write `document` as readable JSON with sorted keys: the same document gives the same bytes."""
+    text = json.dumps(without_nan(document), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def without_nan(document: Any) -> Any:
+    """Return a document with null for every number that JSON cannot say: NaN and the infinities."""
+    if isinstance(document, dict):
+        return {key: without_nan(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [without_nan(value) for value in document]
+    return None if isinstance(document, float) and not math.isfinite(document) else document
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of(document: object) -> str:
+    """Return the hexadecimal SHA-256 of a document's canonical JSON (sorted keys, no spaces)."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def short_id(document: object) -> str:
+    """Return the 8 hexadecimal digits that name a split or a run: a pure function of what determined it."""
+    return sha256_of(document)[:8]
+
+
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return CSV: numbers never rounded, NaN as nan, and no text cell that a spreadsheet would take for a formula."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow([_csv_cell(column) for column in columns])
+    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    return buffer.getvalue()
+
+
+def _csv_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    text = value if isinstance(value, str) else json.dumps(without_nan(value), ensure_ascii=False, default=str)
+    return f"'{text}" if text.startswith(FORMULA) else text

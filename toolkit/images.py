@@ -1,0 +1,184 @@
+"""Knows photographs: finding one safely, opening it upright in RGB, cropping a case's ROI, making a thumbnail.
+
+Refuses to trust any of them: what is no single still photograph of sensible size raises PhotographError with a reason
+code. EXIF turns the photograph upright once and goes no further: nothing that is written here carries it.
+"""
+
+import hashlib
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from toolkit.cases import Box
+from toolkit.errors import PhotographError
+from toolkit.progress import Progress
+
+LARGEST = 89_478_485
+"""Pixels; Pillow only warns from here on, and a 12-megapixel camera stays far below."""
+SMALLEST = 16
+"""Pixels on the shorter side."""
+LONGEST_ASPECT = 20
+KEPT_BYTES = 2 * 1024**3
+"""Memory that decoded crops may take while training."""
+THREADS = 4
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "MPO")
+
+
+class Probe(NamedTuple):
+    """What a photograph's file is: digests of its bytes and of its upright pixels, and its upright size."""
+
+    sha256: str
+    pixel_sha256: str
+    width: int
+    height: int
+
+
+def find_photograph(root: Path, names: Iterable[str | None]) -> Path:
+    """Return the first of these names that is a file under `root`; links that lead outside are refused."""
+    base = root.resolve()
+    for name in names:
+        if not name or "\x00" in name or not os.path.lexists(base / name):
+            continue
+        path = (base / name).resolve()
+        if not path.is_relative_to(base):
+            raise PhotographError("unsafe_path", "the photograph's name leads outside the photographs' folder")
+        return path
+    raise PhotographError("image_missing", "no file under the photographs' folder has its name")
+
+
+def read_photograph(path: Path) -> bytes:
+    """Return a photograph's bytes; only plain files are read, so that no pipe or device can block."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        with open(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise PhotographError("image_unreadable", "not a plain file")
+            content = file.read()
+    except OSError as error:
+        raise PhotographError("image_unreadable", f"cannot be read: {error.strerror}") from None
+    if not content:
+        raise PhotographError("image_empty", "zero bytes")
+    return content
+
+
+def open_photograph(content: bytes) -> Image.Image:
+    """Decode a photograph whole, upright and in RGB."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            _check_header(image)
+            image.load()
+    except PhotographError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise PhotographError("image_too_large", f"more than {LARGEST} pixels") from None
+    except Exception as error:  # noqa: BLE001 - a decoder may raise anything on hostile bytes
+        cut = "truncated" in str(error).lower()
+        reason = "image_truncated" if cut else "image_unreadable"
+        raise PhotographError(reason, f"cannot be decoded: {type(error).__name__}") from None
+    return _rgb(ImageOps.exif_transpose(image))
+
+
+def _check_header(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > LARGEST:
+        raise PhotographError("image_too_large", f"{width} x {height} pixels")
+    if max(width, height) > LONGEST_ASPECT * min(width, height):
+        raise PhotographError("image_aspect", f"{width} x {height} pixels")
+    if min(width, height) < SMALLEST:
+        raise PhotographError("image_too_small", f"{width} x {height} pixels")
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise PhotographError("image_multiframe", "several frames or pages")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB; 16-bit grey is scaled (Pillow's own conversion clips it), alpha goes over white."""
+    if image.mode.startswith("I;16") or image.mode == "I":
+        return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8)).convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
+    return image.convert("RGB")
+
+
+def probe(content: bytes) -> Probe:
+    """Return the digests and upright size of a photograph."""
+    image = open_photograph(content)
+    digest = hashlib.sha256(f"{image.width}x{image.height}\0".encode())
+    digest.update(image.tobytes())
+    return Probe(hashlib.sha256(content).hexdigest(), digest.hexdigest(), image.width, image.height)
+
+
+def crop(image: Image.Image, roi: Box | None, *, margin: float) -> Image.Image:
+    """Return the case's ROI with `margin` of its size added on every side, as far as the photograph goes."""
+    if roi is None:
+        return image
+    across, down = roi.width * margin, roi.height * margin
+    left = max(int(np.floor(roi.left - across)), 0)
+    top = max(int(np.floor(roi.top - down)), 0)
+    right = min(int(np.ceil(roi.left + roi.width + across)), image.width)
+    bottom = min(int(np.ceil(roi.top + roi.height + down)), image.height)
+    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+
+
+def case_pixels(path: Path, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
+    """Return a case's crop as the model sees it: (size, size, 3) uint8, bicubic."""
+    image = crop(open_photograph(read_photograph(path)), roi, margin=margin)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def thumbnail(image: Image.Image, *, longest: int) -> bytes:
+    """Return a small WebP of an image, encoded anew: nothing of the file it came from but its pixels."""
+    small = image.copy()
+    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=80, method=4)
+    return buffer.getvalue()
+
+
+class Source(NamedTuple):
+    """Where a case's pixels come from."""
+
+    path: Path
+    roi: Box | None
+
+
+class Crops:
+    """The crops of cases, (size, size, 3) uint8 each, decoded when first asked for.
+
+    Up to `keep` bytes of them stay in memory, so that an epoch does not decode every photograph anew.
+    """
+
+    def __init__(self, sources: list[Source], *, margin: float, size: int, keep: int = KEPT_BYTES) -> None:
+        self.sources, self.margin, self.size = sources, margin, size
+        self.room = keep // (size * size * 3)
+        self.kept: dict[int, np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        if index in self.kept:
+            return self.kept[index]
+        source = self.sources[index]
+        pixels = case_pixels(source.path, source.roi, margin=self.margin, size=self.size)
+        if len(self.kept) < self.room:
+            self.kept[index] = pixels
+        return pixels
+
+    def load(self, progress: Progress) -> None:
+        """Decode as many crops as memory may keep, several at a time."""
+        first = range(min(len(self), self.room))
+        with ThreadPoolExecutor(THREADS) as pool:
+            for done, _ in enumerate(pool.map(self.__getitem__, first), start=1):
+                progress("cropping photographs", done, len(first))

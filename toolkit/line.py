@@ -1,0 +1,178 @@
+"""Knows the whole line: the stages in order, what a workspace holds, what of it is stale, what to do next.
+
+Refuses to do a stage's work.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit import sql
+from toolkit.audit import audit
+from toolkit.errors import StudyError
+from toolkit.evaluate import evaluate
+from toolkit.files import write_json
+from toolkit.manifest import Study, load_study
+from toolkit.parse import parse
+from toolkit.parse.landing import landed_exports
+from toolkit.predict import predict
+from toolkit.privacy import load_key
+from toolkit.progress import Progress, silent
+from toolkit.registry import Workspace
+from toolkit.report import report
+from toolkit.split import split
+from toolkit.train import train
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study and where its file stands: paths in it are relative to that."""
+
+    study: Study
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the study file are relative to."""
+        return self.path.parent
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a workspace holds; `next` is the command to type next."""
+
+    workspace: str
+    study: str | None
+    exports: int
+    rows: int
+    rows_quarantined: int
+    photographs: int
+    patients: int
+    cases: int
+    resolved: int
+    kept_out: dict[str, int]
+    findings: dict[str, int]
+    truth_id: str | None
+    splits: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+    next: str
+
+
+def open_study(workspace: Workspace, given: Path | None) -> StudyFile:
+    """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
+    if given is not None:
+        return StudyFile(load_study(given), given.resolve())
+    here = Path("study.toml")
+    if here.is_file():
+        return StudyFile(load_study(here), here.resolve())
+    known = _known_study(workspace)
+    if known is None:
+        raise StudyError(
+            "no study file was given",
+            place=str(Path.cwd()),
+            remedy="give --study FILE.toml, or work where study.toml is",
+        )
+    return StudyFile(load_study(known), known)
+
+
+def remember_study(workspace: Workspace, path: Path) -> None:
+    """Note in the workspace which study file it is made with."""
+    write_json(workspace.folder / "workspace.json", {"study": str(path)})
+
+
+def _known_study(workspace: Workspace) -> Path | None:
+    note = workspace.folder / "workspace.json"
+    return Path(json.loads(note.read_text(encoding="utf-8"))["study"]) if note.is_file() else None
+
+
+def run(  # noqa: PLR0913 - the line's inputs
+    workspace: Workspace,
+    study_file: StudyFile,
+    exports: list[Path],
+    *,
+    images: Path | None,
+    device: str | None = None,
+    tell: Callable[[Any], None] = lambda result: None,
+    progress: Progress = silent,
+) -> list[Any]:
+    """Run parse → audit → split → train → predict → evaluate → report; `tell` gets each stage's result as it comes.
+
+    What is complete is not done again: after an interruption the same command goes on.
+    """
+    study = study_file.study
+    key = load_key(study.privacy, study_folder=study_file.folder)
+    stages: list[Callable[[], Any]] = [
+        lambda: parse(workspace, study, key, exports, images=images, progress=progress),
+        lambda: audit(workspace, progress=progress),
+        lambda: split(workspace, study, progress=progress),
+        lambda: train(workspace, study, study_folder=study_file.folder, device=device, resume=True, progress=progress),
+        lambda: predict(workspace, study, device=device, progress=progress),
+        lambda: evaluate(workspace, study, progress=progress),
+        lambda: report(workspace, study, progress=progress),
+    ]
+    results = []
+    for stage in stages:
+        results.append(stage())
+        tell(results[-1])
+        if len(results) == 1:
+            remember_study(workspace, study_file.path)
+    return results
+
+
+def status(workspace: Workspace) -> Status:
+    """Return what a workspace holds and what of it no longer fits its labels."""
+    study = _known_study(workspace)
+    nothing = Status(
+        workspace=str(workspace.folder),
+        study=str(study) if study else None,
+        exports=len(landed_exports(workspace)),
+        rows=0,
+        rows_quarantined=0,
+        photographs=0,
+        patients=0,
+        cases=0,
+        resolved=0,
+        kept_out={},
+        findings={},
+        truth_id=None,
+        splits=[],
+        runs=[],
+        next="toolkit parse EXPORT --images DIR",
+    )
+    if not workspace.registry.exists():
+        return nothing
+    facts = workspace.rows(sql.step("parsed"))[0]
+    kept = workspace.rows(sql.step("kept_out"))
+    found = workspace.rows("select kind, count(*) as times from findings group by kind order by kind")
+    splits = workspace.rows(sql.step("status_splits"))
+    runs = workspace.rows(sql.step("status_runs"))
+    for row in runs:
+        row["reported"] = (workspace.reports / row["run_id"] / "index.html").is_file()
+    shared = ("exports", "rows", "rows_quarantined", "photographs", "patients", "cases", "resolved", "truth_id")
+    return Status(
+        workspace=nothing.workspace,
+        study=nothing.study,
+        **{name: facts[name] for name in shared},
+        kept_out={row["reason"]: row["cases"] for row in kept},
+        findings={row["kind"]: row["times"] for row in found},
+        splits=splits,
+        runs=runs,
+        next=_next(splits, runs),
+    )
+
+
+def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
+    """Return the command that brings the newest of everything up to date."""
+    if not splits or splits[0]["changed_cases"]:
+        return "toolkit split"
+    current = [row for row in runs if row["split_id"] == splits[0]["split_id"] and not row["stale"]]
+    if not current:
+        return "toolkit train"
+    newest = current[0]
+    if newest["predicted"] == 0:
+        return "toolkit predict"
+    if newest["scored"] == 0:
+        return "toolkit evaluate"
+    return "toolkit query" if newest["reported"] else "toolkit report"

@@ -1,0 +1,218 @@
+"""Knows what a study file may say, and where the files that ship with the toolkit stand.
+
+Refuses to know any single study: classes, prompts and seeds are rows of a TOML file, never of this module.
+"""
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from toolkit.errors import StudyError
+from toolkit.files import sha256_of
+
+Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+ClassName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class StudySection(_Section):
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,60}$")]
+    title: Name
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    notice: str = ""
+
+
+class LabelboxSection(_Section):
+    """Which project, question, box and metadata fields mean what; names or slugs, as Labelbox shows them."""
+
+    projects: Annotated[list[Name], Field(min_length=1)]
+    question: Name = "diagnosis"
+    roi: Name = "lesion_roi"
+    patient: Name = "patient_id"
+    lesion: Name = "lesion_id"
+
+
+class IngestSection(_Section):
+    policy: Literal["majority"] = "majority"
+    box_iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    longest_row: Annotated[int, Field(ge=1_000)] = 2_000_000
+
+
+class ClassSection(_Section):
+    """One class: its name everywhere, what the model answers for it, and what annotators may call it."""
+
+    name: ClassName
+    answer: Name
+    malignant: bool
+    aliases: list[Name] = []
+
+
+class SplitSection(_Section):
+    train: Fraction = 0.6
+    validation: Fraction = 0.2
+    test: Fraction = 0.2
+
+    @model_validator(mode="after")
+    def _add_up(self) -> "SplitSection":
+        if abs(self.train + self.validation + self.test - 1) > 1e-9:
+            raise ValueError("train, validation and test must add up to 1")
+        if min(self.train, self.validation, self.test) <= 0:
+            raise ValueError("every part needs a fraction above 0")
+        return self
+
+
+class PromptSection(_Section):
+    user: Annotated[str, Field(min_length=1, max_length=2_000)]
+
+
+class ModelSection(_Section):
+    """`name` is "tiny", a local directory (relative to the study file) or a hub name."""
+
+    name: Name
+    backend: Name = "instructblip"
+    roi_margin: Annotated[float, Field(ge=0, le=2)] = 0.15
+
+
+class TrainSection(_Section):
+    epochs: Positive = 3
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    batch_size: Positive = 1
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
+    augment: bool = True
+    threads: Annotated[int, Field(ge=0)] = 0
+    """CPU threads; 0 leaves the choice to torch. The tiny model is fastest on 1."""
+
+
+class PredictSection(_Section):
+    batch_size: Positive = 32
+
+
+class EvaluateSection(_Section):
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    replicates: Annotated[int, Field(ge=100, le=100_000)] = 2_000
+
+
+class ReportSection(_Section):
+    gallery: Annotated[int, Field(ge=0, le=300)] = 300
+
+
+class PrivacySection(_Section):
+    """`published_key` is for synthetic or public studies only: anyone can then redo their pseudonyms."""
+
+    published_key: str | None = None
+    key_file: str | None = None
+
+    @model_validator(mode="after")
+    def _one_key(self) -> "PrivacySection":
+        if self.published_key is not None and self.key_file is not None:
+            raise ValueError("give published_key or key_file, not both")
+        return self
+
+
+class Study(_Section):
+    """A whole study file."""
+
+    study: StudySection
+    labelbox: LabelboxSection
+    ingest: IngestSection = IngestSection()
+    classes: Annotated[list[ClassSection], Field(min_length=2)]
+    split: SplitSection = SplitSection()
+    prompt: PromptSection
+    model: ModelSection
+    train: TrainSection = TrainSection()
+    predict: PredictSection = PredictSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    report: ReportSection = ReportSection()
+    privacy: PrivacySection = PrivacySection()
+
+    @model_validator(mode="after")
+    def _classes_are_told_apart(self) -> "Study":
+        spellings = Counter(s for c in self.classes for s in {fold(s) for s in (c.name, c.answer, *c.aliases)})
+        if shared := sorted(s for s, count in spellings.items() if count > 1):
+            raise ValueError(f"classes: two classes share the spelling {', '.join(shared)}")
+        leaked = [c.answer for c in self.classes if fold(c.answer) in fold(self.prompt.user)]
+        if leaked:
+            raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")
+        return self
+
+    @property
+    def class_names(self) -> list[str]:
+        return [c.name for c in self.classes]
+
+    @property
+    def answers(self) -> list[str]:
+        return [c.answer for c in self.classes]
+
+    def class_of(self, spelling: str) -> str | None:
+        """Return the class an annotator's answer names, by name, answer or alias, upper and lower case alike."""
+        return self._spellings.get(fold(spelling))
+
+    @property
+    def _spellings(self) -> dict[str, str]:
+        return {fold(s): c.name for c in self.classes for s in (c.name, c.answer, *c.aliases)}
+
+    def digest(self, *sections: str) -> str:
+        """Return the SHA-256 of some sections: what a split or a run was determined by."""
+        document = self.model_dump(mode="json")
+        return sha256_of({section: document[section] for section in sections})
+
+
+def fold(spelling: str) -> str:
+    """Return a spelling as it is compared: lower case, with single spaces; underscores and hyphens are spaces."""
+    return " ".join(spelling.casefold().replace("_", " ").replace("-", " ").split())
+
+
+def load_study(path: Path) -> Study:
+    """Read a study file; raise StudyError with every fault at once, each with its key."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(
+            "no such study file",
+            place=str(path),
+            remedy="give --study FILE.toml; `toolkit sample DIR` makes one to try",
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StudyError(
+            f"the study file cannot be read: {error}", place=str(path), remedy="a study file is UTF-8 TOML"
+        ) from None
+    try:
+        return Study.model_validate(document)
+    except ValidationError as error:
+        raise StudyError(
+            "the study file has faults:\n" + "\n".join(f"  - {fault}" for fault in _faults(error)),
+            place=str(path),
+            remedy="docs/manifest.md lists every key",
+        ) from None
+
+
+def _faults(error: ValidationError) -> list[str]:
+    """Return one line per fault: key path, what is wrong, what was given."""
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(step + 1) if isinstance(step, int) else step for step in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        given = (
+            ""
+            if isinstance(fault["input"], dict | list) or fault["type"] == "missing"
+            else f" (given: {fault['input']!r})"
+        )
+        faults.append(f"{key}: {message}{given}" if key else message)
+    return faults
+
+
+def shipped(folder: Literal["sql", "reports/template", "manifests"]) -> Path:
+    """Return where a folder that ships with the toolkit stands: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parent
+    inside = package / {"sql": "sql_files", "reports/template": "report_files", "manifests": "manifest_files"}[folder]
+    return inside if inside.is_dir() else package.parent / folder

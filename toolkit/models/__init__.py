@@ -1,0 +1,42 @@
+"""Knows which model backend a study's name means.
+
+Refuses to know torch and transformers: they are imported by the backend itself, when a study first needs one.
+"""
+
+import importlib
+
+from toolkit.errors import ModelError
+from toolkit.models.backend import Backend
+
+INSTRUCTBLIP = "toolkit.models.instructblip:InstructBlip"
+MODEL_EXTRA = {"torch", "transformers", "accelerate", "safetensors", "tokenizers"}
+
+
+def backend(name: str) -> type[Backend]:
+    """Return the backend class that `[model] backend` names: "instructblip", or `package.module:Class`."""
+    target = INSTRUCTBLIP if name == "instructblip" else name
+    module_name, colon, class_name = target.partition(":")
+    if not (colon and module_name and class_name):
+        raise ModelError(f"no such model backend: {name!r}", place="[model] backend", remedy=_REMEDY)
+    try:
+        return getattr(importlib.import_module(module_name), class_name)
+    except ImportError as error:
+        raise _not_importable(target, error) from error
+    except AttributeError as error:
+        raise ModelError(
+            f"module {module_name} has no class {class_name}", place="[model] backend", remedy=_REMEDY
+        ) from error
+
+
+_REMEDY = 'use "instructblip", or "package.module:Class" of a module that can be imported here'
+
+
+def _not_importable(target: str, error: ImportError) -> ModelError:
+    missing = (error.name or "").partition(".")[0]
+    if missing in MODEL_EXTRA:
+        return ModelError(
+            f"{missing} is not installed: this command needs the model libraries",
+            place=target,
+            remedy="install lesion-toolkit[model]; everything but train and predict works without",
+        )
+    return ModelError(f"tried to import {target}: {error}", place="[model] backend", remedy=_REMEDY)

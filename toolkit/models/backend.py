@@ -1,0 +1,91 @@
+"""Knows what a model backend must do, and how log-likelihoods of answers become probabilities.
+
+Refuses to know any model: no torch, no transformers. A study may name its own backend as `package.module:Class`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol, Self
+
+import numpy as np
+
+from toolkit.manifest import TrainSection
+from toolkit.progress import Progress
+
+
+class Examples(NamedTuple):
+    """Cases as a model takes them; the three are of one length."""
+
+    photographs: np.ndarray
+    """(N, S, S, 3) uint8, cropped and resized to `input_size`; anything indexable that gives (S, S, 3)."""
+    prompts: Sequence[str]
+    classes: np.ndarray
+    """(N,) index into the answers."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training cases came to; `metrics` are those of `toolkit.metrics` on validation."""
+
+    epoch: int
+    step: int
+    train_loss: float
+    validation_loss: float
+    metrics: dict[str, float]
+
+
+class Probabilities(NamedTuple):
+    """`values` (B, C) add up to 1 over the answers; `label_mass` (B,) is what they hold of all there is to say."""
+
+    values: np.ndarray
+    label_mass: np.ndarray
+
+
+class Backend(Protocol):
+    """A model that answers a prompt about a photograph, and can say how likely each answer is."""
+
+    input_size: int
+
+    @classmethod
+    def load(cls, source: str, *, device: str) -> Self:
+        """Read a checkpoint from a local directory or by its hub name."""
+        ...
+
+    def fit(  # noqa: PLR0913 everything a training depends on, by name
+        self,
+        training: Examples,
+        validation: Examples,
+        *,
+        answers: list[str],
+        settings: TrainSection,
+        seed: int,
+        folder: Path,
+        resume: bool,
+        progress: Progress,
+    ) -> list[Epoch]:
+        """Train, keeping in `folder` what a later call needs to `resume` after an interruption."""
+        ...
+
+    def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
+        """Return (B, C) float64: the natural logarithm of the probability of each whole answer."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint that `load` reads, whole or not at all."""
+        ...
+
+    def facts(self) -> dict:
+        """Return what a run records of its model: device, dtype, parameters, versions."""
+        ...
+
+
+def probabilities(log_likelihoods: np.ndarray) -> Probabilities:
+    """Return the softmax over the answers and the probability that they hold together.
+
+    A low label mass says "none of these": the softmax alone would hide it.
+    """
+    highest = log_likelihoods.max(axis=1, keepdims=True)
+    relative = np.exp(log_likelihoods - highest)
+    total = relative.sum(axis=1, keepdims=True)
+    return Probabilities(relative / total, np.exp(highest[:, 0]) * total[:, 0])

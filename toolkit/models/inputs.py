@@ -1,0 +1,105 @@
+"""Knows how photographs, prompts and answers become the tensors that InstructBLIP takes.
+
+Refuses to know where photographs come from: they arrive cropped, at the model's input size.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from toolkit.errors import ModelError
+from toolkit.models.guards import check_image_tokens
+from toolkit.models.library import Config, Processor
+
+IGNORED = -100
+"""What the loss of T5 passes over."""
+
+Tensors = dict[str, torch.Tensor]
+
+
+class PromptTokens(NamedTuple):
+    """One prompt for the language model, image tokens first, and the same prompt for the Q-Former."""
+
+    language: list[int]
+    qformer: list[int]
+
+
+class Inputs:
+    """The processor of one checkpoint; every distinct prompt is tokenised once."""
+
+    def __init__(self, processor: Processor, config: Config) -> None:
+        self.processor = processor
+        self.config = config
+        self._tokens: dict[str, PromptTokens] = {}
+
+    def __call__(self, photographs: Sequence[np.ndarray] | np.ndarray, prompts: Sequence[str]) -> Tensors:
+        """Return the model's inputs for B photographs and their B prompts."""
+        tokens = [self.prompt_tokens(prompt) for prompt in prompts]
+        language, mask = _padded([t.language for t in tokens], self.processor.tokenizer.pad_token_id)
+        qformer, qformer_mask = _padded([t.qformer for t in tokens], self.processor.qformer_tokenizer.pad_token_id)
+        return {
+            "pixel_values": self.pixel_values(photographs),
+            "input_ids": language,
+            "attention_mask": mask,
+            "qformer_input_ids": qformer,
+            "qformer_attention_mask": qformer_mask,
+        }
+
+    def pixel_values(self, photographs: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
+        """Return (B, 3, S, S) float32, rescaled and normalised by the checkpoint's own image processor."""
+        images = [np.ascontiguousarray(photograph) for photograph in photographs]
+        return self.processor.image_processor(images, return_tensors="pt")["pixel_values"]
+
+    def prompt_tokens(self, prompt: str) -> PromptTokens:
+        """Return the tokens of a prompt, or raise ModelError where the model would not see the photograph."""
+        if prompt not in self._tokens:
+            self._tokens[prompt] = self._tokenise(prompt)
+        return self._tokens[prompt]
+
+    def answer_tokens(self, answers: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each answer, the end token last."""
+        tokens = [self.processor.tokenizer(answer)["input_ids"] for answer in answers]
+        first: dict[tuple[int, ...], str] = {}
+        for answer, ids in zip(answers, tokens, strict=True):
+            other = first.setdefault(tuple(ids), answer)
+            if other is not answer:
+                raise ModelError(
+                    f"the model cannot tell {other!r} from {answer!r}: both are the same tokens",
+                    place="[[classes]] answer",
+                    remedy="choose answers that the model's tokenizer can spell",
+                )
+        return tokens
+
+    def labels(self, answer_tokens: Sequence[list[int]]) -> torch.Tensor:
+        """Return answers as targets, padded with what the loss passes over."""
+        return _padded(answer_tokens, IGNORED)[0]
+
+    def _tokenise(self, prompt: str) -> PromptTokens:
+        # The processor puts image tokens before a text only when it is given an image along with it.
+        size = self.config.vision_config.image_size
+        encoded = self.processor(images=[np.zeros((size, size, 3), np.uint8)], text=[prompt])
+        tokens = PromptTokens(list(encoded["input_ids"][0]), list(encoded["qformer_input_ids"][0]))
+        check_image_tokens(
+            tokens.language,
+            image_token=self.config.image_token_index,
+            expected=self.config.num_query_tokens,
+            prompt=prompt,
+        )
+        longest = self.config.qformer_config.max_position_embeddings
+        if len(tokens.qformer) > longest:
+            raise ModelError(
+                f"the prompt is {len(tokens.qformer)} tokens long, the model reads {longest}",
+                place=f"prompt {prompt[:80]!r}",
+                remedy="shorten [prompt] user",
+            )
+        return tokens
+
+
+def _padded(rows: Sequence[list[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows padded on the right, and which places are not padding."""
+    length = max(len(row) for row in rows)
+    padded = torch.tensor([row + [padding] * (length - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])
+    return padded, mask

@@ -1,0 +1,131 @@
+"""Knows how an export lands: its bytes unchanged in the workspace, mode 0600, with a sidecar that says what it is.
+
+Refuses to look inside beyond telling text from something else.
+"""
+
+import gzip
+import json
+import re
+import shutil
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, cast
+
+from toolkit.errors import ExportError
+from toolkit.files import sha256_of_file, write_json, written_atomically
+from toolkit.registry import Workspace
+
+BOM = b"\xef\xbb\xbf"
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+GZIP = b"\x1f\x8b"
+PRETTY = re.compile(rb"\{\s*\n\s+\"")
+
+
+@dataclass(frozen=True)
+class Landed:
+    """An export in the workspace; `images` is the folder its photographs were looked for in."""
+
+    path: Path
+    sha256: str
+    source: str
+    images: Path | None
+
+    @property
+    def export_id(self) -> str:
+        """The first 12 hexadecimal digits of the SHA-256."""
+        return self.sha256[:12]
+
+
+class Line(NamedTuple):
+    """A line of an export, from 1; `content` is None where it is longer than allowed."""
+
+    number: int
+    content: bytes | None
+
+
+def land(workspace: Workspace, export: Path, *, images: Path | None) -> Landed:
+    """Copy an export's bytes into the workspace; landing the same bytes again changes nothing but `images`."""
+    _check(export)
+    sha256 = sha256_of_file(export)
+    path = workspace.exports / f"{sha256}.ndjson{'.gz' if _is_gzip(export) else ''}"
+    if not path.exists():
+        with written_atomically(path, mode=0o600) as temporary:
+            shutil.copyfile(export, temporary)
+    known = next((landed for landed in landed_exports(workspace) if landed.sha256 == sha256), None)
+    images = images.resolve() if images else (known.images if known else None)
+    source = known.source if known else export.name
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+    sidecar = {"source": source, "sha256": sha256, "bytes": size, "images": str(images) if images else None}
+    write_json(path.with_name(f"{sha256}.json"), sidecar)
+    return Landed(path, sha256, source, images)
+
+
+def landed_exports(workspace: Workspace) -> list[Landed]:
+    """Return every export of the workspace, ordered by hash: the order of import does not matter."""
+    landed = []
+    for sidecar in sorted(workspace.exports.glob("*.json")):
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+        path = next(iter(sorted(workspace.exports.glob(f"{sidecar.stem}.ndjson*"))), None)
+        if path is None:
+            raise ExportError("a landed export is gone", place=str(sidecar), remedy="parse the export again")
+        images = Path(facts["images"]) if facts["images"] else None
+        landed.append(Landed(path, facts["sha256"], facts["source"], images))
+    return landed
+
+
+def lines(landed: Landed, *, longest: int) -> Iterator[Line]:
+    """Yield the non-empty lines of a landed export, split on newlines only, without ever holding a longer one.
+
+    A damaged archive ends with one line that is no JSON, so that what follows the damage is counted as missing.
+    """
+    number = 0
+    try:
+        with _opened(landed.path) as file:
+            while content := file.readline(longest + 1):
+                number += 1
+                if len(content) > longest:
+                    _skip_rest(file, content, longest)
+                    yield Line(number, None)
+                elif stripped := content.removeprefix(BOM if number == 1 else b"").strip():
+                    yield Line(number, stripped)
+    except (EOFError, OSError, zlib.error) as error:
+        if landed.path.suffix != ".gz":
+            raise
+        yield Line(number + 1, f"the archive is damaged: {error}".encode())
+
+
+def _skip_rest(file: BinaryIO, content: bytes, longest: int) -> None:
+    while content and not content.endswith(b"\n"):
+        content = file.readline(longest)
+
+
+def _opened(path: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(path, "rb") if _is_gzip(path) else path.open("rb"))
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
+
+
+def _check(export: Path) -> None:
+    """Refuse what cannot be an export at all, before anything is written."""
+    if not export.is_file():
+        what = "this is a folder, not an export" if export.is_dir() else "no such export"
+        raise ExportError(what, place=str(export), remedy="give the .ndjson file that Labelbox wrote")
+    try:
+        with _opened(export) as file:
+            start = file.read(4096).removeprefix(BOM).strip()
+    except (EOFError, OSError, zlib.error) as error:
+        raise ExportError(f"the export cannot be read: {error}", place=str(export)) from None
+    if not start:
+        raise ExportError("the export is empty", place=str(export), remedy="export again; nothing was changed here")
+    if start[:2] in UTF16 or start[:2] in (b"{\x00", b"\x00{", b"[\x00", b"\x00["):
+        what, then = "the export is not UTF-8; it looks like UTF-16", "save it as UTF-8, or export it again"
+        raise ExportError(what, place=str(export), remedy=then)
+    if start.startswith(b"[") or PRETTY.match(start):
+        what, then = "the export is one JSON document, not NDJSON", "export it as NDJSON: one row per line"
+        raise ExportError(what, place=str(export), remedy=then)

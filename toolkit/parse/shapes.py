@@ -1,0 +1,215 @@
+"""Knows the shapes of a Labelbox export v2, as strict types: the only place that spells Labelbox's JSON keys.
+
+Refuses to know what a study makes of them. A key that is not named here is left alone: it stays in the landed file,
+and Labelbox adds some every year.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+
+class Shape(msgspec.Struct, frozen=True, gc=False):
+    """A JSON object whose named keys have the types below."""
+
+
+class Option(Shape):
+    """A chosen option, with the questions nested in it."""
+
+    name: str
+    value: str | None = None
+    classifications: "list[Classification]" = []
+
+
+class Text(Shape):
+    """A text answer."""
+
+    content: str
+
+
+class Classification(Shape):
+    """A question and its answer, of exactly one kind."""
+
+    name: str
+    value: str | None = None
+    radio_answer: Option | None = None
+    checklist_answers: list[Option] | None = None
+    text_answer: Text | None = None
+
+
+class BoundingBox(Shape):
+    """Pixels, origin top left."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+
+class Relationship(Shape):
+    """Feature IDs at both ends."""
+
+    source: str | None = None
+    target: str | None = None
+
+
+class Object(Shape):
+    """An object with one geometry, or a relationship that stands among the objects."""
+
+    name: str
+    feature_id: str | None = None
+    value: str | None = None
+    annotation_kind: str | None = None
+    classifications: list[Classification] = []
+    bounding_box: BoundingBox | None = None
+    polygon: Any = None
+    line: Any = None
+    point: Any = None
+    mask: Any = None
+    composite_mask: Any = None
+    unidirectional_relationship: Relationship | None = None
+
+
+class RelationshipRow(Shape):
+    """A relationship in its own list."""
+
+    name: str
+    unidirectional_relationship: Relationship | None = None
+
+
+class Annotations(Shape):
+    """What a label holds."""
+
+    objects: list[Object] = []
+    classifications: list[Classification] = []
+    relationships: list[RelationshipRow] = []
+
+
+class LabelDetails(Shape):
+    """Who and when; absent unless the export was asked for it."""
+
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    created_by: str | None = None
+
+
+class PerformanceDetails(Shape):
+    """How long and how well agreed; absent unless the export was asked for it."""
+
+    skipped: bool | None = None
+    seconds_to_create: float | None = None
+    seconds_to_review: float | None = None
+    consensus_score: float | None = None
+    benchmark_score: float | None = None
+    benchmark_reference_label: str | None = None
+
+
+class Label(Shape):
+    """One annotator's submission for one photograph."""
+
+    id: str
+    label_details: LabelDetails = LabelDetails()
+    performance_details: PerformanceDetails = PerformanceDetails()
+    annotations: Annotations = Annotations()
+
+
+class ProjectDetails(Shape):
+    """Where the photograph stands in the project's workflow."""
+
+    workflow_status: str | None = None
+    batch_name: str | None = None
+
+
+class Project(Shape):
+    """A photograph's labels in one project."""
+
+    name: str
+    labels: list[Label] = []
+    project_details: ProjectDetails = ProjectDetails()
+
+
+class DataRowDetails(Shape):
+    """Times of the data row."""
+
+    updated_at: datetime | None = None
+    last_activity_at: datetime | None = None
+
+
+class DataRow(Shape):
+    """The photograph."""
+
+    id: str
+    row_data: str | None = None
+    global_key: str | None = None
+    external_id: str | None = None
+    details: DataRowDetails = DataRowDetails()
+
+
+class MediaAttributes(Shape):
+    """Size in pixels, as displayed in Labelbox's editor."""
+
+    height: int | None = None
+    width: int | None = None
+
+
+class MetadataField(Shape):
+    """A metadata field; the value's type follows its kind."""
+
+    schema_name: str
+    schema_kind: str | None = None
+    value: Any = None
+
+
+class Row(Shape):
+    """One line of an export."""
+
+    data_row: DataRow
+    media_attributes: MediaAttributes = MediaAttributes()
+    metadata_fields: list[MetadataField] = []
+    projects: dict[str, Project] = {}
+
+
+class Counts(msgspec.Struct):
+    """How many of each noun a raw row holds."""
+
+    row: int = 1
+    project: int = 0
+    label: int = 0
+    answer: int = 0
+    object: int = 0
+    relationship: int = 0
+
+
+def count(raw: Any) -> Counts:
+    """Count nouns in undecoded JSON, trusting no type: what `stored + quarantined` is held against."""
+    counts = Counts()
+    projects = raw.get("projects") if isinstance(raw, dict) else None
+    for project in _dicts(list(projects.values()) if isinstance(projects, dict) else None):
+        counts.project += 1
+        for label in _dicts(project.get("labels")):
+            counts.label += 1
+            annotations = label.get("annotations")
+            if isinstance(annotations, dict):
+                _count_annotations(annotations, counts)
+    return counts
+
+
+def _count_annotations(annotations: dict, counts: Counts) -> None:
+    waiting = _dicts(annotations.get("classifications"))
+    counts.relationship += len(_dicts(annotations.get("relationships")))
+    for thing in _dicts(annotations.get("objects")):
+        if "unidirectional_relationship" in thing:
+            counts.relationship += 1
+        else:
+            counts.object += 1
+        waiting += _dicts(thing.get("classifications"))
+    while waiting:
+        question = waiting.pop()
+        chosen = _dicts([question.get("radio_answer")]) + _dicts(question.get("checklist_answers"))
+        counts.answer += len(chosen) + ("text_answer" in question)
+        waiting += [nested for option in chosen for nested in _dicts(option.get("classifications"))]
+
+
+def _dicts(value: Any) -> list[dict]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -1,0 +1,115 @@
+"""Knows the tables a read export is staged in, and writes them as Parquet, a few thousand rows at a time.
+
+Refuses to know what is in a row: `rows` decodes, `sql/steps` merges.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from toolkit.manifest import Study
+from toolkit.parse import rows
+from toolkit.parse.landing import Landed, lines
+from toolkit.privacy import Key
+from toolkit.progress import Progress
+
+BATCH = 5_000
+"""Records held before they are written: what bounds memory."""
+
+TEXT, WHOLE, REAL, YES, TIME = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.timestamp("us")
+LABEL = {"label_id": TEXT, "content_sha256": TEXT}
+COUNTS = dict.fromkeys(("n_row", "n_project", "n_label", "n_answer", "n_object", "n_relationship"), WHOLE)
+STAGED = {
+    "lines": {"reason": TEXT, "detail": TEXT, "image_id": TEXT, "content_sha256": TEXT, "latest_at": TIME, **COUNTS},
+    "images": {
+        **dict.fromkeys(("image_id", "global_key", "external_id", "url_name"), TEXT),
+        **dict.fromkeys(("patient_id", "patient_fault", "spelling", "lesion_id"), TEXT),
+        **dict.fromkeys(("width", "height"), WHOLE),
+    },
+    "metadata": dict.fromkeys(("image_id", "name", "kind", "value"), TEXT),
+    "projects": {
+        **dict.fromkeys(("image_id", "project_id", "project"), TEXT),
+        "in_study": YES,
+        **dict.fromkeys(("workflow_status", "batch"), TEXT),
+    },
+    "labels": {
+        **LABEL,
+        **dict.fromkeys(("image_id", "project"), TEXT),
+        "in_study": YES,
+        "annotator": TEXT,
+        **dict.fromkeys(("created_at", "updated_at"), TIME),
+        "skipped": YES,
+        "workflow_status": TEXT,
+        **dict.fromkeys(("seconds_to_create", "seconds_to_review", "consensus_score", "benchmark_score"), REAL),
+        "benchmark_reference": TEXT,
+    },
+    "objects": {
+        **LABEL,
+        "position": WHOLE,
+        **dict.fromkeys(("object_id", "name", "value", "annotation_kind", "geometry"), TEXT),
+        **dict.fromkeys(rows.SIDES, REAL),
+        "marks_case": YES,
+        "class_name": TEXT,
+    },
+    "answers": {
+        **LABEL,
+        **dict.fromkeys(("position", "parent", "object_position"), WHOLE),
+        **dict.fromkeys(("question", "question_value", "kind", "answer", "answer_value", "diagnosis"), TEXT),
+    },
+    "relationships": {**LABEL, "position": WHOLE, **dict.fromkeys(("name", "source_id", "target_id"), TEXT)},
+}
+SCHEMAS = {
+    table: pa.schema([("export_id", TEXT), ("line", WHOLE), *columns.items()]) for table, columns in STAGED.items()
+}
+
+
+class Staging:
+    """Parquet writers for one export: one file per table, complete when the block ends."""
+
+    def __init__(self, folder: Path, export_id: str) -> None:
+        self.export_id = export_id
+        self.waiting: dict[str, list[rows.Record]] = {table: [] for table in STAGED}
+        self.writers = {
+            table: pq.ParquetWriter(folder / f"{table}-{export_id}.parquet", schema)
+            for table, schema in SCHEMAS.items()
+        }
+
+    def __enter__(self) -> "Staging":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for table, writer in self.writers.items():
+            self.flush(table)
+            writer.close()
+
+    def add(self, taken: rows.Taken) -> None:
+        """Stage a line's records, each with the export and line it came from."""
+        counts = taken.counts
+        line = {
+            **{f"n_{noun}": getattr(counts, noun) for noun in counts.__struct_fields__},
+            **{name: getattr(taken, name) for name in ("reason", "detail", "image_id", "content_sha256", "latest_at")},
+        }
+        for table, records in [("lines", [line]), *taken.records.items()]:
+            self.waiting[table] += [{"export_id": self.export_id, "line": taken.line, **record} for record in records]
+            if len(self.waiting[table]) >= BATCH:
+                self.flush(table)
+
+    def flush(self, table: str) -> None:
+        """Write what waits for one table."""
+        if self.waiting[table]:
+            self.writers[table].write_table(pa.Table.from_pylist(self.waiting[table], schema=SCHEMAS[table]))
+            self.waiting[table] = []
+
+
+def stage_export(landed: Landed, folder: Path, *, study: Study, key: Key, progress: Progress) -> int:
+    """Read a landed export into staged Parquet; return how many lines could be taken."""
+    taken_lines = 0
+    with Staging(folder, landed.export_id) as staging:
+        for number, line in enumerate(lines(landed, longest=study.ingest.longest_row), start=1):
+            taken = rows.take(line, study=study, key=key)
+            taken_lines += taken.reason is None
+            staging.add(taken)
+            if number % 500 == 0:
+                progress(f"reading {landed.source}", number, None)
+    return taken_lines

@@ -1,0 +1,101 @@
+"""Knows how a patient becomes a pseudonym, and what must not stand in a registry, a report or a log.
+
+Refuses to know where a text came from. A pseudonym is an HMAC-SHA256 over the normalised identifier: without the key
+nobody can go back or join two studies; with it the data manager can.
+"""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import unicodedata
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.errors import StudyError
+from toolkit.manifest import PrivacySection
+
+DIGITS = 16
+E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+URL_QUERY = re.compile(r"(?P<address>\b[a-z][a-z0-9+.-]*://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, repr=False)
+class Key:
+    """The secret of a study's pseudonyms; only its fingerprint may be shown or stored."""
+
+    secret: bytes
+    published: bool
+    created: Path | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits that tell two keys apart and reveal neither."""
+        return hashlib.sha256(b"lesion-toolkit key fingerprint\0" + self.secret).hexdigest()[:8]
+
+    def pseudonym(self, kind: str, *identifiers: str) -> str:
+        """Return `kind` and 16 hexadecimal digits; `identifiers` must be normalised already."""
+        message = "\0".join((kind, *identifiers)).encode()
+        return f"{kind}-{hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:DIGITS]}"
+
+
+def normalise(identifier: str | float) -> str:
+    """Return an identifier as it is compared: NFKC, lower case, single spaces; 777 and "777" are one.
+
+    Case, width and surrounding spaces are slips of typing; anything else is another patient.
+    """
+    if isinstance(identifier, float) and identifier.is_integer():
+        identifier = int(identifier)
+    text = unicodedata.normalize("NFKC", str(identifier)).casefold()
+    return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+def load_key(privacy: PrivacySection, *, study_folder: Path) -> Key:
+    """Return the study's key: published, from its file, or made anew with mode 0600 outside the workspace."""
+    if privacy.published_key is not None:
+        return Key(privacy.published_key.encode(), published=True)
+    path = study_folder / privacy.key_file if privacy.key_file else default_key_file()
+    try:
+        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except FileNotFoundError:
+        return _create(path)
+    except (OSError, ValueError) as error:
+        raise _unusable(path, str(error)) from None
+    if len(secret) < 32:
+        raise _unusable(path, "it holds fewer than 32 bytes")
+    return Key(secret, published=False)
+
+
+def default_key_file() -> Path:
+    """Return where the key stands unless the study names another place: the user's own configuration folder."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "lesion-toolkit" / "pseudonym.key"
+
+
+def _create(path: Path) -> Key:
+    secret = secrets.token_bytes(32)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+            file.write(secret.hex() + "\n")
+    except OSError as error:
+        raise _unusable(path, str(error)) from None
+    return Key(secret, published=False, created=path)
+
+
+def _unusable(path: Path, why: str) -> StudyError:
+    return StudyError(
+        f"the pseudonym key cannot be used: {why}",
+        place=str(path),
+        remedy="restore the key file from its backup; without it new pseudonyms do not match the old ones",
+    )
+
+
+def scrub(text: str, *, secrets_in_it: tuple[str, ...] = ()) -> str:
+    """Return a text without e-mail addresses, URL queries (where signatures stand) and the given raw identifiers."""
+    clean = E_MAIL.sub("[e-mail removed]", URL_QUERY.sub(r"\g<address>?[removed]", text))
+    for secret in secrets_in_it:
+        if len(secret) >= 3:
+            clean = re.sub(re.escape(secret), "[identifier removed]", clean, flags=re.IGNORECASE)
+    return clean

@@ -1,0 +1,152 @@
+"""Knows what a report is about: everything the registry and the workspace's files say of one run, read once.
+
+Refuses to know how it is shown, and changes nothing.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from toolkit import sql
+from toolkit.errors import WorkspaceError
+from toolkit.manifest import Study
+from toolkit.registry import Workspace
+from toolkit.runs import read_run
+
+PARTS = ("test", "validation", "external", "train")
+"""In the order in which a report shows them."""
+
+
+class Cell(NamedTuple):
+    """A cell of the confusion matrix: its cases, and the patients they are of."""
+
+    cases: int
+    patients: int
+
+
+class Ranked(NamedTuple):
+    """A part's scored cases as arrays: class indices (N,), probabilities (N, C)."""
+
+    truth: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What there is to say of a run. Rows are those of the registry, as dictionaries."""
+
+    run: dict[str, Any]
+    record: dict[str, Any]
+    """What the run wrote about itself."""
+    classes: list[str]
+    malignant: set[str]
+    parts: list[str]
+    """Parts that were scored, as they are shown; the first one is the headline's."""
+    scores: dict[tuple[str, str, str | None], dict[str, Any]]
+    """By part, metric and class."""
+    matrices: dict[str, dict[tuple[str, str], Cell]]
+    """By part; then by truth and predicted class."""
+    errors: list[dict[str, Any]]
+    epochs: dict[str, list[tuple[int, float]]]
+    ranked: Ranked
+    """Of the first part."""
+    scorings: dict[str, dict[str, Any]]
+    flow: dict[str, Any]
+    issues: list[dict[str, Any]]
+    by_class: dict[tuple[str | None, str | None], Cell]
+    findings: list[dict[str, Any]]
+    leakage: dict[str, Any]
+    certificate: dict[str, Any]
+    """Empty where the split's folder holds none."""
+    exports: list[dict[str, Any]]
+    label_state: dict[str, Any]
+    gallery: int
+
+
+def gather(workspace: Workspace, study: Study, run_id: str) -> Facts:
+    """Read all there is to say of a run; raise WorkspaceError where it was not scored."""
+    key = {"run_id": run_id}
+    run = workspace.rows("select * from runs where run_id = $run_id", key)[0]
+    split = {"split_id": run["split_id"]}
+    scores = workspace.rows("select * from scores where run_id = $run_id", key)
+    if not scores:
+        raise WorkspaceError(
+            f"run {run_id} has no scores yet",
+            place=str(workspace.run(run_id)),
+            remedy=f"toolkit evaluate --run {run_id}",
+        )
+    parts = sorted({score["part"] for score in scores}, key=PARTS.index)
+    matrix = workspace.rows(sql.step("report_matrix"), key)
+    classes = _classes(study, matrix)
+    return Facts(
+        run=run,
+        record=read_run(workspace, run_id),
+        classes=classes,
+        malignant={c.name for c in study.classes if c.malignant},
+        parts=parts,
+        scores={(score["part"], score["metric"], score["class_name"]): score for score in scores},
+        matrices={part: _matrix(matrix, part) for part in parts},
+        errors=[_error(row) for row in workspace.rows(sql.step("report_errors"), key) if row["part"] in parts],
+        epochs=_epochs(workspace, run_id),
+        ranked=_ranked(workspace, run_id, parts[0], classes),
+        scorings={row["part"]: row for row in workspace.rows(sql.step("report_scorings"), key)},
+        flow=workspace.rows(sql.step("report_flow"), split)[0],
+        issues=workspace.rows(sql.step("report_issues")),
+        by_class=_by_class(workspace.rows(sql.step("report_parts"), split)),
+        findings=workspace.rows(sql.step("report_findings")),
+        leakage=workspace.rows(sql.step("report_leakage"), split)[0],
+        certificate=_certificate(workspace, run["split_id"]),
+        exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
+        label_state=workspace.rows("select * from label_states")[0],
+        gallery=study.report.gallery,
+    )
+
+
+def _classes(study: Study, matrix: list[dict[str, Any]]) -> list[str]:
+    """Return the study's classes, and after them any other that truth or predictions still hold."""
+    seen = {row[side] for row in matrix for side in ("truth", "predicted")}
+    return [*study.class_names, *sorted(seen - set(study.class_names))]
+
+
+def _matrix(rows: list[dict[str, Any]], part: str) -> dict[tuple[str, str], Cell]:
+    return {
+        (row["truth"], row["predicted"]): Cell(row["cases"], row["patients"]) for row in rows if row["part"] == part
+    }
+
+
+def _error(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "probabilities": dict(row["probabilities"])}
+
+
+def _epochs(workspace: Workspace, run_id: str) -> dict[str, list[tuple[int, float]]]:
+    """Return what was watched while training: (epoch, value) by metric, where it is defined."""
+    rows = workspace.rows(
+        "select metric, epoch, value from epochs where run_id = $run_id order by epoch", {"run_id": run_id}
+    )
+    watched: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if row["value"] is not None and np.isfinite(row["value"]):
+            watched.setdefault(row["metric"], []).append((row["epoch"], row["value"]))
+    return watched
+
+
+def _ranked(workspace: Workspace, run_id: str, part: str, classes: list[str]) -> Ranked:
+    rows = workspace.rows(sql.step("scored_part"), {"run_id": run_id, "part": part})
+    probabilities = [dict(row["probabilities"]) for row in rows]
+    return Ranked(
+        np.array([classes.index(row["truth"]) for row in rows]),
+        np.array([[row.get(name, 0.0) for name in classes] for row in probabilities]).reshape(len(rows), len(classes)),
+    )
+
+
+def _by_class(rows: list[dict[str, Any]]) -> dict[tuple[str | None, str | None], Cell]:
+    return {(row["part"], row["class_name"]): Cell(row["cases"], row["patients"]) for row in rows}
+
+
+def _certificate(workspace: Workspace, split_id: str) -> dict[str, Any]:
+    try:
+        return json.loads((workspace.split(split_id) / "certificate.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
