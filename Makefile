@@ -23,10 +23,10 @@ check: .venv/.model .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/ty check toolkit
-	$(BIN)/python tests/generate_docs.py --check
+	$(BIN)/python docs/generate.py --check
 
 docs: .venv/.model
-	$(BIN)/python tests/generate_docs.py
+	$(BIN)/python docs/generate.py
 
 .venv/.pip:
 	$(PYTHON) -m venv .venv

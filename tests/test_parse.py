@@ -89,7 +89,7 @@ def test_photographs_without_a_reading_are_cases_that_say_why(parsed):
     ("fault", "reason"),
     [
         (row("i1", label("L1", "wart")), "unknown_class"),
-        (row("i1", label("L1", "nеvus")), "unknown_class"),  # noqa: RUF001 - a Cyrillic letter is the point
+        (row("i1", label("L1", "nеvus")), "unknown_class"),
         (row("i1", label("L1", "nevus", "melasma")), "ambiguous_label"),
         (row("i1", label("L1", "nevus"), patient=None), "missing_patient_id"),
         (row("i1", label("L1", "nevus"), patient="  "), "missing_patient_id"),

@@ -306,7 +306,7 @@ def test_the_matrix_counts_cases_and_patients(elements):
 def test_undefined_is_a_dash_with_its_denominator(made):
     undefined = re.findall(r'title="undefined">(.+?)</span>.*?n = (\d+)', made.text)
 
-    assert ("–", "0") in undefined  # noqa: RUF001 - the en dash is what is tested
+    assert ("–", "0") in undefined
     assert not re.search(r">\s*nan\b", made.text)
     assert "over 2 of 3 classes" in made.text
 
@@ -421,6 +421,7 @@ def test_labels_keep_their_order_and_their_distance(wanted, expected):
         (wording.percent(0.999), "99.9%"),
         (wording.model_name("/a/b/c"), "c"),
         (wording.model_name("org/model"), "org/model"),
+        (wording.clean("PAT 7.JPG twice"), "PAT [file name removed] twice"),
         (wording.clean("read and/or write 1/2 /a/b.jpg"), "read and/or write 1/2 [path removed]"),
     ],
 )
@@ -496,7 +497,7 @@ def test_the_page_works_in_a_browser_without_a_network(made, chromium):
 
 
 def test_the_first_screen_needs_no_scrolling(made, chromium):
-    page = chromium.new_page(viewport={"width": 1120, "height": 900})
+    page = chromium.new_page(offline=True, viewport={"width": 1120, "height": 900})
     page.goto(Path(made.report.page).as_uri())
 
     assert 900 >= page.evaluate("document.querySelector('nav').getBoundingClientRect().bottom")

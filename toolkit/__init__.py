@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 
 def open(workspace: str | Path) -> "Workspace":  # noqa: A001 - `toolkit.open` is how it reads
     """Open a workspace: its `table(name)` is a DataFrame, `ask(question)` and `sql(text)` give Arrow tables."""
-    from toolkit.registry import Workspace  # noqa: PLC0415 - `import toolkit` stays light
+    from toolkit.registry import Workspace
 
     return Workspace(Path(workspace))

@@ -6,7 +6,7 @@ the user can put right, 2 usage, 130 interrupted.
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ class Settings:
         return Workspace(self.workspace)
 
     def study_file(self) -> "StudyFile":
-        """The study: the file given, else study.toml here, else the one the workspace was made with."""
+        """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
         from toolkit.line import open_study
 
         return open_study(self.space, self.study)
@@ -60,7 +60,7 @@ class Settings:
         console.show(result, as_json=self.as_json)
 
     @contextmanager
-    def progress(self) -> "Iterator[Progress]":
+    def progress(self) -> "Generator[Progress]":
         """Draw progress on stderr."""
         from toolkit import console
 

@@ -4,18 +4,16 @@ Refuses to compute. Every text from a study or an export is hostile here: contro
 markup is never interpreted.
 """
 
-import csv
 import dataclasses
 import io
 import json
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import singledispatch
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -52,8 +50,12 @@ HEADLINE = (
     "macro_pr_auc",
     "accuracy",
 )
+WIDE = 6
+"""A single row of more columns than this is shown as a list."""
+SHOWN = {"macro_roc_auc": "macro ROC AUC", "macro_pr_auc": "macro PR AUC", "macro_f1": "macro F1"}
+KEPT = "\n\u2009"
 BAR = "─"
-BAR_WIDTH = 12
+BAR_WIDTH = 11
 
 stdout = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
 stderr = Console(markup=False, highlight=False, emoji=False, stderr=True)
@@ -61,7 +63,7 @@ stderr = Console(markup=False, highlight=False, emoji=False, stderr=True)
 
 def plain(value: object) -> str:
     """Return a text that can do nothing to a terminal: control characters become visible."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in str(value))
+    return "".join(c if c.isprintable() or c in KEPT else f"\\x{ord(c):02x}" for c in str(value))
 
 
 def number(value: float | None) -> str:
@@ -93,7 +95,9 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table; a column named with a leading > is set to the right."""
-    made = Table(title=title, title_justify="left", box=None, padding=(0, 1), title_style="bold", header_style="dim")
+    made = Table(
+        title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), title_style="bold", header_style="dim"
+    )
     for column in columns:
         right = column.startswith(">")
         made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
@@ -113,107 +117,100 @@ def rendered(result: object) -> RenderableType:
 
 @rendered.register
 def _(result: Sample) -> RenderableType:
-    text = (
+    drawn = (
         f"{whole(result.photographs)} photographs of {whole(result.patients)} patients, drawn with seed {result.seed}"
     )
     run = f"toolkit --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
-    return Group(_done("sample", text), _next(run))
+    return Group(_told("sample", drawn), _next(run))
 
 
 @rendered.register
 def _(result: Parsed) -> RenderableType:
-    stored = result.rows - result.rows_quarantined
-    text = (
-        f"{whole(stored)} of {whole(result.rows)} rows stored, {whole(result.rows_quarantined)} quarantined; "
-        f"{whole(result.photographs)} photographs, {whole(result.photographs_opened)} opened"
+    rows = (
+        f"{whole(result.rows - result.rows_quarantined)} of {whole(result.rows)} rows stored, "
+        f"{whole(result.rows_quarantined)} quarantined; {whole(result.photographs)} photographs, "
+        f"{whole(result.photographs_opened)} opened"
     )
     cases = (
         f"{whole(result.cases)} cases of {whole(result.patients)} patients, {whole(result.with_roi)} with a ROI; "
         f"{whole(result.resolved)} resolved, {whole(result.tied)} tied, {whole(result.unread)} without a reading"
     )
-    lines: list[RenderableType] = [_done("parse", text), line(f"          {cases}")]
+    lines = [rows, cases]
     if result.kept_out:
         reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.kept_out.items())
-        lines.append(line(f"          kept out: {reasons} (toolkit query quarantine)", "yellow"))
+        lines.append(f"! kept out: {reasons} (toolkit query quarantine)")
     if result.photographs_elsewhere:
-        names = ", ".join(result.projects_elsewhere[:5]) or "none"
-        text = (
-            f"{whole(result.photographs_elsewhere)} photographs are in none of the study's projects (others: {names})"
-        )
-        lines.append(line(f"          {text}", "yellow"))
+        others = ", ".join(result.projects_elsewhere[:5]) or "none"
+        number_elsewhere = whole(result.photographs_elsewhere)
+        lines.append(f"! {number_elsewhere} photographs are in none of the study's projects (others: {others})")
     if result.key_created:
-        made = (
-            f"a pseudonym key was made: {result.key_created} (mode 0600). Back it up, and keep it out of the workspace:"
+        lines.append(
+            f"! a pseudonym key was made: {result.key_created} (mode 0600). Back it up and keep it out of the "
+            "workspace: whoever has it can tell which patient a pseudonym is."
         )
-        lines += [line(made, "bold yellow"), line("whoever has it can tell which patient a pseudonym is.", "yellow")]
-    return Group(*lines)
+    return _told("parse", *lines)
 
 
 @rendered.register
 def _(result: Audit) -> RenderableType:
-    total = sum(result.findings.values())
-    lines: list[RenderableType] = [_done("audit", f"{whole(total)} findings")]
-    for kind, times in result.findings.items():
-        lines.append(line(f"          {whole(times):>5} {kind}: {MEANING.get(kind, '')}"))
+    lines = [f"{whole(sum(result.findings.values()))} findings"]
+    lines += [f"{whole(times)} {kind}: {MEANING.get(kind, '')}" for kind, times in result.findings.items()]
     if result.across_patients:
-        text = f"{whole(result.across_patients)} photographs stand under two patients: they are kept in one part"
-        lines.append(line(f"          {text}", "bold yellow"))
-    return Group(*lines)
+        lines.append(
+            f"! {whole(result.across_patients)} photographs stand under two patients: `split` keeps those together"
+        )
+    return _told("audit", *lines)
 
 
 @rendered.register
 def _(result: Split) -> RenderableType:
     again = ", as before" if result.already_there else ""
     sums = {part: sum(result.counts[part].values()) for part in PARTS}
-    text = ", ".join(f"{part} {whole(sums[part])} cases / {whole(result.patients[part])} patients" for part in PARTS)
-    lines: list[RenderableType] = [
-        _done("split", f"{result.split_id}{again}: {text}"),
-        line(f"          no patient in two parts: certificate verified ({result.folder})"),
-        line(f"          largest distance from a wished count: {result.deviation:.2f} cases"),
+    lines = [
+        f"{result.split_id}{again}",
+        *(f"{part:<10} {whole(sums[part])} cases / {whole(result.patients[part])} patients" for part in PARTS),
+        "no patient in two parts: certificate verified",
+        f"largest distance from a wished count: {result.deviation:.2f} cases",
     ]
     if result.unresolved:
-        lines.append(line(f"          {whole(result.unresolved)} unresolved cases stand in no part", "yellow"))
-    return Group(*lines)
+        lines.append(f"! {whole(result.unresolved)} cases without a resolved class stand in no part")
+    return _told("split", *lines)
 
 
 @rendered.register
 def _(result: Verified) -> RenderableType:
-    text = f"PASS: split {result.split_id}, {whole(result.cases)} cases in {result.parts} parts"
-    return Group(_done("verify", text), *(line(f"          {check}") for check in result.checks))
+    verdict = f"PASS: split {result.split_id}, {whole(result.cases)} cases in {result.parts} parts"
+    return _told("verify", verdict, *result.checks)
 
 
 @rendered.register
 def _(result: Trained) -> RenderableType:
     again = ", as before" if result.already_there else ""
-    trained = (
+    return _told(
+        "train",
         f"run {result.run_id}{again}: {result.model} on {whole(result.train_cases)} cases / "
-        f"{whole(result.train_patients)} patients, {result.epochs} epochs, {result.seconds:.0f} s on {result.device}"
+        f"{whole(result.train_patients)} patients, {result.epochs} epochs, {result.seconds:.0f} s on {result.device}",
+        f"loss {result.train_loss:.3f} training, {result.validation_loss:.3f} validation; validation macro recall "
+        f"{number(result.metrics['macro_recall'])}, ROC AUC {number(result.metrics['macro_roc_auc'])}",
     )
-    watched = (
-        f"loss {result.train_loss:.3f} training, {result.validation_loss:.3f} validation; "
-        f"validation macro recall {number(result.metrics['macro_recall'])}, "
-        f"ROC AUC {number(result.metrics['macro_roc_auc'])}"
-    )
-    return Group(_done("train", trained), line(f"          {watched}"))
 
 
 @rendered.register
 def _(result: Predicted) -> RenderableType:
     parts = ", ".join(f"{part} {whole(count)}" for part, count in result.cases.items())
-    text = f"{parts} cases ({whole(result.scored_now)} now); mean label mass {number(result.mean_label_mass)}"
-    return _done("predict", text)
+    mass = number(result.mean_label_mass)
+    return _told("predict", f"{parts} cases ({whole(result.scored_now)} now); mean label mass {mass}")
 
 
 @rendered.register
 def _(result: Evaluated) -> RenderableType:
     times = ", ".join(f"{part} scored {n} {'time' if n == 1 else 'times'}" for part, n in result.times_scored.items())
-    return _done("evaluate", f"run {result.run_id} against {result.truth_id}; {times}")
+    return _told("evaluate", f"run {result.run_id} against {result.truth_id}; {times}")
 
 
 @rendered.register
 def _(result: Report) -> RenderableType:
-    text = f"{result.page} ({result.errors_shown} of {result.errors} errors shown)"
-    return Group(_done("report", text))
+    return _told("report", result.page, f"{whole(result.errors_shown)} of {whole(result.errors)} errors shown")
 
 
 @rendered.register
@@ -250,8 +247,17 @@ def _(result: Status) -> RenderableType:
     return Group(*lines, _next(result.next))
 
 
-def _done(stage: str, text: str) -> Text:
-    return Text.assemble((f"{stage:<9} ", "bold green"), plain(text))
+def _told(stage: str, *lines: str) -> Table:
+    """Return a stage's name and what it has to say beside it; a line that starts with ! is a warning."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=8, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for position, text in enumerate(lines):
+        warning = text.startswith("! ")
+        grid.add_row(
+            Text("" if position else stage, "bold green"), line(text.removeprefix("! "), "yellow" if warning else "")
+        )
+    return grid
 
 
 def _next(command: str) -> Text:
@@ -292,7 +298,7 @@ def _headline(scores: list[dict[str, Any]], parts: list[str]) -> Table:
                 (r for r in scores if r["part"] == part and r["metric"] == metric and r["class_name"] is None), None
             )
             cells += [number(row["value"]), interval(row["low"], row["high"])] if row else ["", ""]
-        made.add_row(metric.replace("macro_", "macro "), *cells)
+        made.add_row(SHOWN.get(metric, metric.replace("macro_", "macro ")), *cells)
     return made
 
 
@@ -361,12 +367,17 @@ def write_rows(rows: pa.Table, form: str) -> None:
         print_json(_plain_rows(rows))
     elif form == "csv":
         sys.stdout.write(csv_text(rows.column_names, (row.values() for row in _plain_rows(rows))))
+    elif rows.num_rows == 1 and rows.num_columns > WIDE:
+        made = table("column", "value")
+        for name, value in _plain_rows(rows)[0].items():
+            made.add_row(line(name, "dim"), line(_cell(value)))
+        stdout.print(made)
     else:
         made = table(*(plain(name) for name in rows.column_names))
         for row in _plain_rows(rows):
             made.add_row(*(line(_cell(value)) for value in row.values()))
         stdout.print(made)
-        stderr.print(f"{rows.num_rows} rows", style="dim")
+        stderr.print(f"{rows.num_rows} {'row' if rows.num_rows == 1 else 'rows'}", style="dim")
 
 
 def _plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
@@ -396,7 +407,7 @@ def show_error(error: ToolkitError) -> None:
 
 
 @contextmanager
-def drawn_progress(*, quiet: bool) -> Iterator[Progress]:
+def drawn_progress(*, quiet: bool) -> Generator[Progress]:
     """Give a progress callback that draws on stderr: a bar in a terminal, a line now and then in a file."""
     if quiet:
         yield silent

@@ -77,9 +77,8 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
         progress(f"scoring {row['part']}", 0, None)
         data = _part_data(workspace, study, run_id, row["part"])
         key = {"run_id": run_id, "part": row["part"], "truth_id": truth_id}
-        scores += [
-            {**key, "confidence": study.evaluate.confidence, **score} for score in score_part(study, data, **key)
-        ]
+        scored = score_part(study, data, run_id=run_id, part=row["part"])
+        scores += [{**score, "truth_id": truth_id} for score in scored]
         unresolved = row["cases"] - len(data.truth)
         now = datetime.now(UTC).replace(tzinfo=None)
         looks.append({**key, "scored_at": now, "cases": len(data.truth), "unresolved": unresolved})
@@ -96,7 +95,7 @@ def _part_data(workspace: Workspace, study: Study, run_id: str, part: str) -> Pa
     number = {name: index for index, name in enumerate(study.class_names)}
     if unknown := {row["truth"] for row in rows} - set(number):
         raise WorkspaceError(
-            f"truth holds a class the study does not name: {sorted(unknown)[0]}",
+            f"truth holds a class the study does not name: {min(unknown)}",
             place=str(workspace.folder),
             remedy="parse again with this study",
         )
@@ -109,88 +108,94 @@ def _part_data(workspace: Workspace, study: Study, run_id: str, part: str) -> Pa
     )
 
 
-def score_part(study: Study, data: PartData, **key: str) -> list[dict[str, Any]]:
+def score_part(study: Study, data: PartData, *, run_id: str, part: str) -> list[dict[str, Any]]:
     """Return every score of a part: per class, accuracy, and macro averages."""
-    points = metrics.per_class(data.truth, data.probabilities)
-    points["accuracy"] = metrics.accuracy(data.truth, data.predicted)
-    points |= metrics.over_classes({name: points[name] for name in metrics.PER_CLASS})
-    drawn = _replicates(study, data)
-    rows = []
-    for number, class_name in enumerate(study.class_names):
-        for metric in metrics.PER_CLASS:
-            rested = _rests_on(metric, data, number)
-            interval, method = _interval(study, metric, data, number, drawn)
-            query = sql.metric_query(metric, run_id=key["run_id"], part=key["part"], class_name=class_name)
-            value = float(points[metric][0, number])
-            rows.append(_row(metric, class_name, value, interval, method, rested, data, study, query))
-    everyone = np.ones(len(data.truth), dtype=bool)
-    right = data.truth == data.predicted
-    accuracy = clustered_wilson(right, data.patient, confidence=study.evaluate.confidence)
-    query = sql.metric_query("accuracy", run_id=key["run_id"], part=key["part"])
-    rows.append(_row("accuracy", None, float(right.mean()), accuracy, WILSON, everyone, data, study, query))
-    for metric in metrics.PER_CLASS:
-        name = f"macro_{metric}"
-        interval = percentile(drawn[name], confidence=study.evaluate.confidence)
-        query = sql.metric_query("macro", run_id=key["run_id"], part=key["part"], metric=metric)
-        row = _row(name, None, float(points[name][0]), interval, BOOTSTRAP, everyone, data, study, query)
-        rows.append({**row, "classes": int((~np.isnan(points[metric][0])).sum())})
-    return rows
+    return _Scorer(study, data, run_id, part).rows()
 
 
-def _replicates(study: Study, data: PartData) -> dict[str, np.ndarray]:
-    def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
-        values = metrics.per_class(data.truth, data.probabilities, weights)
+class Measured(NamedTuple):
+    """A value with its interval, how that was made, and which cases (N,) it rests on."""
+
+    value: float
+    interval: Interval
+    method: str
+    rests_on: np.ndarray
+
+
+class _Scorer:
+    """Scores one part; holds the values and the bootstrap replicates that every row is made from."""
+
+    def __init__(self, study: Study, data: PartData, run_id: str, part: str) -> None:
+        self.study, self.data = study, data
+        self.key = {"run_id": run_id, "part": part}
+        self.confidence = study.evaluate.confidence
+        self.points = self.statistics(None)
+        self.drawn = patient_bootstrap(
+            self.statistics, data.patient, replicates=study.evaluate.replicates, seed=study.study.seed
+        )
+
+    def statistics(self, weights: np.ndarray | None) -> dict[str, np.ndarray]:
+        values = metrics.per_class(self.data.truth, self.data.probabilities, weights)
         return values | metrics.over_classes(values)
 
-    return patient_bootstrap(statistics, data.patient, replicates=study.evaluate.replicates, seed=study.study.seed)
+    def rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for number, class_name in enumerate(self.study.class_names):
+            for metric in metrics.PER_CLASS:
+                measured = self.proportion(metric, number) if metric in PROPORTIONS else self.ranked(metric, number)
+                rows.append(self.row(metric, class_name, measured, self.query(metric, class_name=class_name)))
+        rows.append(self.row("accuracy", None, self.accuracy(), self.query("accuracy")))
+        for metric in metrics.PER_CLASS:
+            row = self.row(f"macro_{metric}", None, self.macro(metric), self.query("macro", metric=metric))
+            rows.append({**row, "classes": int((~np.isnan(self.points[metric][0])).sum())})
+        return rows
 
+    def proportion(self, metric: str, number: int) -> Measured:
+        """Measure a share of cases: precision, recall, specificity, npv."""
+        truth, predicted = self.data.truth, self.data.predicted
+        own, other = (predicted, truth) if metric in ("precision", "npv") else (truth, predicted)
+        positive = metric in ("precision", "recall")
+        rests_on = (own == number) == positive
+        success = (other == number) == positive
+        interval = clustered_wilson(success[rests_on], self.data.patient[rests_on], confidence=self.confidence)
+        return Measured(float(self.points[metric][0, number]), interval, WILSON, rests_on)
 
-def _rests_on(metric: str, data: PartData, number: int) -> np.ndarray:
-    """Return which cases (N,) a class's metric is a proportion of; for the others, the class's own cases."""
-    return {
-        "precision": data.predicted == number,
-        "specificity": data.truth != number,
-        "npv": data.predicted != number,
-    }.get(metric, data.truth == number)
+    def ranked(self, metric: str, number: int) -> Measured:
+        """Measure what is no share of cases: f1 and the areas; their support is the class's own cases."""
+        interval = percentile(self.drawn[metric][:, number], confidence=self.confidence)
+        return Measured(float(self.points[metric][0, number]), interval, BOOTSTRAP, self.data.truth == number)
 
+    def accuracy(self) -> Measured:
+        right = self.data.truth == self.data.predicted
+        interval = clustered_wilson(right, self.data.patient, confidence=self.confidence)
+        return Measured(float(right.mean()), interval, WILSON, np.ones(len(right), dtype=bool))
 
-def _interval(
-    study: Study, metric: str, data: PartData, number: int, drawn: dict[str, np.ndarray]
-) -> tuple[Interval, str]:
-    confidence = study.evaluate.confidence
-    if metric not in PROPORTIONS:
-        return percentile(drawn[metric][:, number], confidence=confidence), BOOTSTRAP
-    rested = _rests_on(metric, data, number)
-    said = data.truth if metric in ("precision", "npv") else data.predicted
-    success = (said == number) if metric in ("precision", "recall") else (said != number)
-    return clustered_wilson(success[rested], data.patient[rested], confidence=confidence), WILSON
+    def macro(self, metric: str) -> Measured:
+        name = f"macro_{metric}"
+        everyone = np.ones(len(self.data.truth), dtype=bool)
+        interval = percentile(self.drawn[name], confidence=self.confidence)
+        return Measured(float(self.points[name][0]), interval, BOOTSTRAP, everyone)
 
+    def query(self, name: str, **literals: str) -> str:
+        return sql.metric_query(name, **self.key, **literals)
 
-def _row(  # noqa: PLR0913 - the columns of a score
-    metric: str,
-    class_name: str | None,
-    value: float,
-    interval: Interval,
-    method: str,
-    rested: np.ndarray,
-    data: PartData,
-    study: Study,
-    query: str,
-) -> dict[str, Any]:
-    interval = UNDEFINED if np.isnan(value) else interval
-    return {
-        "metric": metric,
-        "class_name": class_name,
-        "value": value,
-        "low": interval.low,
-        "high": interval.high,
-        "method": method,
-        "replicates": study.evaluate.replicates if method == BOOTSTRAP else 0,
-        "cases": int(rested.sum()),
-        "patients": len(np.unique(data.patient[rested])),
-        "classes": None,
-        "query": query,
-    }
+    def row(self, metric: str, class_name: str | None, measured: Measured, query: str) -> dict[str, Any]:
+        interval = UNDEFINED if np.isnan(measured.value) else measured.interval
+        return {
+            **self.key,
+            "metric": metric,
+            "class_name": class_name,
+            "value": measured.value,
+            "low": interval.low,
+            "high": interval.high,
+            "confidence": self.confidence,
+            "method": measured.method,
+            "replicates": self.study.evaluate.replicates if measured.method == BOOTSTRAP else 0,
+            "cases": int(measured.rests_on.sum()),
+            "patients": len(np.unique(self.data.patient[measured.rests_on])),
+            "classes": None,
+            "query": query,
+        }
 
 
 def _record(workspace: Workspace, run_id: str, scores: list[dict[str, Any]], looks: list[dict[str, Any]]) -> None:

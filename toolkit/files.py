@@ -11,7 +11,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @contextmanager
-def written_atomically(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
+def written_atomically(path: Path, *, mode: int = 0o644) -> Generator[Path]:
     """Give a temporary path beside `path`; when the block ends well, fsync it and rename it into place.
 
     A full disk or a folder that may not be written becomes a ToolkitError that names the file.

@@ -58,7 +58,7 @@ def read_photograph(path: Path) -> bytes:
     """Return a photograph's bytes; only plain files are read, so that no pipe or device can block."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-        with open(handle, "rb") as file:
+        with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise PhotographError("image_unreadable", "not a plain file")
             content = file.read()

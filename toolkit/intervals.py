@@ -86,9 +86,13 @@ def patient_bootstrap(
 
 
 def percentile(replicates: np.ndarray, *, confidence: float) -> Interval:
-    """Return the percentile interval of the defined replicates; undefined where over a tenth of them are NaN."""
+    """Return the percentile interval of the defined replicates.
+
+    It is undefined where over a tenth of them are NaN, and where all are the same: a class without a single hit, or
+    without a single error, gives the bootstrap nothing to draw from, and an interval of no width would look certain.
+    """
     defined = replicates[~np.isnan(replicates)]
     if len(defined) < 0.9 * len(replicates):
         return UNDEFINED
     low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(low), float(high))
+    return Interval(float(low), float(high)) if high > low else UNDEFINED

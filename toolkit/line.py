@@ -94,7 +94,7 @@ def run(  # noqa: PLR0913 - the line's inputs
     *,
     images: Path | None,
     device: str | None = None,
-    tell: Callable[[Any], None] = lambda result: None,
+    tell: Callable[[Any], None] = lambda _: None,
     progress: Progress = silent,
 ) -> list[Any]:
     """Run parse → audit → split → train → predict → evaluate → report; `tell` gets each stage's result as it comes.

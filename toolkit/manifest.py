@@ -20,45 +20,70 @@ ClassName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
 class StudySection(_Section):
+    """What the study is called, and the seed of everything random in it."""
+
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,60}$")]
+    """Short name."""
     title: Name
+    """Title of the reports."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Seed of split, training and bootstrap."""
     notice: str = ""
+    """Shown on top of every report."""
 
 
 class LabelboxSection(_Section):
-    """Which project, question, box and metadata fields mean what; names or slugs, as Labelbox shows them."""
+    """Which project, question, box and metadata fields mean what: names or slugs, as Labelbox shows them."""
 
     projects: Annotated[list[Name], Field(min_length=1)]
+    """Names or IDs of the study's projects; rows of others are stored and counted."""
     question: Name = "diagnosis"
+    """The question whose answer is the class, about the photograph or nested in a box."""
     roi: Name = "lesion_roi"
+    """The bounding box around a lesion; a box named like a class is one too."""
     patient: Name = "patient_id"
+    """Metadata field with the patient's identifier."""
     lesion: Name = "lesion_id"
+    """Metadata field with the lesion's identifier, unique within a patient."""
 
 
 class IngestSection(_Section):
+    """How readings become cases and truth."""
+
     policy: Literal["majority"] = "majority"
+    """How readings become truth: the majority of the latest readings; a tie resolves nothing."""
     box_iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Overlap (intersection over union) from which two annotators' boxes mean the same lesion."""
     longest_row: Annotated[int, Field(ge=1_000)] = 2_000_000
+    """Bytes; a longer row of an export is quarantined."""
 
 
 class ClassSection(_Section):
     """One class: its name everywhere, what the model answers for it, and what annotators may call it."""
 
     name: ClassName
+    """Name in tables and reports."""
     answer: Name
+    """What the model says for it."""
     malignant: bool
+    """Whether it is malignant."""
     aliases: list[Name] = []
+    """Other spellings of it in exports."""
 
 
 class SplitSection(_Section):
+    """Fractions of the cases; they add up to 1."""
+
     train: Fraction = 0.6
+    """Fraction to train on."""
     validation: Fraction = 0.2
+    """Fraction to watch while training."""
     test: Fraction = 0.2
+    """Fraction to be scored at the end."""
 
     @model_validator(mode="after")
     def _add_up(self) -> "SplitSection":
@@ -70,47 +95,74 @@ class SplitSection(_Section):
 
 
 class PromptSection(_Section):
+    """What the model is asked about every photograph."""
+
     user: Annotated[str, Field(min_length=1, max_length=2_000)]
+    """The words between "USER:" and "ASSISTANT:"; no class may stand in them."""
 
 
 class ModelSection(_Section):
-    """`name` is "tiny", a local directory (relative to the study file) or a hub name."""
+    """Which model, and what it sees."""
 
     name: Name
+    """"tiny" (built into the workspace, trained from nothing), a folder relative to the study file, or a hub name."""
     backend: Name = "instructblip"
+    """"instructblip", or package.module:Class of a backend of your own."""
     roi_margin: Annotated[float, Field(ge=0, le=2)] = 0.15
+    """Share of the ROI's size that is added on every side of the crop."""
 
 
 class TrainSection(_Section):
+    """How the model is trained."""
+
     epochs: Positive = 3
+    """Passes over the training cases."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
+    """Peak learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """Weight decay of AdamW."""
     batch_size: Positive = 1
+    """Cases per step."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate goes down."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
+    """Steps over which the learning rate goes up first."""
     augment: bool = True
+    """Random flips and quarter turns of the training photographs."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0 leaves the choice to torch. The tiny model is fastest on 1."""
 
 
 class PredictSection(_Section):
+    """How predictions are computed."""
+
     batch_size: Positive = 32
+    """Photographs at a time."""
 
 
 class EvaluateSection(_Section):
+    """How sure the numbers are said to be."""
+
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Confidence of every interval."""
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 2_000
+    """Replicates of the patient bootstrap."""
 
 
 class ReportSection(_Section):
+    """What the page holds."""
+
     gallery: Annotated[int, Field(ge=0, le=300)] = 300
+    """Errors shown with their photographs, at the most."""
 
 
 class PrivacySection(_Section):
-    """`published_key` is for synthetic or public studies only: anyone can then redo their pseudonyms."""
+    """Where the pseudonym key comes from; without this section one is made in the user's configuration folder."""
 
     published_key: str | None = None
+    """A key for synthetic or public studies only: anyone can redo their pseudonyms."""
     key_file: str | None = None
+    """File of the secret key, relative to the study file; made with mode 0600 if it is not there."""
 
     @model_validator(mode="after")
     def _one_key(self) -> "PrivacySection":
@@ -147,10 +199,12 @@ class Study(_Section):
 
     @property
     def class_names(self) -> list[str]:
+        """The classes' names, in the study's order."""
         return [c.name for c in self.classes]
 
     @property
     def answers(self) -> list[str]:
+        """What the model says for each class, in the same order."""
         return [c.answer for c in self.classes]
 
     def class_of(self, spelling: str) -> str | None:
@@ -212,7 +266,7 @@ def _faults(error: ValidationError) -> list[str]:
 
 
 def shipped(folder: Literal["sql", "reports/template", "manifests"]) -> Path:
-    """Return where a folder that ships with the toolkit stands: beside the package in a checkout, inside it in a wheel."""
+    """Return where a shipped folder stands: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).parent
     inside = package / {"sql": "sql_files", "reports/template": "report_files", "manifests": "manifest_files"}[folder]
     return inside if inside.is_dir() else package.parent / folder

@@ -5,7 +5,7 @@ working: read, close, work, write.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from toolkit.sql import Question
 if TYPE_CHECKING:
     import pandas as pd
 
-SAFE = {
+SAFE: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
     "autoinstall_known_extensions": False,
     "python_enable_replacements": False,
@@ -55,15 +55,15 @@ class Workspace:
         return self.folder / "queries"
 
     def split(self, split_id: str) -> Path:
-        """The folder of a split's certificate."""
+        """Return the folder of a split's certificate."""
         return self.folder / "splits" / split_id
 
     def run(self, run_id: str) -> Path:
-        """The folder of a run."""
+        """Return the folder of a run."""
         return self.folder / "runs" / run_id
 
     @contextmanager
-    def reading(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def reading(self) -> Generator[duckdb.DuckDBPyConnection]:
         """Open the registry read-only, with nothing but its own tables within reach."""
         if not self.registry.exists():
             raise WorkspaceError(
@@ -77,7 +77,7 @@ class Workspace:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def writing(self) -> Generator[duckdb.DuckDBPyConnection]:
         """Open the registry for one transaction: all of the block happens, or nothing."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with _connected(self.registry, read_only=False) as connection:
@@ -145,7 +145,7 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) ->
 
 
 @contextmanager
-def _connected(path: Path, *, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connected(path: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConnection]:
     try:
         connection = duckdb.connect(str(path), read_only=read_only, config=SAFE)
     except duckdb.IOException as error:

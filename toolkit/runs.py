@@ -17,11 +17,11 @@ SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
 
 
 class PartCase(NamedTuple):
-    """A case of a part; `class_name` is today's truth, None where it is not resolved."""
+    """A case of a part; `class_name` is today's truth, "" where it is not resolved."""
 
     case_id: str
     patient_id: str
-    class_name: str | None
+    class_name: str
     path: Path
     roi: Box | None
 
@@ -72,14 +72,14 @@ def part_cases(workspace: Workspace, split_id: str, part: str) -> list[PartCase]
         )
     boxes = [Box(*(row[side] for side in SIDES)) if row["roi_width"] is not None else None for row in rows]
     return [
-        PartCase(row["case_id"], row["patient_id"], row["class_name"], Path(row["path"]), box)
+        PartCase(row["case_id"], row["patient_id"], row["class_name"] or "", Path(row["path"]), box)
         for row, box in zip(rows, boxes, strict=True)
     ]
 
 
 def resolved_cases(workspace: Workspace, split_id: str, part: str) -> list[PartCase]:
     """Return the cases of a part whose class is resolved today."""
-    resolved = [case for case in part_cases(workspace, split_id, part) if case.class_name is not None]
+    resolved = [case for case in part_cases(workspace, split_id, part) if case.class_name]
     if not resolved:
         raise WorkspaceError(
             f"no case of part {part} has a resolved class", place=f"split {split_id}", remedy="toolkit split"

@@ -198,7 +198,7 @@ def _certificate(
     workspace: Workspace, study: Study, split_id: str, table: Table, parts: list[str], truth_id: str
 ) -> dict[str, Any]:
     """Return what the certificate states; counts and hashes that verify.sql and `verify` hold against cases.csv."""
-    counts = {part: {name: 0 for name in study.class_names} for part in PARTS}
+    counts = {part: dict.fromkeys(study.class_names, 0) for part in PARTS}
     patients: dict[str, set[str]] = {part: set() for part in PARTS}
     for part, class_name, patient in zip(parts, table.class_name, table.patient_id, strict=True):
         counts[part][class_name] += 1

@@ -46,7 +46,7 @@ class Trained:
     already_there: bool
 
 
-def train(  # noqa: PLR0913 - a stage's inputs
+def train(
     workspace: Workspace,
     study: Study,
     *,

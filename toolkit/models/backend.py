@@ -14,11 +14,19 @@ from toolkit.manifest import TrainSection
 from toolkit.progress import Progress
 
 
+class Photographs(Protocol):
+    """Photographs by number, (S, S, 3) uint8 each: an array (N, S, S, 3), or something that decodes them when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
 class Examples(NamedTuple):
     """Cases as a model takes them; the three are of one length."""
 
-    photographs: np.ndarray
-    """(N, S, S, 3) uint8, cropped and resized to `input_size`; anything indexable that gives (S, S, 3)."""
+    photographs: Photographs
+    """Cropped and resized to the backend's `input_size`."""
     prompts: Sequence[str]
     classes: np.ndarray
     """(N,) index into the answers."""

@@ -189,7 +189,7 @@ class _Derivation:
 
     def photograph(self, row: dict[str, Any], found: photographs.Found | None) -> None:
         """Find the cases of one photograph, and keep out those that must not be used."""
-        submissions = [_submission(item, row) for item in row["submissions"]]
+        submissions = [_submission(item) for item in row["submissions"]]
         lesions, findings = find_cases(row["image_id"], submissions, iou=self.study.ingest.box_iou)
         fault = row["patient_fault"]
         if fault:
@@ -304,7 +304,7 @@ class _Derivation:
         return self.arrow(text).to_pylist()
 
 
-def _submission(item: dict[str, Any], row: dict[str, Any]) -> Submission:
+def _submission(item: dict[str, Any]) -> Submission:
     boxes = [Marked(box["object_id"], Box(*box["box"]), tuple(box["answers"])) for box in item["boxes"]]
     return Submission(
         label_id=item["label_id"],

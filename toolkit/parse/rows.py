@@ -310,7 +310,7 @@ class _Contents:
             if question.text_answer:
                 self.answer(question, "text", scrub(question.text_answer.content), None, object_position, parent)
 
-    def answer(  # noqa: PLR0913 - the columns of one answer
+    def answer(
         self,
         question: shapes.Classification,
         kind: str,

@@ -14,7 +14,7 @@ class Shape(msgspec.Struct, frozen=True, gc=False):
     """A JSON object whose named keys have the types below."""
 
 
-class Option(Shape):
+class Option(Shape, frozen=True):
     """A chosen option, with the questions nested in it."""
 
     name: str
@@ -22,13 +22,13 @@ class Option(Shape):
     classifications: "list[Classification]" = []
 
 
-class Text(Shape):
+class Text(Shape, frozen=True):
     """A text answer."""
 
     content: str
 
 
-class Classification(Shape):
+class Classification(Shape, frozen=True):
     """A question and its answer, of exactly one kind."""
 
     name: str
@@ -38,7 +38,7 @@ class Classification(Shape):
     text_answer: Text | None = None
 
 
-class BoundingBox(Shape):
+class BoundingBox(Shape, frozen=True):
     """Pixels, origin top left."""
 
     top: float
@@ -47,14 +47,14 @@ class BoundingBox(Shape):
     width: float
 
 
-class Relationship(Shape):
+class Relationship(Shape, frozen=True):
     """Feature IDs at both ends."""
 
     source: str | None = None
     target: str | None = None
 
 
-class Object(Shape):
+class Object(Shape, frozen=True):
     """An object with one geometry, or a relationship that stands among the objects."""
 
     name: str
@@ -71,14 +71,14 @@ class Object(Shape):
     unidirectional_relationship: Relationship | None = None
 
 
-class RelationshipRow(Shape):
+class RelationshipRow(Shape, frozen=True):
     """A relationship in its own list."""
 
     name: str
     unidirectional_relationship: Relationship | None = None
 
 
-class Annotations(Shape):
+class Annotations(Shape, frozen=True):
     """What a label holds."""
 
     objects: list[Object] = []
@@ -86,7 +86,7 @@ class Annotations(Shape):
     relationships: list[RelationshipRow] = []
 
 
-class LabelDetails(Shape):
+class LabelDetails(Shape, frozen=True):
     """Who and when; absent unless the export was asked for it."""
 
     created_at: datetime | None = None
@@ -94,7 +94,7 @@ class LabelDetails(Shape):
     created_by: str | None = None
 
 
-class PerformanceDetails(Shape):
+class PerformanceDetails(Shape, frozen=True):
     """How long and how well agreed; absent unless the export was asked for it."""
 
     skipped: bool | None = None
@@ -105,7 +105,7 @@ class PerformanceDetails(Shape):
     benchmark_reference_label: str | None = None
 
 
-class Label(Shape):
+class Label(Shape, frozen=True):
     """One annotator's submission for one photograph."""
 
     id: str
@@ -114,14 +114,14 @@ class Label(Shape):
     annotations: Annotations = Annotations()
 
 
-class ProjectDetails(Shape):
+class ProjectDetails(Shape, frozen=True):
     """Where the photograph stands in the project's workflow."""
 
     workflow_status: str | None = None
     batch_name: str | None = None
 
 
-class Project(Shape):
+class Project(Shape, frozen=True):
     """A photograph's labels in one project."""
 
     name: str
@@ -129,14 +129,14 @@ class Project(Shape):
     project_details: ProjectDetails = ProjectDetails()
 
 
-class DataRowDetails(Shape):
+class DataRowDetails(Shape, frozen=True):
     """Times of the data row."""
 
     updated_at: datetime | None = None
     last_activity_at: datetime | None = None
 
 
-class DataRow(Shape):
+class DataRow(Shape, frozen=True):
     """The photograph."""
 
     id: str
@@ -146,14 +146,14 @@ class DataRow(Shape):
     details: DataRowDetails = DataRowDetails()
 
 
-class MediaAttributes(Shape):
+class MediaAttributes(Shape, frozen=True):
     """Size in pixels, as displayed in Labelbox's editor."""
 
     height: int | None = None
     width: int | None = None
 
 
-class MetadataField(Shape):
+class MetadataField(Shape, frozen=True):
     """A metadata field; the value's type follows its kind."""
 
     schema_name: str
@@ -161,7 +161,7 @@ class MetadataField(Shape):
     value: Any = None
 
 
-class Row(Shape):
+class Row(Shape, frozen=True):
     """One line of an export."""
 
     data_row: DataRow

@@ -4,6 +4,7 @@ Refuses to know what is in a row: `rows` decodes, `sql/steps` merges.
 """
 
 from pathlib import Path
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -75,7 +76,7 @@ class Staging:
             for table, schema in SCHEMAS.items()
         }
 
-    def __enter__(self) -> "Staging":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

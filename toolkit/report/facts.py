@@ -79,7 +79,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> Facts:
         )
     parts = sorted({score["part"] for score in scores}, key=PARTS.index)
     matrix = workspace.rows(sql.step("report_matrix"), key)
-    classes = _classes(study, matrix)
+    classes = _classes(study, matrix, scores)
     return Facts(
         run=run,
         record=read_run(workspace, run_id),
@@ -104,9 +104,10 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> Facts:
     )
 
 
-def _classes(study: Study, matrix: list[dict[str, Any]]) -> list[str]:
-    """Return the study's classes, and after them any other that truth or predictions still hold."""
+def _classes(study: Study, matrix: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[str]:
+    """Return the study's classes, and after them any other that truth, predictions or scores still hold."""
     seen = {row[side] for row in matrix for side in ("truth", "predicted")}
+    seen |= {score["class_name"] for score in scores if score["class_name"] is not None}
     return [*study.class_names, *sorted(seen - set(study.class_names))]
 
 

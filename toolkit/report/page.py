@@ -5,6 +5,7 @@ Refuses to know wording and numbers; the template holds the HTML. Every text is 
 
 import base64
 import hashlib
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.manifest import Study, shipped
@@ -50,34 +51,12 @@ class MatrixRow(NamedTuple):
 
 def render(facts: Facts, study: Study, figures: dict[str, bytes], cards: list[Card]) -> bytes:
     """Return the page: one file that needs no other and asks for none."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - needed only to render
     from markupsafe import Markup  # noqa: PLC0415 - needed only to render
 
     folder = shipped("reports/template")
-    environment = Environment(
-        loader=FileSystemLoader(folder),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        name: getattr(wording, name)
-        for name in (
-            "proportion",
-            "count",
-            "counted",
-            "spoken",
-            "clean",
-            "metric_name",
-            "model_name",
-            "moment",
-            "percent",
-        )
-    }
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     drawn = {name: inline(svg, prefix=name, title=FIGURES[name]) for name, svg in figures.items()}
-    text = environment.get_template("page.html.j2").render(
+    text = _template(folder).render(
         facts=facts,
         study=study.study,
         interval=wording.interval,
@@ -91,6 +70,21 @@ def render(facts: Facts, study: Study, figures: dict[str, bytes], cards: list[Ca
         **_sections(facts),
     )
     return text.encode()
+
+
+def _template(folder: Path) -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - needed only to render
+
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = ("proportion", "count", "counted", "spoken", "clean", "metric_name", "model_name", "moment", "percent")
+    environment.filters |= {name: getattr(wording, name) for name in names}
+    return environment.get_template("page.html.j2")
 
 
 def _sections(facts: Facts) -> dict[str, Any]:

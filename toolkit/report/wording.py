@@ -14,6 +14,8 @@ THIN = "\N{NARROW NO-BREAK SPACE}"
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*:/{2,}\S*", re.IGNORECASE)
 PATH = re.compile(r"(?<![\w.~<])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\]+[/\\])+[^\s/\\]*")
 
+FILE = re.compile(r"[\w.%+-]+\.(?:jpe?g|png|webp|tiff?|bmp|gif|heic|dcm)\b", re.IGNORECASE)
+
 
 def proportion(value: float | None) -> str:
     """Write a value with three decimals; an en dash where it is undefined."""
@@ -60,8 +62,9 @@ def moment(time: datetime | None) -> str:
 
 
 def clean(text: str) -> str:
-    """Return a free text without addresses, e-mail addresses and paths: none of them may stand in a page."""
-    return PATH.sub("[path removed]", ADDRESS.sub("[address removed]", scrub(text)))
+    """Return a free text without addresses, e-mail addresses, paths and photographs' names: no page may hold them."""
+    bare = PATH.sub("[path removed]", ADDRESS.sub("[address removed]", scrub(text)))
+    return FILE.sub("[file name removed]", bare)
 
 
 def model_name(name: str) -> str:

@@ -62,7 +62,7 @@ def photograph(rng: Generator, class_names: Sequence[str], *, fitzpatrick: int) 
     colour = _reflected(skin, rng.uniform(0, 2 * np.pi))
     canvas = Image.fromarray(_levels(colour * light[..., None]))
     _foreign_objects(rng, canvas)
-    seen = _through_camera(rng, np.asarray(canvas, np.float32) / np.float32(255))
+    seen = _through_camera(rng, np.asarray(canvas).astype(np.float32) / 255)
     return Picture(jpeg=_jpeg(seen), boxes=boxes)
 
 

@@ -140,9 +140,14 @@ def _dermal_melanocytosis(rng: Generator, on: Plate) -> Lesion:
             density += np.exp(-((on.x - centre[0]) ** 2 + (on.y - centre[1]) ** 2) / (2 * spread**2))
     density *= edge(1 - np.hypot(on.x, on.y), 0.05)
     spots = _spots(rng, on, density**1.5, count=int(rng.integers(70, 150)), radius=(0.05, 0.11))
-    veil = np.clip(density * rng.uniform(0.15, 0.55), 0, 0.7)
-    amount = rng.uniform(0.5, 1.2) * (spots * 0.8 + veil * 0.6) * (1 + 0.15 * noise(rng, on.x.shape, 12))
-    slate = rng.uniform(0.25, 0.95)
+    confluent = rng.uniform() ** 2
+    veil = np.clip(density * (0.15 + 1.2 * confluent), 0, 0.8)
+    amount = (
+        rng.uniform(0.5, 1.2)
+        * (spots * (0.8 - 0.55 * confluent) + veil * (0.5 + 0.4 * confluent))
+        * (1 + 0.15 * noise(rng, on.x.shape, 12))
+    )
+    slate = rng.uniform(0.15, 0.95)
     return Lesion(area=np.maximum(spots, veil), melanin=amount * (1 - slate), dermal=amount * slate)
 
 
@@ -242,8 +247,9 @@ def _solar_lentigo(rng: Generator, on: Plate) -> Lesion:
     depth = depth + rng.uniform(0.02, 0.07) * noise(rng, on.x.shape, 11, octaves=2)
     area = edge(depth, rng.uniform(0.018, 0.04))
     even = 1 + rng.uniform(0.04, 0.12) * noise(rng, on.x.shape, 14)
-    slate = rng.uniform(0.0, 0.25)
-    amount = area * even * rng.uniform(0.4, 1.2)
+    speckles = _spots(rng, on, area, count=45, radius=(0.05, 0.1)) * 0.5 * rng.uniform() ** 2
+    slate = rng.uniform(0.0, 0.35)
+    amount = area * (even + speckles) * rng.uniform(0.4, 1.2)
     return Lesion(area=area, melanin=amount * (1 - slate), dermal=amount * slate)
 
 

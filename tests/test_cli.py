@@ -1,0 +1,133 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from toolkit.cli import app, main
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = [name for name in app if not name.startswith("-")]
+
+
+@pytest.fixture
+def call(finished, capsys):
+    """Run a command on the finished workspace; return exit code, stdout, stderr."""
+
+    def run(*arguments, workspace=None):
+        where = ["--study", str(finished.study_file.path), "--workspace", str(workspace or finished.workspace.folder)]
+        with pytest.raises(SystemExit) as left:
+            main([*where, *map(str, arguments)])
+        said = capsys.readouterr()
+        return left.value.code or 0, said.out, said.err
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_an_example_and_its_place_in_the_docs(call, command):
+    code, out, _ = call(command, "--help")
+
+    assert 0 == code
+    assert f"Example: toolkit {command}" in re.sub(r"\s+", " ", out).replace("--study study.toml ", "")
+    assert f"## toolkit {command}\n" in (ROOT / "docs" / "cli.md").read_text()
+    assert f"`{command}`" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["parse", "no-such-file.ndjson"], 1, "no such export"),
+        (["parse"], 0, ""),
+        (["parse", "x.ndjson", "--images", "nowhere"], 1, "no such folder of photographs"),
+        (["query", "no_such_question"], 1, "no such question"),
+        (["query", "--sql", "select nonsense from nowhere"], 1, "nonsense"),
+        (["query", "confusions", "--set", "part"], 1, "name=value"),
+        (["query", "confusions", "--sql", "select 1"], 1, "not both"),
+        (["report", "--run", "no_such_run"], 1, "no such run"),
+        (["predict", "--part", "training"], 2, "training"),
+        (["verify", "no-such-folder"], 1, "no readable certificate"),
+        (["train", "--device", "tpu"], 2, "tpu"),
+        (["sample"], 2, "folder"),
+        (["--no-such-flag"], 2, "--no-such-flag"),
+        (["nosuchcommand"], 2, "nosuchcommand"),
+    ],
+)
+def test_errors_say_what_is_wrong_and_exit_with_their_code(call, arguments, code, told):
+    found, _, err = call(*arguments)
+
+    assert code == found
+    assert told.lower() in re.sub(r"\s+", " ", err).lower()
+    assert "Traceback" not in err
+
+
+def test_a_missing_study_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["split"])
+
+    assert 1 == left.value.code
+    assert "no study file was given" in capsys.readouterr().err
+
+
+def test_an_empty_workspace_has_a_status_and_a_next_step(call, tmp_path):
+    code, out, _ = call("--json", "status", workspace=tmp_path / "new")
+
+    assert 0 == code
+    assert "toolkit parse EXPORT --images DIR" == json.loads(out)["next"]
+
+
+@pytest.mark.parametrize("command", ["status", "audit", "split", "train", "predict", "evaluate", "report", "query"])
+def test_json_says_the_same_facts(call, command):
+    code, out, _ = call("--json", command)
+
+    assert 0 == code
+    assert json.loads(out)
+
+
+def test_the_study_of_a_workspace_is_remembered(finished, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["--workspace", str(finished.workspace.folder), "--json", "split"])
+
+    assert 0 == (left.value.code or 0)
+    assert finished.results["Split"].split_id == json.loads(capsys.readouterr().out)["split_id"]
+
+
+def test_csv_and_json_answers_are_not_rounded(call, finished):
+    text = "select value from scores where metric = 'macro_recall' and part = 'test'"
+    exact = finished.workspace.rows(text)[0]["value"]
+
+    assert f"value\n{exact!r}\n" == call("query", "--sql", text, "--format", "csv")[1]
+    assert [{"value": exact}] == json.loads(call("query", "--sql", text, "--format", "json")[1])
+
+
+def test_probabilities_are_an_object_in_csv(call):
+    out = call("query", "--sql", "select probabilities from predictions limit 1", "--format", "csv")[1]
+
+    assert '""nevus"": ' in out
+
+
+def test_markup_and_control_characters_are_shown_not_obeyed(call):
+    out = call("query", "--sql", "select '[red]x[/red]' as a, chr(27) || ']0;owned' as b")[1]
+
+    assert "[red]x[/red]" in out
+    assert "\x1b]" not in out
+
+
+def test_output_is_plain_when_piped(finished):
+    arguments = ["--workspace", str(finished.workspace.folder), "status"]
+    answer = subprocess.run([sys.executable, "-m", "toolkit", *arguments], capture_output=True, check=True)
+
+    assert b"\x1b" not in answer.stdout
+    assert max(len(line) for line in answer.stdout.decode().splitlines() if "study:" not in line) <= 80
+
+
+def test_a_run_in_json_has_every_stage(call, finished):
+    code, out, _ = call("--json", "run", finished.export, "--images", finished.images)
+
+    assert 0 == code
+    assert ["parsed", "audit", "split", "trained", "predicted", "evaluated", "report"] == list(json.loads(out))
+    assert json.loads(out)["trained"]["already_there"]

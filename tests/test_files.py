@@ -1,0 +1,48 @@
+import errno
+import math
+import os
+
+import pytest
+
+from toolkit.errors import ToolkitError
+from toolkit.files import csv_text, sha256_of, without_nan, write_atomically, written_atomically
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "a" / "file"
+    with pytest.raises(ZeroDivisionError), written_atomically(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise ZeroDivisionError
+
+    assert [] == list(path.parent.iterdir())
+    write_atomically(path, b"whole", mode=0o600)
+    assert b"whole" == path.read_bytes()
+    assert 0o600 == path.stat().st_mode & 0o777
+
+
+def test_a_full_disk_is_told_without_a_traceback(tmp_path):
+    with pytest.raises(ToolkitError, match="free some disk space"), written_atomically(tmp_path / "file"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
+    (tmp_path / "taken").write_text("")
+
+    with pytest.raises(ToolkitError, match="could not write"):
+        write_atomically(tmp_path / "taken" / "file", b"")
+
+
+def test_csv_guards_text_cells_only_and_never_rounds():
+    rows = [["=cmd()", -0.1, math.nan, None, True, 3], ["plain, text", 1 / 3, 0.0, "@x", False, -3]]
+
+    assert "a,b,c,d,e,f\n'=cmd(),-0.1,nan,,true,3\n\"plain, text\",0.3333333333333333,0.0,'@x,false,-3\n" == csv_text(
+        "abcdef", rows
+    )
+
+
+def test_what_json_cannot_say_is_null():
+    assert {"a": [None, 1.0], "b": None} == without_nan({"a": (math.nan, 1.0), "b": math.inf})
+
+
+def test_a_digest_does_not_depend_on_the_order_of_keys():
+    assert sha256_of({"a": 1, "b": 2}) == sha256_of({"b": 2, "a": 1})

@@ -1,0 +1,128 @@
+import math
+
+import pyarrow as pa
+import pytest
+from exports import label, row
+
+import toolkit
+from toolkit import sql
+from toolkit.errors import QuestionError, WorkspaceError
+from toolkit.registry import Workspace, insert
+
+
+def test_an_empty_workspace_says_what_to_do(workspace):
+    with pytest.raises(WorkspaceError, match="toolkit --workspace DIR parse"):
+        workspace.rows("from cases")
+
+
+def test_a_block_that_fails_changes_nothing(parsed):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+    with pytest.raises(ZeroDivisionError), workspace.writing() as connection:
+        connection.execute("delete from cases")
+        raise ZeroDivisionError
+
+    assert 1 == len(workspace.rows("from cases"))
+
+
+def test_a_changed_schema_file_is_refused(parsed):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+    with workspace.writing() as connection:
+        connection.execute("update schema_history set sha256 = 'other'")
+
+    with pytest.raises(WorkspaceError, match="another version of the schema"), workspace.writing():
+        pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "delete from cases",
+        "drop view truth",
+        "from read_csv('/etc/passwd')",
+        "copy cases to 'cases.csv'",
+        "attach 'other.duckdb'",
+        "install httpfs",
+        "set enable_external_access = true",
+        "select 1; select 2",
+        "select nonsense from nowhere",
+        "",
+    ],
+)
+def test_only_reading_the_registry_is_possible(parsed, text):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+
+    with pytest.raises(QuestionError):
+        workspace.sql(text)
+    assert 1 == len(workspace.rows("from cases"))
+
+
+def test_python_variables_are_out_of_reach(parsed):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+    hidden = pa.table({"a": [1]})
+
+    with pytest.raises(QuestionError):
+        workspace.sql("from hidden")
+    assert 1 == hidden.num_rows
+
+
+def test_nan_stays_nan(parsed):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+    with workspace.writing() as connection:
+        connection.execute("insert into runs values ('r', 's', 't', 'm', 1, 1, 1, 1, 'cpu', now())")
+        insert(connection, "epochs", pa.table({"run_id": ["r"], "epoch": [1], "metric": ["x"], "value": [math.nan]}))
+
+    assert math.isnan(workspace.rows("select value from epochs")[0]["value"])
+
+
+def test_python_users_get_data_frames(parsed):
+    workspace = toolkit.open(parsed(row("i1", label("L1", "nevus"))).folder)
+
+    assert ["nevus"] == list(workspace.table("readings")["class_name"])
+    assert isinstance(workspace, Workspace)
+
+
+@pytest.mark.parametrize("question", sql.questions().values(), ids=lambda question: question.name)
+def test_every_question_has_an_answer_on_a_finished_run(finished, question):
+    answer = finished.workspace.ask(question.name)
+
+    assert question.question.endswith((".", "?"))
+    assert answer.num_columns > 1
+    assert 0 < answer.num_rows or question.name in ("leakage", "low_label_mass", "quarantine")
+
+
+def test_a_workspace_may_bring_its_own_questions(parsed):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+    workspace.queries.mkdir()
+    (workspace.queries / "mine.sql").write_text(
+        "-- Which cases?\n-- $part = x: a part\nselect case_id, $part as part from cases\n"
+    )
+
+    assert ["test"] == workspace.ask("mine", part="test")["part"].to_pylist()
+    assert "x" == workspace.ask("mine")["part"].to_pylist()[0]
+
+
+@pytest.mark.parametrize(("given", "told"), [({"nonsense": "1"}, "takes no parameter nonsense"), ({}, "needs part")])
+def test_wrong_parameters_are_named(parsed, given, told):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+    workspace.queries.mkdir()
+    (workspace.queries / "mine.sql").write_text("-- Which?\n-- $part: a part\nselect $part as part, 1 as one\n")
+
+    with pytest.raises(QuestionError, match=told):
+        workspace.ask("mine", **given)
+
+
+def test_a_parameter_is_bound_never_pasted(finished):
+    assert 0 == finished.workspace.ask("confusions", part="test' or '1'='1").num_rows
+
+
+@pytest.mark.parametrize("text", ["select 1\n", "-- Which?\n-- $part a part\nselect 1\n"])
+def test_a_question_file_that_cannot_be_read_is_named(tmp_path, text):
+    (tmp_path / "mine.sql").write_text(text)
+
+    with pytest.raises(QuestionError, match="question"):
+        sql.read_question(tmp_path / "mine.sql")
+        raise QuestionError("no question was refused")
+
+
+def test_literals_are_quoted():
+    assert "'o''clock'" == sql.quoted("o'clock")
