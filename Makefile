@@ -9,7 +9,7 @@ DEMO ?= build/demo
 unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test check docs lock clean
+.PHONY: demo test soak check docs lock clean
 
 demo: .venv/.model
 	rm -rf $(DEMO)
@@ -18,6 +18,9 @@ demo: .venv/.model
 
 test: .venv/.model .venv/.dev
 	$(BIN)/python -m pytest --durations=10
+
+soak: .venv/.model .venv/.dev
+	$(BIN)/python -m pytest tests/soak --capture=no
 
 check: .venv/.model .venv/.dev
 	$(BIN)/ruff format --check .

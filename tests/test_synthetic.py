@@ -247,6 +247,6 @@ def test_mean_colour_alone_does_not_tell_the_class(tmp_path):
     ]:
         said = cross_val_predict(model, means, colours.class_names, groups=colours.patients, cv=folds)
         recall = recall_score(colours.class_names, said, average="macro")
-        print(f"macro recall of mean colour, {name}: {recall:.3f}")  # noqa: T201 shown by `pytest -s`
+        print(f"macro recall of mean colour, {name}: {recall:.3f}")
 
         assert recall < 0.60

@@ -4,6 +4,7 @@ Refuses to import anything heavy before a command runs, so that help answers at 
 the user can put right, 2 usage, 130 interrupted.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Generator
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from toolkit.line import StudyFile
     from toolkit.progress import Progress
     from toolkit.registry import Workspace
+
+FREE_SPACE = "free some space and run the same command again: what is complete is not done twice"
 
 app = App(
     name="toolkit",
@@ -401,6 +404,11 @@ def _exit_code(command: Callable[[], object]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:
+        if os.strerror(errno.ENOSPC) not in str(error):
+            raise  # our own bug: its traceback is what we need
+        print(f"error: the disk is full: {error}\n  next:  {FREE_SPACE}", file=sys.stderr)  # noqa: T201
+        return 1
     return 0
 
 

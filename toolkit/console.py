@@ -96,7 +96,13 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table; a column named with a leading > is set to the right."""
     made = Table(
-        title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), title_style="bold", header_style="dim"
+        title=title,
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        title_style="bold",
+        header_style="dim",
+        caption_justify="left",
     )
     for column in columns:
         right = column.startswith(">")
@@ -298,8 +304,23 @@ def _headline(scores: list[dict[str, Any]], parts: list[str]) -> Table:
                 (r for r in scores if r["part"] == part and r["metric"] == metric and r["class_name"] is None), None
             )
             cells += [number(row["value"]), interval(row["low"], row["high"])] if row else ["", ""]
-        made.add_row(SHOWN.get(metric, metric.replace("macro_", "macro ")), *cells)
+        made.add_row(_shown(metric), *cells)
+    made.caption = "\n".join(_undefined_classes(scores))
     return made
+
+
+def _undefined_classes(scores: list[dict[str, Any]]) -> list[str]:
+    """Say which macro averages leave classes out."""
+    total = len({row["class_name"] for row in scores if row["class_name"]})
+    partial = [row for row in scores if row["classes"] not in (None, total) and row["metric"] in HEADLINE]
+    return [
+        f"{_shown(row['metric'])}, {row['part']}: over the {row['classes']} of {total} classes where it is defined"
+        for row in partial
+    ]
+
+
+def _shown(metric: str) -> str:
+    return SHOWN.get(metric, metric.replace("macro_", "macro "))
 
 
 def _per_class(scores: list[dict[str, Any]], part: str) -> Table:

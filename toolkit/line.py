@@ -141,7 +141,7 @@ def status(workspace: Workspace) -> Status:
         runs=[],
         next="toolkit parse EXPORT --images DIR",
     )
-    if not workspace.registry.exists():
+    if not workspace.is_parsed():
         return nothing
     facts = workspace.rows(sql.step("parsed"))[0]
     kept = workspace.rows(sql.step("kept_out"))

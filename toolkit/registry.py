@@ -6,7 +6,7 @@ working: read, close, work, write.
 
 import hashlib
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -62,19 +62,31 @@ class Workspace:
         """Return the folder of a run."""
         return self.folder / "runs" / run_id
 
+    def is_parsed(self) -> bool:
+        """Tell whether there is a registry with its tables; an interrupted first parse may leave a file without."""
+        if not self.registry.exists():
+            return False
+        with _connected(self.registry, read_only=True) as connection:
+            return _has_schema(connection)
+
     @contextmanager
     def reading(self) -> Generator[duckdb.DuckDBPyConnection]:
         """Open the registry read-only, with nothing but its own tables within reach."""
         if not self.registry.exists():
-            raise WorkspaceError(
-                "nothing has been parsed into this workspace yet",
-                place=str(self.folder),
-                remedy="toolkit --workspace DIR parse EXPORT --images DIR",
-            )
+            raise self._unparsed()
         with _connected(self.registry, read_only=True) as connection:
+            if not _has_schema(connection):
+                raise self._unparsed()
             connection.execute("set enable_external_access = false")
             connection.execute("set lock_configuration = true")
             yield connection
+
+    def _unparsed(self) -> WorkspaceError:
+        return WorkspaceError(
+            "nothing has been parsed into this workspace yet",
+            place=str(self.folder),
+            remedy="toolkit --workspace DIR parse EXPORT --images DIR",
+        )
 
     @contextmanager
     def writing(self) -> Generator[duckdb.DuckDBPyConnection]:
@@ -87,7 +99,8 @@ class Workspace:
                 yield connection
                 connection.execute("commit")
             except BaseException:
-                connection.execute("rollback")
+                with suppress(duckdb.Error):  # a failed commit has rolled back by itself
+                    connection.execute("rollback")
                 raise
 
     def sql(self, text: str, parameters: dict[str, str] | None = None) -> pa.Table:
@@ -158,6 +171,11 @@ def _connected(path: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConne
         yield connection
     finally:
         connection.close()
+
+
+def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
+    found = connection.execute("select 1 from duckdb_tables() where table_name = 'schema_history'").fetchone()
+    return found is not None
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection) -> None:

@@ -62,7 +62,8 @@ def train(
     split_id = newest_split(workspace)
     parts = {part: resolved_cases(workspace, split_id, part) for part in ("train", "validation")}
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
-    determined = [split_id, truth_id, study.study.seed, study.digest("classes", "prompt", "model", "train")]
+    sections = study.digest("classes", "prompt", "model", "train")
+    determined = [version("lesion-toolkit"), split_id, truth_id, study.study.seed, sections]
     run_id = short_id([*determined, [[case.case_id, case.class_name] for case in parts["train"]]])
     folder = workspace.run(run_id)
     if (folder / "run.json").exists():

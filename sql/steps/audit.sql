@@ -11,19 +11,21 @@ with photographs as (
     where images.pixel_sha256 is not null
     group by all
 ),
-pairs as (
+files as (
     select
-        first.case_id,
-        other.case_id as other_case_id,
-        first.patient_id = other.patient_id as same_patient,
-        first.sha256 = other.sha256 as same_bytes,
-    from photographs as other
-    inner join (
-        select pixel_sha256, arg_min(case_id, case_id) as case_id, arg_min(patient_id, case_id) as patient_id,
-            arg_min(sha256, case_id) as sha256, min(case_id) as least,
-        from photographs
-        group by pixel_sha256
-    ) as first on first.pixel_sha256 = other.pixel_sha256 and other.case_id > first.least
+        *,
+        min(case_id) over (partition by sha256) as first_of_bytes,
+        min(case_id) over (partition by pixel_sha256) as first_of_pixels,
+    from photographs
+),
+pairs as (
+    select 'identical_bytes' as kind, first_of_bytes as case_id, case_id as other_case_id, patient_id,
+    from files
+    where case_id <> first_of_bytes
+    union all
+    select 'identical_pixels', first_of_pixels, case_id, patient_id,
+    from files
+    where case_id = first_of_bytes and case_id <> first_of_pixels
 ),
 disagreements as (
     select
@@ -36,13 +38,18 @@ disagreements as (
     having count(distinct class_name) > 1
 )
 select
-    if(same_bytes, 'identical_bytes', 'identical_pixels') as kind,
+    pairs.kind,
     'audit' as source,
-    case_id,
-    other_case_id,
+    pairs.case_id,
+    pairs.other_case_id,
     1.0 as score,
-    if(same_patient, 'the same photograph twice, of one patient', 'the same photograph under two patients') as detail,
+    if(
+        first.patient_id = pairs.patient_id,
+        'the same photograph twice, of one patient',
+        'the same photograph under two patients'
+    ) as detail,
 from pairs
+inner join cases as first on first.case_id = pairs.case_id
 union all
 select
     'disagreement',

@@ -87,7 +87,7 @@ def parse(
 
 def _check_key(workspace: Workspace, key: Key) -> None:
     """Refuse a key that would give the same patients other pseudonyms than this workspace's splits and reports have."""
-    if not workspace.registry.exists():
+    if not workspace.is_parsed():
         return
     used = {row["key_fingerprint"] for row in workspace.rows("select key_fingerprint from label_states")}
     if used and used != {key.fingerprint}:

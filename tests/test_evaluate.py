@@ -1,0 +1,85 @@
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+
+from toolkit.evaluate import PartData, evaluate, score_part
+from toolkit.metrics import PER_CLASS
+from toolkit.registry import Workspace
+
+
+def test_every_score_is_given_again_by_its_query(finished):
+    scores = finished.workspace.rows("from scores")
+    with finished.workspace.reading() as connection:
+        for score in scores:
+            (again,) = connection.execute(score["query"]).fetchone()
+
+            assert score["value"] == pytest.approx(again, abs=1e-12, nan_ok=True), (
+                score["metric"],
+                score["class_name"],
+            )
+    assert 2 * (8 * len(PER_CLASS) + len(PER_CLASS) + 1) == len(scores)
+
+
+def test_every_value_lies_in_its_interval_and_names_its_support(finished):
+    for score in finished.workspace.rows("from scores"):
+        if not math.isnan(score["low"]):
+            assert score["low"] - 1e-9 <= score["high"]
+            assert 0 <= score["low"] <= 1
+        assert score["patients"] <= score["cases"]
+        assert score["truth_id"].startswith("majority-")
+
+
+def test_every_scoring_is_recorded_in_the_registry_and_beside_the_run(finished, tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    shutil.copytree(finished.workspace.folder, workspace.folder)
+    before = len(workspace.rows("from evaluations where part = 'test'"))
+    result = evaluate(workspace, finished.study_file.study)
+    ledger = (workspace.run(finished.run_id) / "evaluations.jsonl").read_text().splitlines()
+
+    assert before + 1 == result.times_scored["test"]
+    assert before + 1 == sum(json.loads(line)["part"] == "test" for line in ledger)
+
+
+def test_the_same_predictions_give_the_same_scores(finished, tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    shutil.copytree(finished.workspace.folder, workspace.folder)
+    before = (workspace.run(finished.run_id) / "scores.parquet").read_bytes()
+    evaluate(workspace, finished.study_file.study)
+
+    assert before == (workspace.run(finished.run_id) / "scores.parquet").read_bytes()
+
+
+def by_metric(study, truth, probabilities, patient):
+    data = PartData(np.array(truth), np.argmax(probabilities, axis=1), np.array(probabilities), np.array(patient))
+    rows = score_part(study, data, run_id="r", part="test")
+    return {(row["metric"], row["class_name"]): row for row in rows}
+
+
+def test_undefined_is_nan_with_its_support(study):
+    one_class = np.eye(8)[[0, 0, 1]] * 0.9 + 0.0125
+    rows = by_metric(study, [0, 0, 0], one_class, [0, 1, 2])
+    first, second = study.class_names[:2]
+
+    assert 2 / 3 == rows["recall", first]["value"]
+    assert math.isnan(rows["recall", second]["value"])
+    assert (0, 0) == (rows["recall", second]["cases"], rows["recall", second]["patients"])
+    assert math.isnan(rows["recall", second]["low"])
+    assert 1 == rows["macro_recall", None]["classes"]
+    assert math.isnan(rows["roc_auc", first]["value"])
+
+
+def test_intervals_widen_when_the_same_cases_are_of_fewer_patients(study):
+    generator = np.random.default_rng(5)
+    truth = generator.integers(0, 8, 160)
+    luck = np.repeat(generator.random(40) < 0.7, 4)
+    said = np.where(luck, truth, (truth + 1) % 8)
+    probabilities = np.eye(8)[said] * 0.9 + 0.0125
+    alone = by_metric(study, truth, probabilities, np.arange(160))["accuracy", None]
+    grouped = by_metric(study, truth, probabilities, np.repeat(np.arange(40), 4))["accuracy", None]
+
+    assert alone["value"] == grouped["value"]
+    assert grouped["high"] - grouped["low"] > 1.5 * (alone["high"] - alone["low"])
+    assert (160, 40) == (grouped["cases"], grouped["patients"])
