@@ -25,7 +25,6 @@ from toolkit.report import Report, report, wording
 from toolkit.report.facts import Facts, gather
 from toolkit.report.figures import spread
 from toolkit.report.page import badges
-from toolkit.report.tables import guarded, to_csv
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SWITCHES = [
@@ -367,18 +366,6 @@ def test_misclassified_csv_names_cases_and_pseudonyms_only(made):
 
     assert ERRORS == [row["case_id"] for row in rows]
     assert {**first, **said, **shares, "probability_keratosis": repr((1 - 0.95) / 2)} == rows[0]
-
-
-@pytest.mark.parametrize(
-    ("cell", "expected"),
-    [("=1+1", "'=1+1"), ("+a", "'+a"), ("-a", "'-a"), ("@a", "'@a"), ("\ta", "'\ta"), ("a=1", "a=1"), (-0.5, -0.5)],
-)
-def test_the_formula_guard_touches_texts_only(cell, expected):
-    assert expected == guarded(cell)
-
-
-def test_undefined_is_nan_in_csv():
-    assert b"a,b\nnan,-0.1\n" == to_csv(["a", "b"], [[float("nan"), -0.1]])
 
 
 def test_the_same_registry_gives_the_same_bytes(made):

@@ -5,6 +5,7 @@ Refuses to know any single study: classes, prompts and seeds are rows of a TOML 
 
 import tomllib
 from collections import Counter
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -211,7 +212,7 @@ class Study(_Section):
         """Return the class an annotator's answer names, by name, answer or alias, upper and lower case alike."""
         return self._spellings.get(fold(spelling))
 
-    @property
+    @cached_property
     def _spellings(self) -> dict[str, str]:
         return {fold(s): c.name for c in self.classes for s in (c.name, c.answer, *c.aliases)}
 
@@ -221,6 +222,7 @@ class Study(_Section):
         return sha256_of({section: document[section] for section in sections})
 
 
+@lru_cache(maxsize=10_000)
 def fold(spelling: str) -> str:
     """Return a spelling as it is compared: lower case, with single spaces; underscores and hyphens are spaces."""
     return " ".join(spelling.casefold().replace("_", " ").replace("-", " ").split())

@@ -97,6 +97,6 @@ def scrub(text: str, *, secrets_in_it: tuple[str, ...] = ()) -> str:
     """Return a text without e-mail addresses, URL queries (where signatures stand) and the given raw identifiers."""
     clean = E_MAIL.sub("[e-mail removed]", URL_QUERY.sub(r"\g<address>?[removed]", text))
     for secret in secrets_in_it:
-        if len(secret) >= 3:
+        if len(secret) >= 3 and secret.casefold() in clean.casefold():
             clean = re.sub(re.escape(secret), "[identifier removed]", clean, flags=re.IGNORECASE)
     return clean

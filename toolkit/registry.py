@@ -27,6 +27,9 @@ SAFE: dict[str, str | bool | int | float | list[str]] = {
     "python_enable_replacements": False,
 }
 
+SCRATCH_MEMORY = "512MB"
+"""What a stage's own database may take before it spills to disk."""
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -142,10 +145,14 @@ class Workspace:
         return self.sql(text, parameters).to_pylist()
 
 
-def scratch(folder: Path) -> duckdb.DuckDBPyConnection:
-    """Open a database in memory that may read and write files, spilling into `folder`: where a stage does its work."""
-    connection = duckdb.connect(":memory:", config=SAFE)
+def scratch(folder: Path, *, on_disk: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open a database of one's own that may read and write files: where a stage does its work.
+
+    It spills into `folder`; `on_disk` keeps its tables there too, for work that need not fit into memory.
+    """
+    connection = duckdb.connect(str(folder / "scratch.duckdb") if on_disk else ":memory:", config=SAFE)
     connection.execute("set temp_directory = ?", [str(folder)])
+    connection.execute("set memory_limit = ?", [SCRATCH_MEMORY])
     connection.execute("set preserve_insertion_order = false")
     return connection
 

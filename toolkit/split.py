@@ -4,9 +4,7 @@ Refuses to separate what belongs together: patients, and patients who share a ph
 stands in one part. Nothing but the pseudonyms themselves depends on the pseudonym key.
 """
 
-import csv
 import hashlib
-import io
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from toolkit import sql
 from toolkit.errors import LeakError, WorkspaceError
-from toolkit.files import sha256_of, sha256_of_file, short_id, write_atomically, write_json
+from toolkit.files import csv_text, sha256_of, sha256_of_file, short_id, write_atomically, write_json
 from toolkit.manifest import Study, shipped
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace, insert, scratch
@@ -231,13 +229,11 @@ def _certificate(
 
 
 def _write(folder: Path, certificate: dict[str, Any], table: Table, parts: list[str]) -> None:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["case_id", "part", "patient_id", "group_id", "class_name", "photograph_digest"])
-    for case, part, patient, group, class_name, pixels in zip(table[0], parts, *table[1:], strict=True):
-        digest = hashlib.sha256((certificate["salt"] + pixels).encode()).hexdigest()[:32] if pixels else ""
-        writer.writerow([case, part, patient, group, class_name, digest])
-    write_atomically(folder / "cases.csv", buffer.getvalue().encode())
+    salt = certificate["salt"]
+    digests = [hashlib.sha256((salt + pixels).encode()).hexdigest()[:32] if pixels else "" for pixels in table.pixels]
+    rows = zip(table.case_id, parts, table.patient_id, table.group_id, table.class_name, digests, strict=True)
+    columns = ["case_id", "part", "patient_id", "group_id", "class_name", "photograph_digest"]
+    write_atomically(folder / "cases.csv", csv_text(columns, rows).encode())
     write_atomically(folder / "verify.sql", _verify_sql())
     files = {name: sha256_of_file(folder / name) for name in ("cases.csv", "verify.sql")}
     stated = {**certificate, "files": files}

@@ -3,8 +3,6 @@
 Refuses to see the test part. The model itself is behind `models.backend`.
 """
 
-import csv
-import io
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -17,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.errors import ModelError
-from toolkit.files import short_id, write_atomically, write_json
+from toolkit.files import csv_text, short_id, write_atomically, write_json
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples
@@ -82,7 +80,7 @@ def train(
         progress=progress,
     )
     learner.save(folder / "checkpoint")
-    write_atomically(folder / "loss.csv", _loss_csv(epochs))
+    write_atomically(folder / "loss.csv", _loss_csv(epochs).encode())
     facts = {
         "run_id": run_id,
         "split_id": split_id,
@@ -139,15 +137,10 @@ def _training_folder(folder: Path, *, resume: bool) -> Path:
     return training
 
 
-def _loss_csv(epochs: list[Epoch]) -> bytes:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+def _loss_csv(epochs: list[Epoch]) -> str:
     names = list(epochs[0].metrics) if epochs else []
-    writer.writerow(["epoch", "step", "train_loss", "validation_loss", *names])
-    for e in epochs:
-        values = [e.train_loss, e.validation_loss, *(e.metrics[name] for name in names)]
-        writer.writerow([e.epoch, e.step, *map(repr, values)])
-    return buffer.getvalue().encode()
+    rows = ([e.epoch, e.step, e.train_loss, e.validation_loss, *(e.metrics[name] for name in names)] for e in epochs)
+    return csv_text(["epoch", "step", "train_loss", "validation_loss", *names], rows)
 
 
 def _record(workspace: Workspace, facts: dict[str, Any]) -> None:

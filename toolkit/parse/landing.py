@@ -76,6 +76,12 @@ def landed_exports(workspace: Workspace) -> list[Landed]:
     return landed
 
 
+def take_back(landed: Landed) -> None:
+    """Remove an export that has just landed and could not be used."""
+    landed.path.unlink(missing_ok=True)
+    landed.path.with_name(f"{landed.sha256}.json").unlink(missing_ok=True)
+
+
 def lines(landed: Landed, *, longest: int) -> Iterator[Line]:
     """Yield the non-empty lines of a landed export, split on newlines only, without ever holding a longer one.
 

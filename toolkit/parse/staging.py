@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.manifest import Study
-from toolkit.parse import rows
+from toolkit.parse import records, rows
 from toolkit.parse.landing import Landed, lines
 from toolkit.privacy import Key
 from toolkit.progress import Progress
@@ -49,7 +49,7 @@ STAGED = {
         **LABEL,
         "position": WHOLE,
         **dict.fromkeys(("object_id", "name", "value", "annotation_kind", "geometry"), TEXT),
-        **dict.fromkeys(rows.SIDES, REAL),
+        **dict.fromkeys(records.SIDES, REAL),
         "marks_case": YES,
         "class_name": TEXT,
     },
@@ -65,15 +65,14 @@ SCHEMAS = {
 }
 
 
-class Staging:
-    """Parquet writers for one export: one file per table, complete when the block ends."""
+class Batches:
+    """Parquet files that records are added to, one per table; complete when the block ends."""
 
-    def __init__(self, folder: Path, export_id: str) -> None:
-        self.export_id = export_id
-        self.waiting: dict[str, list[rows.Record]] = {table: [] for table in STAGED}
+    def __init__(self, folder: Path, schemas: dict[str, pa.Schema], *, name: str) -> None:
+        self.schemas = schemas
+        self.waiting: dict[str, list[records.Record]] = {table: [] for table in schemas}
         self.writers = {
-            table: pq.ParquetWriter(folder / f"{table}-{export_id}.parquet", schema)
-            for table, schema in SCHEMAS.items()
+            table: pq.ParquetWriter(folder / f"{table}-{name}.parquet", schema) for table, schema in schemas.items()
         }
 
     def __enter__(self) -> Self:
@@ -84,33 +83,35 @@ class Staging:
             self.flush(table)
             writer.close()
 
-    def add(self, taken: rows.Taken) -> None:
-        """Stage a line's records, each with the export and line it came from."""
-        counts = taken.counts
-        line = {
-            **{f"n_{noun}": getattr(counts, noun) for noun in counts.__struct_fields__},
-            **{name: getattr(taken, name) for name in ("reason", "detail", "image_id", "content_sha256", "latest_at")},
-        }
-        for table, records in [("lines", [line]), *taken.records.items()]:
-            self.waiting[table] += [{"export_id": self.export_id, "line": taken.line, **record} for record in records]
-            if len(self.waiting[table]) >= BATCH:
-                self.flush(table)
+    def add(self, table: str, added: list[records.Record]) -> None:
+        """Add records; a column that one lacks is NULL."""
+        self.waiting[table] += added
+        if len(self.waiting[table]) >= BATCH:
+            self.flush(table)
 
     def flush(self, table: str) -> None:
         """Write what waits for one table."""
         if self.waiting[table]:
-            self.writers[table].write_table(pa.Table.from_pylist(self.waiting[table], schema=SCHEMAS[table]))
+            self.writers[table].write_table(pa.Table.from_pylist(self.waiting[table], schema=self.schemas[table]))
             self.waiting[table] = []
 
 
 def stage_export(landed: Landed, folder: Path, *, study: Study, key: Key, progress: Progress) -> int:
     """Read a landed export into staged Parquet; return how many lines could be taken."""
     taken_lines = 0
-    with Staging(folder, landed.export_id) as staging:
+    with Batches(folder, SCHEMAS, name=landed.export_id) as batches:
         for number, line in enumerate(lines(landed, longest=study.ingest.longest_row), start=1):
             taken = rows.take(line, study=study, key=key)
             taken_lines += taken.reason is None
-            staging.add(taken)
+            place = {"export_id": landed.export_id, "line": taken.line}
+            batches.add("lines", [{**place, **_line(taken)}])
+            for table, held in taken.records.items():
+                batches.add(table, [{**place, **record} for record in held])
             if number % 500 == 0:
                 progress(f"reading {landed.source}", number, None)
     return taken_lines
+
+
+def _line(taken: rows.Taken) -> records.Record:
+    counts = {f"n_{noun}": getattr(taken.counts, noun) for noun in taken.counts.__struct_fields__}
+    return {**counts, **{name: getattr(taken, name) for name in STAGED["lines"] if not name.startswith("n_")}}

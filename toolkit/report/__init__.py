@@ -40,9 +40,9 @@ def report(workspace: Workspace, study: Study, *, run: str = "latest", progress:
     folder = workspace.reports / run_id
     contents = {
         "index.html": render(facts, study, figures, shown),
-        "per_class.csv": tables.per_class(facts),
-        "summary.csv": tables.summary(facts),
-        "misclassified.csv": tables.misclassified(facts),
+        "per_class.csv": tables.per_class(facts).encode(),
+        "summary.csv": tables.summary(facts).encode(),
+        "misclassified.csv": tables.misclassified(facts).encode(),
         **{f"figures/{name}.svg": svg for name, svg in figures.items()},
     }
     for name, content in contents.items():

@@ -1,0 +1,74 @@
+"""Knows how results look in a terminal: tables by rich on stdout, talk and progress on stderr, JSON for programs.
+
+Refuses to compute.
+"""
+
+import dataclasses
+from typing import Any
+
+from rich.text import Text
+
+from toolkit.console.bars import drawn_progress
+from toolkit.console.results import rendered
+from toolkit.console.rows import print_json, write_rows
+from toolkit.console.scores import show_scores
+from toolkit.console.text import line, next_step, plain, stderr, stdout, table
+from toolkit.errors import ToolkitError
+from toolkit.registry import Workspace
+from toolkit.report import Report
+from toolkit.sql import Question
+
+__all__ = [
+    "drawn_progress",
+    "print_results",
+    "show",
+    "show_ending",
+    "show_error",
+    "show_questions",
+    "show_scores",
+    "write_rows",
+]
+
+
+def show(result: Any, *, as_json: bool) -> None:
+    """Show a result on stdout: for people, or the same facts as JSON."""
+    if as_json:
+        print_json(dataclasses.asdict(result))
+    else:
+        stdout.print(rendered(result))
+
+
+def show_ending(workspace: Workspace, result: Report) -> None:
+    """End the line: the scores, the page, and what to type next."""
+    stdout.print()
+    show_scores(workspace, result.run_id)
+    stdout.print(line(f"\npage: {result.page}", "bold"), soft_wrap=True)
+    here = f"toolkit --workspace {workspace.folder}"
+    for command in (
+        f"{here} query confident_errors",
+        f"{here} query score --set metric=macro_recall",
+        f"{here} status",
+    ):
+        stdout.print(next_step(command), soft_wrap=True)
+
+
+def print_results(results: list[Any]) -> None:
+    """Write the results of a whole line as one JSON object, by stage."""
+    print_json({type(result).__name__.lower(): dataclasses.asdict(result) for result in results})
+
+
+def show_questions(questions: list[Question], *, as_json: bool) -> None:
+    """List the questions and their parameters."""
+    if as_json:
+        print_json([{"name": q.name, "question": q.question, "parameters": q.parameters} for q in questions])
+        return
+    made = table("question", "what it asks")
+    for question in questions:
+        taken = ", ".join(f"{p.name}={p.default}" if p.default is not None else p.name for p in question.parameters)
+        made.add_row(line(question.name, "bold"), line(question.question + (f"  [{taken}]" if taken else "")))
+    stdout.print(made)
+
+
+def show_error(error: ToolkitError) -> None:
+    """Say what is wrong, where, and what to do next."""
+    stderr.print(Text.assemble(("error: ", "bold red"), plain(error)), soft_wrap=True)

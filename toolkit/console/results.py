@@ -1,0 +1,157 @@
+"""Knows what each stage's result looks like: a few lines beside the stage's name.
+
+Refuses to compute: what a line says, the result holds.
+"""
+
+from functools import singledispatch
+
+from rich.console import Group, RenderableType
+
+from toolkit.audit import MEANING, Audit
+from toolkit.console.text import line, next_step, number, table, told, whole
+from toolkit.evaluate import Evaluated
+from toolkit.line import Status
+from toolkit.parse import Parsed
+from toolkit.predict import Predicted
+from toolkit.report import Report
+from toolkit.split import PARTS, Split, Verified
+from toolkit.synthetic import Sample
+from toolkit.train import Trained
+
+
+@singledispatch
+def rendered(result: object) -> RenderableType:
+    """Return what a stage's result looks like."""
+    raise TypeError(type(result))
+
+
+@rendered.register
+def _(result: Sample) -> RenderableType:
+    drawn = (
+        f"{whole(result.photographs)} photographs of {whole(result.patients)} patients, drawn with seed {result.seed}"
+    )
+    run = f"toolkit --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
+    return Group(told("sample", drawn), next_step(run))
+
+
+@rendered.register
+def _(result: Parsed) -> RenderableType:
+    rows = (
+        f"{whole(result.rows - result.rows_quarantined)} of {whole(result.rows)} rows stored, "
+        f"{whole(result.rows_quarantined)} quarantined; {whole(result.photographs)} photographs, "
+        f"{whole(result.photographs_opened)} opened"
+    )
+    cases = (
+        f"{whole(result.cases)} cases of {whole(result.patients)} patients, {whole(result.with_roi)} with a ROI; "
+        f"{whole(result.resolved)} resolved, {whole(result.tied)} tied, {whole(result.unread)} without a reading"
+    )
+    lines = [rows, cases]
+    if result.kept_out:
+        reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.kept_out.items())
+        lines.append(f"! kept out: {reasons} (toolkit query quarantine)")
+    if result.photographs_elsewhere:
+        others = ", ".join(result.projects_elsewhere[:5]) or "none"
+        number_elsewhere = whole(result.photographs_elsewhere)
+        lines.append(f"! {number_elsewhere} photographs are in none of the study's projects (others: {others})")
+    if result.key_created:
+        lines.append(
+            f"! a pseudonym key was made: {result.key_created} (mode 0600). Back it up and keep it out of the "
+            "workspace: whoever has it can tell which patient a pseudonym is."
+        )
+    return told("parse", *lines)
+
+
+@rendered.register
+def _(result: Audit) -> RenderableType:
+    lines = [f"{whole(sum(result.findings.values()))} findings"]
+    lines += [f"{whole(times)} {kind}: {MEANING.get(kind, '')}" for kind, times in result.findings.items()]
+    if result.across_patients:
+        lines.append(
+            f"! {whole(result.across_patients)} photographs stand under two patients: `split` keeps those together"
+        )
+    return told("audit", *lines)
+
+
+@rendered.register
+def _(result: Split) -> RenderableType:
+    again = ", as before" if result.already_there else ""
+    sums = {part: sum(result.counts[part].values()) for part in PARTS}
+    lines = [
+        f"{result.split_id}{again}",
+        *(f"{part:<10} {whole(sums[part])} cases / {whole(result.patients[part])} patients" for part in PARTS),
+        "no patient in two parts: certificate verified",
+        f"largest distance from a wished count: {result.deviation:.2f} cases",
+    ]
+    if result.unresolved:
+        lines.append(f"! {whole(result.unresolved)} cases without a resolved class stand in no part")
+    return told("split", *lines)
+
+
+@rendered.register
+def _(result: Verified) -> RenderableType:
+    verdict = f"PASS: split {result.split_id}, {whole(result.cases)} cases in {result.parts} parts"
+    return told("verify", verdict, *result.checks)
+
+
+@rendered.register
+def _(result: Trained) -> RenderableType:
+    again = ", as before" if result.already_there else ""
+    return told(
+        "train",
+        f"run {result.run_id}{again}: {result.model} on {whole(result.train_cases)} cases / "
+        f"{whole(result.train_patients)} patients, {result.epochs} epochs, {result.seconds:.0f} s on {result.device}",
+        f"loss {result.train_loss:.3f} training, {result.validation_loss:.3f} validation; validation macro recall "
+        f"{number(result.metrics['macro_recall'])}, ROC AUC {number(result.metrics['macro_roc_auc'])}",
+    )
+
+
+@rendered.register
+def _(result: Predicted) -> RenderableType:
+    parts = ", ".join(f"{part} {whole(count)}" for part, count in result.cases.items())
+    mass = number(result.mean_label_mass)
+    return told("predict", f"{parts} cases ({whole(result.scored_now)} now); mean label mass {mass}")
+
+
+@rendered.register
+def _(result: Evaluated) -> RenderableType:
+    times = ", ".join(f"{part} scored {n} {'time' if n == 1 else 'times'}" for part, n in result.times_scored.items())
+    return told("evaluate", f"run {result.run_id} against {result.truth_id}; {times}")
+
+
+@rendered.register
+def _(result: Report) -> RenderableType:
+    return told("report", result.page, f"{whole(result.errors_shown)} of {whole(result.errors)} errors shown")
+
+
+@rendered.register
+def _(result: Status) -> RenderableType:
+    facts = table("what", ">count")
+    for name in ("exports", "rows", "rows_quarantined", "photographs", "patients", "cases", "resolved"):
+        facts.add_row(name.replace("_", " "), whole(getattr(result, name)))
+    for reason, count in result.kept_out.items():
+        facts.add_row(line(f"kept out: {reason}", "yellow"), whole(count))
+    for kind, count in result.findings.items():
+        facts.add_row(line(f"finding: {kind}"), whole(count))
+    lines: list[RenderableType] = [line(f"{result.workspace} (study: {result.study or 'none yet'})", "bold"), facts]
+    if result.splits:
+        splits = table("split", ">cases", "state")
+        for row in result.splits:
+            state = f"{whole(row['changed_cases'])} cases changed since" if row["changed_cases"] else "fits the labels"
+            splits.add_row(row["split_id"], whole(row["cases"]), state)
+        lines.append(splits)
+    if result.runs:
+        runs = table("run", "split", "model", ">predicted", ">scored", "report", "state")
+        for row in result.runs:
+            state = "labels have changed since" if row["stale"] else "fits the labels"
+            told = "yes" if row["reported"] else "no"
+            runs.add_row(
+                row["run_id"],
+                row["split_id"],
+                line(row["model"]),
+                whole(row["predicted"]),
+                str(row["scored"]),
+                told,
+                state,
+            )
+        lines.append(runs)
+    return Group(*lines, next_step(result.next))

@@ -1,0 +1,86 @@
+"""Knows how a run's scores look: headline, per class with interval bars, most frequent confusions, 80 columns wide.
+
+Refuses to compute a metric: what is shown stands in the registry.
+"""
+
+from typing import Any
+
+from rich.table import Table
+
+from toolkit.console.text import interval, interval_bar, line, number, stdout, table, whole
+from toolkit.registry import Workspace
+
+HEADLINE = (
+    "macro_recall",
+    "macro_precision",
+    "macro_specificity",
+    "macro_f1",
+    "macro_roc_auc",
+    "macro_pr_auc",
+    "accuracy",
+)
+SHOWN = {"macro_roc_auc": "macro ROC AUC", "macro_pr_auc": "macro PR AUC", "macro_f1": "macro F1"}
+
+
+def show_scores(workspace: Workspace, run_id: str) -> None:
+    """Show a run's headline, per-class table and confusions on the last of its parts: test where it was scored."""
+    scores = workspace.rows("select * from scores where run_id = $run_id", {"run_id": run_id})
+    parts = sorted({row["part"] for row in scores}, reverse=True)
+    stdout.print(_headline(scores, parts))
+    part = "test" if "test" in parts else parts[0]
+    stdout.print(_per_class([row for row in scores if row["part"] == part], part))
+    confusions = workspace.ask("confusions", run=run_id, part=part).to_pylist()[:5]
+    stdout.print(_confusions(confusions, part))
+
+
+def _headline(scores: list[dict[str, Any]], parts: list[str]) -> Table:
+    made = table("over all classes", *(f">{part}" for part in parts for _ in (0, 1)))
+    made.columns[-1].header = made.columns[2].header = "95 %" if not scores else f"{scores[0]['confidence']:.0%}"
+    for metric in HEADLINE:
+        cells = []
+        for part in parts:
+            row = next(
+                (r for r in scores if r["part"] == part and r["metric"] == metric and r["class_name"] is None), None
+            )
+            cells += [number(row["value"]), interval(row["low"], row["high"])] if row else ["", ""]
+        made.add_row(_shown(metric), *cells)
+    made.caption = "\n".join(_undefined_classes(scores))
+    return made
+
+
+def _undefined_classes(scores: list[dict[str, Any]]) -> list[str]:
+    """Say which macro averages leave classes out."""
+    total = len({row["class_name"] for row in scores if row["class_name"]})
+    partial = [row for row in scores if row["classes"] not in (None, total) and row["metric"] in HEADLINE]
+    return [
+        f"{_shown(row['metric'])}, {row['part']}: over the {row['classes']} of {total} classes where it is defined"
+        for row in partial
+    ]
+
+
+def _shown(metric: str) -> str:
+    return SHOWN.get(metric, metric.replace("macro_", "macro "))
+
+
+def _per_class(scores: list[dict[str, Any]], part: str) -> Table:
+    made = table(
+        "class", ">n/pat.", ">recall", "0 to 1", ">prec.", ">spec.", ">F1", ">ROC", ">PR", title=f"per class, {part}"
+    )
+    for name in sorted({row["class_name"] for row in scores if row["class_name"]}):
+        own = {row["metric"]: row for row in scores if row["class_name"] == name}
+        recall = own["recall"]
+        made.add_row(
+            line(name if len(name) <= 20 else f"{name[:19]}…"),
+            f"{recall['cases']}/{recall['patients']}",
+            number(recall["value"]),
+            interval_bar(recall["value"], recall["low"], recall["high"]),
+            *(number(own[metric]["value"]) for metric in ("precision", "specificity", "f1", "roc_auc", "pr_auc")),
+        )
+    return made
+
+
+def _confusions(rows: list[dict[str, Any]], part: str) -> Table:
+    made = table("truth", "predicted", ">cases", ">patients", title=f"most frequent confusions, {part}")
+    for row in rows:
+        made.add_row(line(row["truth"]), line(row["predicted"]), whole(row["cases"]), whole(row["patients"]))
+    return made

@@ -1,0 +1,90 @@
+"""Knows how a text, a number and a table look in a terminal; the streams they go to.
+
+Refuses to know results. Every text from a study or an export is hostile here: control characters are made visible and
+markup is never interpreted.
+"""
+
+import math
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+KEPT = "\n\u2009"
+BAR = "─"
+BAR_WIDTH = 11
+
+stdout = Console(markup=False, highlight=False, emoji=False, soft_wrap=False)
+stderr = Console(markup=False, highlight=False, emoji=False, stderr=True)
+
+
+def plain(value: object) -> str:
+    """Return a text that can do nothing to a terminal: control characters become visible."""
+    return "".join(c if c.isprintable() or c in KEPT else f"\\x{ord(c):02x}" for c in str(value))
+
+
+def number(value: float | None) -> str:
+    """Return a proportion with three decimals; "–" where it is undefined."""
+    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return an interval as "0.812–0.903"."""
+    return "" if low is None or high is None or math.isnan(low) else f"{low:.3f}–{high:.3f}"
+
+
+def whole(count: int) -> str:
+    """Return a count with thin spaces between thousands."""
+    return f"{count:,}".replace(",", "\u2009")
+
+
+def interval_bar(value: float | None, low: float | None, high: float | None) -> str:
+    """Return an interval on a scale from 0 to 1: "·····──●──··"."""
+    if value is None or math.isnan(value):
+        return ""
+    cells = ["·"] * BAR_WIDTH
+    place = [min(BAR_WIDTH - 1, int(x * BAR_WIDTH)) for x in (value, low, high) if x is not None and not math.isnan(x)]
+    if len(place) == 3:
+        cells[place[1] : place[2] + 1] = [BAR] * (place[2] - place[1] + 1)
+    cells[place[0]] = "●"
+    return "".join(cells)
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """Return an empty table; a column named with a leading > is set to the right."""
+    made = Table(
+        title=title,
+        title_justify="left",
+        box=None,
+        padding=(0, 1, 0, 0),
+        title_style="bold",
+        header_style="dim",
+        caption_justify="left",
+    )
+    for column in columns:
+        right = column.startswith(">")
+        made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
+    return made
+
+
+def line(text: str, style: str = "") -> Text:
+    """Return one line of hostile text, made plain."""
+    return Text(plain(text), style=style)
+
+
+def told(stage: str, *lines: str) -> Table:
+    """Return a stage's name and what it has to say beside it; a line that starts with ! is a warning."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(width=8, no_wrap=True)
+    grid.add_column(overflow="fold")
+    for position, text in enumerate(lines):
+        warning = text.startswith("! ")
+        grid.add_row(
+            Text("" if position else stage, "bold green"), line(text.removeprefix("! "), "yellow" if warning else "")
+        )
+    return grid
+
+
+def next_step(command: str) -> Text:
+    """Return the line that says what to type next."""
+    return Text.assemble(("next: ", "dim"), (plain(command), "bold"))

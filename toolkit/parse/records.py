@@ -1,0 +1,283 @@
+"""Knows which records of the registry's tables one well-formed row of an export holds.
+
+Refuses to judge a row: what is bad never gets here (`rows`), and what contradicts another row `sql/steps` settle.
+"""
+
+import difflib
+import hashlib
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+
+from toolkit.manifest import Study, fold
+from toolkit.parse import shapes
+from toolkit.privacy import Key, normalise, scrub
+
+GEOMETRIES = ("bounding_box", "polygon", "line", "point", "mask", "composite_mask")
+SIDES = ("box_left", "box_top", "box_width", "box_height")
+
+Record = dict[str, Any]
+
+
+class Records(NamedTuple):
+    """Records by table, and the latest time written in the row (UTC)."""
+
+    tables: dict[str, list[Record]]
+    latest_at: datetime | None
+
+
+def records_of(row: shapes.Row, raw: dict, study: Study, key: Key) -> Records:
+    """Return everything a row holds; `raw` is the same row undecoded, for digests that no type can change."""
+    return _Row(row, raw, study, key).fill()
+
+
+def nearest_class(spelling: str, study: Study) -> str:
+    """Return what to say about an answer that is no class: its unusual code points and the nearest class."""
+    odd = " ".join(f"U+{ord(c):04X}" for c in spelling if ord(c) > 126)
+    spellings = [s for c in study.classes for s in (c.name, c.answer, *c.aliases)]
+    near = difflib.get_close_matches(spelling, spellings, n=1, cutoff=0.5)
+    return f"{scrub(spelling)[:120]!r}{f' (holds {odd})' if odd else ''}; nearest: {near[0] if near else 'none'}"
+
+
+def astuple(box: shapes.BoundingBox) -> tuple[float, float, float, float]:
+    """Return left, top, width, height."""
+    return box.left, box.top, box.width, box.height
+
+
+class _Row:
+    """Fills the records of one row; holds what each of them needs."""
+
+    def __init__(self, row: shapes.Row, raw: dict, study: Study, key: Key) -> None:
+        self.row, self.raw, self.study, self.key = row, raw, study, key
+        self.records: dict[str, list[Record]] = defaultdict(list)
+        self.projects = {fold(name) for name in study.labelbox.projects}
+
+    def fill(self) -> Records:
+        details = self.row.data_row.details
+        times = [_utc(details.updated_at), _utc(details.last_activity_at)]
+        self.image()
+        for project_id, project in self.row.projects.items():
+            in_study = bool({fold(project.name), fold(project_id)} & self.projects)
+            self.project(project_id, project, in_study)
+            for position, label in enumerate(project.labels):
+                raw = self.raw["projects"][project_id]["labels"][position]
+                self.label(project, label, raw, in_study)
+                times += [_utc(label.label_details.created_at), _utc(label.label_details.updated_at)]
+        return Records(self.records, max(filter(None, times), default=None))
+
+    def image(self) -> None:
+        data_row, box = self.row.data_row, self.study.labelbox
+        patients = self.named(box.patient)
+        normal = sorted({normalise(value) for value in patients if normalise(value)})
+        lesions = sorted({normalise(value) for value in self.named(box.lesion) if normalise(value)})
+        one = normal[0] if len(normal) == 1 else None
+        self.records["images"].append(
+            {
+                "image_id": data_row.id,
+                "global_key": data_row.global_key,
+                "external_id": data_row.external_id,
+                "url_name": _url_name(data_row.row_data),
+                "patient_id": self.key.pseudonym("p", one) if one else None,
+                "patient_fault": None if one else ("ambiguous_patient_id" if normal else "missing_patient_id"),
+                "spelling": self.key.pseudonym("s", str(patients[0])) if one else None,
+                "lesion_id": self.key.pseudonym("l", one, lesions[0]) if one and len(lesions) == 1 else None,
+                "width": self.row.media_attributes.width,
+                "height": self.row.media_attributes.height,
+            }
+        )
+        own = {fold(box.patient), fold(box.lesion)}
+        secrets = tuple(str(value).strip() for value in patients)
+        for item in self.row.metadata_fields:
+            if fold(item.schema_name) not in own and item.value is not None:
+                value = scrub(_as_text(item.value), secrets_in_it=secrets)
+                record = {"image_id": data_row.id, "name": item.schema_name, "kind": item.schema_kind, "value": value}
+                self.records["metadata"].append(record)
+
+    def named(self, name: str) -> list[str | float]:
+        """Return the plain values of a metadata field."""
+        values = [f.value for f in self.row.metadata_fields if fold(f.schema_name) == fold(name)]
+        return [value for value in values if isinstance(value, str | int | float) and not isinstance(value, bool)]
+
+    def project(self, project_id: str, project: shapes.Project, in_study: bool) -> None:  # noqa: FBT001
+        self.records["projects"].append(
+            {
+                "image_id": self.row.data_row.id,
+                "project_id": project_id,
+                "project": project.name,
+                "in_study": in_study,
+                "workflow_status": project.project_details.workflow_status,
+                "batch": project.project_details.batch_name,
+            }
+        )
+
+    def label(self, project: shapes.Project, label: shapes.Label, raw: dict, in_study: bool) -> None:  # noqa: FBT001
+        details, work = label.label_details, label.performance_details
+        content = {"annotations": raw.get("annotations"), "details": raw.get("label_details"), "skipped": work.skipped}
+        digest = sha256(msgspec.json.encode(content, order="deterministic"))
+        self.records["labels"].append(
+            {
+                "label_id": label.id,
+                "content_sha256": digest,
+                "image_id": self.row.data_row.id,
+                "project": project.name,
+                "in_study": in_study,
+                "annotator": self.key.pseudonym("a", normalise(details.created_by)) if details.created_by else None,
+                "created_at": _utc(details.created_at),
+                "updated_at": _utc(details.updated_at),
+                "skipped": work.skipped,
+                "workflow_status": project.project_details.workflow_status,
+                "seconds_to_create": work.seconds_to_create,
+                "seconds_to_review": work.seconds_to_review,
+                "consensus_score": work.consensus_score,
+                "benchmark_score": work.benchmark_score,
+                "benchmark_reference": work.benchmark_reference_label,
+            }
+        )
+        _Contents(self, label, digest).fill()
+
+
+class _Contents:
+    """Fills the objects, answers and relationships of one label."""
+
+    def __init__(self, records: _Row, label: shapes.Label, digest: str) -> None:
+        self.study, self.records, self.label = records.study, records.records, label
+        self.key = {"label_id": label.id, "content_sha256": digest}
+        self.positions: Counter[str] = Counter()
+
+    def fill(self) -> None:
+        annotations = self.label.annotations
+        for thing in annotations.objects:
+            if thing.unidirectional_relationship is not None:
+                self.relationship(thing.name, thing.unidirectional_relationship)
+            else:
+                self.object(thing)
+        for row in annotations.relationships:
+            self.relationship(row.name, row.unidirectional_relationship or shapes.Relationship())
+        self.answers(annotations.classifications, object_position=None)
+
+    def object(self, thing: shapes.Object) -> None:
+        position = self.next("objects")
+        geometry = {name: getattr(thing, name) for name in GEOMETRIES if getattr(thing, name) is not None}
+        box = thing.bounding_box
+        names = [name for name in (thing.name, thing.value) if name]
+        is_roi = fold(self.study.labelbox.roi) in {fold(name) for name in names}
+        class_name = next((c for c in map(self.study.class_of, names) if c), None)
+        self.records["objects"].append(
+            {
+                **self.key,
+                "position": position,
+                "object_id": thing.feature_id or f"{self.label.id}/{position}",
+                "name": thing.name,
+                "value": thing.value,
+                "annotation_kind": thing.annotation_kind,
+                "geometry": msgspec.json.encode(geometry).decode() if geometry else None,
+                **dict(zip(SIDES, astuple(box) if box else (None,) * 4, strict=True)),
+                "marks_case": box is not None and (is_roi or class_name is not None),
+                "class_name": class_name,
+            }
+        )
+        self.answers(thing.classifications, object_position=position)
+
+    def answers(
+        self, questions: list[shapes.Classification], *, object_position: int | None, parent: int | None = None
+    ) -> None:
+        """Add every answer to these questions and, below each, the answers nested in it."""
+        for question in questions:
+            options = [o for o in (question.radio_answer, *(question.checklist_answers or ())) if o]
+            kind = "radio" if question.radio_answer else "checklist"
+            for option in options:
+                position = self.answer(question, kind, option.name, option.value, object_position, parent)
+                self.answers(option.classifications, object_position=object_position, parent=position)
+            if question.text_answer:
+                self.answer(question, "text", scrub(question.text_answer.content), None, object_position, parent)
+
+    def answer(
+        self,
+        question: shapes.Classification,
+        kind: str,
+        answer: str,
+        value: str | None,
+        object_position: int | None,
+        parent: int | None,
+    ) -> int:
+        position = self.next("answers")
+        diagnosis = None
+        if kind != "text" and fold(self.study.labelbox.question) in {
+            fold(n) for n in (question.name, question.value) if n
+        }:
+            diagnosis = self.diagnosis(answer, value)
+        self.records["answers"].append(
+            {
+                **self.key,
+                "position": position,
+                "parent": parent,
+                "object_position": object_position,
+                "question": question.name,
+                "question_value": question.value,
+                "kind": kind,
+                "answer": answer,
+                "answer_value": value,
+                "diagnosis": diagnosis,
+            }
+        )
+        return position
+
+    def diagnosis(self, answer: str, value: str | None) -> str:
+        """Return the class an option means, else its spelling; its name decides, and its slug must not contradict."""
+        known, slug = self.study.class_of(answer), self.study.class_of(value) if value else None
+        if known and slug not in (known, None):
+            return f"{answer} / {value}"
+        return known or answer
+
+    def relationship(self, name: str, ends: shapes.Relationship) -> None:
+        record = {
+            "position": self.next("relationships"),
+            "name": name,
+            "source_id": ends.source,
+            "target_id": ends.target,
+        }
+        self.records["relationships"].append({**self.key, **record})
+
+    def next(self, table: str) -> int:
+        """Return the next position in a table of this label."""
+        self.positions[table] += 1
+        return self.positions[table] - 1
+
+
+def _utc(time: datetime | None) -> datetime | None:
+    """Return a time in UTC without its zone, as the registry keeps all times."""
+    if time is None:
+        return None
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+def sha256(content: bytes) -> str:
+    """Return the hexadecimal SHA-256."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _url_name(url: str | None) -> str | None:
+    """Return the base name of a photograph's URL: all of it that is kept, since URLs carry signatures."""
+    if not url:
+        return None
+    try:
+        return PurePosixPath(unquote(urlsplit(url).path)).name or None
+    except ValueError:
+        return None
+
+
+def _as_text(value: Any) -> str:
+    """Return a metadata value as text: numbers plainly, options by their names."""
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list):
+        return ", ".join(_as_text(item) for item in value)
+    if isinstance(value, dict):
+        return str(value.get("schema_name") or value.get("name") or msgspec.json.encode(value).decode())
+    return str(value)
