@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from toolkit.cases import Box
-from toolkit.errors import PhotographError
+from toolkit.errors import PhotographError, WorkspaceError
 from toolkit.images import (
     Crops,
     Source,
@@ -93,7 +93,7 @@ def test_a_pipe_does_not_block(tmp_path):
 
 def test_crops_are_decoded_once_and_only_as_many_as_memory_allows(gradient, tmp_path):
     gradient.save(tmp_path / "p.png")
-    crops = Crops([Source(tmp_path / "p.png", None)] * 3, margin=0.1, size=8, keep=2 * 8 * 8 * 3)
+    crops = Crops([Source("c1", tmp_path / "p.png", None)] * 3, margin=0.1, size=8, keep=2 * 8 * 8 * 3)
     crops.load(silent)
 
     assert {0, 1} == set(crops.kept)
@@ -128,3 +128,11 @@ def test_sixteen_bit_grey_is_scaled_not_clipped(shared):
         expected = np.asarray(raw, dtype=float).mean() / 257
 
     assert expected == pytest.approx(np.asarray(open_photograph(path.read_bytes())).mean(), abs=1)
+
+
+def test_a_photograph_that_is_gone_is_told_by_its_case_not_by_its_name(tmp_path):
+    crops = Crops([Source("c1", tmp_path / "PAT_7.png", None)], margin=0.1, size=8)
+
+    with pytest.raises(WorkspaceError, match="case c1") as caught:
+        crops.load(silent)
+    assert "PAT_7" not in str(caught.value)

@@ -250,3 +250,11 @@ def test_mean_colour_alone_does_not_tell_the_class(tmp_path):
         print(f"macro recall of mean colour, {name}: {recall:.3f}")
 
         assert recall < 0.60
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+
+    with pytest.raises(ToolkitError, match="not empty"):
+        sample(tmp_path, cases=16)
+    assert ["mine.txt"] == [path.name for path in tmp_path.iterdir()]

@@ -19,7 +19,7 @@ from typing import Any
 
 from toolkit.errors import ToolkitError
 
-UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+UNWRITABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the start of a formula."""
 
@@ -30,12 +30,8 @@ def written_atomically(path: Path, *, mode: int = 0o644) -> Generator[Path]:
 
     A full disk or a folder that may not be written becomes a ToolkitError that names the file.
     """
-    temporary: Path | None = None
+    temporary = _temporary_beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-        os.close(handle)
-        temporary = Path(name)
         yield temporary
         temporary.chmod(mode)
         _fsync(temporary)
@@ -44,14 +40,27 @@ def written_atomically(path: Path, *, mode: int = 0o644) -> Generator[Path]:
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        raise ToolkitError(
-            f"could not write: {os.strerror(error.errno)}",
-            place=str(path),
-            remedy="free some disk space or choose a folder that may be written, then run the same command again",
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def _temporary_beside(path: Path) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    os.close(handle)
+    return Path(name)
+
+
+def _unwritable(path: Path, error: OSError) -> ToolkitError:
+    return ToolkitError(
+        f"could not write: {error.strerror or error}",
+        place=str(path),
+        remedy="free some disk space or choose a folder that may be written, then run the same command again",
+    )
 
 
 def _fsync(path: Path) -> None:

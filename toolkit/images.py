@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from toolkit.cases import Box
-from toolkit.errors import PhotographError
+from toolkit.errors import PhotographError, WorkspaceError
 from toolkit.progress import Progress
 
 LARGEST = 89_478_485
@@ -147,8 +147,9 @@ def thumbnail(image: Image.Image, *, longest: int) -> bytes:
 
 
 class Source(NamedTuple):
-    """Where a case's pixels come from."""
+    """Where a case's pixels come from; the case is named in errors, since a file's name may hold a patient's."""
 
+    case_id: str
     path: Path
     roi: Box | None
 
@@ -171,7 +172,12 @@ class Crops:
         if index in self.kept:
             return self.kept[index]
         source = self.sources[index]
-        pixels = case_pixels(source.path, source.roi, margin=self.margin, size=self.size)
+        try:
+            pixels = case_pixels(source.path, source.roi, margin=self.margin, size=self.size)
+        except PhotographError as error:
+            told = f"the photograph can no longer be used: {error.problem}"
+            then = "put it back, or parse again: its case is then kept out"
+            raise WorkspaceError(told, place=f"case {source.case_id}", remedy=then) from None
         if len(self.kept) < self.room:
             self.kept[index] = pixels
         return pixels

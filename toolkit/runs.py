@@ -89,4 +89,4 @@ def resolved_cases(workspace: Workspace, split_id: str, part: str) -> list[PartC
 
 def crops_of(cases: list[PartCase], *, margin: float, size: int) -> Crops:
     """Return the crops of cases as the model sees them."""
-    return Crops([Source(case.path, case.roi) for case in cases], margin=margin, size=size)
+    return Crops([Source(case.case_id, case.path, case.roi) for case in cases], margin=margin, size=size)

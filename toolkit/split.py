@@ -25,6 +25,7 @@ from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace, insert, scratch
 
 PARTS = ("train", "validation", "test")
+PROVED = "no case twice; no patient, linked group or photograph digest in two parts; counts as stated"
 SWAP_LIMIT = 300
 """Above this many kinds of group, swaps of two kinds are not searched: their number grows with the square."""
 
@@ -222,7 +223,7 @@ def _certificate(
         "salt": hashlib.sha256(f"photograph\0{split_id}".encode()).hexdigest()[:16],
         "photograph_digest": "sha256(salt + sha256 of the upright RGB pixels), first 32 hexadecimal digits",
         "toolkit": version("lesion-toolkit"),
-        "proved_by_verify_sql": "no case twice; no patient, linked group or photograph digest in two parts; counts",
+        "proved_by_verify_sql": PROVED,
         "needs_photographs": "that the photograph digests are those of the photographs",
         "attested_by_the_data_manager": "that patient identifiers are true and complete",
     }

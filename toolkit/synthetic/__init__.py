@@ -11,6 +11,7 @@ from pathlib import Path
 
 from numpy.random import default_rng
 
+from toolkit.errors import ToolkitError
 from toolkit.files import write_atomically, written_atomically
 from toolkit.manifest import shipped
 from toolkit.progress import Progress, silent
@@ -41,8 +42,11 @@ class Sample:
 def sample(folder: Path, *, cases: int = 980, seed: int = 7, progress: Progress = silent) -> Sample:
     """Draw a sample study into `folder`: images/, export.ndjson, study.toml; the same seed gives the same bytes.
 
-    `cases` counts labelled lesions; about 3 % of the photographs show two, 2 % more are queued or were skipped.
+    `cases` counts labelled lesions; about 3 % of the photographs show two, 2 % more are queued or were skipped. Raises
+    ToolkitError where the folder holds anything already.
     """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ToolkitError("the folder is not empty", place=str(folder), remedy="name a new folder for the sample")
     photographs = plan(default_rng([seed, _PLAN]), cases)
     made = Sample(
         folder=folder,
