@@ -9,7 +9,7 @@ DEMO ?= build/demo
 unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test soak check docs lock clean
+.PHONY: demo test soak check docs golden lock clean
 
 demo: .venv/.model
 	rm -rf $(DEMO)
@@ -30,6 +30,10 @@ check: .venv/.model .venv/.dev
 
 docs: .venv/.model
 	$(BIN)/python docs/generate.py
+
+# The pictures of README and docs, from the demo's own run; needs chromium. Look at them before you commit them.
+golden: demo .venv/.dev
+	$(BIN)/python docs/golden.py $(DEMO)/workspace
 
 .venv/.pip:
 	$(PYTHON) -m venv .venv

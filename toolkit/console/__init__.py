@@ -42,7 +42,7 @@ def show_ending(workspace: Workspace, result: Report) -> None:
     """End the line: the scores, the page, and what to type next."""
     stdout.print()
     show_scores(workspace, result.run_id)
-    stdout.print(line(f"\npage: {result.page}", "bold"), soft_wrap=True)
+    stdout.print(line(f"page: {result.page}", "bold"), soft_wrap=True)
     here = f"toolkit --workspace {workspace.folder}"
     for command in (
         f"{here} query confident_errors",

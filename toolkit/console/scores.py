@@ -26,11 +26,11 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
     """Show a run's headline, per-class table and confusions on the last of its parts: test where it was scored."""
     scores = workspace.rows("select * from scores where run_id = $run_id", {"run_id": run_id})
     parts = sorted({row["part"] for row in scores}, reverse=True)
-    stdout.print(_headline(scores, parts))
+    stdout.print(_headline(scores, parts), "")
     part = "test" if "test" in parts else parts[0]
-    stdout.print(_per_class([row for row in scores if row["part"] == part], part))
+    stdout.print(_per_class([row for row in scores if row["part"] == part], part), "")
     confusions = workspace.ask("confusions", run=run_id, part=part).to_pylist()[:5]
-    stdout.print(_confusions(confusions, part))
+    stdout.print(_confusions(confusions, part), "")
 
 
 def _headline(scores: list[dict[str, Any]], parts: list[str]) -> Table:
