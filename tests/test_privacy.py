@@ -48,9 +48,9 @@ def test_a_key_is_never_shown():
 
 def test_a_missing_key_is_made_with_mode_0600_and_read_again(tmp_path):
     section = PrivacySection(key_file="keys/study.key")
-    made = load_key(section, study_folder=tmp_path)
+    made = load_key(section, study_folder=tmp_path, workspace=tmp_path / "workspace")
     path = tmp_path / "keys" / "study.key"
-    again = load_key(section, study_folder=tmp_path)
+    again = load_key(section, study_folder=tmp_path, workspace=tmp_path / "workspace")
 
     assert path == made.created
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
@@ -61,7 +61,10 @@ def test_a_missing_key_is_made_with_mode_0600_and_read_again(tmp_path):
 def test_the_default_key_stands_in_the_users_configuration(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
-    assert tmp_path / "lesion-toolkit" / "pseudonym.key" == load_key(PrivacySection(), study_folder=tmp_path).created
+    assert (
+        tmp_path / "lesion-toolkit" / "pseudonym.key"
+        == load_key(PrivacySection(), study_folder=tmp_path, workspace=tmp_path / "workspace").created
+    )
 
 
 @pytest.mark.parametrize("content", ["", "zz", "abcd"])
@@ -70,7 +73,7 @@ def test_a_damaged_key_is_refused_and_kept(tmp_path, content):
     path.write_text(content)
 
     with pytest.raises(StudyError, match="cannot be used"):
-        load_key(PrivacySection(key_file="study.key"), study_folder=tmp_path)
+        load_key(PrivacySection(key_file="study.key"), study_folder=tmp_path, workspace=tmp_path / "workspace")
     assert content == path.read_text()
 
 
@@ -80,3 +83,9 @@ def test_scrubbing_takes_out_e_mails_url_queries_and_identifiers():
     assert "ask [e-mail removed] about [identifier removed], https://x.org/a.jpg?[removed]" == scrub(
         text, secrets_in_it=("p-777",)
     )
+
+
+def test_a_key_inside_the_workspace_is_refused(tmp_path):
+    with pytest.raises(StudyError, match="given away"):
+        load_key(PrivacySection(key_file="work/key"), study_folder=tmp_path, workspace=tmp_path / "work")
+    assert not (tmp_path / "work").exists()

@@ -117,7 +117,7 @@ def parse(*exports: Path, images: Images = None, settings: Given) -> None:
     from toolkit.privacy import load_key
 
     study = settings.study_file()
-    key = load_key(study.study.privacy, study_folder=study.folder)
+    key = load_key(study.study.privacy, study_folder=study.folder, workspace=settings.workspace)
     with settings.progress() as progress:
         result = read(settings.space, study.study, key, list(exports), images=images, progress=progress)
     line.remember_study(settings.space, study.path)

@@ -102,7 +102,7 @@ def run(  # noqa: PLR0913 - the line's inputs
     What is complete is not done again: after an interruption the same command goes on.
     """
     study = study_file.study
-    key = load_key(study.privacy, study_folder=study_file.folder)
+    key = load_key(study.privacy, study_folder=study_file.folder, workspace=workspace.folder)
     stages: list[Callable[[], Any]] = [
         lambda: parse(workspace, study, key, exports, images=images, progress=progress),
         lambda: audit(workspace, progress=progress),

@@ -51,11 +51,17 @@ def normalise(identifier: str | float) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
-def load_key(privacy: PrivacySection, *, study_folder: Path) -> Key:
-    """Return the study's key: published, from its file, or made anew with mode 0600 outside the workspace."""
+def load_key(privacy: PrivacySection, *, study_folder: Path, workspace: Path) -> Key:
+    """Return the study's key: published, from its file, or made anew with mode 0600, never inside the workspace."""
     if privacy.published_key is not None:
         return Key(privacy.published_key.encode(), published=True)
     path = study_folder / privacy.key_file if privacy.key_file else default_key_file()
+    if path.resolve().is_relative_to(workspace.resolve()):
+        raise StudyError(
+            "the pseudonym key would stand inside the workspace, and be given away with it",
+            place=str(path),
+            remedy="name a [privacy] key_file outside the workspace",
+        )
     try:
         secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
     except FileNotFoundError:

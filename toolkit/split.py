@@ -78,11 +78,8 @@ def split(workspace: Workspace, study: Study, *, progress: Progress = silent) ->
     table = _grouped(rows)
     fractions = [getattr(study.split, part) for part in PARTS]
     parts = assign(table, fractions, seed=study.study.seed)
-    determined = {
-        "seed": study.study.seed,
-        "fractions": fractions,
-        "cases": list(zip(*table[:1], *table[2:4], strict=True)),
-    }
+    described = list(zip(table.case_id, table.group_id, table.class_name, table.pixels, strict=True))
+    determined = {"seed": study.study.seed, "fractions": fractions, "cases": described}
     split_id = short_id(determined)
     folder = workspace.split(split_id)
     already = (folder / "certificate.json").exists()
