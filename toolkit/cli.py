@@ -344,7 +344,7 @@ def run(*exports: Path, images: Images = None, device: Device = None, settings: 
     if settings.as_json:
         console.print_results(results)
     else:
-        console.show_ending(settings.space, results[-1])
+        console.show_ending(settings.space, run_id=results[-1].run_id, page=results[-1].page)
 
 
 def _assignments(texts: list[str]) -> dict[str, str]:

@@ -9,13 +9,11 @@ from typing import Any
 from rich.text import Text
 
 from toolkit.console.bars import drawn_progress
-from toolkit.console.results import rendered
 from toolkit.console.rows import print_json, write_rows
 from toolkit.console.scores import show_scores
 from toolkit.console.text import line, next_step, plain, stderr, stdout, table
 from toolkit.errors import ToolkitError
 from toolkit.registry import Workspace
-from toolkit.report import Report
 from toolkit.sql import Question
 
 __all__ = [
@@ -35,14 +33,16 @@ def show(result: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(dataclasses.asdict(result))
     else:
+        from toolkit.console.results import rendered  # noqa: PLC0415 - every stage; a query needs none of them
+
         stdout.print(rendered(result))
 
 
-def show_ending(workspace: Workspace, result: Report) -> None:
+def show_ending(workspace: Workspace, *, run_id: str, page: str) -> None:
     """End the line: the scores, the page, and what to type next."""
     stdout.print()
-    show_scores(workspace, result.run_id)
-    stdout.print(line(f"page: {result.page}", "bold"), soft_wrap=True)
+    show_scores(workspace, run_id)
+    stdout.print(line(f"page: {page}", "bold"), soft_wrap=True)
     here = f"toolkit --workspace {workspace.folder}"
     for command in (
         f"{here} query confident_errors",
@@ -60,7 +60,12 @@ def print_results(results: list[Any]) -> None:
 def show_questions(questions: list[Question], *, as_json: bool) -> None:
     """List the questions and their parameters."""
     if as_json:
-        print_json([{"name": q.name, "question": q.question, "parameters": q.parameters} for q in questions])
+        print_json(
+            [
+                {"name": q.name, "question": q.question, "parameters": [p._asdict() for p in q.parameters]}
+                for q in questions
+            ]
+        )
         return
     made = table("question", "what it asks")
     for question in questions:
