@@ -366,3 +366,21 @@ def test_real_exports_are_conserved(shared, study, key, tmp_path):
 
         assert path.read_bytes().count(b"\n") == result.rows
         assert 0 == sum(r["lost"] for r in workspace.ask("conservation").to_pylist())
+
+
+def test_hostile_sets_of_exports_give_one_state_whatever_their_order(shared, study, key, tmp_path):
+    folder = shared / "hostile" / "multi"
+
+    def state(*numbers):
+        workspace = Workspace(tmp_path / "-".join(numbers))
+        for number in numbers:
+            parse(workspace, study, key, [next(folder.glob(f"{number}_*.ndjson"))])
+        revisions = workspace.rows("select label_id, revision, latest from labels order by all")
+        return said(workspace), workspace.rows("select truth_id from label_states"), revisions
+
+    reference = state("01")
+
+    assert 20 == len(reference[0])
+    assert reference == state("02") == state("03") == state("01", "05") == state("05", "01")
+    assert state("01", "04") == state("04", "01")
+    assert reference != state("01", "04")

@@ -85,6 +85,18 @@ def train(
         "run_id": run_id,
         "split_id": split_id,
         "truth_id": truth_id,
+        **_facts(study, learner, parts, epochs),
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    write_json(folder / "run.json", facts)
+    shutil.rmtree(folder / "training", ignore_errors=True)
+    _record(workspace, facts)
+    return _trained(facts, already_there=False)
+
+
+def _facts(study: Study, learner: Backend, parts: dict[str, list[PartCase]], epochs: list[Epoch]) -> dict[str, Any]:
+    """Return what a run records of its study, its model and its training; never the pseudonym key."""
+    return {
         "study": study.model_dump(mode="json", exclude={"privacy"}),
         "model": {"name": study.model.name, "backend": study.model.backend, **learner.facts()},
         "toolkit": version("lesion-toolkit"),
@@ -92,13 +104,8 @@ def train(
         "train_patients": len({case.patient_id for case in parts["train"]}),
         "validation_cases": len(parts["validation"]),
         "epochs": [asdict(epoch) for epoch in epochs],
-        "seconds": round(time.monotonic() - started, 3),
         "finished_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
     }
-    write_json(folder / "run.json", facts)
-    shutil.rmtree(folder / "training", ignore_errors=True)
-    _record(workspace, facts)
-    return _trained(facts, already_there=False)
 
 
 def _learner(workspace: Workspace, study: Study, study_folder: Path, device: str | None) -> Backend:
@@ -111,7 +118,7 @@ def _learner(workspace: Workspace, study: Study, study_folder: Path, device: str
         from toolkit.models.tiny import build_tiny  # noqa: PLC0415 - torch is imported only to train
 
         texts = [prompt_of(study.prompt), *study.answers]
-        folder = workspace.folder / "models" / f"tiny-{short_id([texts, study.study.seed])}"
+        folder = workspace.folder / "models" / f"tiny-{short_id([version('lesion-toolkit'), texts, study.study.seed])}"
         if not folder.exists():
             build_tiny(folder, texts, seed=study.study.seed)
         return learner.load(str(folder), device=chosen)
