@@ -35,7 +35,7 @@ def show(result: Any, *, as_json: bool) -> None:
     else:
         from toolkit.console.results import rendered  # noqa: PLC0415 - every stage; a query needs none of them
 
-        stdout.print(rendered(result))
+        stdout.print(rendered(result), crop=False)
 
 
 def show_ending(workspace: Workspace, *, run_id: str, page: str) -> None:

@@ -86,5 +86,5 @@ def told(stage: str, *lines: str) -> Table:
 
 
 def next_step(command: str) -> Text:
-    """Return the line that says what to type next."""
-    return Text.assemble(("next: ", "dim"), (plain(command), "bold"))
+    """Return the line that says what to type next; it is never wrapped, so that it can be copied."""
+    return Text.assemble(("next: ", "dim"), (plain(command), "bold"), no_wrap=True, overflow="ignore")
