@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -85,3 +86,13 @@ def finished(tmp_path_factory) -> Finished:
     results = run(workspace, study_file, [drawn.export], images=drawn.images)
     named = {type(result).__name__: result for result in results}
     return Finished(workspace, study_file, drawn.export, drawn.images, named)
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished workspace, for tests that change it."""
+    from toolkit.registry import Workspace
+
+    copy = Workspace(tmp_path / "workspace")
+    shutil.copytree(finished.workspace.folder, copy.folder)
+    return copy

@@ -1,13 +1,11 @@
 import json
 import math
-import shutil
 
 import numpy as np
 import pytest
 
 from toolkit.evaluate import PartData, evaluate, score_part
 from toolkit.metrics import PER_CLASS
-from toolkit.registry import Workspace
 
 
 def test_every_score_is_given_again_by_its_query(finished):
@@ -32,24 +30,20 @@ def test_every_value_lies_in_its_interval_and_names_its_support(finished):
         assert score["truth_id"].startswith("majority-")
 
 
-def test_every_scoring_is_recorded_in_the_registry_and_beside_the_run(finished, tmp_path):
-    workspace = Workspace(tmp_path / "workspace")
-    shutil.copytree(finished.workspace.folder, workspace.folder)
-    before = len(workspace.rows("from evaluations where part = 'test'"))
-    result = evaluate(workspace, finished.study_file.study)
-    ledger = (workspace.run(finished.run_id) / "evaluations.jsonl").read_text().splitlines()
+def test_every_scoring_is_recorded_in_the_registry_and_beside_the_run(finished, copied):
+    before = len(copied.rows("from evaluations where part = 'test'"))
+    result = evaluate(copied, finished.study_file.study)
+    ledger = (copied.run(finished.run_id) / "evaluations.jsonl").read_text().splitlines()
 
     assert before + 1 == result.times_scored["test"]
     assert before + 1 == sum(json.loads(line)["part"] == "test" for line in ledger)
 
 
-def test_the_same_predictions_give_the_same_scores(finished, tmp_path):
-    workspace = Workspace(tmp_path / "workspace")
-    shutil.copytree(finished.workspace.folder, workspace.folder)
-    before = (workspace.run(finished.run_id) / "scores.parquet").read_bytes()
-    evaluate(workspace, finished.study_file.study)
+def test_the_same_predictions_give_the_same_scores(finished, copied):
+    before = (copied.run(finished.run_id) / "scores.parquet").read_bytes()
+    evaluate(copied, finished.study_file.study)
 
-    assert before == (workspace.run(finished.run_id) / "scores.parquet").read_bytes()
+    assert before == (copied.run(finished.run_id) / "scores.parquet").read_bytes()
 
 
 def by_metric(study, truth, probabilities, patient):

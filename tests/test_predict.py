@@ -6,14 +6,6 @@ import pytest
 
 from toolkit.errors import ModelError, WorkspaceError
 from toolkit.predict import predict
-from toolkit.registry import Workspace
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    workspace = Workspace(tmp_path / "workspace")
-    shutil.copytree(finished.workspace.folder, workspace.folder)
-    return workspace
 
 
 def shards(workspace, run_id):
@@ -77,7 +69,7 @@ def test_a_run_of_other_classes_is_refused(finished):
     study = finished.study_file.study
     fewer = study.model_copy(update={"classes": study.classes[:-1]})
 
-    with pytest.raises(ModelError, match="other classes"):
+    with pytest.raises(ModelError, match=r"another \[classes\]"):
         predict(finished.workspace, fewer)
 
 
@@ -92,3 +84,11 @@ def test_a_checkpoint_that_is_gone_is_named(copied, finished):
 def test_no_such_run_names_those_there_are(finished):
     with pytest.raises(WorkspaceError, match=finished.run_id):
         predict(finished.workspace, finished.study_file.study, run="nonsense")
+
+
+def test_a_run_of_another_prompt_is_refused_even_where_its_predictions_are_there(finished):
+    study = finished.study_file.study
+    other = study.model_copy(update={"prompt": study.prompt.model_copy(update={"user": "What else is it?"})})
+
+    with pytest.raises(ModelError, match=r"another \[prompt\]"):
+        predict(finished.workspace, other)

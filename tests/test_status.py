@@ -1,19 +1,9 @@
 import json
 import shutil
 
-import pytest
-
 from toolkit.line import status
 from toolkit.parse import parse
 from toolkit.privacy import load_key
-from toolkit.registry import Workspace
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    workspace = Workspace(tmp_path / "workspace")
-    shutil.copytree(finished.workspace.folder, workspace.folder)
-    return workspace
 
 
 def relabelled(finished, path):

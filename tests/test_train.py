@@ -1,6 +1,5 @@
 import csv
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -48,11 +47,7 @@ def test_only_training_cases_are_trained_on(finished):
     assert cases["validation"] == finished.results["Trained"].validation_cases
 
 
-def test_an_interrupted_training_is_not_thrown_away(finished, tmp_path):
-    from toolkit.registry import Workspace
-
-    copy = Workspace(tmp_path / "workspace")
-    shutil.copytree(finished.workspace.folder, copy.folder)
+def test_an_interrupted_training_is_not_thrown_away(finished, copied):
     study = finished.study_file.study
     longer = study.model_copy(update={"train": study.train.model_copy(update={"epochs": 2})})
 
@@ -61,10 +56,10 @@ def test_an_interrupted_training_is_not_thrown_away(finished, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(copy, longer, study_folder=finished.study_file.folder, progress=interrupt)
+        train(copied, longer, study_folder=finished.study_file.folder, progress=interrupt)
     with pytest.raises(ModelError, match="--resume"):
-        train(copy, longer, study_folder=finished.study_file.folder)
-    resumed = train(copy, longer, study_folder=finished.study_file.folder, resume=True)
+        train(copied, longer, study_folder=finished.study_file.folder)
+    resumed = train(copied, longer, study_folder=finished.study_file.folder, resume=True)
 
     assert 2 == resumed.epochs
     assert np.isfinite(resumed.validation_loss)

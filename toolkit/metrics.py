@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 PER_CLASS = ("precision", "recall", "specificity", "npv", "f1", "roc_auc", "pr_auc")
-RANKED = ("roc_auc", "pr_auc")
 
 
 class Curve(NamedTuple):

@@ -6,7 +6,7 @@ Refuses to look at truth. Work is done in shards of Parquet; a rerun does only t
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -64,12 +64,7 @@ def predict(
     """Score every class's answer for each case of the parts; write Parquet, then mirror it in the registry."""
     run_id = find_run(workspace, run)
     facts = read_run(workspace, run_id)
-    if [row["name"] for row in facts["study"]["classes"]] != study.class_names:
-        raise ModelError(
-            f"run {run_id} was trained on other classes than the study names",
-            place=str(workspace.run(run_id) / "run.json"),
-            remedy="toolkit train makes a run for today's classes",
-        )
+    _check_study(study, facts)
     cases = {part: part_cases(workspace, facts["split_id"], part) for part in parts}
     shards = [shard for part in parts for shard in _shards(workspace.run(run_id), part, cases[part])]
     waiting = [shard for shard in shards if not shard.path.exists()]
@@ -82,6 +77,17 @@ def predict(
     _record(workspace, run_id, shards)
     mass = workspace.rows("select avg(label_mass) as mass from predictions where run_id = $run_id", {"run_id": run_id})
     return Predicted(run_id, {part: len(cases[part]) for part in parts}, total, float(mass[0]["mass"]))
+
+
+def _check_study(study: Study, facts: dict[str, Any]) -> None:
+    """Refuse a run that was trained on other classes, with another prompt or other crops than the study has now."""
+    today = study.model_dump(mode="json")
+    if changed := [section for section in ("classes", "prompt", "model") if facts["study"][section] != today[section]]:
+        raise ModelError(
+            f"run {facts['run_id']} was trained with another [{'], ['.join(changed)}] than the study has now",
+            place="the study file",
+            remedy="toolkit train makes a run for the study as it is",
+        )
 
 
 def score_shard(learner: Backend, study: Study, run_id: str, shard: Shard) -> Iterator[int]:
