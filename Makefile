@@ -31,9 +31,10 @@ check: .venv/.model .venv/.dev
 docs: .venv/.model
 	$(BIN)/python docs/generate.py
 
-# The pictures of README and docs, from the demo's own run; needs chromium. Look at them before you commit them.
-golden: demo .venv/.dev
-	$(BIN)/python docs/golden.py $(DEMO)/workspace
+# The sample report, and the pictures of README and docs, from a demo of its own; needs chromium. Look at what changed.
+golden: .venv/.model .venv/.dev
+	rm -rf $(DEMO)
+	$(BIN)/python docs/golden.py $(DEMO)
 
 .venv/.pip:
 	$(PYTHON) -m venv .venv

@@ -1,6 +1,6 @@
-"""Renders the pictures of README and docs from a finished demo: the page, the terminal, a contact sheet.
+"""Runs the demo and renews what the repository shows of it: the sample report, and the pictures of README and docs.
 
-`make golden` runs it after `make demo`; look at the pictures before committing them.
+`make golden` does it; look at the pictures and read the report's diff before committing them.
 """
 
 import io
@@ -9,37 +9,53 @@ import shutil
 import sys
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 from playwright.sync_api import sync_playwright
 
-from toolkit.cases import Box
-from toolkit.console import show_scores
+from toolkit import cli
 from toolkit.console.text import stdout
-from toolkit.images import case_pixels
+from toolkit.images import open_photograph, read_photograph
 from toolkit.registry import Workspace
 from toolkit.runs import find_run
 
 PICTURES = Path(__file__).parent / "images"
+REPORT = Path(__file__).parents[1] / "reports" / "sample"
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-ACROSS, SIDE, HEADING = 6, 150, 22
+ACROSS, WIDTH, HEIGHT, HEADING = 6, 190, 150, 22
 
 
 def main() -> None:
-    """Render every picture from the workspace named on the command line."""
-    workspace = Workspace(Path(sys.argv[1]))
-    run_id = find_run(workspace, "latest")
+    """Run the demo in the folder named on the command line, and renew everything from it."""
+    folder = Path(sys.argv[1])
+    recorded = terminal(folder)
+    workspace = Workspace(folder / "workspace")
+    made = workspace.reports / find_run(workspace, "latest")
+    shutil.rmtree(REPORT, ignore_errors=True)
+    shutil.copytree(made, REPORT)
     PICTURES.mkdir(exist_ok=True)
-    (PICTURES / "terminal.svg").write_text(terminal(workspace, run_id), encoding="utf-8")
-    page(workspace.reports / run_id / "index.html").save(PICTURES / "report.webp", quality=85, method=6)
+    (PICTURES / "terminal.svg").write_text(recorded, encoding="utf-8")
+    page(made / "index.html").save(PICTURES / "report.webp", quality=85, method=6)
     contact_sheet(workspace).save(PICTURES / "contact_sheet.webp", quality=80, method=6)
 
 
-def terminal(workspace: Workspace, run_id: str) -> str:
-    """Record the scores as the terminal shows them; without the web fonts that rich would fetch."""
+def terminal(folder: Path) -> str:
+    """Record what `make demo` says in a terminal; without the web fonts that rich would fetch."""
+    sample = folder / "sample"
     stdout.record, stdout.width, stdout.file = True, 80, io.StringIO()
-    show_scores(workspace, run_id)
+    call("sample", sample)
+    where = ("--study", sample / "study.toml", "--workspace", folder / "workspace")
+    call(*where, "run", sample / "export.ndjson", "--images", sample / "images")
     svg = stdout.export_svg(title="make demo", unique_id="terminal")
     return re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+
+
+def call(*arguments: object) -> None:
+    """Run one command; it must succeed."""
+    try:
+        cli.main([str(argument) for argument in arguments])
+    except SystemExit as left:
+        if left.code:
+            raise
 
 
 def page(path: Path) -> Image.Image:
@@ -54,22 +70,21 @@ def page(path: Path) -> Image.Image:
 
 
 def contact_sheet(workspace: Workspace) -> Image.Image:
-    """Lay out six crops of each class, from the training part, under the class's name."""
+    """Lay out six photographs of each class, from the training part, under the class's name."""
     rows = workspace.rows(
-        "select class_name, path, roi_left, roi_top, roi_width, roi_height from splits "
-        "inner join cases using (case_id) inner join images using (image_id) "
-        "where part = 'train' and roi_width is not null order by class_name, case_id"
+        "select class_name, path from splits inner join cases using (case_id) inner join images using (image_id) "
+        "where part = 'train' order by class_name, case_id"
     )
     classes = sorted({row["class_name"] for row in rows})
-    sheet = Image.new("RGB", (ACROSS * SIDE, len(classes) * (SIDE + HEADING)), "white")
+    sheet = Image.new("RGB", (ACROSS * WIDTH, len(classes) * (HEIGHT + HEADING)), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for line, name in enumerate(classes):
-        top = line * (SIDE + HEADING)
+        top = line * (HEIGHT + HEADING)
         pen.text((4, top + 2), name.replace("_", " "), fill="black", font=font)
         for column, row in enumerate([row for row in rows if row["class_name"] == name][:ACROSS]):
-            box = Box(*(row[side] for side in ("roi_left", "roi_top", "roi_width", "roi_height")))
-            crop = Image.fromarray(case_pixels(Path(row["path"]), box, margin=0.3, size=SIDE - 4))
-            sheet.paste(crop, (column * SIDE + 2, top + HEADING))
+            photograph = open_photograph(read_photograph(Path(row["path"])))
+            fitted = ImageOps.fit(photograph, (WIDTH - 4, HEIGHT - 4))
+            sheet.paste(fitted, (column * WIDTH + 2, top + HEADING))
     return sheet
 
 

@@ -125,6 +125,17 @@ def test_output_is_plain_when_piped(finished):
     assert max(len(line) for line in answer.stdout.decode().splitlines() if "study:" not in line) <= 80
 
 
+def test_a_run_tells_its_story_within_a_screen_and_ends_with_three_commands(call, finished):
+    code, out, _ = call("run", finished.export, "--images", finished.images)
+    lines = [line.rstrip() for line in out.splitlines()]
+
+    assert 0 == code
+    assert 43 >= len(lines)
+    assert 80 >= max(len(line) for line in lines if str(finished.workspace.folder) not in line)
+    assert all(line.startswith("next: toolkit --workspace") for line in lines[-3:])
+    assert f"page: {finished.results['Report'].page}" == lines[-4]
+
+
 def test_a_run_in_json_has_every_stage(call, finished):
     code, out, _ = call("--json", "run", finished.export, "--images", finished.images)
 

@@ -24,7 +24,9 @@ from toolkit.registry import Workspace, insert
 from toolkit.report import Report, report, wording
 from toolkit.report.facts import Facts, gather
 from toolkit.report.figures import spread
-from toolkit.report.page import badges
+from toolkit.report.page import badges, generator
+
+ROOT = Path(__file__).parents[1]
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 SWITCHES = [
@@ -373,6 +375,20 @@ def test_the_same_registry_gives_the_same_bytes(made):
     again = report(made.workspace, made.study)
 
     assert before == {name: Path(name).read_bytes() for name in again.files}
+
+
+def test_the_committed_sample_report_is_of_this_template_and_these_columns(finished):
+    committed = ROOT / "reports" / "sample"
+    mine = {path.name: path.read_text().partition("\n")[0] for path in committed.glob("*.csv")}
+    fresh = {
+        Path(name).name: Path(name).read_text().partition("\n")[0]
+        for name in finished.results["Report"].files
+        if name.endswith(".csv")
+    }
+    by = re.search(r'<meta name="generator" content="(.*)">', (committed / "index.html").read_text())
+
+    assert generator() == by[1], "run `make golden`, look at the page, commit it"
+    assert fresh == mine
 
 
 def test_a_run_without_scores_is_refused_with_the_next_step(tmp_path):

@@ -1,10 +1,11 @@
+import csv
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import recall_score
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
@@ -14,8 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from toolkit.errors import ToolkitError
 from toolkit.manifest import shipped
 from toolkit.synthetic import Sample, sample
-from toolkit.synthetic.drawing import HEIGHT, WIDTH
-from toolkit.synthetic.plan import KINDS, class_counts, plan
+from toolkit.synthetic.plan import KINDS, Block, blocks, class_counts, plan
 
 SMALL = 24
 
@@ -35,21 +35,35 @@ def _rows(made: Sample) -> list[dict[str, Any]]:
 
 
 def _labels(row: dict[str, Any]) -> list[dict[str, Any]]:
-    (project,) = row["projects"].values()
+    (project,) = (each for each in row["projects"].values() if each["name"] == "pigmented-lesions")
     return project["labels"]
 
 
 def _answered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [label for row in rows for label in _labels(row) if not label["performance_details"]["skipped"]]
+    return [label for row in rows for label in _labels(row) if _said(label)]
+
+
+def _said(label: dict[str, Any]) -> list[str]:
+    """Return the classes a label gives, in the order of its boxes."""
+    annotations = label["annotations"]
+    asked = [
+        *annotations["classifications"],
+        *(answer for thing in annotations["objects"] for answer in thing["classifications"]),
+    ]
+    return [answer["radio_answer"]["value"] for answer in asked if answer["name"] == "diagnosis"]
+
+
+def _values(row: dict[str, Any], name: str) -> list[Any]:
+    return [field["value"] for field in row["metadata_fields"] if field["schema_name"] == name]
 
 
 def _patient(row: dict[str, Any]) -> str:
-    return next(field["value"] for field in row["metadata_fields"] if field["schema_name"] == "patient_id")
+    return " ".join(_values(row, "patient_id"))
 
 
 def _pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
-        return np.asarray(image)
+        return np.asarray(ImageOps.exif_transpose(image))
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -74,12 +88,21 @@ def test_the_study_file_is_the_demo_study_byte_for_byte(small):
     assert (shipped("manifests") / "demo.toml").read_bytes() == small.study.read_bytes()
 
 
-def test_progress_counts_every_photograph(tmp_path):
+@pytest.mark.parametrize("photographs", [True, False])
+def test_progress_counts_every_case(tmp_path, photographs):
     told = []
-    made = sample(tmp_path, cases=16, progress=lambda *what: told.append(what))
+    made = sample(tmp_path, cases=16, photographs=photographs, progress=lambda *what: told.append(what))
 
-    assert ("drawing photographs", made.photographs, made.photographs) == told[-1]
-    assert list(range(made.photographs + 1)) == [done for _, done, _ in told]
+    assert ("drawing cases" if photographs else "writing cases", 16, 16) == told[-1]
+    assert made.photographs + 1 == len(told)
+    assert sorted(told) == told
+
+
+def test_the_export_is_the_same_without_photographs(small, tmp_path):
+    bare = sample(tmp_path, cases=SMALL, photographs=False)
+
+    assert small.export.read_bytes() == bare.export.read_bytes()
+    assert not bare.images.exists()
 
 
 def test_every_row_has_its_photograph_and_its_size(small, rows):
@@ -97,9 +120,7 @@ def test_every_row_has_the_shape_of_an_export_v2(rows):
         assert {"id", "global_key", "external_id", "row_data", "details"} == set(row["data_row"])
         assert row["data_row"]["row_data"].startswith("https://storage.example.org/")
         assert {"schema_id", "schema_name", "schema_kind", "value"} == set().union(*row["metadata_fields"])
-        (project,) = row["projects"].values()
-        assert "pigmented-lesions" == project["name"]
-        for label in project["labels"]:
+        for label in _labels(row):
             assert {"objects", "classifications", "relationships"} == set(label["annotations"])
             assert label["label_details"]["created_by"].endswith("@example.org")
 
@@ -118,45 +139,33 @@ def test_metadata_says_its_kind(rows):
         "patient_id": "CustomMetadataString",
         "lesion_id": "CustomMetadataString",
         "age": "CustomMetadataNumber",
-        "sex": "CustomMetadataString",
-        "anatomical_site": "CustomMetadataString",
+        "sex": "CustomMetadataEnum",
+        "anatomical_site": "CustomMetadataEnum",
         "fitzpatrick": "CustomMetadataNumber",
         "capture_site": "CustomMetadataString",
+        "captured_at": "CustomMetadataDateTime",
     } == kinds
-
-
-def test_every_box_lies_inside_its_photograph(rows):
-    boxes = [thing["bounding_box"] for label in _answered(rows) for thing in label["annotations"]["objects"]]
-
-    assert boxes
-    for box in boxes:
-        assert 0 <= box["left"] < box["left"] + box["width"] <= WIDTH
-        assert 0 <= box["top"] < box["top"] + box["height"] <= HEIGHT
-        assert min(box["width"], box["height"]) > 20
 
 
 def test_two_lesions_are_answered_inside_their_boxes_and_one_for_the_photograph(rows):
     counts = {1: 0, 2: 0}
     for label in _answered(rows):
-        objects, answers = label["annotations"]["objects"], label["annotations"]["classifications"]
-        nested = [thing["classifications"] for thing in objects]
-        if answers:
-            assert ["diagnosis"] == [answer["name"] for answer in answers]
-            assert not any(nested)
-            counts[1] += 1
-        else:
-            assert 2 == len({answer["radio_answer"]["value"] for (answer,) in nested})
-            counts[2] += 1
+        objects, whole = label["annotations"]["objects"], label["annotations"]["classifications"]
+        nested = sum(len(thing["classifications"]) for thing in objects)
+        asked = [answer["name"] for answer in whole]
+        counts[len(_said(label))] += 1
+
+        assert (len(objects) == nested == 2) != ("diagnosis" in asked and nested == 0)
 
     assert counts[1] > counts[2] >= 1
 
 
-def test_some_photographs_are_queued_and_some_were_skipped(rows):
-    queued = [row for row in rows if not _labels(row)]
-    skipped = [label for row in rows for label in _labels(row) if label["performance_details"]["skipped"]]
+def test_some_photographs_are_queued_some_were_skipped_and_some_left_empty(rows):
+    labels = [label for row in rows for label in _labels(row)]
+    skipped = [label["performance_details"]["skipped"] for label in labels if not _said(label)]
 
-    assert 1 == len(queued) == len(skipped)
-    assert {"objects": [], "classifications": [], "relationships": []} == skipped[0]["annotations"]
+    assert 1 == sum(not _labels(row) for row in rows)
+    assert [False, True] == sorted(skipped)
 
 
 def test_no_file_name_holds_a_patient_id(rows):
@@ -166,16 +175,17 @@ def test_no_file_name_holds_a_patient_id(rows):
         assert not any(patient in names or patient.removeprefix("P-") in names for patient in patients)
 
 
-def test_a_lesion_id_occurs_once_for_a_patient_and_again_for_others(small, rows):
-    lesions = [
-        (_patient(row), field["value"])
-        for row in rows
-        for field in row["metadata_fields"]
-        if field["schema_name"] == "lesion_id"
-    ]
+def test_a_lesion_is_photographed_once_or_more_and_its_number_says_nothing_of_the_patient():
+    photographs = plan(1, Block(0, 980, 1), first=0)
+    lesions = [(each.person.number, shown.lesion) for each in photographs for shown in each.shown]
+    names = {(each.person.number, shown.lesion): set() for each in photographs for shown in each.shown}
+    for each in photographs:
+        for shown in each.shown:
+            names[each.person.number, shown.lesion].add((shown.class_name, shown.anatomical_site))
 
-    assert len(lesions) == len(set(lesions))
-    assert small.patients == sum(lesion == "1" for _, lesion in lesions)
+    assert 20 < len(lesions) - len(names) < 200
+    assert {1} == {len(known) for known in names.values()}
+    assert sum(number == 1 for _, number in names) == len({person for person, _ in lesions})
 
 
 def test_classes_keep_the_proportions_of_the_paper():
@@ -184,8 +194,8 @@ def test_classes_keep_the_proportions_of_the_paper():
 
 @pytest.mark.parametrize("cases", [16, 17, 50, 980])
 def test_every_class_has_its_cases_and_at_least_two_patients(cases):
-    labelled = [each for each in plan(np.random.default_rng(1), cases) if each.state == "labelled"]
-    shown = [(name, each.patient.patient_id) for each in labelled for name in each.class_names]
+    labelled = [each for each in plan(1, Block(0, cases, 1), first=0) if each.state == "labelled"]
+    shown = [(name, each.person.patient_id) for each in labelled for name in each.class_names]
 
     assert cases == len(shown) == sum(class_counts(cases).values())
     for class_name in KINDS:
@@ -194,15 +204,48 @@ def test_every_class_has_its_cases_and_at_least_two_patients(cases):
 
 
 def test_patients_have_one_to_five_photographs_and_sometimes_two_classes():
-    photographs = plan(np.random.default_rng(1), 980)
+    photographs = plan(1, Block(0, 980, 1), first=0)
     of_patient: dict[str, list[str]] = {}
     for each in photographs:
-        of_patient.setdefault(each.patient.patient_id, []).extend(each.class_names[:1])
+        of_patient.setdefault(each.person.patient_id, []).extend(each.class_names[:1])
 
     assert {1, 2, 3, 4, 5} == {len(names) for names in of_patient.values()}
     assert 550 < len(of_patient) < 650
     assert 0.02 < np.mean([len(each.class_names) == 2 for each in photographs]) < 0.05
     assert 0.01 < np.mean([len(set(names)) > 1 for names in of_patient.values()]) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("cases", "stage", "expected"), [(16, 1, [16]), (16, 3, [16, 16]), (2001, 3, [667] * 3 + [500])]
+)
+def test_blocks_hold_every_case_and_the_third_stage_adds_a_quarter(cases, stage, expected):
+    assert expected == [block.cases for block in blocks(cases, stage)]
+
+
+def test_patients_of_different_blocks_have_different_numbers():
+    first, second = (
+        {int(each.person.patient_id.removeprefix("P-")) for each in plan(1, Block(number, 600, 1), first=0)}
+        for number in (0, 1)
+    )
+
+    assert 300 < len(first)
+    assert 1000 <= min(first) <= max(first) < min(second)
+
+
+def test_sites_differ_in_whom_they_see_and_in_their_cameras():
+    photographs = plan(1, Block(0, 980, 1), first=0)
+    north = [each for each in photographs if each.person.capture_site == "clinic-north"]
+    south = [each for each in photographs if each.person.capture_site == "clinic-south"]
+
+    def share(of, name):
+        return np.mean([name in each.class_names for each in of])
+
+    assert len(north) > 400
+    assert len(south) > 300
+    assert share(north, "malignant_melanoma") > 1.5 * share(south, "malignant_melanoma")
+    assert share(south, "melasma") > 1.3 * share(north, "melasma")
+    assert {(288, 240)} == {each.size for each in north}
+    assert {(240, 180)} == {each.size for each in south}
 
 
 def test_too_few_cases_are_refused_with_the_least_number(tmp_path):
@@ -221,18 +264,13 @@ class Colours(NamedTuple):
 
 def _colours(made: Sample) -> Colours:
     found = []
-    for row in _rows(made):
+    rows = {row["data_row"]["global_key"]: row for row in _rows(made)}
+    for lesion in csv.DictReader((made.truth / "lesions.csv").read_text().splitlines()):
+        row = rows[lesion["global_key"]]
         pixels = _pixels(made.images / row["data_row"]["external_id"])
-        whole = pixels.mean(axis=(0, 1))
-        for label in _answered([row])[:1]:
-            answers = label["annotations"]["classifications"]
-            for thing in label["annotations"]["objects"]:
-                box = {side: int(value) for side, value in thing["bounding_box"].items()}
-                down = slice(box["top"], box["top"] + box["height"])
-                across = slice(box["left"], box["left"] + box["width"])
-                crop = pixels[down, across].mean(axis=(0, 1))
-                (answer,) = thing["classifications"] or answers
-                found.append((crop, whole, answer["radio_answer"]["value"], _patient(row)))
+        left, top, width, height = (int(float(lesion[side])) for side in ("left", "top", "width", "height"))
+        crop = pixels[top : top + height, left : left + width].mean(axis=(0, 1))
+        found.append((crop, pixels.mean(axis=(0, 1)), lesion["class_name"], lesion["person"]))
     return Colours(*(np.array(column) for column in zip(*found, strict=True)))
 
 

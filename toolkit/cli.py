@@ -62,6 +62,11 @@ class Settings:
 
         console.show(result, as_json=self.as_json)
 
+    def tell(self, result: Any) -> None:
+        """Show what a stage of the line has done; the report comes at the end, below the scores."""
+        if not self.as_json and type(result).__name__ != "Report":
+            self.show(result)
+
     @contextmanager
     def progress(self) -> "Generator[Progress]":
         """Draw progress on stderr."""
@@ -78,8 +83,17 @@ Images = Annotated[Path | None, Parameter(name="--images")]
 
 
 @app.command(sort_key=1)
-def sample(folder: Path, /, *, cases: int = 980, seed: int | None = None, settings: Given) -> None:
-    """Draw a synthetic study: photographs, a Labelbox export and a study file.
+def sample(
+    folder: Path,
+    /,
+    *,
+    cases: int = 980,
+    seed: int = 7,
+    stage: Literal[1, 2, 3] = 1,
+    photographs: bool = True,
+    settings: Given,
+) -> None:
+    """Draw a synthetic study: photographs, a Labelbox export, a study file, and the list of what is planted in them.
 
     Example: toolkit sample demo
 
@@ -88,14 +102,18 @@ def sample(folder: Path, /, *, cases: int = 980, seed: int | None = None, settin
     folder
         Folder to make; it must be new or empty.
     cases
-        Photographs to draw, in the class proportions of the published study.
+        Labelled lesions of the first stage, in the class proportions of the published study.
     seed
-        Seed of everything random; the demo study's own unless given.
+        Seed of everything random.
+    stage
+        1 the first round of labels, 2 after a round of review, 3 after a quarter more patients.
+    photographs
+        Draw the photographs too; without them a million rows take some minutes.
     """
     from toolkit.synthetic import sample as draw
 
     with settings.progress() as progress:
-        result = draw(folder, cases=cases, progress=progress, **({} if seed is None else {"seed": seed}))
+        result = draw(folder, cases=cases, seed=seed, stage=stage, photographs=photographs, progress=progress)
     settings.show(result)
 
 
@@ -338,13 +356,13 @@ def run(*exports: Path, images: Images = None, device: Device = None, settings: 
             list(exports),
             images=images,
             device=device,
-            tell=lambda result: None if settings.as_json else settings.show(result),
+            tell=settings.tell,
             progress=progress,
         )
     if settings.as_json:
         console.print_results(results)
     else:
-        console.show_ending(settings.space, run_id=results[-1].run_id, page=results[-1].page)
+        console.show_ending(settings.space, results[-1])
 
 
 def _assignments(texts: list[str]) -> dict[str, str]:

@@ -110,11 +110,14 @@ def short_id(document: object) -> str:
 
 
 def csv_text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return CSV: numbers never rounded, NaN as nan, and no text cell that a spreadsheet would take for a formula."""
+    """Return CSV with a header; see `csv_lines`."""
+    return csv_lines([columns]) + csv_lines(rows)
+
+
+def csv_lines(rows: Iterable[Iterable[Any]]) -> str:
+    """Return lines of CSV: numbers never rounded, NaN as nan, and no text that a spreadsheet takes for a formula."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([_csv_cell(column) for column in columns])
-    writer.writerows([_csv_cell(value) for value in row] for row in rows)
+    csv.writer(buffer, lineterminator="\n").writerows([_csv_cell(value) for value in row] for row in rows)
     return buffer.getvalue()
 
 

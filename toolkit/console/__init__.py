@@ -10,7 +10,7 @@ from rich.text import Text
 
 from toolkit.console.bars import drawn_progress
 from toolkit.console.rows import print_json, write_rows
-from toolkit.console.scores import show_scores
+from toolkit.console.scores import show_scores, show_story
 from toolkit.console.text import line, next_step, plain, stderr, stdout, table
 from toolkit.errors import ToolkitError
 from toolkit.registry import Workspace
@@ -38,16 +38,16 @@ def show(result: Any, *, as_json: bool) -> None:
         stdout.print(rendered(result), crop=False)
 
 
-def show_ending(workspace: Workspace, *, run_id: str, page: str) -> None:
-    """End the line: the scores, the page, and what to type next."""
+def show_ending(workspace: Workspace, report: Any) -> None:
+    """End the line: the scores in short, the page, and what to type next."""
     stdout.print()
-    show_scores(workspace, run_id)
-    stdout.print(line(f"page: {page}", "bold"), soft_wrap=True)
+    show_story(workspace, report.run_id)
+    show(report, as_json=False)
     here = f"toolkit --workspace {workspace.folder}"
     for command in (
         f"{here} query confident_errors",
-        f"{here} query score --set metric=macro_recall",
-        f"{here} status",
+        f"{here} query findings",
+        f"{here} query score",
     ):
         stdout.print(next_step(command), soft_wrap=True)
 

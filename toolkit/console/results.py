@@ -8,7 +8,7 @@ from functools import singledispatch
 from rich.console import Group, RenderableType
 
 from toolkit.audit import MEANING, Audit
-from toolkit.console.text import line, next_step, number, table, told, whole
+from toolkit.console.text import line, next_step, number, table, told, unwrapped, whole
 from toolkit.evaluate import Evaluated
 from toolkit.line import Status
 from toolkit.parse import Parsed
@@ -27,28 +27,29 @@ def rendered(result: object) -> RenderableType:
 
 @rendered.register
 def _(result: Sample) -> RenderableType:
-    drawn = (
-        f"{whole(result.photographs)} photographs of {whole(result.patients)} patients, drawn with seed {result.seed}"
-    )
+    drawn = f"{whole(result.photographs)} photographs of {whole(result.people)} people, seed {result.seed}"
+    planted = f"{whole(sum(result.planted.values()))} faults and changes are planted: {result.truth / 'planted.csv'}"
     run = f"toolkit --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
-    return Group(told("sample", drawn), next_step(run))
+    return Group(told("sample", f"{drawn}, stage {result.stage}", planted), next_step(run))
 
 
 @rendered.register
 def _(result: Parsed) -> RenderableType:
     rows = (
         f"{whole(result.rows - result.rows_quarantined)} of {whole(result.rows)} rows stored, "
-        f"{whole(result.rows_quarantined)} quarantined; {whole(result.photographs)} photographs, "
-        f"{whole(result.photographs_opened)} opened"
+        f"{whole(result.rows_quarantined)} quarantined; {whole(result.photographs_opened)} of "
+        f"{whole(result.photographs)} photographs opened"
     )
     cases = (
         f"{whole(result.cases)} cases of {whole(result.patients)} patients, {whole(result.with_roi)} with a ROI; "
-        f"{whole(result.resolved)} resolved, {whole(result.tied)} tied, {whole(result.unread)} without a reading"
+        f"{whole(result.resolved)} have a class"
     )
     lines = [rows, cases]
+    if result.tied or result.unread:
+        lines.append(f"! without a class: {whole(result.tied)} tied, {whole(result.unread)} without a reading")
     if result.kept_out:
         reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.kept_out.items())
-        lines.append(f"! kept out: {reasons} (toolkit query quarantine)")
+        lines.append(f"! kept out: {reasons}")
     if result.photographs_elsewhere:
         others = ", ".join(result.projects_elsewhere[:5]) or "none"
         number_elsewhere = whole(result.photographs_elsewhere)
@@ -63,27 +64,26 @@ def _(result: Parsed) -> RenderableType:
 
 @rendered.register
 def _(result: Audit) -> RenderableType:
-    lines = [f"{whole(sum(result.findings.values()))} findings"]
-    lines += [f"{whole(times)} {kind}: {MEANING.get(kind, '')}" for kind, times in result.findings.items()]
+    lines = [f"{whole(times)} {MEANING.get(kind, kind)}" for kind, times in result.findings.items()]
     if result.across_patients:
         lines.append(
             f"! {whole(result.across_patients)} photographs stand under two patients: `split` keeps those together"
         )
-    return told("audit", *lines)
+    return told("audit", *(lines or ["nothing found"]))
 
 
 @rendered.register
 def _(result: Split) -> RenderableType:
     again = ", as before" if result.already_there else ""
     sums = {part: sum(result.counts[part].values()) for part in PARTS}
+    first, *others = PARTS
+    parts = "".join(f", {part} {whole(sums[part])}/{whole(result.patients[part])}" for part in others)
     lines = [
-        f"{result.split_id}{again}",
-        *(f"{part:<10} {whole(sums[part])} cases / {whole(result.patients[part])} patients" for part in PARTS),
-        "no patient in two parts: certificate verified",
-        f"largest distance from a wished count: {result.deviation:.2f} cases",
+        f"{first} {whole(sums[first])} cases/{whole(result.patients[first])} patients{parts}",
+        f"{result.split_id}{again}: no patient in two parts, verified; {result.deviation:.2f} cases off at most",
     ]
     if result.unresolved:
-        lines.append(f"! {whole(result.unresolved)} cases without a resolved class stand in no part")
+        lines.append(f"! {whole(result.unresolved)} cases without a class stand in no part")
     return told("split", *lines)
 
 
@@ -100,8 +100,8 @@ def _(result: Trained) -> RenderableType:
         "train",
         f"run {result.run_id}{again}: {result.model} on {whole(result.train_cases)} cases / "
         f"{whole(result.train_patients)} patients, {result.epochs} epochs, {result.seconds:.0f} s on {result.device}",
-        f"loss {result.train_loss:.3f} training, {result.validation_loss:.3f} validation; validation macro recall "
-        f"{number(result.metrics['macro_recall'])}, ROC AUC {number(result.metrics['macro_roc_auc'])}",
+        f"loss {result.train_loss:.3f}, {result.validation_loss:.3f} on validation; macro recall there "
+        f"{number(result.metrics['macro_recall'])}",
     )
 
 
@@ -114,13 +114,14 @@ def _(result: Predicted) -> RenderableType:
 
 @rendered.register
 def _(result: Evaluated) -> RenderableType:
-    times = ", ".join(f"{part} scored {n} {'time' if n == 1 else 'times'}" for part, n in result.times_scored.items())
-    return told("evaluate", f"run {result.run_id} against {result.truth_id}; {times}")
+    times = ", ".join(f"{part} {n}×" for part, n in result.times_scored.items())
+    return told("evaluate", f"against {result.truth_id}; scored so far: {times}")
 
 
 @rendered.register
 def _(result: Report) -> RenderableType:
-    return told("report", result.page, f"{whole(result.errors_shown)} of {whole(result.errors)} errors shown")
+    shown = f"{whole(result.errors_shown)} of {whole(result.errors)} errors shown on the page:"
+    return Group(told("report", shown), unwrapped(f"page: {result.page}"))
 
 
 @rendered.register

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from toolkit.console.text import interval, interval_bar, line, number, stdout, table, whole
+from toolkit.console.text import interval, interval_bar, line, number, stdout, table, told, whole
 from toolkit.registry import Workspace
 
 HEADLINE = (
@@ -19,24 +19,39 @@ HEADLINE = (
     "macro_pr_auc",
     "accuracy",
 )
+IN_SHORT = ("macro_recall", "macro_specificity", "macro_f1", "macro_roc_auc")
 SHOWN = {"macro_roc_auc": "macro ROC AUC", "macro_pr_auc": "macro PR AUC", "macro_f1": "macro F1"}
 
 
 def show_scores(workspace: Workspace, run_id: str) -> None:
     """Show a run's headline, per-class table and confusions on the last of its parts: test where it was scored."""
+    scores, parts = _scores(workspace, run_id)
+    stdout.print(_headline(scores, parts, HEADLINE), "")
+    stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]), "")
+    confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:5]
+    stdout.print(_confusions(confusions, parts[0]), "")
+
+
+def show_story(workspace: Workspace, run_id: str) -> None:
+    """Show the same in short, so that a whole line fits a screen: four numbers, the classes, what is mixed up."""
+    scores, parts = _scores(workspace, run_id)
+    stdout.print(_headline(scores, parts, IN_SHORT))
+    stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]))
+    confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:3]
+    taken = [f"{row['truth']} for {row['predicted']} ({whole(row['cases'])})" for row in confusions]
+    stdout.print(told("mix-ups", *taken) if taken else told("mix-ups", "none"))
+
+
+def _scores(workspace: Workspace, run_id: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return a run's scores and its scored parts, the one to show first (test, where it was scored)."""
     scores = workspace.rows("select * from scores where run_id = $run_id", {"run_id": run_id})
-    parts = sorted({row["part"] for row in scores}, reverse=True)
-    stdout.print(_headline(scores, parts), "")
-    part = "test" if "test" in parts else parts[0]
-    stdout.print(_per_class([row for row in scores if row["part"] == part], part), "")
-    confusions = workspace.ask("confusions", run=run_id, part=part).to_pylist()[:5]
-    stdout.print(_confusions(confusions, part), "")
+    return scores, sorted({row["part"] for row in scores}, key=lambda part: (part != "test", part))
 
 
-def _headline(scores: list[dict[str, Any]], parts: list[str]) -> Table:
+def _headline(scores: list[dict[str, Any]], parts: list[str], metrics: tuple[str, ...]) -> Table:
     made = table("over all classes", *(f">{part}" for part in parts for _ in (0, 1)))
     made.columns[-1].header = made.columns[2].header = "95 %" if not scores else f"{scores[0]['confidence']:.0%}"
-    for metric in HEADLINE:
+    for metric in metrics:
         cells = []
         for part in parts:
             row = next(
@@ -44,14 +59,14 @@ def _headline(scores: list[dict[str, Any]], parts: list[str]) -> Table:
             )
             cells += [number(row["value"]), interval(row["low"], row["high"])] if row else ["", ""]
         made.add_row(_shown(metric), *cells)
-    made.caption = "\n".join(_undefined_classes(scores))
+    made.caption = "\n".join(_undefined_classes(scores, metrics)) or None
     return made
 
 
-def _undefined_classes(scores: list[dict[str, Any]]) -> list[str]:
+def _undefined_classes(scores: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
     """Say which macro averages leave classes out."""
     total = len({row["class_name"] for row in scores if row["class_name"]})
-    partial = [row for row in scores if row["classes"] not in (None, total) and row["metric"] in HEADLINE]
+    partial = [row for row in scores if row["classes"] not in (None, total) and row["metric"] in metrics]
     return [
         f"{_shown(row['metric'])}, {row['part']}: over the {row['classes']} of {total} classes where it is defined"
         for row in partial

@@ -85,6 +85,12 @@ def told(stage: str, *lines: str) -> Table:
     return grid
 
 
+def unwrapped(text: str) -> Text:
+    """Return one line that is never wrapped, so that what stands in it can be copied."""
+    label, space, rest = plain(text).partition(" ")
+    return Text.assemble((label + space, "dim"), (rest, "bold"), no_wrap=True, overflow="ignore")
+
+
 def next_step(command: str) -> Text:
-    """Return the line that says what to type next; it is never wrapped, so that it can be copied."""
-    return Text.assemble(("next: ", "dim"), (plain(command), "bold"), no_wrap=True, overflow="ignore")
+    """Return the line that says what to type next."""
+    return unwrapped(f"next: {command}")

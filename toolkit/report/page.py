@@ -5,6 +5,7 @@ Refuses to know wording and numbers; the template holds the HTML. Every text is 
 
 import base64
 import hashlib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -67,9 +68,18 @@ def render(facts: Facts, study: Study, figures: dict[str, bytes], cards: list[Ca
         figures={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - serialised by our own code
         captions=FIGURES,
         policy=policy(style=style, script=script),
+        generator=generator(),
         **_sections(facts),
     )
     return text.encode()
+
+
+def generator() -> str:
+    """Name what made the page: the version, and a digest of the template, by which an old page can be told."""
+    digest = hashlib.sha256()
+    for path in sorted(shipped("reports/template").iterdir()):
+        digest.update(path.read_bytes())
+    return f"lesion-toolkit {version('lesion-toolkit')}, template {digest.hexdigest()[:8]}"
 
 
 def _template(folder: Path) -> Any:

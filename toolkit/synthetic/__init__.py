@@ -1,77 +1,123 @@
-"""Knows how to make a sample study: drawn photographs, their Labelbox export and a study file, all from one seed.
+"""Knows how to make a sample study: drawn photographs, their Labelbox export, a study file, and the truth about them.
 
-Knows nothing of what is done with them, and says nothing about real skin: the photographs are for trying and testing
-the toolkit.
+Refuses to know what is done with it, and says nothing about real skin: it is for trying and testing the toolkit. A
+sample has three stages, as a study has: a first round of labels, a round of review, and a quarter more patients.
 """
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
+import msgspec
 from numpy.random import default_rng
 
 from toolkit.errors import ToolkitError
-from toolkit.files import write_atomically, written_atomically
+from toolkit.files import csv_lines, write_atomically, written_atomically
 from toolkit.manifest import shipped
 from toolkit.progress import Progress, silent
-from toolkit.synthetic.drawing import photograph
-from toolkit.synthetic.plan import Photograph, plan
-from toolkit.synthetic.rows import Json, Rows
+from toolkit.synthetic.cameras import shot
+from toolkit.synthetic.copies import copied
+from toolkit.synthetic.drawing import drawn
+from toolkit.synthetic.plan import Photograph, Stage, blocks, plan
+from toolkit.synthetic.planting import plant
+from toolkit.synthetic.reading import read
+from toolkit.synthetic.rows import Rows
+from toolkit.synthetic.truth import Lesion, Planted, Skill, Truth
 
 __all__ = ["Sample", "sample"]
-
-# Streams of random numbers that must not touch each other: a change to the labels leaves every photograph as it was.
-_PLAN, _LABELS = 1 << 32, 1 << 33
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Where a sample study stands and how large it is."""
+    """Where a sample study stands, how large it is, and how often each kind of fault and change is planted in it."""
 
     folder: Path
     export: Path
     images: Path
     study: Path
+    truth: Path
     photographs: int
-    patients: int
-    cases: int
+    people: int
     seed: int
+    stage: int
+    planted: dict[str, int]
 
 
-def sample(folder: Path, *, cases: int = 980, seed: int = 7, progress: Progress = silent) -> Sample:
-    """Draw a sample study into `folder`: images/, export.ndjson, study.toml; the same seed gives the same bytes.
+def sample(
+    folder: Path,
+    *,
+    cases: int = 980,
+    seed: int = 7,
+    stage: Stage = 1,
+    photographs: bool = True,
+    progress: Progress = silent,
+) -> Sample:
+    """Make a sample study in `folder`: images/, export.ndjson, study.toml, truth/; the same seed gives the same bytes.
 
-    `cases` counts labelled lesions; about 3 % of the photographs show two, 2 % more are queued or were skipped. Raises
-    ToolkitError where the folder holds anything already.
+    `cases` counts the labelled lesions of the first stage. The export is the same without photographs, and memory does
+    not grow with it. Raises ToolkitError where the folder holds anything already.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ToolkitError("the folder is not empty", place=str(folder), remedy="name a new folder for the sample")
-    photographs = plan(default_rng([seed, _PLAN]), cases)
-    made = Sample(
+    images, truth = folder / "images", folder / "truth"
+    rows = Rows(seed, stage, cases=cases)
+    facts = Truth(rows)
+    done = 0
+    total = sum(block.cases for block in blocks(cases, stage))
+    doing = "drawing cases" if photographs else "writing cases"
+    with ExitStack() as files:
+        export = _opened(files, folder / "export.ndjson")
+        planted = _opened(files, truth / "planted.csv", Planted._fields)
+        lesions = _opened(files, truth / "lesions.csv", Lesion._fields)
+        for photograph in _planned(seed, cases, stage):
+            progress(doing, done, total)
+            if photographs:
+                write_atomically(images / photograph.name, _jpeg(photograph, images, seed=seed))
+            export.write(msgspec.json.encode(rows.row(photograph)).decode() + "\n")
+            planted.write(csv_lines(facts.planted(photograph)))
+            lesions.write(csv_lines(facts.lesions(photograph)))
+            done += photograph.labelled if photograph.state == "labelled" else 0
+        progress(doing, done, total)
+        _opened(files, truth / "annotators.csv", Skill._fields).write(csv_lines(facts.annotators()))
+    write_atomically(folder / "study.toml", (shipped("manifests") / "demo.toml").read_bytes())
+    return Sample(
         folder=folder,
         export=folder / "export.ndjson",
-        images=folder / "images",
+        images=images,
         study=folder / "study.toml",
-        photographs=len(photographs),
-        patients=len({each.patient.patient_id for each in photographs}),
-        cases=cases,
+        truth=truth,
+        photographs=facts.photographs,
+        people=len(facts.people),
         seed=seed,
+        stage=stage,
+        planted=dict(sorted(facts.planted_by_kind.items())),
     )
-    with written_atomically(made.export) as export, export.open("w", encoding="utf-8", newline="\n") as lines:
-        for row in _drawn(photographs, made.images, seed=seed, progress=progress):
-            lines.write(json.dumps(row, separators=(",", ":")) + "\n")
-    write_atomically(made.study, (shipped("manifests") / "demo.toml").read_bytes())
-    return made
 
 
-def _drawn(photographs: Sequence[Photograph], images: Path, *, seed: int, progress: Progress) -> Iterator[Json]:
-    """Draw the photographs one by one; yield the export row of each once its file is there."""
-    rows = Rows(seed)
-    for each in photographs:
-        progress("drawing photographs", each.index, len(photographs))
-        rng = default_rng([seed, each.index])
-        picture = photograph(rng, each.class_names, fitzpatrick=each.patient.fitzpatrick)
-        write_atomically(images / each.name, picture.jpeg)
-        yield rows.row(default_rng([seed, _LABELS, each.index]), each, picture.boxes)
-    progress("drawing photographs", len(photographs), len(photographs))
+def _opened(files: ExitStack, path: Path, columns: tuple[str, ...] = ()) -> TextIO:
+    """Open a file that is renamed into its place when all are written; it begins with the names of its columns."""
+    temporary = files.enter_context(written_atomically(path))
+    file = files.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
+    file.write(csv_lines([columns] if columns else []))
+    return file
+
+
+def _planned(seed: int, cases: int, stage: Stage) -> Iterator[Photograph]:
+    """Yield the photographs of every block up to a stage, read and with their faults."""
+    first = 0
+    for block in blocks(cases, stage):
+        photographs = plan(seed, block, first=first)
+        rng = default_rng([seed, 5, block.number])
+        read(rng, photographs)
+        plant(rng, photographs, cases=block.cases)
+        yield from photographs
+        first += len(photographs)
+
+
+def _jpeg(photograph: Photograph, images: Path, *, seed: int) -> bytes:
+    if photograph.other and photograph.copy:
+        return copied((images / photograph.other.name).read_bytes(), photograph.copy)
+    rng = default_rng([seed, 0, photograph.index])
+    return shot(rng, drawn(rng, photograph, seed=seed), photograph)

@@ -1,21 +1,17 @@
-"""Knows how a photograph of skin comes about: tone, texture, light, camera, and what else gets into the picture.
+"""Knows how a photograph of skin comes about: tone, texture, lesions in their places, light, and what else is there.
 
-Knows nothing of how a class looks (`lesions`), nor of patients' ids, labels and files.
+Knows nothing of how a class looks (`lesions`), of cameras and files (`cameras`), of patients' ids and labels.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
-from numpy.random import Generator
+from numpy.random import Generator, default_rng
 from PIL import Image, ImageDraw
-from scipy.ndimage import gaussian_filter
 
-from toolkit.synthetic.lesions import Lesion, Map, noise, paint, plate
-
-WIDTH, HEIGHT = 288, 240
-SHAPE = (HEIGHT, WIDTH)
+from toolkit.cases import Box
+from toolkit.synthetic.lesions import REACH, Lesion, Map, noise, paint, plate
+from toolkit.synthetic.plan import Photograph, Shown
 
 # Absorption of red, green and blue. Melanin deep in the dermis looks blue-grey: blue light is scattered back (Tyndall).
 MELANIN = np.array([0.50, 0.85, 1.15], np.float32)
@@ -23,24 +19,7 @@ DERMAL = np.array([0.95, 0.82, 0.62], np.float32)
 BLOOD = np.array([0.10, 0.85, 0.70], np.float32)
 BARE = np.array([0.95, 0.80, 0.71], np.float32)
 PEARL = np.array([0.93, 0.85, 0.81], np.float32)
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle in pixels from the top left corner of the photograph."""
-
-    left: float
-    top: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A photograph's JPEG bytes, and the box of each lesion in the order they were asked for."""
-
-    jpeg: bytes
-    boxes: tuple[Box, ...]
+LAYERS = ("melanin", "dermal", "blood", "pale", "relief")
 
 
 @dataclass(frozen=True)
@@ -54,54 +33,69 @@ class _Skin:
     relief: Map
 
 
-def photograph(rng: Generator, class_names: Sequence[str], *, fitzpatrick: int) -> Picture:
-    """Draw one photograph with a lesion of each of the named classes (one, or two side by side)."""
-    skin = _bare_skin(rng, fitzpatrick)
-    boxes = tuple(_place(rng, skin, name, at, len(class_names)) for at, name in enumerate(class_names))
-    light = _light(rng)
-    colour = _reflected(skin, rng.uniform(0, 2 * np.pi))
-    canvas = Image.fromarray(_levels(colour * light[..., None]))
-    _foreign_objects(rng, canvas)
-    seen = _through_camera(rng, np.asarray(canvas).astype(np.float32) / 255)
-    return Picture(jpeg=_jpeg(seen), boxes=boxes)
+def drawn(rng: Generator, photograph: Photograph, *, seed: int) -> Map:
+    """Draw what stands before the camera: (height, width, 3) of light between 0 and about 1.
+
+    A lesion looks the same on each of its photographs: its form follows from the sample's seed, the patient and its
+    number; everything around it from `rng`.
+    """
+    width, height = photograph.size
+    person = photograph.person
+    skin = _bare_skin(rng, (height, width), 0.16 * (person.fitzpatrick - 1) + person.tone)
+    for shown in photograph.shown:
+        number = shown.lesion if shown.lesion > 0 else 1000 + photograph.index
+        _place(default_rng([seed, 3, person.number, number]), skin, shown)
+    light = _light(rng, (height, width), glare="glare" in photograph.traits)
+    canvas = Image.fromarray(levels(_reflected(skin, rng.uniform(0, 2 * np.pi)) * light[..., None]))
+    _foreign_objects(rng, canvas, photograph.traits)
+    return np.asarray(canvas).astype(np.float32) / 255
 
 
-def _bare_skin(rng: Generator, fitzpatrick: int) -> _Skin:
-    tone = 0.16 * (fitzpatrick - 1) + rng.normal(0, 0.08)
-    grain = 0.025 * noise(rng, SHAPE, 110) + 0.02 * noise(rng, SHAPE, 40)
-    furrows = np.exp(-((noise(rng, SHAPE, 36) / 0.25) ** 2))
-    flush = rng.uniform(0.0, 0.24) + 0.05 * noise(rng, SHAPE, 5, octaves=2)
-    mottle = 0.03 * noise(rng, SHAPE, 9)
+def levels(colour: Map) -> np.ndarray:
+    """Return light as 8-bit levels."""
+    return (colour.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def _bare_skin(rng: Generator, shape: tuple[int, int], tone: float) -> _Skin:
+    tone += rng.normal(0, 0.05)
+    grain = 0.025 * noise(rng, shape, 110) + 0.02 * noise(rng, shape, 40)
+    furrows = np.exp(-((noise(rng, shape, 36) / 0.25) ** 2))
+    flush = rng.uniform(0.0, 0.24) + 0.05 * noise(rng, shape, 5, octaves=2)
+    mottle = 0.03 * noise(rng, shape, 9)
     return _Skin(
         melanin=np.maximum(tone + mottle, 0) + grain + rng.uniform(0.01, 0.05) * furrows,
-        dermal=np.zeros(SHAPE, np.float32),
+        dermal=np.zeros(shape, np.float32),
         blood=flush.clip(0, None),
-        pale=np.zeros(SHAPE, np.float32),
+        pale=np.zeros(shape, np.float32),
         relief=-0.4 * furrows.astype(np.float32) * rng.uniform(0.1, 0.5),
     )
 
 
-def _place(rng: Generator, skin: _Skin, class_name: str, position: int, of: int) -> Box:
-    """Add a lesion to the skin, in its own share of the width; return the box around what is seen of it."""
-    share = WIDTH // of
-    side = int(rng.integers(*((150, 232) if of == 1 else (112, 140))))
-    on = plate(side)
-    lesion = paint(class_name, rng, on)
-    left = position * share + int(rng.integers(0, share - side + 1))
-    top = int(rng.integers(0, HEIGHT - side + 1))
-    window = np.s_[top : top + side, left : left + side]
-    for name in ("melanin", "dermal", "blood", "pale"):
-        getattr(skin, name)[window] += getattr(lesion, name)
-    skin.relief[window] += lesion.relief * on.pixels
-    return _box_around(lesion, left, top)
+def _place(rng: Generator, skin: _Skin, shown: Shown) -> None:
+    """Add a lesion to the skin, stretched so that what is seen of it fills its box."""
+    on = plate(round(REACH * max(shown.box.width, shown.box.height)))
+    lesion = paint(shown.class_name, rng, on)
+    seen = _seen(lesion)
+    across, down = shown.box.width / seen.width, shown.box.height / seen.height
+    size = round(on.side * across), round(on.side * down)
+    left, top = round(shown.box.left - seen.left * across), round(shown.box.top - seen.top * down)
+    height, width = skin.melanin.shape
+    on_skin = np.s_[max(top, 0) : min(top + size[1], height), max(left, 0) : min(left + size[0], width)]
+    on_plate = np.s_[on_skin[0].start - top : on_skin[0].stop - top, on_skin[1].start - left : on_skin[1].stop - left]
+    for name in LAYERS:
+        layer = getattr(lesion, name)
+        if layer.any():
+            stretched = np.asarray(Image.fromarray(layer).resize(size, Image.Resampling.BILINEAR))
+            getattr(skin, name)[on_skin] += stretched[on_plate] * (on.pixels if name == "relief" else 1)
 
 
-def _box_around(lesion: Lesion, left: int, top: int) -> Box:
+def _seen(lesion: Lesion) -> Box:
+    """Return the box around what an annotator sees of a lesion, on its plate."""
     seen = lesion.area > 0.35
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
     return Box(
-        left=float(left + columns[0]),
-        top=float(top + rows[0]),
+        left=float(columns[0]),
+        top=float(rows[0]),
         width=float(columns[-1] - columns[0] + 1),
         height=float(rows[-1] - rows[0] + 1),
     )
@@ -119,33 +113,33 @@ def _reflected(skin: _Skin, lit_from: float) -> Map:
     return colour * (1 + 0.45 * slope.clip(-0.9, 0.9))[..., None] + gloss[..., None]
 
 
-def _light(rng: Generator) -> Map:
+def _light(rng: Generator, shape: tuple[int, int], *, glare: bool) -> Map:
     """Give an illumination gradient, a vignette and sometimes the glare of a lamp."""
-    y, x = np.meshgrid(np.linspace(-1, 1, HEIGHT), np.linspace(-1, 1, WIDTH), indexing="ij")
+    y, x = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
     towards = rng.uniform(0, 2 * np.pi)
     light = 1 + rng.uniform(0, 0.16) * (np.cos(towards) * x + np.sin(towards) * y)
     light -= rng.uniform(0, 0.14) * (x**2 + y**2)
-    if rng.uniform() < 0.12:
+    if glare:
         spot = (x - rng.uniform(-0.8, 0.8)) ** 2 + (y - rng.uniform(-0.8, 0.8)) ** 2
         light += rng.uniform(0.2, 0.5) * np.exp(-spot / (2 * rng.uniform(0.08, 0.2) ** 2))
     return light.astype(np.float32)
 
 
-def _foreign_objects(rng: Generator, canvas: Image.Image) -> None:
+def _foreign_objects(rng: Generator, canvas: Image.Image, traits: frozenset[str]) -> None:
     draw = ImageDraw.Draw(canvas)
-    if rng.uniform() < 0.25:
-        _hairs(rng, draw)
-    if rng.uniform() < 0.06:
-        _pen(rng, draw)
-    if rng.uniform() < 0.07:
-        _ruler(rng, draw)
+    if "hair" in traits:
+        _hairs(rng, draw, canvas.size)
+    if "pen" in traits:
+        _pen(rng, draw, canvas.size)
+    if "ruler" in traits:
+        _ruler(rng, draw, canvas.size)
 
 
-def _hairs(rng: Generator, draw: ImageDraw.ImageDraw) -> None:
+def _hairs(rng: Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
     shade = rng.uniform(20, 70)
     lie = rng.uniform(0, 2 * np.pi)
     for _ in range(int(rng.integers(3, 13))):
-        point, heading = rng.uniform((0, 0), (WIDTH, HEIGHT)), lie + rng.normal(0, 0.4)
+        point, heading = rng.uniform((0, 0), size), lie + rng.normal(0, 0.4)
         bend = rng.normal(0, 0.08)
         path = [tuple(point)]
         for _ in range(int(rng.integers(5, 14))):
@@ -155,37 +149,19 @@ def _hairs(rng: Generator, draw: ImageDraw.ImageDraw) -> None:
         draw.line(path, fill=tuple(int(shade * part) for part in (1, 0.8, 0.65)), width=1)
 
 
-def _pen(rng: Generator, draw: ImageDraw.ImageDraw) -> None:
+def _pen(rng: Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
     """Draw a surgeon's violet arc near a corner of the photograph."""
-    x, y = rng.choice([0, WIDTH]), rng.choice([0, HEIGHT])
+    x, y = rng.choice([0, size[0]]), rng.choice([0, size[1]])
     reach = int(rng.integers(35, 70))
     ink = (int(rng.integers(60, 110)), int(rng.integers(40, 80)), int(rng.integers(120, 170)))
     draw.ellipse((x - reach, y - reach, x + reach, y + reach), outline=ink, width=3)
 
 
-def _ruler(rng: Generator, draw: ImageDraw.ImageDraw) -> None:
+def _ruler(rng: Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:
     """Draw the edge of a millimetre ruler along the bottom of the photograph."""
-    top = HEIGHT - int(rng.integers(10, 20))
-    draw.rectangle((0, top, WIDTH, HEIGHT), fill=(226, 226, 220))
+    width, height = size
+    top = height - int(rng.integers(10, 20))
+    draw.rectangle((0, top, width, height), fill=(226, 226, 220))
     pitch = int(rng.integers(6, 10))
-    for tick, x in enumerate(range(int(rng.integers(0, pitch)), WIDTH, pitch)):
+    for tick, x in enumerate(range(int(rng.integers(0, pitch)), width, pitch)):
         draw.line((x, top, x, top + (8 if tick % 5 == 0 else 4)), fill=(40, 40, 44))
-
-
-def _through_camera(rng: Generator, colour: Map) -> Map:
-    """Blur, white balance, exposure, gamma and sensor noise."""
-    sharpness = rng.uniform(1.0, 1.6) if rng.uniform() < 0.12 else rng.uniform(0.3, 0.8)
-    seen = gaussian_filter(colour, (sharpness, sharpness, 0))
-    balance = np.exp(rng.normal(0, 0.09, 3) + rng.normal(-0.03, 0.13)).astype(np.float32)
-    seen = (seen * balance).clip(0, 1) ** np.float32(np.exp(rng.normal(0, 0.10)))
-    return seen + rng.uniform(0.004, 0.016) * rng.standard_normal(SHAPE, dtype=np.float32)[..., None]
-
-
-def _levels(colour: Map) -> np.ndarray:
-    return (colour.clip(0, 1) * 255 + 0.5).astype(np.uint8)
-
-
-def _jpeg(colour: Map) -> bytes:
-    file = BytesIO()
-    Image.fromarray(_levels(colour)).save(file, "JPEG", quality=88)
-    return file.getvalue()

@@ -1,97 +1,194 @@
-"""Knows who is photographed and what of: patients, their photographs, the classes on each, in the study's proportions.
+"""Knows who is photographed and what of: patients, their lesions and photographs, in the study's proportions.
 
-Knows nothing of pixels (`lesions`, `drawing`) nor of Labelbox (`rows`).
+Knows nothing of pixels (`lesions`, `drawing`), of what annotators say (`reading`), of faults (`planting`) and of
+Labelbox (`rows`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-from numpy.random import Generator
+from numpy.random import Generator, default_rng
 
+from toolkit.cases import Box
 from toolkit.errors import ToolkitError
 
-State = Literal["labelled", "queued", "skipped"]
+State = Literal["labelled", "queued", "skipped", "empty"]
 Group = tuple[str, ...]
+Stage = Literal[1, 2, 3]
+STAGES: tuple[Stage, ...] = (1, 2, 3)
 
 # Photographs per patient of one class; with patients of two classes about 600 patients for 980 photographs.
 GROUP_SIZES = (1, 2, 3, 4, 5)
 GROUP_CHANCES = (0.64, 0.22, 0.09, 0.03, 0.02)
 MOST = GROUP_SIZES[-1]
 
+BLOCK = 1000
+"""Cases planned at once: a sample of a million is planned in a thousand blocks, in the memory of one."""
+GROWTH = 0.25
+"""Share of cases, of new patients, that the third stage adds."""
+CODES = 9000
+"""Patient numbers kept for one block; the numbers in use are drawn, so that they say nothing."""
+
 
 @dataclass(frozen=True)
 class Kind:
-    """A class of the study: how many the paper had, which class it is taken for, and who has it where."""
+    """A class of the study: how many the paper had, what it is taken for, and who has it, where and seen by whom."""
 
     photographs: int
     taken_for: str
     ages: tuple[int, int]
     women: float
     sites: tuple[str, ...]
+    skin: tuple[float, ...]
+    """Chances of the Fitzpatrick phototypes I to VI."""
+    north: float
+    """Chance to be seen at the hospital and not at the cosmetic clinic."""
 
 
+_FAIR = (0.12, 0.34, 0.32, 0.16, 0.04, 0.02)
+_ANY = (0.06, 0.20, 0.32, 0.26, 0.11, 0.05)
+_OLIVE = (0.01, 0.10, 0.33, 0.36, 0.15, 0.05)
 _FACE = ("cheek", "forehead", "nose", "temple")
 _BODY = ("back", "chest", "upper arm", "thigh", "foot")
 _SUN = (*_FACE, "hand", "forearm")
 KINDS: dict[str, Kind] = {
-    "acquired_dermal_melanocytosis": Kind(136, "solar_lentigo", (25, 60), 0.9, _FACE),
-    "basal_cell_carcinoma": Kind(113, "seborrheic_keratosis", (50, 92), 0.5, (*_FACE, "back")),
-    "ephelis": Kind(92, "solar_lentigo", (8, 45), 0.7, (*_SUN, "chest")),
-    "malignant_melanoma": Kind(100, "nevus", (30, 90), 0.5, (*_BODY, "cheek")),
-    "melasma": Kind(167, "solar_lentigo", (25, 58), 0.93, _FACE),
-    "nevus": Kind(91, "malignant_melanoma", (10, 65), 0.55, (*_BODY, "cheek")),
-    "seborrheic_keratosis": Kind(123, "basal_cell_carcinoma", (45, 92), 0.5, (*_BODY, *_FACE)),
-    "solar_lentigo": Kind(157, "acquired_dermal_melanocytosis", (40, 88), 0.65, _SUN),
+    "acquired_dermal_melanocytosis": Kind(136, "solar_lentigo", (25, 60), 0.9, _FACE, _OLIVE, 0.40),
+    "basal_cell_carcinoma": Kind(113, "seborrheic_keratosis", (50, 92), 0.5, (*_FACE, "back"), _FAIR, 0.70),
+    "ephelis": Kind(92, "solar_lentigo", (8, 45), 0.7, (*_SUN, "chest"), _FAIR, 0.40),
+    "malignant_melanoma": Kind(100, "nevus", (30, 90), 0.5, (*_BODY, "cheek"), _FAIR, 0.75),
+    "melasma": Kind(167, "solar_lentigo", (25, 58), 0.93, _FACE, _OLIVE, 0.35),
+    "nevus": Kind(91, "malignant_melanoma", (10, 65), 0.55, (*_BODY, "cheek"), _ANY, 0.55),
+    "seborrheic_keratosis": Kind(123, "basal_cell_carcinoma", (45, 92), 0.5, (*_BODY, *_FACE), _ANY, 0.60),
+    "solar_lentigo": Kind(157, "acquired_dermal_melanocytosis", (40, 88), 0.65, _SUN, _ANY, 0.45),
 }
 
+SIZES = {"clinic-north": (288, 240), "clinic-south": (240, 180)}
+"""Width and height in pixels of the photographs of each site of care."""
 
-@dataclass(frozen=True)
-class Patient:
-    """One made-up person."""
 
+@dataclass
+class Person:
+    """One made-up person; `other_id` is a second patient ID that the same person also goes by."""
+
+    number: int
     patient_id: str
     sex: str
     age: int
     fitzpatrick: int
+    tone: float
+    """How far the skin is darker (or lighter) than the middle of its phototype, in its units of absorption."""
     capture_site: str
+    other_id: str | None = None
 
 
 @dataclass(frozen=True)
+class Shown:
+    """One lesion as it lies on one photograph; `lesion` is its number within the patient."""
+
+    class_name: str
+    lesion: int
+    anatomical_site: str
+    box: Box
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one annotator answers for each labelled lesion of a photograph."""
+
+    annotator: str
+    class_names: tuple[str, ...]
+
+
+@dataclass(eq=False)
 class Photograph:
-    """One photograph to be drawn; two classes where two lesions lie side by side."""
+    """One photograph: what it shows, what was said of it, and what is planted on it.
+
+    The first `labelled` of the lesions shown are the ones that annotators mean; a bystander comes after them.
+    """
 
     index: int
-    patient: Patient
-    lesion_id: str
-    anatomical_site: str
-    class_names: tuple[str, ...]
+    person: Person
+    arrived: Stage
     state: State
+    size: tuple[int, int]
+    shown: tuple[Shown, ...]
+    labelled: int
+    boxed: bool
+    traits: frozenset[str]
+    """Which of hair, pen, ruler, glare and blur the photograph has."""
+    readings: tuple[Reading, ...] = ()
+    fault: str | None = None
+    """The kind of fault planted on it."""
+    change: str | None = None
+    """What becomes of its labels in the second stage."""
+    other: "Photograph | None" = None
+    """The photograph that this one is a copy of, or one of the same person under the first patient ID."""
+    copy: str | None = None
+    """How this photograph was changed from the other one."""
+    note: dict[str, str] = field(default_factory=dict)
+    """What the fault needs: a second patient ID, a spelling, an answer, a name."""
 
     @property
     def name(self) -> str:
         """The file's name; it says nothing about the patient."""
         return f"IMG_{self.index + 1:05d}.jpg"
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The true classes of the lesions that annotators mean."""
+        return tuple(each.class_name for each in self.shown[: self.labelled])
 
-def plan(rng: Generator, cases: int) -> list[Photograph]:
-    """Plan photographs that show `cases` labelled lesions, and a few more that are queued or were skipped.
 
-    About 3 % show two lesions of different classes.
-    """
-    if cases < 2 * len(KINDS):
+@dataclass(frozen=True)
+class Block:
+    """How many cases are planned together, from which number on, and in which stage they arrive."""
+
+    number: int
+    cases: int
+    arrived: Stage
+
+
+def blocks(cases: int, stage: Stage) -> Iterator[Block]:
+    """Cut a sample into blocks; those that the third stage adds come last, so that earlier stages stay as they are."""
+    fewest = 2 * len(KINDS)
+    if cases < fewest:
         raise ToolkitError(
             f"{cases} cases are too few for a sample",
             place="cases",
-            remedy=f"ask for at least {2 * len(KINDS)}: two patients of each of {len(KINDS)} classes",
+            remedy=f"ask for at least {fewest}: two patients of each of {len(KINDS)} classes",
         )
-    patients = _merged(rng, _grouped(rng, cases), pairs=max(1, round(0.03 * cases)))
-    drafts = [
-        (number, shown, state)
-        for number, photographs in enumerate(_with_unlabelled(rng, patients, each=max(1, round(cases / 100))))
-        for shown, state in photographs
-    ]
-    return _numbered(rng, drafts, cases)
+    number = 0
+    for arrived, total in ((1, cases), (3, max(fewest, round(GROWTH * cases)))):
+        if arrived > stage:
+            return
+        count = -(-total // BLOCK)
+        for each in range(count):
+            yield Block(number, total // count + (each < total % count), arrived)
+            number += 1
+
+
+def plan(seed: int, block: Block, *, first: int) -> list[Photograph]:
+    """Plan a block's photographs, numbered from `first`; a few more than its cases are queued, skipped or left empty.
+
+    About 3 % show two lesions of different classes.
+    """
+    rng = default_rng([seed, 1, block.number])
+    people = _merged(rng, _grouped(rng, block.cases), pairs=max(1, round(0.03 * block.cases)))
+    drafts = _with_unlabelled(rng, people, each=max(1, round(block.cases / 100)))
+    codes = 1000 + CODES * block.number + rng.permutation(CODES)
+    made = []
+    for number, photographs in enumerate(drafts):
+        kind = KINDS[photographs[0][0][0]]
+        person = _person(rng, first + number, f"P-{codes[number]}", kind)
+        known: dict[str, list[Shown]] = {}
+        for class_names, state in photographs:
+            made.append(_photograph(rng, person, class_names, state, block.arrived, known))
+    made = [made[at] for at in rng.permutation(len(made))]
+    for index, photograph in enumerate(made):
+        photograph.index = first + index
+    return made
 
 
 def class_counts(cases: int) -> dict[str, int]:
@@ -138,47 +235,81 @@ def _merged(rng: Generator, groups: list[Group], *, pairs: int) -> list[list[Gro
     return merged + [[(name,) for name in group] for group in order]
 
 
-def _with_unlabelled(rng: Generator, patients: list[list[Group]], *, each: int) -> list[list[tuple[Group, State]]]:
-    """Add `each` photographs that are queued and `each` that an annotator skipped, to patients of few photographs."""
-    labelled: list[list[tuple[Group, State]]] = [[(shown, "labelled") for shown in own] for own in patients]
+def _with_unlabelled(rng: Generator, people: list[list[Group]], *, each: int) -> list[list[tuple[Group, State]]]:
+    """Add `each` photographs that are queued, skipped, and left empty, to patients of few photographs."""
+    labelled: list[list[tuple[Group, State]]] = [[(shown, "labelled") for shown in own] for own in people]
     roomy = [own for own in labelled if len(own) < MOST]
-    chosen = rng.permutation(len(roomy))[: 2 * each]
-    for order, at in enumerate(chosen):
-        state: State = "queued" if order < each else "skipped"
-        roomy[at].append((roomy[at][0][0][:1], state))
+    states: tuple[State, ...] = ("queued", "skipped", "empty")
+    for order, at in enumerate(rng.permutation(len(roomy))[: len(states) * each]):
+        roomy[at].append((roomy[at][0][0][:1], states[order // each]))
     return labelled
 
 
-def _numbered(rng: Generator, drafts: list[tuple[int, Group, State]], cases: int) -> list[Photograph]:
-    """Shuffle the photographs, so that neither order nor name says whose they are, and make up their patients."""
-    codes = rng.permutation(9000)[: 9 * cases] + 1000
-    lesions: dict[int, int] = {}
-    people: dict[int, Patient] = {}
-    photographs = []
-    for index, at in enumerate(rng.permutation(len(drafts))):
-        number, shown, state = drafts[at]
-        kind = KINDS[shown[0]]
-        if number not in people:
-            people[number] = _patient(rng, f"P-{codes[number]}", kind)
-        lesions[number] = lesions.get(number, 0) + 1
-        photographs.append(
-            Photograph(
-                index=index,
-                patient=people[number],
-                lesion_id=str(lesions[number]),
-                anatomical_site=str(rng.choice(kind.sites)),
-                class_names=shown,
-                state=state,
-            )
-        )
-    return photographs
-
-
-def _patient(rng: Generator, patient_id: str, kind: Kind) -> Patient:
-    return Patient(
+def _person(rng: Generator, number: int, patient_id: str, kind: Kind) -> Person:
+    return Person(
+        number=number,
         patient_id=patient_id,
         sex="female" if rng.uniform() < kind.women else "male",
         age=int(rng.integers(*kind.ages, endpoint=True)),
-        fitzpatrick=int(rng.choice(6, p=(0.06, 0.2, 0.32, 0.26, 0.11, 0.05))) + 1,
-        capture_site=str(rng.choice(["clinic-north", "clinic-south", "clinic-west"], p=(0.5, 0.3, 0.2))),
+        fitzpatrick=int(rng.choice(6, p=kind.skin)) + 1,
+        tone=float(rng.normal(0, 0.06)),
+        capture_site="clinic-north" if rng.uniform() < kind.north else "clinic-south",
     )
+
+
+def _photograph(
+    rng: Generator,
+    person: Person,
+    class_names: Group,
+    state: State,
+    arrived: Stage,
+    known: dict[str, list[Shown]],
+) -> Photograph:
+    """Plan one photograph; `known` holds the patient's lesions by class, since one may be photographed again."""
+    size = SIZES[person.capture_site]
+    share = size[0] // len(class_names)
+    shown = []
+    for position, name in enumerate(class_names):
+        box = _frame(rng, size, position * share, share)
+        again = known.get(name) if rng.uniform() < 0.25 else None
+        site = again[-1].anatomical_site if again else str(rng.choice(KINDS[name].sites))
+        lesion = again[-1].lesion if again else sum(map(len, known.values())) + 1
+        shown.append(Shown(name, lesion, site, box))
+        if not again:
+            known.setdefault(name, []).append(shown[-1])
+    return Photograph(
+        index=0,
+        person=person,
+        arrived=arrived,
+        state=state,
+        size=size,
+        shown=tuple(shown),
+        labelled=len(shown),
+        boxed=len(shown) > 1 or rng.uniform() < 0.97,
+        traits=_traits(rng, person.capture_site, class_names),
+    )
+
+
+def _frame(rng: Generator, size: tuple[int, int], start: int, share: int) -> Box:
+    """Say where a lesion lies: inside its share of the width, with room for its border to fade."""
+    longest = rng.uniform(0.48, 0.74) * size[1] if share == size[0] else rng.uniform(0.36, 0.45) * size[1]
+    aspect = rng.uniform(0.87, 1.15)
+    width, height = round(longest * min(1, aspect)), round(longest * min(1, 1 / aspect))
+    room = round(0.1 * longest)
+    left = int(rng.integers(start + room, max(start + share - width - room, start + room) + 1))
+    top = int(rng.integers(room, size[1] - height - room + 1))
+    return Box(float(left), float(top), float(width), float(height))
+
+
+def _traits(rng: Generator, capture_site: str, class_names: Group) -> frozenset[str]:
+    """Say what else gets into the picture; surgeons mark what they will cut, and the clinic's camera is often shaky."""
+    north = capture_site == "clinic-north"
+    cut = "malignant_melanoma" in class_names or "basal_cell_carcinoma" in class_names
+    chances = {
+        "hair": 0.25,
+        "pen": 0.12 if north and cut else 0.04,
+        "ruler": 0.10 if north else 0.03,
+        "glare": 0.08 if north else 0.15,
+        "blur": 0.06 if north else 0.16,
+    }
+    return frozenset(name for name, chance in chances.items() if rng.uniform() < chance)

@@ -1,197 +1,323 @@
-"""Knows how a drawn photograph stands in a Labelbox export v2: its row, metadata, labels, boxes and answers.
+"""Knows how a photograph stands in a Labelbox export v2 at one stage: its row, metadata, labels, boxes and answers.
 
-Knows nothing of pixels and of how patients were made up.
+Knows nothing of pixels and of how patients, faults and answers came about.
 """
 
 import hashlib
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from typing import Any
 
-import numpy as np
-from numpy.random import Generator
+from numpy.random import Generator, default_rng
 
-from toolkit.synthetic.drawing import HEIGHT, WIDTH, Box
-from toolkit.synthetic.plan import KINDS, Photograph
+from toolkit.cases import Box
+from toolkit.synthetic.labels import Label, is_merged, labels_of, patient_ids
+from toolkit.synthetic.plan import Photograph, Stage
 
 Json = dict[str, Any]
 
-PROJECT, QUESTION, ROI, DATASET = "pigmented-lesions", "diagnosis", "lesion_roi", "drawn pigmented lesions"
+PROJECT, ELSEWHERE = "pigmented-lesions", "image-quality"
+QUESTION, ROI, DATASET = "diagnosis", "lesion_roi", "drawn pigmented lesions"
+LEAD = "lead@example.org"
+LABELLING, REVIEW, REWORK, DONE = "Initial labeling task", "Initial review task", "Rework (all rejected)", "Done"
+
 START = datetime(2025, 1, 6, 8, tzinfo=UTC)
+ARRIVAL = {1: timedelta(0), 3: timedelta(days=100)}
+"""When the photographs that a stage brings begin to come in; they come in over some six weeks."""
+REVIEWED, MERGED = timedelta(days=75), timedelta(days=150)
+EXPORTED = {1: timedelta(days=62), 2: timedelta(days=95), 3: timedelta(days=165)}
 
 
 class Rows:
-    """Makes rows whose ids follow from the seed alone."""
+    """Makes the rows of one stage's export; IDs follow from the seed alone and stay from stage to stage."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed = seed
+    def __init__(self, seed: int, stage: Stage, *, cases: int) -> None:
+        self.seed, self.stage = seed, stage
+        self.pace = timedelta(weeks=8) / (1.5 * cases)
 
-    def row(self, rng: Generator, photograph: Photograph, boxes: tuple[Box, ...]) -> Json:
-        """Write the row of one photograph, with the labels one or two annotators gave it."""
-        return {
-            "data_row": self._data_row(photograph),
-            "media_attributes": {
-                "height": HEIGHT,
-                "width": WIDTH,
-                "mime_type": "image/jpeg",
-                "asset_type": "image",
-                "exif_rotation": "1",
-            },
-            "attachments": [],
-            "metadata_fields": self._metadata(photograph),
-            "projects": {
-                self._id("project", PROJECT): {
-                    "name": PROJECT,
-                    "labels": self._labels(rng, photograph, boxes),
-                    "project_details": self._project_details(photograph),
-                }
-            },
-        }
-
-    def _id(self, kind: str, index: object) -> str:
-        """Make an id of the form Labelbox's have: 25 characters that start with c."""
+    def id(self, kind: str, index: object) -> str:
+        """Make an ID of the form that Labelbox's have: 25 characters that start with c."""
         return "cm" + hashlib.sha256(f"{self.seed} {kind} {index}".encode()).hexdigest()[:23]
 
-    def _data_row(self, photograph: Photograph) -> Json:
-        taken = _time(photograph.index)
-        signature = hashlib.sha256(f"{self.seed} signature {photograph.index}".encode()).hexdigest()
-        expires = int((START + timedelta(days=400)).timestamp() * 1000)
+    def global_key(self, photograph: Photograph) -> str:
+        """Return a photograph's global key."""
+        return f"drawn-{self.seed}-{photograph.index + 1:05d}"
+
+    def label_id(self, photograph: Photograph, number: int) -> str:
+        """Return the ID of one of a photograph's labels."""
+        return self.id("label", f"{photograph.index}.{number}")
+
+    def row(self, photograph: Photograph) -> Json:
+        """Write the row of one photograph."""
+        return _Row(self, photograph).row()
+
+
+class _Row:
+    """Writes one photograph's row; holds what each of its sections needs."""
+
+    def __init__(self, rows: Rows, photograph: Photograph) -> None:
+        self.rows, self.photograph = rows, photograph
+        self.came = START + ARRIVAL[photograph.arrived] + photograph.index * rows.pace
+        self.reviewed = START + REVIEWED + photograph.index * rows.pace / 10
+        self.labels = labels_of(photograph, rows.stage, seed=rows.seed)
+        self.rng: Generator = default_rng([rows.seed, 2, photograph.index])
+
+    def row(self) -> Json:
+        photograph, rows = self.photograph, self.rows
+        quality, dermoscopy, progress = self.rng.uniform(size=3)
+        projects = {rows.id("project", PROJECT): self.project(progress)}
+        if quality < 0.1:
+            projects[rows.id("project", ELSEWHERE)] = self.quality()
         return {
-            "id": self._id("data_row", photograph.index),
-            "global_key": f"drawn-{self.seed}-{photograph.index + 1:05d}",
+            "data_row": self.data_row(),
+            "media_attributes": {
+                "height": photograph.size[1],
+                "width": photograph.size[0],
+                "mime_type": "image/jpeg",
+                "asset_type": "image",
+                "exif_rotation": photograph.note.get("orientation", "1"),
+            },
+            "attachments": [self.attachment()] if dermoscopy < 0.03 else [],
+            "metadata_fields": self.metadata(),
+            "projects": projects,
+        }
+
+    def url(self, name: str) -> str:
+        """Return a signed URL, good for a day after the export."""
+        expires = START + EXPORTED[self.rows.stage] + timedelta(days=1)
+        signature = hashlib.sha256(f"{self.rows.seed} {self.rows.stage} {name}".encode()).hexdigest()
+        return f"https://storage.example.org/{name}?Expires={int(expires.timestamp() * 1000)}&Signature={signature}"
+
+    def data_row(self) -> Json:
+        rows, photograph = self.rows, self.photograph
+        latest = max((self.last_changed(label) for label in self.labels), default=self.came)
+        if is_merged(photograph, rows.stage):
+            latest = START + MERGED
+        return {
+            "id": rows.id("data_row", photograph.index),
+            "global_key": rows.global_key(photograph),
             "external_id": photograph.name,
-            "row_data": f"https://storage.example.org/{photograph.name}?Expires={expires}&Signature={signature}",
+            "row_data": self.url(photograph.name),
             "details": {
-                "dataset_id": self._id("dataset", DATASET),
+                "dataset_id": rows.id("dataset", DATASET),
                 "dataset_name": DATASET,
-                "created_at": taken,
-                "updated_at": taken,
-                "last_activity_at": _time(photograph.index, later=50),
+                "created_at": _text(self.came),
+                "updated_at": _text(START + MERGED if is_merged(photograph, rows.stage) else self.came),
+                "last_activity_at": _text(latest),
                 "created_by": "curator@example.org",
             },
         }
 
-    def _metadata(self, photograph: Photograph) -> list[Json]:
-        patient = photograph.patient
-        values: dict[str, str | float] = {
-            "patient_id": patient.patient_id,
-            "lesion_id": photograph.lesion_id,
-            "age": float(patient.age),
-            "sex": patient.sex,
-            "anatomical_site": photograph.anatomical_site,
-            "fitzpatrick": float(patient.fitzpatrick),
-            "capture_site": patient.capture_site,
-        }
-        return [
-            {
-                "schema_id": self._id("metadata", name),
-                "schema_name": name,
-                "schema_kind": "CustomMetadataString" if isinstance(value, str) else "CustomMetadataNumber",
-                "value": value,
-            }
-            for name, value in values.items()
-        ]
+    def attachment(self) -> Json:
+        name = self.photograph.name.replace("IMG", "DERMOSCOPY")
+        return {"type": "IMAGE", "name": "dermoscopy", "value": self.url(name)}
 
-    def _project_details(self, photograph: Photograph) -> Json:
-        status = {"labelled": "DONE", "queued": "TO_LABEL", "skipped": "IN_REVIEW"}[photograph.state]
+    def metadata(self) -> list[Json]:
+        photograph, person = self.photograph, self.photograph.person
+        shown = photograph.shown[0]
+        values: list[tuple[str, Any]] = [("patient_id", value) for value in patient_ids(photograph, self.rows.stage)]
+        values += [
+            ("lesion_id", str(shown.lesion)),
+            ("age", float(person.age)),
+            ("sex", [person.sex]),
+            ("anatomical_site", [shown.anatomical_site]),
+            ("fitzpatrick", float(person.fitzpatrick)),
+            ("capture_site", person.capture_site),
+            ("captured_at", self.came - timedelta(days=9)),
+        ]
+        if photograph.fault == "name_in_metadata":
+            contact = f"{photograph.note['name'].split(',')[0].lower()}@example.net"
+            values.append(("note", f"{photograph.note['name']} ({person.patient_id}) asks for the result: {contact}"))
+        return [self.field(name, value) for name, value in values]
+
+    def field(self, name: str, value: Any) -> Json:
+        schema_id = self.rows.id("metadata", name)
+        kind = {float: "Number", datetime: "DateTime", list: "Enum"}.get(type(value), "String")
+        if isinstance(value, datetime):
+            value = _text(value)
+        if isinstance(value, list):
+            value = [{"schema_id": self.rows.id("option", option), "schema_name": option} for option in value]
+        return {"schema_id": schema_id, "schema_name": name, "schema_kind": f"CustomMetadata{kind}", "value": value}
+
+    def project(self, progress: float) -> Json:
+        agreement = _agreement(self.labels)
         return {
-            "ontology_id": self._id("ontology", PROJECT),
-            "task_name": {"DONE": "Done", "TO_LABEL": "Initial labeling task"}.get(status, "Initial review task"),
-            "batch_id": self._id("batch", 1),
-            "batch_name": "batch 1",
+            "name": PROJECT,
+            "labels": [self.label(label, agreement) for label in self.labels],
+            "project_details": self.project_details(progress),
+        }
+
+    def project_details(self, progress: float) -> Json:
+        """Say where the photograph stands in the workflow, and how it came there, newest step first."""
+        reviewed = self.rows.stage > self.photograph.arrived == 1
+        rejected = any(label.reviewed for label in self.labels)
+        moves: list[tuple[str, str, str, str]] = []
+        if self.labels:
+            moves.append(("Move", self.labels[0].annotator, LABELLING, REVIEW))
+        if self.labels and not reviewed and progress < 0.05:
+            moves.append(("Reject", LEAD, REVIEW, REWORK))
+        if rejected:
+            moves += [("Reject", LEAD, REVIEW, REWORK), ("Move", self.labels[0].annotator, REWORK, REVIEW)]
+        if self.labels and (reviewed or progress >= 0.3):
+            moves.append(("Approve", LEAD, REVIEW, DONE))
+        task = moves[-1][3] if moves else LABELLING
+        status = {LABELLING: "TO_LABEL", REVIEW: "IN_REVIEW", REWORK: "IN_REWORK", DONE: "DONE"}[task]
+        at = self.reviewed if reviewed else self.came + timedelta(hours=30)
+        return {
+            "ontology_id": self.rows.id("ontology", PROJECT),
+            "task_id": self.rows.id("task", task),
+            "task_name": task,
+            "batch_id": self.rows.id("batch", self.photograph.arrived),
+            "batch_name": f"batch {1 if self.photograph.arrived == 1 else 2}",
             "workflow_status": status,
             "priority": 5,
-            "consensus_expected_label_count": 1,
-            "workflow_history": [],
+            "consensus_expected_label_count": max(1, len(self.photograph.readings)),
+            "workflow_history": [
+                {
+                    "action": action,
+                    "created_at": _text(at + timedelta(minutes=step)),
+                    "created_by": by,
+                    "previous_task_name": before,
+                    "previous_task_id": self.rows.id("task", before),
+                    "next_task_name": after,
+                    "next_task_id": self.rows.id("task", after),
+                }
+                for step, (action, by, before, after) in reversed(list(enumerate(moves)))
+            ],
         }
 
-    def _labels(self, rng: Generator, photograph: Photograph, boxes: tuple[Box, ...]) -> list[Json]:
-        if photograph.state == "queued":
-            return []
-        if photograph.state == "skipped":
-            return [self._label(rng, photograph, 0, {"objects": [], "classifications": [], "relationships": []})]
-        if len(boxes) == 1 and rng.uniform() < 0.03:
-            boxes = ()
-        labels = [self._label(rng, photograph, 0, self._annotations(f"{photograph.index}.0", photograph, boxes))]
-        if rng.uniform() < 0.15:
-            moved = tuple(_moved(rng, box) for box in boxes)
-            seen = _second_opinion(rng, photograph)
-            labels.append(self._label(rng, photograph, 1, self._annotations(f"{photograph.index}.1", seen, moved)))
-        return labels
+    def last_changed(self, label: Label) -> datetime:
+        late = label.reviewed or self.photograph.state == "queued"
+        return self.reviewed if late else self.came + timedelta(hours=24 + label.number)
 
-    def _label(self, rng: Generator, photograph: Photograph, reader: int, annotations: Json) -> Json:
-        at = _time(photograph.index, later=24 + reader)
-        seconds = int(rng.integers(18, 140))
+    def label(self, label: Label, agreement: float | None) -> Json:
+        created = self.last_changed(label) if self.photograph.state == "queued" else self.came + timedelta(hours=24)
+        created += timedelta(0) if self.photograph.state == "queued" else timedelta(hours=label.number)
         return {
             "label_kind": "Default",
             "version": "1.0.0",
-            "id": self._id("label", f"{photograph.index}.{reader}"),
+            "id": self.rows.label_id(self.photograph, label.number),
             "label_details": {
-                "created_at": at,
-                "updated_at": at,
-                "created_by": f"reader{1 + reader}@example.org",
-                "content_last_updated_at": at,
+                "created_at": _text(created),
+                "updated_at": _text(self.last_changed(label)),
+                "created_by": label.annotator,
+                "content_last_updated_at": _text(self.last_changed(label)),
                 "reviews": [],
             },
-            "performance_details": {
-                "seconds_to_create": seconds,
-                "seconds_to_review": seconds // 6,
-                "skipped": photograph.state == "skipped",
-            },
-            "annotations": annotations,
+            "performance_details": self.performance(label, agreement),
+            "annotations": self.annotations(label),
         }
 
-    def _annotations(self, key: str, photograph: Photograph, boxes: tuple[Box, ...]) -> Json:
+    def performance(self, label: Label, agreement: float | None) -> Json:
+        seconds = int(self.rng.integers(18, 140))
+        details: Json = {
+            "seconds_to_create": seconds,
+            "seconds_to_review": seconds // 6,
+            "skipped": self.photograph.state == "skipped",
+        }
+        if agreement is not None:
+            details["consensus_score"] = agreement
+        first = self.labels[0]
+        if len(self.labels) > 1 and self.photograph.index % 5 == 0:
+            details["benchmark_reference_label"] = self.rows.label_id(self.photograph, first.number)
+            if label is not first:
+                details["benchmark_score"] = float(label.answers == first.answers)
+        return details
+
+    def annotations(self, label: Label) -> Json:
         """Answer inside each box where there are two lesions, for the whole photograph where there is one."""
-        names = photograph.class_names
-        nested = len(names) > 1
-        answers = [self._answer(f"{key}.{at}", name) for at, name in enumerate(names)]
+        key = f"{self.photograph.index}.{label.number}"
+        answers = [self.answer(f"{key}.{at}", QUESTION, answer) for at, answer in enumerate(label.answers)]
+        if self.rng.uniform() < 0.5:
+            sure = ("certain", "probable", "uncertain")[int(self.rng.integers(3))]
+            for at, answer in enumerate(answers):
+                answer["radio_answer"]["classifications"].append(self.answer(f"{key}.{at}.sure", "certainty", sure))
+        nested = len(answers) > 1
         objects = [
-            {
-                "feature_id": self._id("object", f"{key}.{at}"),
-                "feature_schema_id": self._id("schema", ROI),
-                "name": ROI,
-                "value": ROI,
-                "annotation_kind": "ImageBoundingBox",
-                "classifications": [answers[at]] if nested else [],
-                "bounding_box": {"top": box.top, "left": box.left, "height": box.height, "width": box.width},
-            }
-            for at, box in enumerate(boxes)
+            self.object(f"{key}.{at}", box, [answers[at]] if nested else []) for at, box in enumerate(label.boxes)
         ]
-        return {"objects": objects, "classifications": [] if nested else answers, "relationships": []}
+        whole = [] if nested else answers
+        if label.answers:
+            whole += self.visible(key)
+        return {"objects": objects, "classifications": whole, "relationships": []}
 
-    def _answer(self, key: str, class_name: str) -> Json:
+    def object(self, key: str, box: Box, answers: list[Json]) -> Json:
         return {
-            "feature_id": self._id("classification", key),
-            "feature_schema_id": self._id("schema", QUESTION),
-            "name": QUESTION,
-            "value": QUESTION,
-            "radio_answer": {
-                "feature_id": self._id("answer", key),
-                "feature_schema_id": self._id("schema", class_name),
-                "name": class_name.replace("_", " "),
-                "value": class_name,
-                "classifications": [],
-            },
+            "feature_id": self.rows.id("object", key),
+            "feature_schema_id": self.rows.id("schema", ROI),
+            "name": ROI,
+            "value": ROI,
+            "annotation_kind": "ImageBoundingBox",
+            "classifications": answers,
+            "bounding_box": {"top": box.top, "left": box.left, "height": box.height, "width": box.width},
+        }
+
+    def answer(self, key: str, question: str, answer: str) -> Json:
+        return {**self.question(key, question), "radio_answer": {**self.option(key, answer), "classifications": []}}
+
+    def question(self, key: str, name: str) -> Json:
+        return {
+            "feature_id": self.rows.id("classification", f"{name} {key}"),
+            "feature_schema_id": self.rows.id("schema", name),
+            "name": name,
+            "value": name,
+        }
+
+    def option(self, key: str, answer: str) -> Json:
+        return {
+            "feature_id": self.rows.id("answer", f"{answer} {key}"),
+            "feature_schema_id": self.rows.id("schema", answer),
+            "name": answer.replace("_", " "),
+            "value": answer.lower().replace(" ", "_"),
+        }
+
+    def visible(self, key: str) -> list[Json]:
+        """Answer a checklist and a free text about what else the photograph shows; mostly nobody does."""
+        traits, answers = sorted(self.photograph.traits), []
+        if traits and self.rng.uniform() < 0.4:
+            options = [{**self.option(key, trait), "classifications": []} for trait in traits]
+            answers.append({**self.question(key, "also visible"), "checklist_answers": options})
+        if self.rng.uniform() < 0.03:
+            remark = {"content": "second lesion near the edge\nnot boxed"}
+            answers.append({**self.question(key, "remark"), "text_answer": remark})
+        return answers
+
+    def quality(self) -> Json:
+        """Write a second project's label: somebody else judges the photograph, not the lesion."""
+        key = f"{self.photograph.index}.quality"
+        verdict = "repeat" if "blur" in self.photograph.traits else "usable"
+        at = _text(self.came + timedelta(hours=5))
+        return {
+            "name": ELSEWHERE,
+            "labels": [
+                {
+                    "label_kind": "Default",
+                    "version": "1.0.0",
+                    "id": self.rows.id("label", key),
+                    "label_details": {
+                        "created_at": at,
+                        "updated_at": at,
+                        "created_by": "photographer@example.org",
+                        "content_last_updated_at": at,
+                        "reviews": [],
+                    },
+                    "performance_details": {"seconds_to_create": 4, "seconds_to_review": 0, "skipped": False},
+                    "annotations": {
+                        "objects": [],
+                        "classifications": [self.answer(key, "quality", verdict)],
+                        "relationships": [],
+                    },
+                }
+            ],
+            "project_details": {"workflow_status": "DONE", "batch_name": "all photographs", "workflow_history": []},
         }
 
 
-def _time(index: int, *, later: int = 0) -> str:
-    """Give a working time for a photograph, minutes apart from the next one's; `later` in hours."""
-    return (START + timedelta(minutes=3 * index, hours=later)).isoformat(timespec="milliseconds")
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds")
 
 
-def _moved(rng: Generator, box: Box) -> Box:
-    """Box the same lesion by another hand: each side up to about 5 % off, inside the photograph."""
-    off = rng.normal(0, 0.02, 4) * np.array([box.width, box.height, box.width, box.height])
-    left, top = max(0, round(box.left + off[0])), max(0, round(box.top + off[1]))
-    right = min(WIDTH, round(box.left + box.width + off[2]))
-    bottom = min(HEIGHT, round(box.top + box.height + off[3]))
-    return Box(left=float(left), top=float(top), width=float(right - left), height=float(bottom - top))
-
-
-def _second_opinion(rng: Generator, photograph: Photograph) -> Photograph:
-    """Return what a second annotator sees: nearly always the same, once in about 25 the look-alike."""
-    if len(photograph.class_names) > 1 or rng.uniform() > 0.04:
-        return photograph
-    return replace(photograph, class_names=(KINDS[photograph.class_names[0]].taken_for,))
+def _agreement(labels: list[Label]) -> float | None:
+    """Return the share of pairs of labels that give the same answers, as Labelbox scores consensus on each of them."""
+    pairs = list(combinations(labels, 2))
+    return round(sum(one.answers == other.answers for one, other in pairs) / len(pairs), 4) if pairs else None

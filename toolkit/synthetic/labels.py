@@ -1,0 +1,117 @@
+"""Knows which labels and which patient ID a photograph has at each stage: after the first round, after review, later.
+
+Knows nothing of the JSON they are written in (`rows`).
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.random import Generator, default_rng
+
+from toolkit.cases import Box
+from toolkit.synthetic.plan import Photograph, Stage
+
+
+@dataclass(frozen=True)
+class Label:
+    """One annotator's label at one stage: an answer for each lesion, and a box for each where boxes were drawn."""
+
+    number: int
+    annotator: str
+    answers: tuple[str, ...]
+    boxes: tuple[Box, ...]
+    reviewed: bool = False
+    """Whether the review changed it."""
+
+
+def labels_of(photograph: Photograph, stage: Stage, *, seed: int) -> list[Label]:
+    """Return a photograph's labels at a stage; what review did not touch is the same at all stages."""
+    reviewed = stage > photograph.arrived == 1
+    if photograph.state == "queued" and not (reviewed and photograph.change == "newly_labelled"):
+        return []
+    rng = default_rng([seed, 4, photograph.index])
+    labels = [
+        Label(number, reading.annotator, _answers(photograph, reading.class_names), _boxes(rng, photograph))
+        for number, reading in enumerate(photograph.readings)
+    ]
+    if reviewed and photograph.change == "deleted_label":
+        return labels[:-1]
+    if reviewed and photograph.change == "relabelled":
+        return [replace(labels[0], answers=photograph.class_names, reviewed=True)]
+    if reviewed and photograph.change == "moved_box":
+        return [replace(labels[0], boxes=_redrawn(rng, photograph), reviewed=True)]
+    return labels
+
+
+def patient_ids(photograph: Photograph, stage: Stage) -> list[str]:
+    """Return the patient IDs in a photograph's metadata at a stage: one, unless a fault is planted on it."""
+    person, note = photograph.person, photograph.note
+    if photograph.fault == "missing_patient":
+        return [note["patient_id"]] if "patient_id" in note else []
+    if photograph.fault == "contradictory_patient":
+        return [person.patient_id, note["other_patient_id"]]
+    if photograph.fault == "patient_two_ids" and not is_merged(photograph, stage):
+        return [person.other_id or ""]
+    return [note.get("patient_id", person.patient_id)]
+
+
+def is_merged(photograph: Photograph, stage: Stage) -> bool:
+    """Tell whether the two patient IDs of this photograph's person have been found out and made one."""
+    return stage > 2 and photograph.arrived == 1 and photograph.change == "patient_merge"
+
+
+def majority(labels: list[Label], position: int) -> str | None:
+    """Return the answer that most labels give for a lesion; None at a tie, and where there is none."""
+    said = [label.answers[position] for label in labels]
+    most = max(map(said.count, said), default=0)
+    winners = {answer for answer in said if said.count(answer) == most}
+    return winners.pop() if len(winners) == 1 else None
+
+
+def _answers(photograph: Photograph, class_names: tuple[str, ...]) -> tuple[str, ...]:
+    return (photograph.note["answer"],) if photograph.fault == "unknown_class" else class_names
+
+
+def _boxes(rng: Generator, photograph: Photograph) -> tuple[Box, ...]:
+    """Draw the boxes by hand: each side a little off; clipped to the photograph, unless that is the fault."""
+    meant = photograph.shown[: photograph.labelled]
+    if not photograph.boxed or photograph.state in ("skipped", "empty"):
+        return ()
+    if photograph.fault == "box_on_wrong_lesion":
+        meant = photograph.shown[1:]
+    boxes = tuple(_by_hand(rng, shown.box, photograph.size) for shown in meant)
+    return tuple(_over_the_edge(box, photograph) for box in boxes) if photograph.fault == "box_over_edge" else boxes
+
+
+def _by_hand(rng: Generator, box: Box, size: tuple[int, int]) -> Box:
+    """Return a box around the same lesion by another hand: each side up to about 5 % off, inside the photograph."""
+    off = rng.normal(0, 0.02, 4) * np.array([box.width, box.height, box.width, box.height])
+    left, top = max(0, round(box.left + off[0])), max(0, round(box.top + off[1]))
+    right = min(size[0], round(box.left + box.width + off[2]))
+    bottom = min(size[1], round(box.top + box.height + off[3]))
+    return Box(float(left), float(top), float(right - left), float(bottom - top))
+
+
+def _over_the_edge(box: Box, photograph: Photograph) -> Box:
+    """Let a box at the edge of the photograph reach a tenth of its size over it."""
+    across, down = round(0.1 * box.width), round(0.1 * box.height)
+    true = photograph.shown[0].box
+    left = box.left - across * (true.left <= 0)
+    right = box.left + box.width + across * (true.left + true.width >= photograph.size[0])
+    top = box.top - down * (true.top <= 0)
+    bottom = box.top + box.height + down * (true.top + true.height >= photograph.size[1])
+    if true.left <= 0:
+        left = -float(across)
+    if true.top <= 0:
+        top = -float(down)
+    return Box(left, top, right - left, bottom - top)
+
+
+def _redrawn(rng: Generator, photograph: Photograph) -> tuple[Box, ...]:
+    """Return the box after review: on the right lesion, or a good tenth wider than the first annotator drew it."""
+    true = photograph.shown[0].box
+    if photograph.fault == "box_on_wrong_lesion":
+        return (_by_hand(rng, true, photograph.size),)
+    across, down = 0.12 * true.width, 0.12 * true.height
+    wide = Box(true.left - across, true.top - down, true.width + 2 * across, true.height + 2 * down)
+    return (_by_hand(rng, wide, photograph.size),)

@@ -1,0 +1,211 @@
+"""Knows which faults are planted on a plan, how often, and what becomes of labels from one stage to the next.
+
+Knows nothing of how a fault looks in pixels (`copies`, `drawing`) or in an export (`rows`). A photograph carries one
+planted fault or change at most, so that each can be judged alone.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import combinations, islice
+
+from numpy.random import Generator
+
+from toolkit.cases import Box
+from toolkit.synthetic.copies import CHANGES, copied_box, copied_size
+from toolkit.synthetic.plan import KINDS, Photograph, Shown
+
+PER_CASE = 8.2 / 980
+"""How often each fault is planted: eight times in 980 cases, in proportion elsewhere."""
+UNKNOWN = ("actinic keratosis", "dermatofibroma", "Spitz nevus", "angioma", "nevu\u0455", "cannot tell")
+"""Answers that are none of the study's classes; one is spelt with a letter that only looks like an s."""
+NAMES = ("Muster, Anna", "Beispiel, Karl", "Doe, Jane", "Roe, Richard", "Dupont, Marie", "Rossi, Mario")
+SPELLINGS: tuple[Callable[[str], str], ...] = (
+    str.lower,
+    lambda text: f" {text}  ",
+    lambda text: "".join(chr(ord(c) + 0xFEE0) for c in text),
+)
+"""The same patient ID in lower case, with spaces around it, in full-width characters."""
+
+_Fits = Callable[[Photograph], bool]
+
+
+def plant(rng: Generator, photographs: list[Photograph], *, cases: int) -> None:
+    """Plant every kind of fault, and every change of the second and third stage, on a block of `cases` cases."""
+    planting = _Planting(rng, photographs, round(PER_CASE * cases))
+    planting.second_ids()
+    for change in CHANGES:
+        planting.copies(change, within=True)
+        planting.copies(change, within=False)
+    planting.spellings()
+    planting.patients()
+    planting.labels()
+    planting.files()
+    planting.changes()
+
+
+class _Planting:
+    """Hands out photographs that carry nothing yet, in an order drawn once."""
+
+    def __init__(self, rng: Generator, photographs: list[Photograph], times: int) -> None:
+        self.rng, self.photographs, self.times = rng, photographs, times
+        shuffled = [photographs[at] for at in rng.permutation(len(photographs))]
+        self.free = [each for each in shuffled if each.state == "labelled"]
+
+    def take(self, times: int, fits: _Fits = lambda _: True) -> list[Photograph]:
+        """Return up to `times` photographs that fit; they are not handed out again."""
+        taken = list(islice(filter(fits, self.free), times))
+        self.use(*taken)
+        return taken
+
+    def use(self, *photographs: Photograph) -> None:
+        """Hand these out no more."""
+        gone = set(map(id, photographs))
+        self.free = [each for each in self.free if id(each) not in gone]
+
+    def together(self, key: Callable[[Photograph], object], fits: _Fits = lambda _: True) -> Iterable[list[Photograph]]:
+        """Return the free photographs that fit in groups of the same key, as they come."""
+        groups: dict[object, list[Photograph]] = {}
+        for each in filter(fits, self.free):
+            groups.setdefault(key(each), []).append(each)
+        return groups.values()
+
+    def second_ids(self) -> None:
+        """Let people with several photographs go by a second patient ID on the last of them."""
+        used = {int(each.person.patient_id.removeprefix("P-")) for each in self.photographs}
+        unused = (number for number in range(max(used), 0, -1) if number not in used)
+        several = (own for own in self.together(lambda each: each.person.number) if len(own) > 1)
+        for own in list(islice(several, 2 * self.times)):
+            first, *_, last = sorted(own, key=lambda each: each.index)
+            last.person.other_id = f"P-{next(unused)}"
+            last.fault, last.other = "patient_two_ids", first
+            self.use(*own)
+
+    def copies(self, change: str, *, within: bool) -> None:
+        """Let photographs show what an earlier one shows: of the same patient, or of another with the same class."""
+
+        def key(each: Photograph) -> object:
+            return each.person.number if within else each.class_names
+
+        def pair(own: list[Photograph]) -> list[Photograph] | None:
+            same = (p for p in combinations(own, 2) if p[0].class_names == p[1].class_names)
+            found = next((p for p in same if (p[0].person is p[1].person) == within), None)
+            return sorted(found, key=lambda each: each.index) if found else None
+
+        pairs = filter(None, map(pair, self.together(key, _shows_one)))
+        for source, target in list(islice(pairs, self.times)):
+            _copy(source, target, change, within=within)
+            self.use(source, target)
+
+    def spellings(self) -> None:
+        """Write patient IDs otherwise than on the patient's other photographs."""
+        several = (own for own in self.together(lambda each: each.person.number) if len(own) > 1)
+        for number, own in enumerate(list(islice(several, 3 * self.times))):
+            own[0].fault = "patient_spelling"
+            own[0].note["patient_id"] = SPELLINGS[number % len(SPELLINGS)](own[0].person.patient_id)
+            self.use(own[0])
+
+    def patients(self) -> None:
+        """Leave patient IDs out, leave them empty, and give two."""
+        for number, each in enumerate(self.take(self.times)):
+            each.fault = "missing_patient"
+            if number % 2:
+                each.note["patient_id"] = " "
+        for each in self.take(self.times):
+            each.fault = "contradictory_patient"
+            others = [other for other in self.photographs if other.person is not each.person]
+            each.note["other_patient_id"] = others[int(self.rng.integers(len(others)))].person.patient_id
+
+    def labels(self) -> None:
+        """Draw boxes over the edge and around the wrong lesion, and answer with what is no class."""
+        for each in self.take(self.times, _has_one_box):
+            each.fault = "box_over_edge"
+            _to_the_edge(each, side=int(self.rng.integers(4)))
+        for each in self.take(self.times, _has_one_box):
+            each.fault = "box_on_wrong_lesion"
+            each.shown = _with_bystander(self.rng, each)
+        for number, each in enumerate(self.take(self.times, lambda each: _read_once(each) and _shows_one(each))):
+            each.fault = "unknown_class"
+            each.note["answer"] = UNKNOWN[number % len(UNKNOWN)]
+
+    def files(self) -> None:
+        """Turn photographs by EXIF, and leave places and names in EXIF and in Labelbox's metadata."""
+        for each, orientation in zip(self.take(self.times), ("6", "8", "3") * self.times, strict=False):
+            each.fault = "exif_rotated"
+            each.note["orientation"] = orientation
+        for kind in ("gps_in_exif", "name_in_exif", "name_in_metadata"):
+            for each in self.take(self.times):
+                each.fault = kind
+                each.note["name"] = NAMES[int(self.rng.integers(len(NAMES)))]
+
+    def changes(self) -> None:
+        """Say what a round of review does: corrects, deletes, moves boxes, labels what was queued."""
+        for each in self.take(2 * self.times, lambda each: _read_once(each) and _is_wrong(each)):
+            each.change = "relabelled"
+        for each in self.take(self.times, lambda each: len(each.readings) > 1):
+            each.change = "deleted_label"
+        for each in self.take(self.times, _has_one_box):
+            each.change = "moved_box"
+        for each in self.half(lambda each: each.fault == "box_on_wrong_lesion"):
+            each.change = "moved_box"
+        for each in self.half(lambda each: each.state == "queued"):
+            each.change = "newly_labelled"
+        for each in self.half(lambda each: each.fault == "patient_two_ids"):
+            each.change = "patient_merge"
+
+    def half(self, fits: _Fits) -> list[Photograph]:
+        """Return every other photograph that fits."""
+        return list(filter(fits, self.photographs))[::2]
+
+
+def _read_once(photograph: Photograph) -> bool:
+    return len(photograph.readings) == 1
+
+
+def _shows_one(photograph: Photograph) -> bool:
+    return len(photograph.shown) == 1
+
+
+def _has_one_box(photograph: Photograph) -> bool:
+    return _shows_one(photograph) and _read_once(photograph) and photograph.boxed
+
+
+def _is_wrong(photograph: Photograph) -> bool:
+    return photograph.readings[0].class_names != photograph.class_names
+
+
+def _copy(source: Photograph, target: Photograph, change: str, *, within: bool) -> None:
+    shown = source.shown[0]
+    box = copied_box(shown.box, source.size, change)
+    if within:
+        target.shown = (replace(shown, box=box),)
+    else:
+        target.shown = (replace(target.shown[0], box=box),)
+    target.size = copied_size(source.size, change)
+    target.traits = source.traits
+    target.other, target.copy = source, change
+    target.fault = f"duplicate_{change}_{'within' if within else 'across'}"
+
+
+def _to_the_edge(photograph: Photograph, *, side: int) -> None:
+    """Let the lesion touch one side of the photograph; the annotator's box will reach over it."""
+    (shown,) = photograph.shown
+    box, (width, height) = shown.box, photograph.size
+    left = (0.0, width - box.width, box.left, box.left)[side]
+    top = (box.top, box.top, 0.0, height - box.height)[side]
+    photograph.shown = (replace(shown, box=Box(left, top, box.width, box.height)),)
+
+
+def _with_bystander(rng: Generator, photograph: Photograph) -> tuple[Shown, ...]:
+    """Let a smaller lesion of another class lie beside the one that the annotator means."""
+    (meant,) = photograph.shown
+    (width, height), names = photograph.size, [name for name in KINDS if name != meant.class_name]
+    side = round(0.36 * height)
+    room = round(0.06 * height)
+    half = width // 2
+    left = float(room + int(rng.integers(0, half - side - 2 * room + 1)))
+    tops = [float(room + int(rng.integers(0, height - side - 2 * room + 1))) for _ in range(2)]
+    other = str(rng.choice(names))
+    return (
+        replace(meant, box=Box(left, tops[0], float(side), float(side))),
+        Shown(other, -1, meant.anatomical_site, Box(half + left, tops[1], float(side), float(side))),
+    )
