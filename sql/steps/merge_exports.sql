@@ -8,7 +8,7 @@ where line_status.status = 'stored';
 create table newest as
 select export_id, line, image_id,
 from stored_lines
-qualify row_number() over (partition by image_id order by latest_at desc nulls last, export_id desc) = 1;
+qualify row_number() over (partition by image_id order by latest_at desc nulls last, export_id desc, line) = 1;
 
 create table merged_images as
 select images.* exclude (line),
@@ -22,8 +22,9 @@ select
     arg_max(in_study, rank) as in_study,
     arg_max_null(workflow_status, rank) as workflow_status,
     arg_max_null(batch, rank) as batch,
+    arg_max_null(tags, rank) as tags,
 from (
-    select projects.*, row_number() over (order by latest_at nulls first, projects.export_id) as rank,
+    select projects.*, row_number() over (order by latest_at nulls first, projects.export_id, projects.line) as rank,
     from projects
     inner join stored_lines on stored_lines.export_id = projects.export_id and stored_lines.line = projects.line
 ) as projects

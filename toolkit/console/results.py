@@ -133,6 +133,8 @@ def _(result: Status) -> RenderableType:
         facts.add_row(line(f"kept out: {reason}", "yellow"), whole(count))
     for kind, count in result.findings.items():
         facts.add_row(line(f"finding: {kind}"), whole(count))
+    for path, count in result.unknown_keys.items():
+        facts.add_row(line(f"key not known, its values only in the landed file: {path}"), whole(count))
     lines: list[RenderableType] = [line(f"{result.workspace} (study: {result.study or 'none yet'})", "bold"), facts]
     if result.splits:
         splits = table("split", ">cases", "state")

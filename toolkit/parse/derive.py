@@ -24,8 +24,9 @@ from toolkit.progress import Progress
 from toolkit.registry import Workspace, scratch
 
 MERGED = ("metadata", "labels", "objects", "answers", "relationships", "projects")
+BESIDE = ("model_runs", "attachments", "embeddings", "unknown_keys")
 FOUND = ("cases", "readings", "findings", "ingest_issues")
-TABLES = (*MERGED, *FOUND, "exports", "conservation", "patients", "images", "label_states")
+TABLES = (*MERGED, *BESIDE, *FOUND, "exports", "conservation", "patients", "images", "label_states")
 PAGE = 2_000
 """Photographs held at once while their cases are found."""
 
@@ -50,7 +51,7 @@ class Derivation:
                 self.photograph(row, found.get(row["image_id"]))
                 if number % 500 == 0:
                     self.progress("finding cases", number, None)
-        for name in MERGED:
+        for name in (*MERGED, *BESIDE):
             columns = ", ".join(self.empty(name).column_names)
             self.write(name, f"select {columns} from merged_{name} order by all")  # noqa: S608 - names of our schema
         self.write_images(found)
@@ -78,6 +79,7 @@ class Derivation:
         )
         self.database.execute(sql.step("merge_lines"))
         self.database.execute(sql.step("merge_exports"))
+        self.database.execute(sql.step("merge_beside"))
 
     def look(self) -> dict[str, photographs.Found]:
         """Look for the photographs of every export that was given a folder of them."""
@@ -107,6 +109,8 @@ class Derivation:
             self.issue(row, fault, told)
         if found and found.reason:
             self.issue(row, found.reason, found.detail or "")
+        for reason, told in (found.probe.changes if found and found.probe else {}).items():
+            self.issue(row, reason, told, level="warning")
         usable = not fault and not (found and found.reason)
         kept = [lesion for lesion in lesions if self.is_kept(row, lesion, usable=usable)]
         for lesion in kept:
@@ -155,8 +159,8 @@ class Derivation:
 
     def quarantined(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that were not stored, with their reasons."""
-        text = "select export_id, line, 'row' as level, reason, detail, image_id from line_status"
-        for row in self.rows(f"{text} where status = 'quarantined' order by export_id, line"):
+        text = "select export_id, at_line as line, byte_offset, 'row' as level, reason, detail, image_id from line_status"
+        for row in self.rows(f"{text} where status = 'quarantined' order by export_id, byte_offset"):
             yield {**row, "detail": scrub(row["detail"])}
 
     def write_images(self, found: dict[str, photographs.Found]) -> None:
