@@ -65,7 +65,7 @@ class _Row:
             self.project(project_id, project, in_study)
             for position, label in enumerate(project.labels):
                 raw = self.raw["projects"][project_id]["labels"][position]
-                self.label(project, label, raw, in_study)
+                self.label(project_id, project, label, raw, in_study)
                 times += [_utc(label.label_details.created_at), _utc(label.label_details.updated_at)]
         return Records(self.records, max(filter(None, times), default=None))
 
@@ -114,7 +114,14 @@ class _Row:
             }
         )
 
-    def label(self, project: shapes.Project, label: shapes.Label, raw: dict, in_study: bool) -> None:  # noqa: FBT001
+    def label(  # noqa: PLR0913 - a label and where it stands
+        self,
+        project_id: str,
+        project: shapes.Project,
+        label: shapes.Label,
+        raw: dict,
+        in_study: bool,  # noqa: FBT001
+    ) -> None:
         details, work = label.label_details, label.performance_details
         content = {"annotations": raw.get("annotations"), "details": raw.get("label_details"), "skipped": work.skipped}
         digest = sha256(msgspec.json.encode(content, order="deterministic"))
@@ -123,6 +130,7 @@ class _Row:
                 "label_id": label.id,
                 "content_sha256": digest,
                 "image_id": self.row.data_row.id,
+                "project_id": project_id,
                 "project": project.name,
                 "in_study": in_study,
                 "annotator": self.key.pseudonym("a", normalise(details.created_by)) if details.created_by else None,

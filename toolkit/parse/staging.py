@@ -36,7 +36,7 @@ STAGED = {
     },
     "labels": {
         **LABEL,
-        **dict.fromkeys(("image_id", "project"), TEXT),
+        **dict.fromkeys(("image_id", "project_id", "project"), TEXT),
         "in_study": YES,
         "annotator": TEXT,
         **dict.fromkeys(("created_at", "updated_at"), TIME),
