@@ -55,12 +55,28 @@ class LabelboxSection(_Section):
 class IngestSection(_Section):
     """How readings become cases and truth."""
 
-    policy: Literal["majority"] = "majority"
-    """How readings become truth: the majority of the latest readings; a tie resolves nothing."""
+    policy: Literal["majority", "latest", "reviewed", "benchmark", "annotator"] = "majority"
+    """How readings become truth, ties resolve nothing: the majority of all; the latest one; the majority of those whose photograph's workflow state is DONE; the benchmark reference label's where there is one, else the majority; one annotator's."""
+    annotator: Annotated[str, Field(min_length=3, max_length=320)] | None = None
+    """E-mail address of the annotator of policy "annotator"; compared by pseudonym, never stored."""
+    workflow: list[Literal["TO_LABEL", "IN_REVIEW", "IN_REWORK", "DONE"]] = []
+    """Workflow states whose labels count; empty = all, also labels without a state."""
+    empty_label: Literal["unread", "keep_out"] = "unread"
+    """What a label without box and answer means: nothing is read from it, or its photograph is kept out."""
+    skipped_label: Literal["unread", "keep_out"] = "unread"
+    """What a skipped label means: nothing is read from it, or its photograph is kept out."""
+    box_over_edge: Literal["clip", "keep_out"] = "clip"
+    """What becomes of a case whose box reaches over the photograph's edge: its box is clipped, or it is kept out."""
     box_iou: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Overlap (intersection over union) from which two annotators' boxes mean the same lesion."""
     longest_row: Annotated[int, Field(ge=1_000)] = 2_000_000
     """Bytes; a longer row of an export is quarantined."""
+
+    @model_validator(mode="after")
+    def _an_annotator_is_named(self) -> "IngestSection":
+        if (self.policy == "annotator") != (self.annotator is not None):
+            raise ValueError('policy "annotator" and the key annotator belong together')
+        return self
 
 
 class ClassSection(_Section):

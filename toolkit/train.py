@@ -97,7 +97,7 @@ def train(
 def _facts(study: Study, learner: Backend, parts: dict[str, list[PartCase]], epochs: list[Epoch]) -> dict[str, Any]:
     """Return what a run records of its study, its model and its training; never the pseudonym key."""
     return {
-        "study": study.model_dump(mode="json", exclude={"privacy"}),
+        "study": study.model_dump(mode="json", exclude={"privacy": True, "ingest": {"annotator"}}),
         "model": {"name": study.model.name, "backend": study.model.backend, **learner.facts()},
         "toolkit": version("lesion-toolkit"),
         "train_cases": len(parts["train"]),

@@ -7,6 +7,7 @@ create table exports ( -- One landed export file.
     sha256 text not null unique, -- SHA-256 of its bytes, as received.
     rows bigint not null check (rows >= 0), -- Lines that hold something.
     latest_at timestamp, -- Latest time written in it (UTC); tells which of two exports is newer.
+    moment bigint not null check (moment > 0), -- Its place in time, from 1; exports of the same latest time share it.
 );
 
 create table conservation ( -- What was read from an export and where it went.
@@ -66,9 +67,13 @@ create table projects ( -- One row per photograph and Labelbox project.
 create table labels ( -- One submission for one photograph, one row per revision; readings come from annotators' only.
     label_id text not null, -- Labelbox label ID; of what a model run holds, run/kind/position/ID.
     revision bigint not null check (revision > 0), -- 1 = the oldest content seen.
-    latest boolean not null, -- Whether this is the newest revision.
+    latest boolean not null, -- Whether this is the revision that the newest export with this label holds.
+    first_export text not null, -- The oldest export that holds this revision.
+    last_export text not null, -- The newest export that holds this revision.
+    deleted_by text, -- The export whose row of its photograph and project no longer held the label; NULL = it is there.
     image_id text not null, -- The photograph.
     kind text not null check (kind in ('label', 'run_label', 'prediction')), -- A person's; a model run's copy; a model's.
+    project_id text not null, -- Labelbox project ID; of what a model run holds, the run's ID.
     project text not null, -- Labelbox project name; of what a model run holds, the run's ID.
     in_study boolean not null, -- Whether the study file names this project; false for what a model run holds.
     annotator text, -- Pseudonym of who made it.
@@ -179,13 +184,14 @@ create table cases ( -- One lesion on one photograph.
     unread text check (unread in ('unlabelled', 'skipped', 'no_answer')), -- Why it has no reading; NULL where it has one.
 );
 
-create table readings ( -- What one annotator says about one case, latest revisions only.
+create table readings ( -- What one annotator says about one case: latest revisions of labels that are still there.
     case_id text not null, -- The case.
     label_id text not null, -- The label.
     revision bigint not null, -- The label's revision.
     object_id text, -- The box; NULL where the photograph as a whole was answered.
     annotator text, -- Pseudonym.
     class_name text not null, -- The class said.
+    counts boolean not null, -- Whether the study's policy lets it take part in the truth.
     primary key (case_id, label_id),
 );
 
@@ -195,6 +201,7 @@ create table label_states ( -- The state of the labels that truth is taken from;
     label_revision text not null, -- 8 hexadecimal digits over every reading.
     key_fingerprint text not null, -- Tells which pseudonym key was used.
     study text not null, -- Name of the study.
+    content_hash text not null, -- SHA-256 over what the registry holds, whatever exports it came from and when.
 );
 
 create table findings ( -- What a person should look at.
@@ -204,4 +211,42 @@ create table findings ( -- What a person should look at.
     other_case_id text, -- The other case, where it takes two.
     score double, -- How strong, by kind; 1 = certain.
     detail text not null, -- In words, without identifiers of patients.
+);
+
+create table label_history ( -- What each export said of each label, from the first that held it on.
+    export_id text not null, -- An export whose row of the label's photograph and project was read.
+    label_id text not null, -- The label.
+    revision bigint, -- The revision it held; NULL = the label was no longer there.
+    workflow_status text, -- Workflow state of its photograph in this export.
+    primary key (export_id, label_id),
+);
+
+create table image_history ( -- Which photographs each export held, and whose they were.
+    export_id text not null, -- The export.
+    image_id text not null, -- The photograph.
+    patient_id text, -- Pseudonym as of this export.
+    primary key (export_id, image_id),
+);
+
+create table case_history ( -- Which cases there were, from one moment to the next.
+    case_id text not null, -- The case.
+    image_id text not null, -- The photograph.
+    unread text, -- Why it had no reading; NULL where it had one.
+    since bigint not null, -- First moment (of `exports`) of this state.
+    until bigint, -- Moment from which it no longer held; NULL = it still does.
+    primary key (case_id, since),
+);
+
+create table reading_history ( -- What annotators said about cases, of all revisions, from one moment to the next.
+    case_id text not null, -- The case.
+    label_id text not null, -- The label.
+    revision bigint not null, -- The label's revision.
+    object_id text, -- The box; NULL where the photograph as a whole was answered.
+    annotator text, -- Pseudonym.
+    class_name text not null, -- The class said.
+    counts boolean not null, -- Whether the study's policy lets it take part in the truth.
+    benchmark boolean not null, -- Whether it was the photograph's benchmark reference label.
+    since bigint not null, -- First moment (of `exports`) of this state.
+    until bigint, -- Moment from which it no longer held; NULL = it still does.
+    primary key (case_id, label_id, since),
 );

@@ -5,7 +5,9 @@ select
     landed.sha256,
     count(lines.line) as rows,
     max(lines.latest_at) as latest_at,
+    coalesce(any_value(moments.moment), 1) as moment,
 from landed
 left join lines on lines.export_id = landed.export_id
+left join moments on moments.export_id = landed.export_id
 group by all
 order by landed.export_id;

@@ -1,34 +1,60 @@
--- Merges the stored lines of all exports: the newest export's row of each photograph, every revision of each label.
+-- Merges the stored lines of all exports: the newest row of each photograph, every revision of each label, and what each
+-- export held. Exports whose latest time is the same are one moment: together they say what held then, so that neither
+-- their names nor the order of import can decide anything.
+create table moments as
+select
+    export_id,
+    max(latest_at) as latest_at,
+    dense_rank() over (order by max(latest_at) nulls first) as moment,
+from lines
+group by export_id;
+
 create table stored_lines as
-select line_status.export_id, line_status.line, line_status.image_id, export_times.latest_at,
+select
+    line_status.export_id,
+    line_status.line,
+    line_status.image_id,
+    lines.content_sha256 as row_sha256,
+    moments.moment,
 from line_status
-inner join export_times on export_times.export_id = line_status.export_id
+inner join lines on lines.export_id = line_status.export_id and lines.line = line_status.line
+inner join moments on moments.export_id = line_status.export_id
 where line_status.status = 'stored';
 
 create table newest as
 select export_id, line, image_id,
 from stored_lines
-qualify row_number() over (partition by image_id order by latest_at desc nulls last, export_id desc, line) = 1;
+qualify row_number() over (partition by image_id order by moment desc, row_sha256 desc, export_id desc, line) = 1;
 
 create table merged_images as
 select images.* exclude (line),
 from images
 inner join newest on newest.export_id = images.export_id and newest.line = images.line;
 
+create table merged_image_history as
+select distinct stored_lines.export_id, stored_lines.image_id, images.patient_id,
+from stored_lines
+inner join images on images.export_id = stored_lines.export_id and images.line = stored_lines.line;
+
+create table looked as
+select projects.*, stored_lines.moment, stored_lines.row_sha256,
+from projects
+inner join stored_lines on stored_lines.export_id = projects.export_id and stored_lines.line = projects.line;
+
 create table merged_projects as
 select
-    projects.image_id, project_id,
+    image_id,
+    project_id,
     arg_max(project, rank) as project,
     arg_max(in_study, rank) as in_study,
     arg_max_null(workflow_status, rank) as workflow_status,
     arg_max_null(batch, rank) as batch,
     arg_max_null(tags, rank) as tags,
 from (
-    select projects.*, row_number() over (order by latest_at nulls first, projects.export_id, projects.line) as rank,
-    from projects
-    inner join stored_lines on stored_lines.export_id = projects.export_id and stored_lines.line = projects.line
-) as projects
-group by projects.image_id, project_id;
+    select *, row_number() over (order by moment, row_sha256, export_id, line) as rank,
+    from looked
+)
+group by image_id, project_id;
 
 create table merged_metadata as
 select metadata.image_id, metadata.name, metadata.kind, metadata.value,
@@ -37,27 +63,103 @@ inner join newest on newest.export_id = metadata.export_id and newest.line = met
 
 -- A label's content is stored once however many exports hold it; what is not content (workflow, consensus) is the
 -- newest export's.
-create table label_sources as
-select labels.*, stored_lines.latest_at,
+create table held as
+select labels.*, stored_lines.moment, stored_lines.row_sha256,
 from labels
-inner join stored_lines on stored_lines.export_id = labels.export_id and stored_lines.line = labels.line
-qualify row_number() over (
-    partition by label_id, content_sha256 order by stored_lines.latest_at desc nulls last, labels.export_id desc
-) = 1;
+inner join stored_lines on stored_lines.export_id = labels.export_id and stored_lines.line = labels.line;
 
-create table merged_labels as
-with numbered as (
+create table label_revisions as
+with contents as (
     select
         *,
-        row_number() over (
-            partition by label_id order by updated_at nulls first, latest_at nulls first, content_sha256
-        ) as revision,
-    from label_sources
+        min(moment) over content as since,
+        first_value(export_id) over (content order by moment, export_id) as first_export,
+        first_value(export_id) over (content order by moment desc, export_id desc) as last_export,
+    from held
+    window content as (partition by label_id, content_sha256)
+    qualify row_number() over (content order by moment desc, row_sha256 desc, export_id desc) = 1
 )
 select
     *,
-    revision = max(revision) over (partition by label_id) as latest,
-from numbered;
+    row_number() over (partition by label_id order by updated_at nulls first, since, content_sha256) as revision,
+from contents;
+
+-- One row per label and export whose row of its photograph and project was read, from the first that held the label on;
+-- without a revision where the label was no longer there.
+create table merged_label_history as
+with homes as (
+    select label_id, image_id, project_id, min(moment) as since,
+    from held
+    group by label_id, image_id, project_id
+),
+holding as (
+    select
+        held.export_id,
+        held.label_id,
+        label_revisions.revision,
+        held.workflow_status,
+        held.benchmark_reference,
+    from held
+    inner join label_revisions
+        on label_revisions.label_id = held.label_id and label_revisions.content_sha256 = held.content_sha256
+    qualify row_number() over (
+        partition by held.export_id, held.label_id
+        order by held.updated_at desc nulls last, held.content_sha256 desc, held.row_sha256 desc
+    ) = 1
+),
+visits as (
+    select distinct looked.export_id, looked.moment, homes.label_id,
+    from homes
+    inner join looked on looked.image_id = homes.image_id and looked.project_id = homes.project_id
+    where looked.moment >= homes.since
+)
+select visits.*, holding.revision, holding.workflow_status, holding.benchmark_reference,
+from visits
+left join holding on holding.export_id = visits.export_id and holding.label_id = visits.label_id;
+
+-- What a label was from one moment at which it was looked for to the next; a label that one export of a moment holds was
+-- there.
+create table label_spans as
+select
+    history.*,
+    lead(history.moment) over (partition by history.label_id order by history.moment) as until,
+from (
+    select history.*,
+    from merged_label_history as history
+    left join label_revisions as labels on labels.label_id = history.label_id and labels.revision = history.revision
+    qualify row_number() over (
+        partition by history.label_id, history.moment
+        order by
+            history.revision is null,
+            labels.updated_at desc nulls last,
+            labels.content_sha256 desc,
+            history.export_id
+    ) = 1
+) as history;
+
+create table merged_labels as
+with last_held as (
+    select label_id, max(moment) as moment, max_by(revision, moment) as revision,
+    from label_spans
+    where revision is not null
+    group by label_id
+),
+gone as (
+    select label_spans.label_id, min_by(label_spans.export_id, label_spans.moment) as export_id,
+    from label_spans
+    inner join last_held on last_held.label_id = label_spans.label_id and last_held.moment < label_spans.moment
+    group by label_spans.label_id
+)
+select
+    label_revisions.*,
+    -- What a model run holds has no project that could be looked through for it: its newest content is the latest.
+    label_revisions.revision = coalesce(
+        last_held.revision, max(label_revisions.revision) over (partition by label_revisions.label_id)
+    ) as latest,
+    gone.export_id as deleted_by,
+from label_revisions
+left join last_held on last_held.label_id = label_revisions.label_id
+left join gone on gone.label_id = label_revisions.label_id;
 
 create table merged_objects as
 select merged_labels.revision, objects.*,

@@ -6,16 +6,19 @@ select
     (select count(*) from images) as photographs,
     (select count(*) from images where sha256 is not null) as photographs_opened,
     (select count(*) from patients) as patients,
-    (select count(*) from labels where latest and kind = 'label') as labels,
+    (select count(*) from labels where latest and deleted_by is null and kind = 'label') as labels,
     (select count(*) from cases) as cases,
     (select count(*) from cases where roi_width is not null) as with_roi,
     (select count(*) from truth where class_name is not null) as resolved,
     (select count(*) from truth where resolved_by = 'tie') as tied,
     (select count(*) from cases where unread is not null) as unread,
+    (select count(*) from truth where resolved_by = 'not_counted') as not_counted,
+    (select count(distinct label_id) from labels where deleted_by is not null) as labels_deleted,
     (select coalesce(list(distinct project order by project), []) from projects where not in_study) as projects_elsewhere,
     (
         select count(*)
         from images
         where image_id not in (select image_id from projects where in_study)
     ) as photographs_elsewhere,
-    (select truth_id from label_states) as truth_id;
+    (select truth_id from label_states) as truth_id,
+    (select content_hash from label_states) as content_hash;

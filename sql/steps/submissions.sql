@@ -1,4 +1,5 @@
--- One row per photograph of the study with every revision of its labels, oldest first: what `cases` matches.
+-- One row per photograph of the study with every revision of its labels, oldest first: what `cases` matches; and with
+-- its states, from each moment at which the labels that held had changed to the next.
 with marked as (
     select
         objects.label_id,
@@ -36,7 +37,7 @@ submissions as (
             {
                 'label_id': labels.label_id,
                 'revision': labels.revision,
-                'latest': labels.latest,
+                'since': labels.since,
                 'skipped': coalesce(labels.skipped, false),
                 'annotator': labels.annotator,
                 'boxes': coalesce(marked.boxes, []),
@@ -49,13 +50,88 @@ submissions as (
     where labels.in_study
     group by labels.image_id
 ),
-in_study as (
-    select distinct image_id,
-    from merged_projects
+entered as (
+    select image_id, min(moment) as moment,
+    from looked
     where in_study
+    group by image_id
+),
+photographed as (
+    select rows.image_id, rows.moment, images.patient_fault, images.width, images.height,
+    from stored_lines as rows
+    inner join entered on entered.image_id = rows.image_id and entered.moment <= rows.moment
+    inner join images on images.export_id = rows.export_id and images.line = rows.line
+    qualify row_number() over (
+        partition by rows.image_id, rows.moment order by rows.row_sha256 desc, rows.export_id desc
+    ) = 1
+),
+holding as (
+    select
+        photographed.image_id,
+        photographed.moment,
+        {
+            'label_id': labels.label_id,
+            'revision': labels.revision,
+            'workflow_status': label_spans.workflow_status,
+            'benchmark': coalesce(
+                list_contains(
+                    list(label_spans.benchmark_reference) over (partition by photographed.image_id, photographed.moment),
+                    labels.label_id
+                ),
+                false
+            ),
+        } as label,
+    from photographed
+    inner join merged_labels as labels on labels.image_id = photographed.image_id
+    inner join label_spans
+        on label_spans.label_id = labels.label_id
+        and label_spans.revision = labels.revision
+        and label_spans.moment <= photographed.moment
+        and (label_spans.until is null or label_spans.until > photographed.moment)
+    where labels.in_study
+),
+stood as (
+    select
+        photographed.*,
+        list(holding.label order by holding.label.label_id) filter (where holding.label is not null) as labels,
+    from photographed
+    left join holding on holding.image_id = photographed.image_id and holding.moment = photographed.moment
+    group by all
+),
+changed as (
+    select *,
+    from stood
+    window photograph as (partition by image_id order by moment)
+    qualify lag(moment) over photograph is null
+        or (labels, patient_fault, width, height)
+        is distinct from (
+            lag(labels) over photograph,
+            lag(patient_fault) over photograph,
+            lag(width) over photograph,
+            lag(height) over photograph
+        )
+),
+states as (
+    select
+        image_id,
+        list(
+            {
+                'since': moment,
+                'until': until,
+                'patient_fault': patient_fault,
+                'width': width,
+                'height': height,
+                'labels': coalesce(labels, []),
+            } order by moment
+        ) as states,
+    from (
+        select *, lead(moment) over (partition by image_id order by moment) as until,
+        from changed
+    )
+    group by image_id
 )
-select images.*, coalesce(submissions.submissions, []) as submissions,
+select images.*, states.states, coalesce(submissions.submissions, []) as submissions,
 from merged_images as images
-inner join in_study on in_study.image_id = images.image_id
+inner join states on states.image_id = images.image_id
 left join submissions on submissions.image_id = images.image_id
 order by images.image_id;

@@ -36,10 +36,15 @@ class Parsed:
     resolved: int
     tied: int
     unread: int
+    not_counted: int
+    decided: dict[str, int]
+    labels_deleted: int
+    changes: dict[str, int]
     kept_out: dict[str, int]
     projects_elsewhere: list[str]
     photographs_elsewhere: int
     truth_id: str
+    content_hash: str
     key_fingerprint: str
     key_created: str | None
 
@@ -118,8 +123,13 @@ def _check_key(workspace: Workspace, key: Key) -> None:
 def _summary(workspace: Workspace, key: Key) -> Parsed:
     facts = workspace.rows(sql.step("parsed"))[0]
     kept_out = workspace.rows(sql.step("kept_out"))
+    decided = workspace.rows(sql.step("decided"))
+    several = workspace.rows("select count(distinct moment) > 1 as moments from exports")[0]["moments"]
+    changed = workspace.ask("changes")["kind"].to_pylist() if several else []
     return Parsed(
         **facts,
+        decided={row["resolved_by"]: row["cases"] for row in decided},
+        changes=dict(sorted(Counter(changed).items())),
         kept_out={row["reason"]: row["cases"] for row in kept_out},
         key_fingerprint=key.fingerprint,
         key_created=str(key.created) if key.created else None,

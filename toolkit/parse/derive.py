@@ -13,20 +13,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import sql
-from toolkit.cases import Box, Lesion, Marked, Submission, find_cases
 from toolkit.manifest import Study
 from toolkit.parse import photographs
+from toolkit.parse.judging import Judge
 from toolkit.parse.landing import Landed
-from toolkit.parse.records import nearest_class
 from toolkit.parse.staging import STAGED, Batches
-from toolkit.privacy import Key, scrub
+from toolkit.privacy import Key, normalise, scrub
 from toolkit.progress import Progress
 from toolkit.registry import Workspace, scratch
 
 MERGED = ("metadata", "labels", "objects", "answers", "relationships", "projects")
 BESIDE = ("model_runs", "attachments", "embeddings", "unknown_keys")
-FOUND = ("cases", "readings", "findings", "ingest_issues")
-TABLES = (*MERGED, *BESIDE, *FOUND, "exports", "conservation", "patients", "images", "label_states")
+HISTORY = ("label_history", "image_history")
+FOUND = ("cases", "readings", "case_history", "reading_history", "findings", "ingest_issues")
+TABLES = (*MERGED, *BESIDE, *HISTORY, *FOUND, "exports", "conservation", "patients", "images", "label_states")
+CONTENT = (*MERGED, "model_runs", "attachments", "embeddings", "images", "patients", "cases", "readings")
+PROVENANCE = {"export_id", "first_export", "last_export", "deleted_by", "path"}
+"""Columns that say where content came from; that a label is deleted is content, which export told it is not."""
 PAGE = 2_000
 """Photographs held at once while their cases are found."""
 
@@ -37,7 +40,8 @@ class Derivation:
     def __init__(self, folder: Path, study: Study, key: Key, landed: list[Landed], progress: Progress) -> None:
         self.folder, self.study, self.key, self.landed, self.progress = folder, study, key, landed, progress
         self.database: duckdb.DuckDBPyConnection = scratch(folder, on_disk=True)
-        self.classes = set(study.class_names)
+        named = study.ingest.annotator
+        self.judge = Judge(study, key.pseudonym("a", normalise(named)) if named else None)
         self.batches = Batches(folder, {}, name="")
 
     def derive(self) -> dict[str, Path]:
@@ -51,7 +55,7 @@ class Derivation:
                 self.photograph(row, found.get(row["image_id"]))
                 if number % 500 == 0:
                     self.progress("finding cases", number, None)
-        for name in (*MERGED, *BESIDE):
+        for name in (*MERGED, *BESIDE, *HISTORY):
             columns = ", ".join(self.empty(name).column_names)
             self.write(name, f"select {columns} from merged_{name} order by all")  # noqa: S608 - names of our schema
         self.write_images(found)
@@ -74,9 +78,6 @@ class Derivation:
         self.database.execute("create schema target; set schema = 'target'")
         self.database.execute(sql.folder("schema")[0].read_text(encoding="utf-8"))
         self.database.execute("set schema = 'main'")
-        self.database.execute(
-            "create table export_times as select export_id, max(latest_at) as latest_at from lines group by export_id"
-        )
         self.database.execute(sql.step("merge_lines"))
         self.database.execute(sql.step("merge_exports"))
         self.database.execute(sql.step("merge_beside"))
@@ -100,62 +101,18 @@ class Derivation:
         return photographs.look(wanted, self.progress)
 
     def photograph(self, row: dict[str, Any], found: photographs.Found | None) -> None:
-        """Find the cases of one photograph, and keep out those that must not be used."""
-        submissions = [_submission(item) for item in row["submissions"]]
-        lesions, findings = find_cases(row["image_id"], submissions, iou=self.study.ingest.box_iou)
-        fault = row["patient_fault"]
-        if fault:
-            told = "the export names no patient" if fault.startswith("missing") else "the export names several patients"
-            self.issue(row, fault, told)
-        if found and found.reason:
-            self.issue(row, found.reason, found.detail or "")
-        for reason, told in (found.probe.changes if found and found.probe else {}).items():
-            self.issue(row, reason, told, level="warning")
-        usable = not fault and not (found and found.reason)
-        kept = [lesion for lesion in lesions if self.is_kept(row, lesion, usable=usable)]
-        for lesion in kept:
-            self.case(row, lesion, submissions, found)
-        if lesions[0] in kept:
-            case_id = lesions[0].case_id
-            about = [{"kind": f.kind, "source": "parse", "case_id": case_id, "detail": f.detail} for f in findings]
-            self.batches.add("findings", about)
-
-    def is_kept(self, row: dict[str, Any], lesion: Lesion, *, usable: bool) -> bool:
-        """Tell whether a case may be used; what speaks against its labels becomes an issue."""
-        unknown = sorted({reading.answer for reading in lesion.readings} - self.classes)
-        for spelling in unknown:
-            self.issue(row, "unknown_class", f"case {lesion.case_id}: {nearest_class(spelling, self.study)}")
-        for line in lesion.ambiguous:
-            self.issue(row, "ambiguous_label", f"case {lesion.case_id}: {line}")
-        return usable and not unknown and not lesion.ambiguous
-
-    def case(
-        self, row: dict[str, Any], lesion: Lesion, submissions: list[Submission], found: photographs.Found | None
-    ) -> None:
-        """Add a case with its ROI clipped to the photograph, and its readings."""
-        roi = lesion.roi
-        probed = found.probe if found else None
-        width, height = (probed.width, probed.height) if probed else (row["width"], row["height"])
-        if roi is not None and width and height:
-            clipped = roi.clipped(width, height)
-            if clipped is None:
-                self.issue(row, "box_outside", f"case {lesion.case_id}: its box lies outside the photograph")
-                return
-            if clipped != roi:
-                detail = f"case {lesion.case_id}: its box reaches over the edge; clipped, the original is in objects"
-                self.issue(row, "clipped:bbox", detail, level="warning")
-            roi = clipped
-        sides = dict(zip(("roi_left", "roi_top", "roi_width", "roi_height"), roi or (None,) * 4, strict=True))
-        identity = {name: row[name] for name in ("image_id", "patient_id", "lesion_id")}
-        unread = None if lesion.readings else _why_unread(submissions)
-        self.batches.add("cases", [{"case_id": lesion.case_id, **identity, **sides, "unread": unread}])
-        said = [{"case_id": lesion.case_id, **r._asdict(), "class_name": r.answer} for r in lesion.readings]
-        self.batches.add("readings", said)
-
-    def issue(self, row: dict[str, Any], reason: str, detail: str, *, level: str = "case") -> None:
-        """Add one reason why something was not taken as it stood."""
+        """Add what holds of one photograph, and what held of it at earlier moments."""
         place = {"export_id": row["export_id"], "line": None, "image_id": row["image_id"]}
-        self.batches.add("ingest_issues", [{**place, "level": level, "reason": reason, "detail": detail}])
+        for state in row["states"]:
+            judged = self.judge.judge(row, state, found)
+            span = {"since": state["since"], "until": state["until"]}
+            self.batches.add("case_history", [{**case, **span} for case in judged.cases])
+            self.batches.add("reading_history", [{**reading, **span} for reading in judged.readings])
+            if state["until"] is None:
+                self.batches.add("cases", judged.cases)
+                self.batches.add("readings", judged.readings)
+                self.batches.add("findings", judged.findings)
+                self.batches.add("ingest_issues", [{**place, **issue} for issue in judged.issues])
 
     def quarantined(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that were not stored, with their reasons."""
@@ -180,21 +137,38 @@ class Derivation:
 
     def label_state(self) -> dict[str, str]:
         """Name the state of the labels: policy, and a digest over every reading and every unread case."""
-        readings, cases = (sql.quoted(str(self.file(name))) for name in ("readings", "cases"))
-        digest = hashlib.sha256()
+        readings, cases = (sql.quoted(str(self.file(name))) for name in ("reading_history", "cases"))
+        policy, digest = self.study.ingest.policy, hashlib.sha256()
         for row in self.rows(
-            f"select case_id, label_id, revision, class_name from read_parquet({readings}) "  # noqa: S608
-            f"union all select case_id, '', 0, unread from read_parquet({cases}) where unread is not null order by all"
+            "select case_id, label_id, revision, class_name, counts, benchmark "
+            f"from read_parquet({readings}) where until is null "  # noqa: S608 - files of our own
+            f"union all select case_id, '', 0, unread, true, false from read_parquet({cases}) where unread is not null "
+            "order by all"
         ):
-            digest.update("\0".join(map(str, row.values())).encode() + b"\n")
-        policy, revision = self.study.ingest.policy, digest.hexdigest()[:8]
+            *said, counts, benchmark = row.values()
+            marks = ["uncounted"] * (not counts) + ["benchmark"] * (benchmark and policy == "benchmark")
+            digest.update("\0".join(map(str, [*said, *marks])).encode() + b"\n")
         return {
-            "truth_id": f"{policy}-{revision}",
+            "truth_id": f"{policy}-{digest.hexdigest()[:8]}",
             "policy": policy,
-            "label_revision": revision,
+            "label_revision": digest.hexdigest()[:8],
             "key_fingerprint": self.key.fingerprint,
             "study": self.study.study.name,
+            "content_hash": self.content_hash(),
         }
+
+    def content_hash(self) -> str:
+        """Digest what the registry holds, whatever exports it came from: the same content, the same hash."""
+        digest = hashlib.sha256()
+        for table in CONTENT:
+            columns = [name for name in self.empty(table).column_names if name not in PROVENANCE]
+            columns += ["deleted_by is not null"] if table == "labels" else []
+            digest.update(f"{table}: {', '.join(columns)}\n".encode())
+            content = f"row({', '.join(columns)})::text"
+            file = sql.quoted(str(self.file(table)))
+            for row in self.rows(f"select sha256({content}) as digest from read_parquet({file}) order by digest"):  # noqa: S608 - names of our schema
+                digest.update(row["digest"].encode() + b"\n")
+        return digest.hexdigest()
 
     def empty(self, table: str) -> pa.Table:
         """Return a table of the schema without rows."""
@@ -217,22 +191,3 @@ def register_tables(workspace: Workspace, files: dict[str, Path]) -> None:
             own = " where source = 'parse'" if table == "findings" else ""
             connection.execute(f"delete from {table}{own}")  # noqa: S608 - names of our own schema
             connection.execute(f"insert into {table} by name select * from read_parquet({sql.quoted(str(path))})")  # noqa: S608
-
-
-def _submission(item: dict[str, Any]) -> Submission:
-    boxes = [Marked(box["object_id"], Box(*box["box"]), tuple(box["answers"])) for box in item["boxes"]]
-    return Submission(
-        label_id=item["label_id"],
-        revision=item["revision"],
-        latest=item["latest"],
-        skipped=item["skipped"],
-        annotator=item["annotator"],
-        boxes=tuple({marked.object_id: marked for marked in boxes}.values()),
-        answers=tuple(item["answers"]),
-    )
-
-
-def _why_unread(submissions: list[Submission]) -> str:
-    if not submissions:
-        return "unlabelled"
-    return "skipped" if all(s.skipped for s in submissions if s.latest) else "no_answer"

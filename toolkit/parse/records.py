@@ -66,7 +66,8 @@ class _Row:
             self.project(project_id, project, in_study)
             for position, label in enumerate(project.labels):
                 raw = self.raw["projects"][project_id]["labels"][position]
-                self.label(_Held(label.id, project.name, in_study=in_study), label, raw, project.project_details)
+                held = _Held(label.id, project_id, project.name, in_study=in_study)
+                self.label(held, label, raw, project.project_details)
                 times += [_utc(label.label_details.created_at), _utc(label.label_details.updated_at)]
         self.runs()
         self.beside()
@@ -134,7 +135,7 @@ class _Row:
             raw = self.raw["experiments"][model_id]["runs"][run_id]
             for kind, labels in (("run_label", run.labels), ("prediction", run.predictions)):
                 for position, label in enumerate(labels):
-                    held = _Held(f"{run_id}/{kind}/{position}/{label.id}", run_id, kind=kind)
+                    held = _Held(f"{run_id}/{kind}/{position}/{label.id}", run_id, run_id, kind=kind)
                     self.label(held, label, raw[f"{kind.removeprefix('run_')}s"][position], nowhere)
 
     def beside(self) -> None:
@@ -162,6 +163,7 @@ class _Row:
                 "content_sha256": digest,
                 "image_id": self.row.data_row.id,
                 "kind": held.kind,
+                "project_id": held.source_id,
                 "project": held.source,
                 "in_study": held.in_study,
                 "annotator": self.key.pseudonym("a", normalise(details.created_by)) if details.created_by else None,
@@ -183,6 +185,7 @@ class _Held(NamedTuple):
     """Where a label stands: its ID in the registry, the project or the model run it was made in."""
 
     label_id: str
+    source_id: str
     source: str
     in_study: bool = False
     kind: str = "label"

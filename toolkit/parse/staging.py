@@ -44,7 +44,7 @@ STAGED = {
     },
     "labels": {
         **LABEL,
-        **dict.fromkeys(("image_id", "kind", "project"), TEXT),
+        **dict.fromkeys(("image_id", "kind", "project_id", "project"), TEXT),
         "in_study": YES,
         "annotator": TEXT,
         **dict.fromkeys(("created_at", "updated_at"), TIME),

@@ -1,0 +1,78 @@
+-- The class each case had at a moment of `exports`, by the study's policy; a tie resolves nothing: `from truth_at(1)`.
+create or replace macro truth_at(moment_asked) as table
+with asked as (
+    select case_id, unread,
+    from case_history
+    where since <= moment_asked and (until is null or until > moment_asked)
+),
+said as (
+    select
+        history.case_id,
+        history.class_name,
+        history.counts,
+        history.benchmark,
+        coalesce(labels.updated_at, labels.created_at) as said_at,
+        label_states.policy,
+    from readings_at(moment_asked) as history
+    inner join labels on labels.label_id = history.label_id and labels.revision = history.revision
+    cross join label_states
+),
+chosen as (
+    select *,
+    from said
+    where counts
+    qualify case policy
+        when 'latest' then said_at is not distinct from max(said_at) over (partition by case_id)
+        when 'benchmark' then benchmark = bool_or(benchmark) over (partition by case_id)
+        else true
+    end
+),
+votes as (
+    select case_id, class_name, count(*) as votes, bool_or(benchmark) as benchmark,
+    from chosen
+    group by case_id, class_name
+),
+tallies as (
+    select
+        case_id,
+        max(votes) as most,
+        arg_max(class_name, votes) as winner,
+        list(votes) as shares,
+        bool_or(benchmark) as benchmark,
+    from votes
+    group by case_id
+),
+decided as (
+    select *, len(list_filter(shares, lambda n: n = most)) > 1 as tied,
+    from tallies
+),
+counted as (
+    select
+        case_id,
+        count(*) as readings,
+        count(*) filter (where counts) as counting,
+        count(distinct class_name) filter (where counts) as classes,
+    from said
+    group by case_id
+)
+select
+    asked.case_id,
+    label_states.truth_id,
+    case when not tied then winner end as class_name,
+    case
+        when unread is not null then unread
+        when counting = 0 then 'not_counted'
+        when tied then 'tie'
+        when policy = 'annotator' then 'annotator'
+        when policy = 'benchmark' and benchmark then 'benchmark'
+        when counting = 1 then 'single_reading'
+        when classes = 1 then 'unanimous'
+        when policy = 'latest' then 'latest'
+        else 'majority'
+    end as resolved_by,
+    coalesce(readings, 0) as readings,
+    coalesce(most, 0) as votes,
+from asked
+cross join label_states
+left join counted on counted.case_id = asked.case_id
+left join decided on decided.case_id = asked.case_id;
