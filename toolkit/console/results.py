@@ -11,12 +11,17 @@ from toolkit.audit import MEANING, Audit
 from toolkit.console.text import line, next_step, number, table, told, unwrapped, whole
 from toolkit.evaluate import Evaluated
 from toolkit.line import Status
+from toolkit.manifest import NO_PATIENTS
 from toolkit.parse import Parsed
 from toolkit.predict import Predicted
 from toolkit.report import Report
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Trained
+
+
+def _without_patients(result: Parsed | Audit | Split | Verified | Report) -> list[str]:
+    return [] if result.patients_known else [f"! {NO_PATIENTS}"]
 
 
 @singledispatch
@@ -47,6 +52,7 @@ def _(result: Parsed) -> RenderableType:
     lines = [rows, cases]
     if result.tied or result.unread:
         lines.append(f"! without a class: {whole(result.tied)} tied, {whole(result.unread)} without a reading")
+    lines += _without_patients(result)
     if result.kept_out:
         reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.kept_out.items())
         lines.append(f"! kept out: {reasons}")
@@ -69,6 +75,7 @@ def _(result: Audit) -> RenderableType:
         lines.append(
             f"! {whole(result.across_patients)} photographs stand under two patients: `split` keeps those together"
         )
+    lines += _without_patients(result)
     return told("audit", *(lines or ["nothing found"]))
 
 
@@ -77,20 +84,21 @@ def _(result: Split) -> RenderableType:
     again = ", as before" if result.already_there else ""
     sums = {part: sum(result.counts[part].values()) for part in PARTS}
     first, *others = PARTS
+    bound = "patient" if result.patients_known else "photograph"
     parts = "".join(f", {part} {whole(sums[part])}/{whole(result.patients[part])}" for part in others)
     lines = [
         f"{first} {whole(sums[first])} cases/{whole(result.patients[first])} patients{parts}",
-        f"{result.split_id}{again}: no patient in two parts, verified; {result.deviation:.2f} cases off at most",
+        f"{result.split_id}{again}: no {bound} in two parts, verified; {result.deviation:.2f} cases off at most",
     ]
     if result.unresolved:
         lines.append(f"! {whole(result.unresolved)} cases without a class stand in no part")
-    return told("split", *lines)
+    return told("split", *lines, *_without_patients(result))
 
 
 @rendered.register
 def _(result: Verified) -> RenderableType:
     verdict = f"PASS: split {result.split_id}, {whole(result.cases)} cases in {result.parts} parts"
-    return told("verify", verdict, *result.checks)
+    return told("verify", verdict, *result.checks, *_without_patients(result))
 
 
 @rendered.register
@@ -121,7 +129,7 @@ def _(result: Evaluated) -> RenderableType:
 @rendered.register
 def _(result: Report) -> RenderableType:
     shown = f"{whole(result.errors_shown)} of {whole(result.errors)} errors shown on the page:"
-    return Group(told("report", shown), unwrapped(f"page: {result.page}"))
+    return Group(told("report", shown, *_without_patients(result)), unwrapped(f"page: {result.page}"))
 
 
 @rendered.register

@@ -187,6 +187,7 @@ class Derivation:
         return {
             "truth_id": f"{policy}-{revision}",
             "policy": policy,
+            "patient_from": self.study.labelbox.patient_from,
             "label_revision": revision,
             "key_fingerprint": self.key.fingerprint,
             "study": self.study.study.name,
