@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from toolkit.audit import MEANING, Audit
 from toolkit.console.text import line, next_step, number, table, told, unwrapped, whole
 from toolkit.evaluate import Evaluated
+from toolkit.init import Initialised
 from toolkit.line import Status
 from toolkit.manifest import NO_PATIENTS
 from toolkit.parse import Parsed
@@ -18,6 +19,9 @@ from toolkit.report import Report
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Trained
+
+MOST_SHOWN = 30
+"""Names of one kind in the table of what an export holds."""
 
 
 def _without_patients(result: Parsed | Audit | Split | Verified | Report) -> list[str]:
@@ -36,6 +40,36 @@ def _(result: Sample) -> RenderableType:
     planted = f"{whole(sum(result.planted.values()))} faults and changes are planted: {result.truth / 'planted.csv'}"
     run = f"toolkit --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
     return Group(told("sample", f"{drawn}, stage {result.stage}", planted), next_step(run))
+
+
+@rendered.register
+def _(result: Initialised) -> RenderableType:
+    made = table("what", "found", ">times", "taken as")
+    for name, times in _first(result.projects):
+        made.add_row("project", line(name), whole(times), "projects" if name == result.project else "")
+    for question in result.questions[:MOST_SHOWN]:
+        taken = {result.question: "question", result.certainty: "certainty"}.get(question.question, "")
+        made.add_row(
+            f"question, {question.kind}", line(question.question), whole(sum(question.answers.values())), taken
+        )
+    for name, times in _first(result.boxes):
+        made.add_row("box", line(name), whole(times), "roi" if name == result.roi else "")
+    for field in result.metadata[:MOST_SHOWN]:
+        left = "left out" if field.left_out else "metadata"
+        taken = {result.patient: "patient", result.lesion: "lesion"}.get(field.name, left)
+        made.add_row("metadata", line(f"{field.name} ({whole(field.distinct)} values)"), whole(field.rows), taken)
+    for found in result.classes:
+        of = line(", ".join(found.spellings) or "nothing: a placeholder")
+        shown = line(f"class {found.name}{', malignant?' if found.malignant else ''}")
+        made.add_row("answer" if result.question else "box", of, whole(sum(found.spellings.values())), shown)
+    lines = [f"{whole(result.rows)} rows read, {whole(result.rows_unread)} of them unreadable; wrote {result.study}"]
+    if result.patient is None:
+        lines.append(f"! {NO_PATIENTS}: say in the file where they stand")
+    return Group(made, told("init", *lines, "read the file through: its guesses are marked"), next_step(result.next))
+
+
+def _first(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return list(counts.items())[:MOST_SHOWN]
 
 
 @rendered.register
