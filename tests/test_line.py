@@ -26,6 +26,7 @@ ORDER = (
     "intervals",
     "models",
     *STAGES,
+    "init",
     "line",
     "console",
     "cli",

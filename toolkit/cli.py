@@ -117,6 +117,26 @@ def sample(
     settings.show(result)
 
 
+@app.command(sort_key=1.5)
+def init(export: Path, /, *, to: Path = Path("study.toml"), settings: Given) -> None:
+    """Write a study file from the projects, questions, classes and metadata fields that an export holds.
+
+    Example: toolkit init export.ndjson --to study.toml
+
+    Parameters
+    ----------
+    export
+        NDJSON file as Labelbox wrote it.
+    to
+        Study file to write; it must not be there yet.
+    """
+    from toolkit.init import init as begin
+
+    with settings.progress() as progress:
+        result = begin(export, to=to, progress=progress)
+    settings.show(result)
+
+
 @app.command(sort_key=2)
 def parse(*exports: Path, images: Images = None, settings: Given) -> None:
     """Read Labelbox exports into the case registry; nothing is lost, what is bad is quarantined.

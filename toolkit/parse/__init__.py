@@ -30,6 +30,7 @@ class Parsed:
     photographs: int
     photographs_opened: int
     patients: int
+    patients_known: bool
     labels: int
     cases: int
     with_roi: int

@@ -151,6 +151,7 @@ class Derivation:
         return {
             "truth_id": f"{policy}-{digest.hexdigest()[:8]}",
             "policy": policy,
+            "patient_from": self.study.labelbox.patient_from,
             "label_revision": digest.hexdigest()[:8],
             "key_fingerprint": self.key.fingerprint,
             "study": self.study.study.name,

@@ -38,7 +38,7 @@ class Landed:
 
 def land(workspace: Workspace, export: Path, *, images: Path | None) -> Landed:
     """Copy an export's bytes into the workspace; landing the same bytes again changes nothing but `images`."""
-    _check(export)
+    check(export)
     sha256 = sha256_of_file(export)
     path = workspace.exports / f"{sha256}.ndjson{'.gz' if _is_gzip(export) else ''}"
     if not path.exists():
@@ -83,7 +83,7 @@ def _is_gzip(path: Path) -> bool:
         return file.read(2) == GZIP
 
 
-def _check(export: Path) -> None:
+def check(export: Path) -> None:
     """Refuse what cannot be an export at all, before anything is written."""
     if not export.is_file():
         what = "this is a folder, not an export" if export.is_dir() else "no such export"

@@ -64,7 +64,8 @@ STAGED = {
     "answers": {
         **LABEL,
         **dict.fromkeys(("position", "parent", "object_position"), WHOLE),
-        **dict.fromkeys(("question", "question_value", "kind", "answer", "answer_value", "diagnosis"), TEXT),
+        **dict.fromkeys(("question", "question_value", "kind", "answer", "answer_value"), TEXT),
+        **dict.fromkeys(("diagnosis", "certainty"), TEXT),
     },
     "relationships": {**LABEL, "position": WHOLE, **dict.fromkeys(("name", "source_id", "target_id"), TEXT)},
     "model_runs": dict.fromkeys(("image_id", "model_id", "model", "run_id", "run", "split"), TEXT),
