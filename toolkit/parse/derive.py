@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from toolkit import sql
 from toolkit.cases import Box, Lesion, Marked, Submission, find_cases
+from toolkit.images import file_name
+from toolkit.landing import Landed, noted_issues
 from toolkit.manifest import Study
 from toolkit.parse import photographs
-from toolkit.parse.landing import Landed
 from toolkit.parse.records import nearest_class
 from toolkit.parse.staging import STAGED, Batches
 from toolkit.privacy import Key, scrub
@@ -46,6 +47,9 @@ class Derivation:
         schemas = {name: self.empty(name).schema for name in FOUND}
         with Batches(self.folder, schemas, name="derived") as self.batches:
             self.batches.add("ingest_issues", list(self.quarantined()))
+            for landed in self.landed:
+                noted = [{"export_id": landed.export_id, "line": None, **issue} for issue in noted_issues(landed)]
+                self.batches.add("ingest_issues", noted)
             for number, row in enumerate(self.rows(sql.step("submissions")), start=1):
                 self.photograph(row, found.get(row["image_id"]))
                 if number % 500 == 0:
@@ -88,7 +92,7 @@ class Derivation:
             photographs.Wanted(
                 row["image_id"],
                 roots[row["export_id"]],
-                (row["external_id"], row["global_key"], row["url_name"]),
+                (file_name(row["image_id"]), row["external_id"], row["global_key"], row["url_name"]),
                 row["width"],
                 row["height"],
             )

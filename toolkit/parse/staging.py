@@ -9,9 +9,9 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.landing import Landed, lines
 from toolkit.manifest import Study
 from toolkit.parse import records, rows
-from toolkit.parse.landing import Landed, lines
 from toolkit.privacy import Key
 from toolkit.progress import Progress
 
