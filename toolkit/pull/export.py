@@ -42,11 +42,11 @@ class Export:
         landed = self.landed(state)
         if landed is None:
             self.wait(state)
-            size, announced = self.service.size(state.task, "RESULT")
-            export = replace(export, announced=announced, errors=self.service.size(state.task, "ERRORS")[1])
-            if size:
+            sizes = self.service.sizes(state.task)
+            export = replace(export, announced=sizes.rows, errors=sizes.errors)
+            if sizes.size:
                 before = {known.sha256 for known in landed_exports(self.workspace)}
-                state = download.download(self.service, self.workspace, state, size=size, progress=self.progress)
+                state = download.download(self.service, self.workspace, state, size=sizes.size, progress=self.progress)
                 landed = self.land(state, export, photographs=photographs)
                 export = replace(export, already_there=landed.sha256 in before)
                 state = download.save(self.workspace, replace(state, landed=landed.sha256))

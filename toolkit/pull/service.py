@@ -69,6 +69,15 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """What Labelbox announces of a complete export: bytes, rows, and rows that it could not export."""
+
+    size: int
+    rows: int
+    errors: int
+
+
+@dataclass(frozen=True)
 class Chunk:
     """One file of an export: which bytes of the whole it holds, and where it is."""
 
@@ -161,12 +170,14 @@ class Service:
         except exceptions.ResourceNotFoundError:
             return None
 
-    def size(self, task: str, stream: str) -> tuple[int, int]:
-        """Return how many bytes and lines a complete task's stream has."""
-        kind = StreamType[stream]
+    def sizes(self, task: str) -> Sizes:
+        """Return how much a complete task holds."""
         found = self._ask(lambda: ExportTask.get_task(self.client, task))
-        size, lines = self._ask(lambda: (found.get_total_file_size(kind), found.get_total_lines(kind)))
-        return size or 0, lines or 0
+        size = self._ask(lambda: found.get_total_file_size(StreamType.RESULT))
+        rows, errors = (
+            self._ask(lambda kind=kind: found.get_total_lines(kind)) for kind in (StreamType.RESULT, StreamType.ERRORS)
+        )
+        return Sizes(size or 0, rows or 0, errors or 0)
 
     def chunk(self, task: str, stream: str, offset: int) -> Chunk:
         """Return the file that holds a stream's byte at `offset`; not patient, since copying it is tried as a whole."""
@@ -213,6 +224,7 @@ class Service:
 
     def _once(self, call: Callable[[], T]) -> T:
         """Call once, and make one of three of what the SDK raises: passing, not found, or told."""
+        self.client.set_sdk_method("lesion-toolkit:pull")  # else the SDK searches the stack for a name, each time
         try:
             return call()
         except exceptions.ResourceNotFoundError:
