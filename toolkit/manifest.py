@@ -17,6 +17,8 @@ from toolkit.files import sha256_of
 Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Address = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$")]
+Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
 
 
@@ -224,6 +226,28 @@ class PrivacySection(_Section):
         return self
 
 
+class PullSection(_Section):
+    """How `toolkit pull` talks to Labelbox, and where photographs may be fetched from.
+
+    The API key never stands here: it comes from LABELBOX_API_KEY or the system's keyring.
+    """
+
+    endpoint: Address | None = None
+    """Address of the GraphQL interface, for Labelbox on premises; LABELBOX_ENDPOINT goes before it."""
+    rest_endpoint: Address | None = None
+    """Address of the REST interface; else on the endpoint's host. LABELBOX_REST_ENDPOINT goes before it."""
+    timeout: Positive = 30
+    """Minutes to wait until Labelbox has made an export."""
+    connections: Annotated[int, Field(ge=1, le=64)] = 8
+    """Photographs fetched at the same time."""
+    largest_photograph: Annotated[int, Field(ge=1_000)] = 50_000_000
+    """Bytes; a larger photograph is not fetched."""
+    hosts: list[Host] = []
+    """Hosts that photographs may come from besides Labelbox's own: a name, or `*.name` for all below it."""
+    allow_private: bool = False
+    """Whether these hosts may be within the hospital's network: private addresses, plain http, any port."""
+
+
 class Study(_Section):
     """A whole study file."""
 
@@ -239,6 +263,7 @@ class Study(_Section):
     evaluate: EvaluateSection = EvaluateSection()
     report: ReportSection = ReportSection()
     privacy: PrivacySection = PrivacySection()
+    pull: PullSection = PullSection()
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> "Study":

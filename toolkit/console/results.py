@@ -15,6 +15,7 @@ from toolkit.line import Status
 from toolkit.manifest import NO_PATIENTS
 from toolkit.parse import Parsed
 from toolkit.predict import Predicted
+from toolkit.pull import Pulled
 from toolkit.report import Report
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
@@ -200,3 +201,24 @@ def _(result: Status) -> RenderableType:
             )
         lines.append(runs)
     return Group(*lines, next_step(result.next))
+
+
+@rendered.register
+def _(result: Pulled) -> RenderableType:
+    lines = []
+    for export in result.exports:
+        since = f" changed since {export.since}" if export.since else ""
+        again = ", as landed before" if export.already_there else (", gone on with" if export.resumed else "")
+        landed = f" → {export.sha256[:12]}" if export.sha256 else ""
+        what = f"{export.kind.replace('_', ' ')} {export.source}"
+        lines.append(f"{what}: {whole(export.rows)} rows{since}{again}{landed}")
+        if export.errors:
+            lines.append(f"! Labelbox could not export {whole(export.errors)} rows: task {export.task}")
+        if export.announced != export.rows:
+            lines.append(f"! Labelbox announced {whole(export.announced)} rows")
+    if result.fetched or result.fetched_before:
+        lines.append(f"{whole(result.fetched)} photographs and masks fetched, {whole(result.fetched_before)} before")
+    if result.not_fetched:
+        reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.not_fetched.items())
+        lines.append(f"! not fetched: {reasons}")
+    return told("pull", *lines)

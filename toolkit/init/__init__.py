@@ -26,10 +26,10 @@ from toolkit.init.text import (
     quoted,
     remark,
 )
+from toolkit.landing import Landed, check
+from toolkit.lines import lines
 from toolkit.manifest import NO_PATIENTS, Study, fold
 from toolkit.parse import rows
-from toolkit.parse.landing import Landed, check
-from toolkit.parse.lines import lines
 from toolkit.privacy import Key
 from toolkit.progress import Progress, silent
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import sql
+from toolkit.images import file_name
+from toolkit.landing import Landed, noted_issues
 from toolkit.manifest import Study
 from toolkit.parse import photographs
 from toolkit.parse.judging import Judge
-from toolkit.parse.landing import Landed
 from toolkit.parse.staging import STAGED, Batches
 from toolkit.privacy import Key, normalise, scrub
 from toolkit.progress import Progress
@@ -51,6 +52,9 @@ class Derivation:
         schemas = {name: self.empty(name).schema for name in FOUND}
         with Batches(self.folder, schemas, name="derived") as self.batches:
             self.batches.add("ingest_issues", list(self.quarantined()))
+            for landed in self.landed:
+                noted = [{"export_id": landed.export_id, "line": None, **issue} for issue in noted_issues(landed)]
+                self.batches.add("ingest_issues", noted)
             for number, row in enumerate(self.rows(sql.step("submissions")), start=1):
                 self.photograph(row, found.get(row["image_id"]))
                 if number % 500 == 0:
@@ -91,7 +95,7 @@ class Derivation:
             photographs.Wanted(
                 row["image_id"],
                 roots[row["export_id"]],
-                (row["external_id"], row["global_key"], row["url_name"]),
+                (file_name(row["image_id"]), row["external_id"], row["global_key"], row["url_name"]),
                 row["width"],
                 row["height"],
             )
@@ -116,7 +120,9 @@ class Derivation:
 
     def quarantined(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that were not stored, with their reasons."""
-        text = "select export_id, at_line as line, byte_offset, 'row' as level, reason, detail, image_id from line_status"
+        text = (
+            "select export_id, at_line as line, byte_offset, 'row' as level, reason, detail, image_id from line_status"
+        )
         for row in self.rows(f"{text} where status = 'quarantined' order by export_id, byte_offset"):
             yield {**row, "detail": scrub(row["detail"])}
 
@@ -141,7 +147,7 @@ class Derivation:
         policy, digest = self.study.ingest.policy, hashlib.sha256()
         for row in self.rows(
             "select case_id, label_id, revision, class_name, counts, benchmark "
-            f"from read_parquet({readings}) where until is null "  # noqa: S608 - files of our own
+            f"from read_parquet({readings}) where until is null "
             f"union all select case_id, '', 0, unread, true, false from read_parquet({cases}) where unread is not null "
             "order by all"
         ):
