@@ -8,8 +8,8 @@ import json
 import shutil
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from io import BufferedReader
+from pathlib import Path
 from typing import cast
 
 from toolkit.errors import ExportError

@@ -70,7 +70,10 @@ STAGED = {
     "model_runs": dict.fromkeys(("image_id", "model_id", "model", "run_id", "run", "split"), TEXT),
     "attachments": {"image_id": TEXT, "position": WHOLE, **dict.fromkeys(("kind", "name", "value"), TEXT)},
     "embeddings": {
-        **{"image_id": TEXT, "position": WHOLE, "embedding_id": TEXT, "name": TEXT},
+        "image_id": TEXT,
+        "position": WHOLE,
+        "embedding_id": TEXT,
+        "name": TEXT,
         **dict.fromkeys(("dimensions", "vectors"), WHOLE),
     },
     "unknown_keys": {"key_path": TEXT},
