@@ -149,7 +149,7 @@ def probe(content: bytes, suffix: str = "") -> Probe:
 
 
 def _has_late_comment(content: bytes) -> bool:
-    """Tell whether a JPEG has a comment behind its pixels (0xFF is followed by 0 in them), where Pillow does not look."""
+    """Tell whether a JPEG has a comment behind its pixels, where Pillow does not look: in pixels 0xFF comes before 0."""
     return content.find(b"\xff\xfe", content.rfind(b"\xff\xda")) > 0
 
 
