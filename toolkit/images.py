@@ -156,7 +156,8 @@ def probe(content: bytes, suffix: str = "") -> Probe:
 
 
 def _has_late_comment(content: bytes) -> bool:
-    """Tell whether a JPEG has a comment behind its pixels, where Pillow does not look: 0xFF is followed by 0 in them."""
+    """Tell whether a JPEG has a comment behind its pixels, where Pillow does not look."""
+    # In pixels a 0 or a restart marker follows every 0xFF.
     return content.find(b"\xff\xfe", content.rfind(b"\xff\xda")) > 0
 
 
