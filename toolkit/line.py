@@ -55,6 +55,7 @@ class Status:
     kept_out: dict[str, int]
     findings: dict[str, int]
     truth_id: str | None
+    content_hash: str | None
     splits: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     next: str
@@ -137,6 +138,7 @@ def status(workspace: Workspace) -> Status:
         kept_out={},
         findings={},
         truth_id=None,
+        content_hash=None,
         splits=[],
         runs=[],
         next="toolkit parse EXPORT --images DIR",
@@ -150,7 +152,17 @@ def status(workspace: Workspace) -> Status:
     runs = workspace.rows(sql.step("status_runs"))
     for row in runs:
         row["reported"] = (workspace.reports / row["run_id"] / "index.html").is_file()
-    shared = ("exports", "rows", "rows_quarantined", "photographs", "patients", "cases", "resolved", "truth_id")
+    shared = (
+        "exports",
+        "rows",
+        "rows_quarantined",
+        "photographs",
+        "patients",
+        "cases",
+        "resolved",
+        "truth_id",
+        "content_hash",
+    )
     return Status(
         workspace=nothing.workspace,
         study=nothing.study,

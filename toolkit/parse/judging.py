@@ -52,14 +52,18 @@ class Judge:
                 judged.cases.append(_case(row, lesion, size, submissions))
                 self.read(lesion, held, judged)
         if first := next((case["case_id"] for case in judged.cases), None):
-            judged.findings = [{"kind": f.kind, "source": "parse", "case_id": first, "detail": f.detail} for f in findings]
+            judged.findings = [
+                {"kind": f.kind, "source": "parse", "case_id": first, "detail": f.detail} for f in findings
+            ]
         return judged
 
     def is_usable(self, state: Record, submissions: list[Submission], found: Found | None, judged: Judged) -> bool:
         """Tell whether any case of a photograph may be used: one patient, a readable file, labels that say enough."""
         fault = state["patient_fault"]
         if fault:
-            named = "the export names no patient" if fault.startswith("missing") else "the export names several patients"
+            named = (
+                "the export names no patient" if fault.startswith("missing") else "the export names several patients"
+            )
             judged.issue(fault, named)
         if found and found.reason:
             judged.issue(found.reason, found.detail or "")

@@ -114,7 +114,7 @@ class _Row:
             }
         )
 
-    def label(  # noqa: PLR0913 - a label and where it stands
+    def label(
         self,
         project_id: str,
         project: shapes.Project,
