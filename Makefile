@@ -9,7 +9,7 @@ DEMO ?= build/demo
 unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test soak check docs golden lock clean
+.PHONY: demo test soak bench check docs golden lock clean
 
 demo: .venv/.model
 	rm -rf $(DEMO)
@@ -21,6 +21,9 @@ test: .venv/.model .venv/.dev
 
 soak: .venv/.model .venv/.dev
 	$(BIN)/python -m pytest tests/soak --capture=no
+
+bench: .venv/.model .venv/.dev
+	$(BIN)/python tests/benchmarks/parse.py --cases 5000 50000
 
 check: .venv/.model .venv/.dev
 	$(BIN)/ruff format --check .

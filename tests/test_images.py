@@ -49,7 +49,9 @@ def test_exif_turns_a_photograph_upright_once(gradient, tmp_path, orientation):
     upright = open_photograph(read_photograph(tmp_path / "p.png"))
 
     np.testing.assert_array_equal(np.asarray(gradient), np.asarray(upright))
-    assert (200, 100) == probe((tmp_path / "p.png").read_bytes())[2:]
+    facts = probe((tmp_path / "p.png").read_bytes())
+    assert (200, 100) == (facts.width, facts.height)
+    assert ([] if orientation == 1 else ["rotated:exif"]) == list(facts.changes)
 
 
 def test_a_thumbnail_carries_nothing_but_pixels(gradient, tmp_path):
@@ -116,6 +118,9 @@ def test_hostile_photographs_end_as_their_manifest_says(shared):
         path = shared / "hostile" / expected["name"]
         if expected["expected"] != "quarantine":
             assert "RGB" == open_photograph(path.read_bytes()).mode, expected["name"]
+            changes = probe(path.read_bytes(), path.suffix).changes
+
+            assert {expected["reason"]} - {""} <= set(changes), expected["name"]
             continue
         with pytest.raises(PhotographError) as caught:
             open_photograph(read_photograph(path))

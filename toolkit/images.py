@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.ExifTags import IFD, Base
 
 from toolkit.cases import Box
 from toolkit.errors import PhotographError, WorkspaceError
@@ -29,16 +30,31 @@ LONGEST_ASPECT = 20
 KEPT_BYTES = 2 * 1024**3
 """Memory that decoded crops may take while training."""
 THREADS = 4
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "MPO")
+SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
+    "PNG": {".png"},
+    "WEBP": {".webp"},
+    "TIFF": {".tif", ".tiff"},
+    "BMP": {".bmp", ".dib"},
+    "GIF": {".gif"},
+    "MPO": {".jpg", ".jpeg", ".mpo"},
+}
+FORMATS = tuple(SUFFIXES)
+PERSONAL = (Base.ImageDescription, Base.Artist, Base.Copyright, Base.XPAuthor, Base.XPComment, Base.XPTitle)
+"""EXIF fields in which a name may stand."""
 
 
 class Probe(NamedTuple):
-    """What a photograph's file is: digests of its bytes and of its upright pixels, and its upright size."""
+    """What a photograph's file is: digests of its bytes and of its upright pixels, and its upright size.
+
+    `changes` says what is done to it before anybody sees it: turned, converted, metadata left behind.
+    """
 
     sha256: str
     pixel_sha256: str
     width: int
     height: int
+    changes: dict[str, str]
 
 
 def find_photograph(root: Path, names: Iterable[str | None]) -> Path:
@@ -71,6 +87,10 @@ def read_photograph(path: Path) -> bytes:
 
 def open_photograph(content: bytes) -> Image.Image:
     """Decode a photograph whole, upright and in RGB."""
+    return _rgb(ImageOps.exif_transpose(_decoded(content)))
+
+
+def _decoded(content: bytes) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -78,6 +98,7 @@ def open_photograph(content: bytes) -> Image.Image:
             image = Image.open(io.BytesIO(content), formats=FORMATS)
             _check_header(image)
             image.load()
+            image.getexif()
     except PhotographError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -86,7 +107,7 @@ def open_photograph(content: bytes) -> Image.Image:
         cut = "truncated" in str(error).lower()
         reason = "image_truncated" if cut else "image_unreadable"
         raise PhotographError(reason, f"cannot be decoded: {type(error).__name__}") from None
-    return _rgb(ImageOps.exif_transpose(image))
+    return image
 
 
 def _check_header(image: Image.Image) -> None:
@@ -101,22 +122,51 @@ def _check_header(image: Image.Image) -> None:
         raise PhotographError("image_multiframe", "several frames or pages")
 
 
+def _has_alpha(image: Image.Image) -> bool:
+    return "A" in image.getbands() or "transparency" in image.info
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     """Convert any mode to RGB; 16-bit grey is scaled (Pillow's own conversion clips it), alpha goes over white."""
     if image.mode.startswith("I;16") or image.mode == "I":
         return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8)).convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
+    if _has_alpha(image):
         layered = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
     return image.convert("RGB")
 
 
-def probe(content: bytes) -> Probe:
-    """Return the digests and upright size of a photograph."""
-    image = open_photograph(content)
+def probe(content: bytes, suffix: str = "") -> Probe:
+    """Return the digests and upright size of a photograph; `suffix` is its file's, and may lie."""
+    decoded = _decoded(content)
+    changes = _changes(decoded, suffix.lower())
+    if decoded.info.get("comment") or (decoded.format == "JPEG" and _has_late_comment(content)):
+        changes["re-encoded"] = "its file holds a comment; nothing that is made of it does"
+    image = _rgb(ImageOps.exif_transpose(decoded))
     digest = hashlib.sha256(f"{image.width}x{image.height}\0".encode())
     digest.update(image.tobytes())
-    return Probe(hashlib.sha256(content).hexdigest(), digest.hexdigest(), image.width, image.height)
+    return Probe(hashlib.sha256(content).hexdigest(), digest.hexdigest(), image.width, image.height, changes)
+
+
+def _has_late_comment(content: bytes) -> bool:
+    """Tell whether a JPEG has a comment behind its pixels, where Pillow does not look: 0xFF is followed by 0 in them."""
+    return content.find(b"\xff\xfe", content.rfind(b"\xff\xda")) > 0
+
+
+def _changes(image: Image.Image, suffix: str) -> dict[str, str]:
+    """Return reason codes and words for what is done to a photograph before it is used."""
+    changes = {}
+    exif = image.getexif()
+    if image.mode != "RGB" or _has_alpha(image):
+        mode = "alpha" if _has_alpha(image) else image.mode
+        changes[f"converted:{mode}->RGB"] = "its pixels are converted to RGB"
+    if exif.get(Base.Orientation, 1) in range(2, 9):
+        changes["rotated:exif"] = "it is turned upright as its EXIF says"
+    if exif.get(IFD.GPSInfo) or any(exif.get(field) for field in PERSONAL):
+        changes["exif_stripped"] = "its file says where or by whom it was taken; nothing that is made of it does"
+    if suffix not in SUFFIXES[image.format or ""] and suffix in set().union(*SUFFIXES.values()):
+        changes["mime_mismatch"] = f"its name ends in {suffix}, its content is {image.format}"
+    return changes
 
 
 def crop(image: Image.Image, roi: Box | None, *, margin: float) -> Image.Image:

@@ -54,6 +54,7 @@ class Status:
     resolved: int
     kept_out: dict[str, int]
     findings: dict[str, int]
+    unknown_keys: dict[str, int]
     truth_id: str | None
     content_hash: str | None
     splits: list[dict[str, Any]]
@@ -137,6 +138,7 @@ def status(workspace: Workspace) -> Status:
         resolved=0,
         kept_out={},
         findings={},
+        unknown_keys={},
         truth_id=None,
         content_hash=None,
         splits=[],
@@ -148,6 +150,9 @@ def status(workspace: Workspace) -> Status:
     facts = workspace.rows(sql.step("parsed"))[0]
     kept = workspace.rows(sql.step("kept_out"))
     found = workspace.rows("select kind, count(*) as times from findings group by kind order by kind")
+    keys = workspace.rows(
+        "select key_path, sum(rows)::bigint as rows from unknown_keys group by key_path order by key_path"
+    )
     splits = workspace.rows(sql.step("status_splits"))
     runs = workspace.rows(sql.step("status_runs"))
     for row in runs:
@@ -169,6 +174,7 @@ def status(workspace: Workspace) -> Status:
         **{name: facts[name] for name in shared},
         kept_out={row["reason"]: row["cases"] for row in kept},
         findings={row["kind"]: row["times"] for row in found},
+        unknown_keys={row["key_path"]: row["rows"] for row in keys},
         splits=splits,
         runs=runs,
         next=_next(splits, runs),

@@ -99,9 +99,14 @@ def _unusable(path: Path, why: str) -> StudyError:
     )
 
 
+def without_queries(text: str) -> str:
+    """Return a text whose URLs have no query and no fragment: signatures and tokens stand there."""
+    return URL_QUERY.sub(r"\g<address>?[removed]", text) if "://" in text else text
+
+
 def scrub(text: str, *, secrets_in_it: tuple[str, ...] = ()) -> str:
     """Return a text without e-mail addresses, URL queries (where signatures stand) and the given raw identifiers."""
-    clean = E_MAIL.sub("[e-mail removed]", URL_QUERY.sub(r"\g<address>?[removed]", text))
+    clean = E_MAIL.sub("[e-mail removed]", without_queries(text))
     for secret in secrets_in_it:
         if len(secret) >= 3 and secret.casefold() in clean.casefold():
             clean = re.sub(re.escape(secret), "[identifier removed]", clean, flags=re.IGNORECASE)

@@ -12,7 +12,9 @@ create table exports ( -- One landed export file.
 
 create table conservation ( -- What was read from an export and where it went.
     export_id text not null, -- The export.
-    noun text not null check (noun in ('row', 'project', 'label', 'answer', 'object', 'relationship')), -- What is counted.
+    noun text not null check ( -- What is counted; labels of model runs are labels, their predictions a noun of their own.
+        noun in ('row', 'project', 'label', 'answer', 'object', 'relationship', 'prediction')
+    ),
     read bigint not null, -- Counted in the raw JSON, identical repeated rows left out.
     stored bigint not null, -- Counted in the tables of the registry.
     quarantined bigint not null, -- On rows that were not stored.
@@ -23,7 +25,8 @@ create table conservation ( -- What was read from an export and where it went.
 
 create table ingest_issues ( -- Everything that was not taken as it stood.
     export_id text not null, -- The export.
-    line bigint, -- Line in the landed file, from 1; NULL where it concerns several.
+    line bigint, -- Line of the unpacked file at which the row begins, from 1; NULL where it concerns several.
+    byte_offset bigint, -- Byte of the unpacked file at which the row begins, from 0; NULL where it concerns several.
     level text not null check (level in ('file', 'row', 'label', 'object', 'case', 'warning')), -- What is kept out.
     reason text not null, -- Reason code, the same words for the same fault.
     detail text not null, -- What was found, without identifiers of patients.
@@ -57,20 +60,22 @@ create table projects ( -- One row per photograph and Labelbox project.
     in_study boolean not null, -- Whether the study file names this project.
     workflow_status text, -- Labelbox workflow state.
     batch text, -- Labelbox batch name.
+    tags text, -- Labelbox project tags, as JSON.
     primary key (image_id, project_id),
 );
 
-create table labels ( -- One annotator's submission for one photograph, one row per revision.
-    label_id text not null, -- Labelbox label ID.
+create table labels ( -- One submission for one photograph, one row per revision; readings come from annotators' only.
+    label_id text not null, -- Labelbox label ID; of what a model run holds, run/kind/position/ID.
     revision bigint not null check (revision > 0), -- 1 = the oldest content seen.
     latest boolean not null, -- Whether this is the revision that the newest export with this label holds.
     first_export text not null, -- The oldest export that holds this revision.
     last_export text not null, -- The newest export that holds this revision.
     deleted_by text, -- The export whose row of its photograph and project no longer held the label; NULL = it is there.
     image_id text not null, -- The photograph.
-    project_id text not null, -- Labelbox project ID.
-    project text not null, -- Labelbox project name.
-    in_study boolean not null, -- Whether the study file names this project.
+    kind text not null check (kind in ('label', 'run_label', 'prediction')), -- A person's; a model run's copy; a model's.
+    project_id text not null, -- Labelbox project ID; of what a model run holds, the run's ID.
+    project text not null, -- Labelbox project name; of what a model run holds, the run's ID.
+    in_study boolean not null, -- Whether the study file names this project; false for what a model run holds.
     annotator text, -- Pseudonym of who made it.
     created_at timestamp, -- Labelbox time (UTC).
     updated_at timestamp, -- Labelbox time (UTC).
@@ -130,6 +135,41 @@ create table metadata ( -- Metadata of photographs, without the identifiers of p
     name text not null, -- Field as named in Labelbox.
     kind text, -- Labelbox metadata kind.
     value text not null, -- As text; e-mail addresses, URL queries and the patient's identifier are taken out.
+);
+
+create table model_runs ( -- Labelbox model runs that hold a photograph, as the newest export has it.
+    image_id text not null, -- The photograph.
+    model_id text not null, -- Labelbox experiment ID.
+    model text, -- Name of the experiment.
+    run_id text not null, -- Labelbox model run ID; its labels and predictions have it as project.
+    run text, -- Name of the model run.
+    split text, -- Part of the run's data that the photograph belongs to.
+);
+
+create table attachments ( -- What is shown beside a photograph, as the newest export has it.
+    image_id text not null, -- The photograph.
+    position bigint not null, -- Order in the row, from 0.
+    kind text, -- Labelbox attachment type.
+    name text, -- As named in Labelbox.
+    value text, -- Text or address; e-mail addresses, URL queries and the patient's identifier are taken out.
+    primary key (image_id, position),
+);
+
+create table embeddings ( -- Embeddings of a photograph, without their vectors, as the newest export has it.
+    image_id text not null, -- The photograph.
+    position bigint not null, -- Order in the row, from 0.
+    embedding_id text, -- Labelbox embedding ID.
+    name text, -- As named in Labelbox.
+    dimensions bigint, -- Numbers in a vector.
+    vectors bigint not null, -- Vectors the export holds; they stay in the landed file.
+    primary key (image_id, position),
+);
+
+create table unknown_keys ( -- JSON keys that the toolkit does not know: their values stay in the landed file.
+    export_id text not null, -- The export.
+    key_path text not null, -- Where the key stands, without positions; IDs are `*`.
+    rows bigint not null, -- Stored rows that hold it.
+    primary key (export_id, key_path),
 );
 
 create table cases ( -- One lesion on one photograph.

@@ -7,10 +7,10 @@ with status as (
 counted as (
     unpivot (
         select export_id, status, n_row as row, n_project as project, n_label as label, n_answer as answer,
-            n_object as object, n_relationship as relationship,
+            n_object as object, n_relationship as relationship, n_prediction as prediction,
         from status
     )
-    on row, project, label, answer, object, relationship into name noun value held
+    on row, project, label, answer, object, relationship, prediction into name noun value held
 ),
 tallied as (
     select
@@ -23,7 +23,7 @@ tallied as (
     group by export_id, noun
 ),
 own_labels as (
-    select labels.export_id, merged.label_id, merged.revision,
+    select labels.export_id, merged.label_id, merged.revision, merged.kind,
     from labels
     inner join stored_lines on stored_lines.export_id = labels.export_id and stored_lines.line = labels.line
     inner join merged_labels as merged
@@ -42,9 +42,9 @@ kept as (
         on merged.image_id = projects.image_id and merged.project_id = projects.project_id
     group by projects.export_id
     union all
-    select export_id, 'label', count(*),
+    select export_id, if(kind = 'prediction', 'prediction', 'label') as noun, count(*),
     from own_labels
-    group by export_id
+    group by export_id, noun
     union all
     select own_labels.export_id, 'object', count(*),
     from own_labels

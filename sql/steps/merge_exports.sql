@@ -24,7 +24,7 @@ where line_status.status = 'stored';
 create table newest as
 select export_id, line, image_id,
 from stored_lines
-qualify row_number() over (partition by image_id order by moment desc, row_sha256 desc, export_id desc) = 1;
+qualify row_number() over (partition by image_id order by moment desc, row_sha256 desc, export_id desc, line) = 1;
 
 create table merged_images as
 select images.* exclude (line),
@@ -32,7 +32,7 @@ from images
 inner join newest on newest.export_id = images.export_id and newest.line = images.line;
 
 create table merged_image_history as
-select stored_lines.export_id, stored_lines.image_id, images.patient_id,
+select distinct stored_lines.export_id, stored_lines.image_id, images.patient_id,
 from stored_lines
 inner join images on images.export_id = stored_lines.export_id and images.line = stored_lines.line;
 
@@ -49,8 +49,9 @@ select
     arg_max(in_study, rank) as in_study,
     arg_max_null(workflow_status, rank) as workflow_status,
     arg_max_null(batch, rank) as batch,
+    arg_max_null(tags, rank) as tags,
 from (
-    select *, row_number() over (order by moment, row_sha256, export_id) as rank,
+    select *, row_number() over (order by moment, row_sha256, export_id, line) as rank,
     from looked
 )
 group by image_id, project_id;
@@ -151,10 +152,13 @@ gone as (
 )
 select
     label_revisions.*,
-    label_revisions.revision = last_held.revision as latest,
+    -- What a model run holds has no project that could be looked through for it: its newest content is the latest.
+    label_revisions.revision = coalesce(
+        last_held.revision, max(label_revisions.revision) over (partition by label_revisions.label_id)
+    ) as latest,
     gone.export_id as deleted_by,
 from label_revisions
-inner join last_held on last_held.label_id = label_revisions.label_id
+left join last_held on last_held.label_id = label_revisions.label_id
 left join gone on gone.label_id = label_revisions.label_id;
 
 create table merged_objects as

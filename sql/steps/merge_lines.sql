@@ -1,4 +1,6 @@
--- Settles, within each export, rows that repeat or contradict another: one status per line.
+-- Settles, within each export, rows that repeat or contradict another: one status per line. A legacy entry is one
+-- label's part of its photograph's row: it repeats or contradicts entries of the same label, or what another entry says
+-- of the photograph.
 create table line_status as
 with decoded as (
     select *
@@ -6,7 +8,12 @@ with decoded as (
     where reason is null
 ),
 contents as (
-    select export_id, image_id, count(distinct content_sha256) as versions, min(line) as first_line,
+    select export_id, image_id, part, count(distinct content_sha256) as versions, min(line) as first_line,
+    from decoded
+    group by export_id, image_id, part
+),
+photographs as (
+    select export_id, image_id, count(distinct facts_sha256) as versions,
     from decoded
     group by export_id, image_id
 ),
@@ -21,26 +28,35 @@ judged as (
     select
         lines.export_id,
         lines.line,
+        lines.at_line,
+        lines.byte_offset,
         lines.image_id,
         case
             when lines.reason is not null then lines.reason
-            when contents.versions > 1 then 'conflicting_duplicate'
+            when contents.versions > 1 or photographs.versions > 1 then 'conflicting_duplicate'
             when keys.holders > 1 then 'duplicate_global_key'
         end as reason,
         case
             when lines.reason is not null then lines.detail
-            when contents.versions > 1 then 'the same photograph stands on several rows that say different things'
+            when contents.versions > 1 or photographs.versions > 1
+                then 'the same photograph stands on several rows that say different things'
             when keys.holders > 1 then 'two photographs share this row''s global key'
         end as detail,
         coalesce(lines.line > contents.first_line, false) as again,
     from lines
-    left join contents on contents.export_id = lines.export_id and contents.image_id = lines.image_id
+    left join contents
+        on contents.export_id = lines.export_id
+        and contents.image_id = lines.image_id
+        and contents.part is not distinct from lines.part
+    left join photographs on photographs.export_id = lines.export_id and photographs.image_id = lines.image_id
     left join images on images.export_id = lines.export_id and images.line = lines.line
     left join keys on keys.export_id = lines.export_id and keys.global_key = images.global_key
 )
 select
     export_id,
     line,
+    at_line,
+    byte_offset,
     image_id,
     reason,
     detail,

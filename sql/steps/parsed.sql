@@ -6,7 +6,7 @@ select
     (select count(*) from images) as photographs,
     (select count(*) from images where sha256 is not null) as photographs_opened,
     (select count(*) from patients) as patients,
-    (select count(*) from labels where latest and deleted_by is null) as labels,
+    (select count(*) from labels where latest and deleted_by is null and kind = 'label') as labels,
     (select count(*) from cases) as cases,
     (select count(*) from cases where roi_width is not null) as with_roi,
     (select count(*) from truth where class_name is not null) as resolved,

@@ -11,7 +11,7 @@ from rich.text import Text
 from toolkit.console.bars import drawn_progress
 from toolkit.console.rows import print_json, write_rows
 from toolkit.console.scores import show_scores, show_story
-from toolkit.console.text import line, next_step, plain, stderr, stdout, table
+from toolkit.console.text import line, next_step, plain, program, stderr, stdout, table
 from toolkit.errors import ToolkitError
 from toolkit.registry import Workspace
 from toolkit.sql import Question
@@ -43,7 +43,7 @@ def show_ending(workspace: Workspace, report: Any) -> None:
     stdout.print()
     show_story(workspace, report.run_id)
     show(report, as_json=False)
-    here = f"toolkit --workspace {workspace.folder}"
+    here = f"{program()} --workspace {workspace.folder}"
     for command in (
         f"{here} query confident_errors",
         f"{here} query findings",

@@ -8,7 +8,7 @@ from functools import singledispatch
 from rich.console import Group, RenderableType
 
 from toolkit.audit import MEANING, Audit
-from toolkit.console.text import line, next_step, number, table, told, unwrapped, whole
+from toolkit.console.text import line, next_step, number, program, table, told, unwrapped, whole
 from toolkit.evaluate import Evaluated
 from toolkit.line import Status
 from toolkit.parse import Parsed
@@ -41,7 +41,7 @@ def rendered(result: object) -> RenderableType:
 def _(result: Sample) -> RenderableType:
     drawn = f"{whole(result.photographs)} photographs of {whole(result.people)} people, seed {result.seed}"
     planted = f"{whole(sum(result.planted.values()))} faults and changes are planted: {result.truth / 'planted.csv'}"
-    run = f"toolkit --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
+    run = f"{program()} --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
     return Group(told("sample", f"{drawn}, stage {result.stage}", planted), next_step(run))
 
 
@@ -156,6 +156,8 @@ def _(result: Status) -> RenderableType:
         facts.add_row(line(f"kept out: {reason}", "yellow"), whole(count))
     for kind, count in result.findings.items():
         facts.add_row(line(f"finding: {kind}"), whole(count))
+    for path, count in result.unknown_keys.items():
+        facts.add_row(line(f"key not known, its values only in the landed file: {path}"), whole(count))
     lines: list[RenderableType] = [line(f"{result.workspace} (study: {result.study or 'none yet'})", "bold"), facts]
     if result.splits:
         splits = table("split", ">cases", "state")

@@ -5,6 +5,9 @@ markup is never interpreted.
 """
 
 import math
+import shutil
+import sys
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -83,6 +86,14 @@ def told(stage: str, *lines: str) -> Table:
             Text("" if position else stage, "bold green"), line(text.removeprefix("! "), "yellow" if warning else "")
         )
     return grid
+
+
+def program() -> str:
+    """Return what to type for the toolkit here: its name, or its path where it is not on the PATH."""
+    beside = Path(sys.executable).with_name("toolkit")
+    if shutil.which("toolkit") or not beside.is_file():
+        return "toolkit"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
 
 
 def unwrapped(text: str) -> Text:

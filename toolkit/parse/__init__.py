@@ -85,14 +85,26 @@ def _derive(workspace: Workspace, study: Study, key: Key, named: dict[str, Path]
     with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".parse-") as name:
         folder = Path(name)
         for export in landed:
-            taken = stage_export(export, folder, study=study, key=key, progress=progress)
-            if taken == 0 and export.sha256 in named:
-                raise ExportError(
-                    "no line of this file is a row of a Labelbox export (version 2)",
-                    place=str(named[export.sha256]),
-                    remedy="export the project as NDJSON from Labelbox; this file was not taken in",
-                )
+            outcomes = stage_export(export, folder, study=study, key=key, progress=progress)
+            if not outcomes[None] and export.sha256 in named:
+                raise _no_export(outcomes, named[export.sha256])
         register_tables(workspace, Derivation(folder, study, key, landed, progress).derive())
+
+
+def _no_export(outcomes: Counter[str | None], path: Path) -> ExportError:
+    """Return what to say of a file without a single row that could be taken."""
+    if outcomes["format_import"]:
+        return ExportError(
+            "these are annotations to be imported into Labelbox (predictions), not an export of it",
+            place=str(path),
+            remedy="export the project from Labelbox; this file was not taken in",
+        )
+    told = "".join(f"; {times} rows: {reason}" for reason, times in outcomes.most_common(1))
+    return ExportError(
+        f"no row of this file is a row of a Labelbox export{told}",
+        place=str(path),
+        remedy="export the project from Labelbox, as NDJSON or JSON; this file was not taken in",
+    )
 
 
 def _check_key(workspace: Workspace, key: Key) -> None:

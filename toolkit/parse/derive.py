@@ -23,10 +23,11 @@ from toolkit.progress import Progress
 from toolkit.registry import Workspace, scratch
 
 MERGED = ("metadata", "labels", "objects", "answers", "relationships", "projects")
+BESIDE = ("model_runs", "attachments", "embeddings", "unknown_keys")
 HISTORY = ("label_history", "image_history")
 FOUND = ("cases", "readings", "case_history", "reading_history", "findings", "ingest_issues")
-TABLES = (*MERGED, *HISTORY, *FOUND, "exports", "conservation", "patients", "images", "label_states")
-CONTENT = (*MERGED, "images", "patients", "cases", "readings")
+TABLES = (*MERGED, *BESIDE, *HISTORY, *FOUND, "exports", "conservation", "patients", "images", "label_states")
+CONTENT = (*MERGED, "model_runs", "attachments", "embeddings", "images", "patients", "cases", "readings")
 PROVENANCE = {"export_id", "first_export", "last_export", "deleted_by", "path"}
 """Columns that say where content came from; that a label is deleted is content, which export told it is not."""
 PAGE = 2_000
@@ -54,7 +55,7 @@ class Derivation:
                 self.photograph(row, found.get(row["image_id"]))
                 if number % 500 == 0:
                     self.progress("finding cases", number, None)
-        for name in (*MERGED, *HISTORY):
+        for name in (*MERGED, *BESIDE, *HISTORY):
             columns = ", ".join(self.empty(name).column_names)
             self.write(name, f"select {columns} from merged_{name} order by all")  # noqa: S608 - names of our schema
         self.write_images(found)
@@ -82,6 +83,7 @@ class Derivation:
         self.database.execute("set schema = 'main'")
         self.database.execute(sql.step("merge_lines"))
         self.database.execute(sql.step("merge_exports"))
+        self.database.execute(sql.step("merge_beside"))
 
     def look(self) -> dict[str, photographs.Found]:
         """Look for the photographs of every export that was given a folder of them."""
@@ -117,8 +119,8 @@ class Derivation:
 
     def quarantined(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that were not stored, with their reasons."""
-        text = "select export_id, line, 'row' as level, reason, detail, image_id from line_status"
-        for row in self.rows(f"{text} where status = 'quarantined' order by export_id, line"):
+        text = "select export_id, at_line as line, byte_offset, 'row' as level, reason, detail, image_id from line_status"
+        for row in self.rows(f"{text} where status = 'quarantined' order by export_id, byte_offset"):
             yield {**row, "detail": scrub(row["detail"])}
 
     def write_images(self, found: dict[str, photographs.Found]) -> None:

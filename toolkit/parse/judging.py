@@ -67,6 +67,8 @@ class Judge:
             judged.issue(fault, named)
         if found and found.reason:
             judged.issue(found.reason, found.detail or "")
+        for reason, told in (found.probe.changes if found and found.probe else {}).items():
+            judged.issue(reason, told, level="warning")
         latest = [submission for submission in submissions if submission.latest]
         ingest = self.study.ingest
         skipped = ingest.skipped_label == "keep_out" and any(s.skipped for s in latest)

@@ -5,13 +5,12 @@ Refuses to look inside beyond telling text from something else.
 
 import gzip
 import json
-import re
 import shutil
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from io import BufferedReader
+from typing import cast
 
 from toolkit.errors import ExportError
 from toolkit.files import sha256_of_file, write_json, written_atomically
@@ -20,7 +19,6 @@ from toolkit.registry import Workspace
 BOM = b"\xef\xbb\xbf"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 GZIP = b"\x1f\x8b"
-PRETTY = re.compile(rb"\{\s*\n\s+\"")
 
 
 @dataclass(frozen=True)
@@ -36,13 +34,6 @@ class Landed:
     def export_id(self) -> str:
         """The first 12 hexadecimal digits of the SHA-256."""
         return self.sha256[:12]
-
-
-class Line(NamedTuple):
-    """A line of an export, from 1; `content` is None where it is longer than allowed."""
-
-    number: int
-    content: bytes | None
 
 
 def land(workspace: Workspace, export: Path, *, images: Path | None) -> Landed:
@@ -82,34 +73,9 @@ def take_back(landed: Landed) -> None:
     landed.path.with_name(f"{landed.sha256}.json").unlink(missing_ok=True)
 
 
-def lines(landed: Landed, *, longest: int) -> Iterator[Line]:
-    """Yield the non-empty lines of a landed export, split on newlines only, without ever holding a longer one.
-
-    A damaged archive ends with one line that is no JSON, so that what follows the damage is counted as missing.
-    """
-    number = 0
-    try:
-        with _opened(landed.path) as file:
-            while content := file.readline(longest + 1):
-                number += 1
-                if len(content) > longest:
-                    _skip_rest(file, content, longest)
-                    yield Line(number, None)
-                elif stripped := content.removeprefix(BOM if number == 1 else b"").strip():
-                    yield Line(number, stripped)
-    except (EOFError, OSError, zlib.error) as error:
-        if landed.path.suffix != ".gz":
-            raise
-        yield Line(number + 1, f"the archive is damaged: {error}".encode())
-
-
-def _skip_rest(file: BinaryIO, content: bytes, longest: int) -> None:
-    while content and not content.endswith(b"\n"):
-        content = file.readline(longest)
-
-
-def _opened(path: Path) -> BinaryIO:
-    return cast("BinaryIO", gzip.open(path, "rb") if _is_gzip(path) else path.open("rb"))
+def opened(path: Path) -> BufferedReader:
+    """Open an export for reading, unpacked."""
+    return cast("BufferedReader", gzip.open(path, "rb") if _is_gzip(path) else path.open("rb"))
 
 
 def _is_gzip(path: Path) -> bool:
@@ -121,9 +87,9 @@ def _check(export: Path) -> None:
     """Refuse what cannot be an export at all, before anything is written."""
     if not export.is_file():
         what = "this is a folder, not an export" if export.is_dir() else "no such export"
-        raise ExportError(what, place=str(export), remedy="give the .ndjson file that Labelbox wrote")
+        raise ExportError(what, place=str(export), remedy="give the file that Labelbox wrote")
     try:
-        with _opened(export) as file:
+        with opened(export) as file:
             start = file.read(4096).removeprefix(BOM).strip()
     except (EOFError, OSError, zlib.error) as error:
         raise ExportError(f"the export cannot be read: {error}", place=str(export)) from None
@@ -131,7 +97,4 @@ def _check(export: Path) -> None:
         raise ExportError("the export is empty", place=str(export), remedy="export again; nothing was changed here")
     if start[:2] in UTF16 or start[:2] in (b"{\x00", b"\x00{", b"[\x00", b"\x00["):
         what, then = "the export is not UTF-8; it looks like UTF-16", "save it as UTF-8, or export it again"
-        raise ExportError(what, place=str(export), remedy=then)
-    if start.startswith(b"[") or PRETTY.match(start):
-        what, then = "the export is one JSON document, not NDJSON", "export it as NDJSON: one row per line"
         raise ExportError(what, place=str(export), remedy=then)

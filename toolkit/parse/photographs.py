@@ -46,7 +46,7 @@ def _look(wanted: Wanted) -> Found:
     path = None
     try:
         path = find_photograph(wanted.root, wanted.names)
-        facts = probe(read_photograph(path))
+        facts = probe(read_photograph(path), path.suffix)
     except PhotographError as error:
         return Found(wanted.image_id, path=path, reason=error.reason, detail=error.problem)
     if wanted.width and wanted.height and (facts.width, facts.height) != (wanted.width, wanted.height):

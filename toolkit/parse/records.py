@@ -15,7 +15,7 @@ import msgspec
 
 from toolkit.manifest import Study, fold
 from toolkit.parse import shapes
-from toolkit.privacy import Key, normalise, scrub
+from toolkit.privacy import Key, normalise, scrub, without_queries
 
 GEOMETRIES = ("bounding_box", "polygon", "line", "point", "mask", "composite_mask")
 SIDES = ("box_left", "box_top", "box_width", "box_height")
@@ -55,6 +55,7 @@ class _Row:
         self.row, self.raw, self.study, self.key = row, raw, study, key
         self.records: dict[str, list[Record]] = defaultdict(list)
         self.projects = {fold(name) for name in study.labelbox.projects}
+        self.secrets: tuple[str, ...] | None = None
 
     def fill(self) -> Records:
         details = self.row.data_row.details
@@ -65,8 +66,11 @@ class _Row:
             self.project(project_id, project, in_study)
             for position, label in enumerate(project.labels):
                 raw = self.raw["projects"][project_id]["labels"][position]
-                self.label(project_id, project, label, raw, in_study)
+                held = _Held(label.id, project_id, project.name, in_study=in_study)
+                self.label(held, label, raw, project.project_details)
                 times += [_utc(label.label_details.created_at), _utc(label.label_details.updated_at)]
+        self.runs()
+        self.beside()
         return Records(self.records, max(filter(None, times), default=None))
 
     def image(self) -> None:
@@ -78,8 +82,8 @@ class _Row:
         self.records["images"].append(
             {
                 "image_id": data_row.id,
-                "global_key": data_row.global_key,
-                "external_id": data_row.external_id,
+                "global_key": without_queries(data_row.global_key) if data_row.global_key else None,
+                "external_id": without_queries(data_row.external_id) if data_row.external_id else None,
                 "url_name": _url_name(data_row.row_data),
                 "patient_id": self.key.pseudonym("p", one) if one else None,
                 "patient_fault": None if one else ("ambiguous_patient_id" if normal else "missing_patient_id"),
@@ -97,6 +101,12 @@ class _Row:
                 record = {"image_id": data_row.id, "name": item.schema_name, "kind": item.schema_kind, "value": value}
                 self.records["metadata"].append(record)
 
+    def clean(self, text: str) -> str:
+        """Return a text without what must not stand in the registry, the patient's identifier included."""
+        if self.secrets is None:
+            self.secrets = tuple(str(value).strip() for value in self.named(self.study.labelbox.patient))
+        return scrub(text, secrets_in_it=self.secrets)
+
     def named(self, name: str) -> list[str | float]:
         """Return the plain values of a metadata field."""
         values = [f.value for f in self.row.metadata_fields if fold(f.schema_name) == fold(name)]
@@ -111,33 +121,56 @@ class _Row:
                 "in_study": in_study,
                 "workflow_status": project.project_details.workflow_status,
                 "batch": project.project_details.batch_name,
+                "tags": _json(project.project_tags) if project.project_tags else None,
             }
         )
 
-    def label(
-        self,
-        project_id: str,
-        project: shapes.Project,
-        label: shapes.Label,
-        raw: dict,
-        in_study: bool,  # noqa: FBT001
-    ) -> None:
+    def runs(self) -> None:
+        """Add what model runs hold of the photograph, under IDs of its own: it is nobody's reading."""
+        nowhere = shapes.ProjectDetails()
+        for model_id, run_id, run in self.row.runs():
+            model = self.row.experiments[model_id].name
+            record = {"image_id": self.row.data_row.id, "model_id": model_id, "model": model}
+            self.records["model_runs"].append({**record, "run_id": run_id, "run": run.name, "split": run.split})
+            raw = self.raw["experiments"][model_id]["runs"][run_id]
+            for kind, labels in (("run_label", run.labels), ("prediction", run.predictions)):
+                for position, label in enumerate(labels):
+                    held = _Held(f"{run_id}/{kind}/{position}/{label.id}", run_id, run_id, kind=kind)
+                    self.label(held, label, raw[f"{kind.removeprefix('run_')}s"][position], nowhere)
+
+    def beside(self) -> None:
+        """Add what stands beside the photograph: attachments, and embeddings without their vectors."""
+        image_id = self.row.data_row.id
+        for position, item in enumerate(self.row.attachments):
+            value = None if item.value is None else self.clean(_as_text(item.value))
+            name = self.clean(item.name) if item.name else None
+            record = {"image_id": image_id, "position": position, "kind": item.type, "name": name, "value": value}
+            self.records["attachments"].append(record)
+        for position, item in enumerate(self.row.embeddings):
+            record = {"image_id": image_id, "position": position, "embedding_id": item.id, "name": item.name}
+            self.records["embeddings"].append(
+                {**record, "dimensions": item.dimensions, "vectors": len(item.values)},
+            )
+
+    def label(self, held: "_Held", label: shapes.Label, raw: dict, project: shapes.ProjectDetails) -> None:
         details, work = label.label_details, label.performance_details
         content = {"annotations": raw.get("annotations"), "details": raw.get("label_details"), "skipped": work.skipped}
-        digest = sha256(msgspec.json.encode(content, order="deterministic"))
+        written = msgspec.json.encode(content, order="deterministic").decode()
+        digest = sha256(without_queries(written).encode())
         self.records["labels"].append(
             {
-                "label_id": label.id,
+                "label_id": held.label_id,
                 "content_sha256": digest,
                 "image_id": self.row.data_row.id,
-                "project_id": project_id,
-                "project": project.name,
-                "in_study": in_study,
+                "kind": held.kind,
+                "project_id": held.source_id,
+                "project": held.source,
+                "in_study": held.in_study,
                 "annotator": self.key.pseudonym("a", normalise(details.created_by)) if details.created_by else None,
                 "created_at": _utc(details.created_at),
                 "updated_at": _utc(details.updated_at),
                 "skipped": work.skipped,
-                "workflow_status": project.project_details.workflow_status,
+                "workflow_status": project.workflow_status,
                 "seconds_to_create": work.seconds_to_create,
                 "seconds_to_review": work.seconds_to_review,
                 "consensus_score": work.consensus_score,
@@ -145,15 +178,26 @@ class _Row:
                 "benchmark_reference": work.benchmark_reference_label,
             }
         )
-        _Contents(self, label, digest).fill()
+        _Contents(self, label, held.label_id, digest).fill()
+
+
+class _Held(NamedTuple):
+    """Where a label stands: its ID in the registry, the project or the model run it was made in."""
+
+    label_id: str
+    source_id: str
+    source: str
+    in_study: bool = False
+    kind: str = "label"
 
 
 class _Contents:
     """Fills the objects, answers and relationships of one label."""
 
-    def __init__(self, records: _Row, label: shapes.Label, digest: str) -> None:
-        self.study, self.records, self.label = records.study, records.records, label
-        self.key = {"label_id": label.id, "content_sha256": digest}
+    def __init__(self, records: _Row, label: shapes.Label, label_id: str, digest: str) -> None:
+        self.study, self.records, self.label, self.label_id = records.study, records.records, label, label_id
+        self.clean = records.clean
+        self.key = {"label_id": label_id, "content_sha256": digest}
         self.positions: Counter[str] = Counter()
 
     def fill(self) -> None:
@@ -178,11 +222,11 @@ class _Contents:
             {
                 **self.key,
                 "position": position,
-                "object_id": thing.feature_id or f"{self.label.id}/{position}",
+                "object_id": thing.feature_id or f"{self.label_id}/{position}",
                 "name": thing.name,
                 "value": thing.value,
                 "annotation_kind": thing.annotation_kind,
-                "geometry": msgspec.json.encode(geometry).decode() if geometry else None,
+                "geometry": _json(geometry) if geometry else None,
                 **dict(zip(SIDES, astuple(box) if box else (None,) * 4, strict=True)),
                 "marks_case": box is not None and (is_roi or class_name is not None),
                 "class_name": class_name,
@@ -201,7 +245,7 @@ class _Contents:
                 position = self.answer(question, kind, option.name, option.value, object_position, parent)
                 self.answers(option.classifications, object_position=object_position, parent=position)
             if question.text_answer:
-                self.answer(question, "text", scrub(question.text_answer.content), None, object_position, parent)
+                self.answer(question, "text", self.clean(question.text_answer.content), None, object_position, parent)
 
     def answer(
         self,
@@ -261,6 +305,11 @@ def _utc(time: datetime | None) -> datetime | None:
     if time is None:
         return None
     return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
+def _json(value: Any) -> str:
+    """Return JSON in which no URL has a query."""
+    return scrub(msgspec.json.encode(value).decode())
 
 
 def sha256(content: bytes) -> str:

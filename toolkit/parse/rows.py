@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from toolkit.manifest import Study
-from toolkit.parse import shapes
-from toolkit.parse.landing import Line
+from toolkit.parse import keys, legacy, shapes
+from toolkit.parse.lines import Line
 from toolkit.parse.records import Record, astuple, records_of, sha256
 from toolkit.privacy import Key, scrub
 
@@ -28,6 +28,8 @@ PARTS = {
     "checklist_answers": "checklist_answers",
     "text_answer": "text_answer",
 }
+LARGEST_SIDE = 1_000_000
+"""Pixels of a photograph's side; what is larger is a slip, and no number for a table."""
 KINDS = {
     "ImageBoundingBox",
     "ImagePolygon",
@@ -40,15 +42,20 @@ KINDS = {
 
 @dataclass
 class Taken:
-    """What one line holds: its counts and, unless `reason` says why not, its records by table."""
+    """What one row holds: its counts and, unless `reason` says why not, its records by table.
 
-    line: int
+    A legacy entry is a `part` of its photograph's row, and `facts_sha256` says what it knows of the photograph.
+    """
+
+    line: Line
     counts: shapes.Counts
     reason: str | None = None
     detail: str | None = None
     image_id: str | None = None
     content_sha256: str | None = None
     latest_at: datetime | None = None
+    part: str | None = None
+    facts_sha256: str | None = None
     records: dict[str, list[Record]] = field(default_factory=dict)
 
 
@@ -62,25 +69,41 @@ class Quarantine(Exception):  # noqa: N818 - a decision about a row, not a failu
 
 
 def take(line: Line, *, study: Study, key: Key) -> Taken:
-    """Decode one line strictly; a fault anywhere in it quarantines the whole row."""
-    taken = Taken(line.number, shapes.Counts())
+    """Decode one row strictly; a fault anywhere in it quarantines the whole row."""
+    taken = Taken(line, shapes.Counts())
     try:
-        raw = _decoded(line, study.ingest.longest_row)
-        taken.counts = shapes.count(raw)
-        if isinstance(raw, dict) and "data_row" not in raw and {"DataRow ID", "Labeled Data"} & set(raw):
-            raise Quarantine("format_v1", "a row of the legacy export format; export again as version 2")
-        row = msgspec.convert(raw, shapes.Row)
-        _check(row)
+        _fill(taken, study, key)
     except Quarantine as fault:
         taken.reason, taken.detail = fault.reason, fault.detail
-        return taken
     except msgspec.ValidationError as error:
         taken.reason, taken.detail = _reason(str(error))
-        return taken
-    taken.image_id = row.data_row.id
-    taken.content_sha256 = sha256(msgspec.json.encode(raw, order="deterministic"))
-    taken.records, taken.latest_at = records_of(row, raw, study, key)
+    except RecursionError:
+        taken.reason, taken.detail = "json_depth", "nested too deeply"
+    except OverflowError:
+        taken.reason, taken.detail = "value_range", "a number or a time that no table can hold"
     return taken
+
+
+def _fill(taken: Taken, study: Study, key: Key) -> None:
+    """Fill in what the row holds; raise at the first fault."""
+    raw = _decoded(taken.line, study.ingest.longest_row)
+    is_entry = legacy.is_entry(raw)
+    taken.counts = legacy.count(raw) if is_entry else shapes.count(raw)
+    names, total = keys.names_of(raw)
+    if repeated := keys.repeated(taken.line.content or b"", total):
+        raise Quarantine("json_duplicate_key", f"an object has the key {scrub(repeated)[:120]!r} twice")
+    if isinstance(raw, dict) and "data_row" not in raw and isinstance(raw.get("dataRow"), dict):
+        raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
+    unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
+    taken.content_sha256 = sha256(msgspec.json.encode(raw, order="deterministic"))
+    if is_entry:
+        taken.part, raw = legacy.part_of(raw), legacy.as_row(raw)
+        taken.facts_sha256 = legacy.facts_digest(raw)
+    row = msgspec.convert(raw, shapes.Row)
+    _check(row)
+    taken.image_id = row.data_row.id
+    taken.records, taken.latest_at = records_of(row, raw, study, key)
+    taken.records["unknown_keys"] = [{"key_path": path} for path in sorted(unknown)]
 
 
 def _decoded(line: Line, longest: int) -> Any:
@@ -88,8 +111,6 @@ def _decoded(line: Line, longest: int) -> Any:
         raise Quarantine("line_too_long", f"longer than ingest.longest_row = {longest} bytes")
     try:
         return msgspec.json.decode(line.content)
-    except RecursionError:
-        raise Quarantine("json_depth", "nested too deeply") from None
     except UnicodeDecodeError as error:
         raise Quarantine("encoding", f"not UTF-8 at byte {error.start}") from None
     except msgspec.DecodeError as error:
@@ -127,12 +148,16 @@ def _check(row: shapes.Row) -> None:
         if value is not None and (".." in PurePosixPath(value.replace("\\", "/")).parts or value.startswith("/")):
             raise Quarantine("unsafe_path", f"data_row.{name} points outside the photographs' folder")
     media = row.media_attributes
-    if any(side is not None and side <= 0 for side in (media.height, media.width)):
+    if any(side is not None and not 0 < side <= LARGEST_SIDE for side in (media.height, media.width)):
         raise Quarantine("value_range:media_attributes", f"{media.width} x {media.height} pixels")
-    for project in row.projects.values():
-        for label in project.labels:
-            for thing in label.annotations.objects:
-                _check_object(thing)
+    labels = [label for project in row.projects.values() for label in project.labels]
+    if len({label.id for label in labels}) < len(labels):
+        raise Quarantine("duplicate_label_id", "two labels of the photograph share one ID")
+    for _, _, run in row.runs():
+        labels += (*run.labels, *run.predictions)
+    for label in labels:
+        for thing in label.annotations.objects:
+            _check_object(thing)
 
 
 def _check_object(thing: shapes.Object) -> None:

@@ -1,13 +1,20 @@
-"""Knows the shapes of a Labelbox export v2, as strict types: the only place that spells Labelbox's JSON keys.
+"""Knows the shapes of a Labelbox export v2, as strict types: the place that spells Labelbox's JSON keys.
 
 Refuses to know what a study makes of them. A key that is not named here is left alone: it stays in the landed file,
-and Labelbox adds some every year.
+and Labelbox adds some every year; `keys` counts those that are new.
 """
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
 import msgspec
+
+FIRST_KEYS = (
+    *("data_row", "media_attributes", "attachments", "metadata_fields", "embeddings", "projects", "experiments"),
+    *("ID", "DataRow ID", "Labeled Data"),
+)
+"""With which a row may begin, and nothing inside it does; the legacy form's stand in the second line."""
 
 
 class Shape(msgspec.Struct, frozen=True, gc=False):
@@ -127,6 +134,40 @@ class Project(Shape, frozen=True):
     name: str
     labels: list[Label] = []
     project_details: ProjectDetails = ProjectDetails()
+    project_tags: Any = None
+
+
+class ModelRun(Shape, frozen=True):
+    """What a model run holds of a photograph: what it predicted, and the labels it is compared with."""
+
+    name: str | None = None
+    split: str | None = None
+    labels: list[Label] = []
+    predictions: list[Label] = []
+
+
+class Experiment(Shape, frozen=True):
+    """The runs of one model."""
+
+    name: str | None = None
+    runs: dict[str, ModelRun] = {}
+
+
+class Attachment(Shape, frozen=True):
+    """Something shown beside the photograph: an image, a text, a page."""
+
+    type: str | None = None
+    value: Any = None
+    name: str | None = None
+
+
+class Embedding(Shape, frozen=True):
+    """An embedding; its vectors are counted, not kept."""
+
+    id: str | None = None
+    name: str | None = None
+    dimensions: int | None = None
+    values: list = []
 
 
 class DataRowDetails(Shape, frozen=True):
@@ -168,6 +209,15 @@ class Row(Shape, frozen=True):
     media_attributes: MediaAttributes = MediaAttributes()
     metadata_fields: list[MetadataField] = []
     projects: dict[str, Project] = {}
+    attachments: list[Attachment] = []
+    embeddings: list[Embedding] = []
+    experiments: dict[str, Experiment] = {}
+
+    def runs(self) -> Iterator[tuple[str, str, ModelRun]]:
+        """Yield the model runs with the IDs of their model and their own."""
+        for model_id, experiment in self.experiments.items():
+            for run_id, run in experiment.runs.items():
+                yield model_id, run_id, run
 
 
 class Counts(msgspec.Struct):
@@ -179,37 +229,51 @@ class Counts(msgspec.Struct):
     answer: int = 0
     object: int = 0
     relationship: int = 0
+    prediction: int = 0
 
 
 def count(raw: Any) -> Counts:
     """Count nouns in undecoded JSON, trusting no type: what `stored + quarantined` is held against."""
     counts = Counts()
-    projects = raw.get("projects") if isinstance(raw, dict) else None
-    for project in _dicts(list(projects.values()) if isinstance(projects, dict) else None):
+    row = raw if isinstance(raw, dict) else {}
+    for project in _values(row.get("projects")):
         counts.project += 1
-        for label in _dicts(project.get("labels")):
-            counts.label += 1
-            annotations = label.get("annotations")
-            if isinstance(annotations, dict):
-                _count_annotations(annotations, counts)
+        counts.label += _count_labels(project.get("labels"), counts)
+    for experiment in _values(row.get("experiments")):
+        for run in _values(experiment.get("runs")):
+            counts.label += _count_labels(run.get("labels"), counts)
+            counts.prediction += _count_labels(run.get("predictions"), counts)
     return counts
 
 
+def _count_labels(labels: Any, counts: Counts) -> int:
+    for label in dicts(labels):
+        annotations = label.get("annotations")
+        if isinstance(annotations, dict):
+            _count_annotations(annotations, counts)
+    return len(dicts(labels))
+
+
 def _count_annotations(annotations: dict, counts: Counts) -> None:
-    waiting = _dicts(annotations.get("classifications"))
-    counts.relationship += len(_dicts(annotations.get("relationships")))
-    for thing in _dicts(annotations.get("objects")):
+    waiting = dicts(annotations.get("classifications"))
+    counts.relationship += len(dicts(annotations.get("relationships")))
+    for thing in dicts(annotations.get("objects")):
         if "unidirectional_relationship" in thing:
             counts.relationship += 1
         else:
             counts.object += 1
-        waiting += _dicts(thing.get("classifications"))
+        waiting += dicts(thing.get("classifications"))
     while waiting:
         question = waiting.pop()
-        chosen = _dicts([question.get("radio_answer")]) + _dicts(question.get("checklist_answers"))
+        chosen = dicts([question.get("radio_answer")]) + dicts(question.get("checklist_answers"))
         counts.answer += len(chosen) + ("text_answer" in question)
-        waiting += [nested for option in chosen for nested in _dicts(option.get("classifications"))]
+        waiting += [nested for option in chosen for nested in dicts(option.get("classifications"))]
 
 
-def _dicts(value: Any) -> list[dict]:
+def dicts(value: Any) -> list[dict]:
+    """Return the objects of a JSON array; nothing of anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _values(value: Any) -> list[dict]:
+    return dicts(list(value.values())) if isinstance(value, dict) else []

@@ -3,6 +3,7 @@
 Refuses to know what is in a row: `rows` decodes, `sql/steps` merges.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Self
 
@@ -11,7 +12,9 @@ import pyarrow.parquet as pq
 
 from toolkit.manifest import Study
 from toolkit.parse import records, rows
-from toolkit.parse.landing import Landed, lines
+from toolkit.parse.landing import Landed
+from toolkit.parse.lines import lines
+from toolkit.parse.shapes import Counts
 from toolkit.privacy import Key
 from toolkit.progress import Progress
 
@@ -20,9 +23,14 @@ BATCH = 5_000
 
 TEXT, WHOLE, REAL, YES, TIME = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.timestamp("us")
 LABEL = {"label_id": TEXT, "content_sha256": TEXT}
-COUNTS = dict.fromkeys(("n_row", "n_project", "n_label", "n_answer", "n_object", "n_relationship"), WHOLE)
+COUNTS = {f"n_{noun}": WHOLE for noun in Counts.__struct_fields__}
 STAGED = {
-    "lines": {"reason": TEXT, "detail": TEXT, "image_id": TEXT, "content_sha256": TEXT, "latest_at": TIME, **COUNTS},
+    "lines": {
+        **dict.fromkeys(("at_line", "byte_offset"), WHOLE),
+        **dict.fromkeys(("reason", "detail", "image_id", "part", "facts_sha256", "content_sha256"), TEXT),
+        "latest_at": TIME,
+        **COUNTS,
+    },
     "images": {
         **dict.fromkeys(("image_id", "global_key", "external_id", "url_name"), TEXT),
         **dict.fromkeys(("patient_id", "patient_fault", "spelling", "lesion_id"), TEXT),
@@ -32,11 +40,11 @@ STAGED = {
     "projects": {
         **dict.fromkeys(("image_id", "project_id", "project"), TEXT),
         "in_study": YES,
-        **dict.fromkeys(("workflow_status", "batch"), TEXT),
+        **dict.fromkeys(("workflow_status", "batch", "tags"), TEXT),
     },
     "labels": {
         **LABEL,
-        **dict.fromkeys(("image_id", "project_id", "project"), TEXT),
+        **dict.fromkeys(("image_id", "kind", "project_id", "project"), TEXT),
         "in_study": YES,
         "annotator": TEXT,
         **dict.fromkeys(("created_at", "updated_at"), TIME),
@@ -59,10 +67,21 @@ STAGED = {
         **dict.fromkeys(("question", "question_value", "kind", "answer", "answer_value", "diagnosis"), TEXT),
     },
     "relationships": {**LABEL, "position": WHOLE, **dict.fromkeys(("name", "source_id", "target_id"), TEXT)},
+    "model_runs": dict.fromkeys(("image_id", "model_id", "model", "run_id", "run", "split"), TEXT),
+    "attachments": {"image_id": TEXT, "position": WHOLE, **dict.fromkeys(("kind", "name", "value"), TEXT)},
+    "embeddings": {
+        **{"image_id": TEXT, "position": WHOLE, "embedding_id": TEXT, "name": TEXT},
+        **dict.fromkeys(("dimensions", "vectors"), WHOLE),
+    },
+    "unknown_keys": {"key_path": TEXT},
 }
+# `line` is a row's place among the rows of its export, which staged tables are joined by; `at_line` and `byte_offset`
+# say where it begins in the file.
 SCHEMAS = {
     table: pa.schema([("export_id", TEXT), ("line", WHOLE), *columns.items()]) for table, columns in STAGED.items()
 }
+
+OF_ROWS = [name for name in STAGED["lines"] if hasattr(rows.Taken, name)]
 
 
 class Batches:
@@ -96,22 +115,23 @@ class Batches:
             self.waiting[table] = []
 
 
-def stage_export(landed: Landed, folder: Path, *, study: Study, key: Key, progress: Progress) -> int:
-    """Read a landed export into staged Parquet; return how many lines could be taken."""
-    taken_lines = 0
+def stage_export(landed: Landed, folder: Path, *, study: Study, key: Key, progress: Progress) -> Counter[str | None]:
+    """Read a landed export into staged Parquet; return why rows could not be taken, with None for those that could."""
+    outcomes: Counter[str | None] = Counter()
     with Batches(folder, SCHEMAS, name=landed.export_id) as batches:
         for number, line in enumerate(lines(landed, longest=study.ingest.longest_row), start=1):
             taken = rows.take(line, study=study, key=key)
-            taken_lines += taken.reason is None
-            place = {"export_id": landed.export_id, "line": taken.line}
+            outcomes[taken.reason] += 1
+            place = {"export_id": landed.export_id, "line": line.row}
             batches.add("lines", [{**place, **_line(taken)}])
             for table, held in taken.records.items():
                 batches.add(table, [{**place, **record} for record in held])
             if number % 500 == 0:
                 progress(f"reading {landed.source}", number, None)
-    return taken_lines
+    return outcomes
 
 
 def _line(taken: rows.Taken) -> records.Record:
+    place = {"at_line": taken.line.number, "byte_offset": taken.line.offset}
     counts = {f"n_{noun}": getattr(taken.counts, noun) for noun in taken.counts.__struct_fields__}
-    return {**counts, **{name: getattr(taken, name) for name in STAGED["lines"] if not name.startswith("n_")}}
+    return {**place, **counts, **{name: getattr(taken, name) for name in OF_ROWS}}
