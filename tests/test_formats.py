@@ -15,10 +15,10 @@ from exports import box, label, radio, row
 
 from toolkit.cases import case_id_of
 from toolkit.errors import ExportError
-from toolkit.line import status
-from toolkit.parse import parse
 from toolkit.landing import Landed
+from toolkit.line import status
 from toolkit.lines import Line, lines
+from toolkit.parse import parse
 from toolkit.parse.rows import take
 from toolkit.registry import Workspace
 

@@ -57,6 +57,7 @@ class Status:
     findings: dict[str, int]
     unknown_keys: dict[str, int]
     truth_id: str | None
+    content_hash: str | None
     splits: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     next: str
@@ -160,6 +161,7 @@ def status(workspace: Workspace) -> Status:
         findings={},
         unknown_keys={},
         truth_id=None,
+        content_hash=None,
         splits=[],
         runs=[],
         next="toolkit parse EXPORT --images DIR",
@@ -176,7 +178,17 @@ def status(workspace: Workspace) -> Status:
     runs = workspace.rows(sql.step("status_runs"))
     for row in runs:
         row["reported"] = (workspace.reports / row["run_id"] / "index.html").is_file()
-    shared = ("exports", "rows", "rows_quarantined", "photographs", "patients", "cases", "resolved", "truth_id")
+    shared = (
+        "exports",
+        "rows",
+        "rows_quarantined",
+        "photographs",
+        "patients",
+        "cases",
+        "resolved",
+        "truth_id",
+        "content_hash",
+    )
     return Status(
         workspace=nothing.workspace,
         study=nothing.study,

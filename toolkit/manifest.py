@@ -90,7 +90,7 @@ class IngestSection(_Section):
     """How readings become cases and truth."""
 
     policy: Literal["majority", "latest", "reviewed", "benchmark", "annotator"] = "majority"
-    """How readings become truth, ties resolve nothing: the majority of all; the latest one; the majority of those whose photograph's workflow state is DONE; the benchmark reference label's where there is one, else the majority; one annotator's."""
+    """How readings become truth, as docs/method.md says; a tie resolves nothing."""
     annotator: Annotated[str, Field(min_length=3, max_length=320)] | None = None
     """E-mail address of the annotator of policy "annotator"; compared by pseudonym, never stored."""
     workflow: list[Literal["TO_LABEL", "IN_REVIEW", "IN_REWORK", "DONE"]] = []

@@ -1,7 +1,7 @@
 -- What was the class of each case, as of an older export or a time?
 -- $export = : export ID, or first; empty = the newest
 -- $time = : UTC time, such as 2025-04-01 12:00; counts where no export is named
-with asked as (
+with as_of as (
     select max(moment) as moment,
     from exports
     where case
@@ -14,6 +14,6 @@ with asked as (
 select case_id, class_name, resolved_by,
 from truth_at((
     select coalesce(moment, error('no export of this ID or before this time; ask "exports" which there are')),
-    from asked
+    from as_of
 ))
 order by case_id;

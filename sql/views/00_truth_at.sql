@@ -1,6 +1,6 @@
 -- The class each case had at a moment of `exports`, by the study's policy; a tie resolves nothing: `from truth_at(1)`.
 create or replace macro truth_at(moment_asked) as table
-with asked as (
+with stood as (
     select case_id, unread,
     from case_history
     where since <= moment_asked and (until is null or until > moment_asked)
@@ -56,7 +56,7 @@ counted as (
     group by case_id
 )
 select
-    asked.case_id,
+    stood.case_id,
     label_states.truth_id,
     case when not tied then winner end as class_name,
     case
@@ -72,7 +72,7 @@ select
     end as resolved_by,
     coalesce(readings, 0) as readings,
     coalesce(most, 0) as votes,
-from asked
+from stood
 cross join label_states
-left join counted on counted.case_id = asked.case_id
-left join decided on decided.case_id = asked.case_id;
+left join counted on counted.case_id = stood.case_id
+left join decided on decided.case_id = stood.case_id;

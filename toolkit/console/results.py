@@ -21,6 +21,17 @@ from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Trained
 
+COUNTED = {
+    "label_added": "labels added",
+    "label_changed": "relabelled",
+    "label_deleted": "labels deleted",
+    "workflow_moved": "moved in the workflow",
+    "box_moved": "boxes moved",
+    "patient_renamed": "photographs of a renamed patient",
+    "patient_merged": "photographs of patients made one",
+    "photograph_added": "photographs added",
+    "photograph_gone": "photographs not in it",
+}
 MOST_SHOWN = 30
 """Names of one kind in the table of what an export holds."""
 
@@ -85,8 +96,15 @@ def _(result: Parsed) -> RenderableType:
         f"{whole(result.resolved)} have a class"
     )
     lines = [rows, cases]
-    if result.tied or result.unread:
-        lines.append(f"! without a class: {whole(result.tied)} tied, {whole(result.unread)} without a reading")
+    if result.decided:
+        lines.append(f"decided by: {_counted(result.decided)}")
+    if result.changes:
+        lines.append(f"since the export before: {_counted(result.changes)} (toolkit query changes)")
+    if result.tied or result.unread or result.not_counted:
+        uncounted = f", {whole(result.not_counted)} whose readings do not count" if result.not_counted else ""
+        lines.append(
+            f"! without a class: {whole(result.tied)} tied, {whole(result.unread)} without a reading{uncounted}"
+        )
     lines += _without_patients(result)
     if result.kept_out:
         reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.kept_out.items())
@@ -101,6 +119,10 @@ def _(result: Parsed) -> RenderableType:
             "workspace: whoever has it can tell which patient a pseudonym is."
         )
     return told("parse", *lines)
+
+
+def _counted(times: dict[str, int]) -> str:
+    return ", ".join(f"{whole(count)} {COUNTED.get(kind, kind).replace('_', ' ')}" for kind, count in times.items())
 
 
 @rendered.register

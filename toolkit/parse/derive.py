@@ -66,6 +66,9 @@ class Derivation:
         self.database.register("landed", pa.Table.from_pylist(self.sidecars()))
         for name in ("patients", "exports", "conservation"):
             self.write(name, sql.step({"conservation": "conserve"}.get(name, name)).rstrip().rstrip(";"))
+        for name in {*CONTENT, *FOUND}:
+            file = sql.quoted(str(self.file(name)))
+            self.database.execute(f"create view derived_{name} as select * from read_parquet({file})")  # noqa: S608
         pq.write_table(pa.Table.from_pylist([self.label_state()]), self.file("label_states"))
         self.database.close()
         return {name: self.file(name) for name in TABLES}
@@ -143,14 +146,8 @@ class Derivation:
 
     def label_state(self) -> dict[str, str]:
         """Name the state of the labels: policy, and a digest over every reading and every unread case."""
-        readings, cases = (sql.quoted(str(self.file(name))) for name in ("reading_history", "cases"))
         policy, digest = self.study.ingest.policy, hashlib.sha256()
-        for row in self.rows(
-            "select case_id, label_id, revision, class_name, counts, benchmark "
-            f"from read_parquet({readings}) where until is null "
-            f"union all select case_id, '', 0, unread, true, false from read_parquet({cases}) where unread is not null "
-            "order by all"
-        ):
+        for row in self.rows(sql.step("label_revision")):
             *said, counts, benchmark = row.values()
             marks = ["uncounted"] * (not counts) + ["benchmark"] * (benchmark and policy == "benchmark")
             digest.update("\0".join(map(str, [*said, *marks])).encode() + b"\n")
@@ -170,10 +167,9 @@ class Derivation:
         for table in CONTENT:
             columns = [name for name in self.empty(table).column_names if name not in PROVENANCE]
             columns += ["deleted_by is not null"] if table == "labels" else []
-            digest.update(f"{table}: {', '.join(columns)}\n".encode())
             content = f"row({', '.join(columns)})::text"
-            file = sql.quoted(str(self.file(table)))
-            for row in self.rows(f"select sha256({content}) as digest from read_parquet({file}) order by digest"):  # noqa: S608 - names of our schema
+            digest.update(f"{table}: {content}\n".encode())
+            for row in self.rows(f"select sha256({content}) as digest from derived_{table} order by digest"):  # noqa: S608 - names of our schema
                 digest.update(row["digest"].encode() + b"\n")
         return digest.hexdigest()
 
