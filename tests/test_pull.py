@@ -5,11 +5,13 @@ import os
 import queue
 import random
 import socket
+import ssl
 import stat
 import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from toolkit.manifest import PullSection
 from toolkit.parse import parse
 from toolkit.pull import Patience, Pulled, Wish, pull
 from toolkit.pull.fetch import RefusedError, Rules, fetch, is_public
+from toolkit.pull.patience import PassingError
 
 ROWS = 10
 
@@ -63,12 +66,13 @@ def hospital(study):
 
 
 @pytest.fixture
-def ask(workspace, hospital):
+def ask(workspace, hospital, labelbox):  # noqa: ARG001 - it is asked
     """Pull without ever sleeping; `ask.slept` holds the waits."""
 
     def run(*wish, **more):
-        given = {"photographs": False} | more
-        return pull(workspace, hospital, Wish(*wish, **given), patience=Patience(sleep=run.slept.append))
+        named = dict(zip(Wish._fields, wish, strict=False))
+        given = {"photographs": False} | named | more
+        return pull(workspace, hospital, Wish(**given), patience=Patience(sleep=run.slept.append))
 
     run.slept = []
     return run
@@ -191,7 +195,7 @@ def test_what_does_not_pass_is_told_and_nothing_lands(ask, workspace, labelbox, 
         ({"LABELBOX_ENDPOINT": "file:///etc/passwd"}, "no http address"),
     ],
 )
-def test_a_wrong_key_or_address_is_told_without_the_key(ask, labelbox, monkeypatch, environment, told):
+def test_a_wrong_key_or_address_is_told_without_the_key(ask, monkeypatch, environment, told):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
@@ -271,7 +275,7 @@ def test_the_same_bytes_land_once_and_an_old_sidecar_stays_readable(ask, workspa
     assert result.exports[0].already_there
 
 
-def test_since_is_sent_as_utc_and_last_goes_on_from_the_newest_activity(ask, workspace, labelbox):
+def test_since_is_sent_as_utc_and_last_goes_on_from_the_newest_activity(ask, labelbox):
     def sent():
         start = [asked for asked in labelbox.asked if asked.name == "exportDataRowsInProjectPyApi"][-1]
         return start.variables["input"]["filters"]["searchQuery"]["query"]
@@ -298,12 +302,12 @@ def test_since_is_sent_as_utc_and_last_goes_on_from_the_newest_activity(ask, wor
         (Wish("dataset", "dataset-9"), "knows no dataset 'dataset-9'"),
     ],
 )
-def test_a_wish_that_cannot_be_asked_for_is_told(workspace, hospital, labelbox, wish, told):
+def test_a_wish_that_cannot_be_asked_for_is_told(ask, wish, told):
     with pytest.raises(ToolkitError, match=told):
-        pull(workspace, hospital, wish)
+        ask(*wish)
 
 
-def test_a_second_pull_at_the_same_time_is_refused(ask, workspace, labelbox):
+def test_a_second_pull_at_the_same_time_is_refused(ask, workspace):
     workspace.exports.mkdir(parents=True)
     with (workspace.exports / ".pull.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -340,7 +344,7 @@ def test_a_photograph_that_was_replaced_or_damaged_is_fetched_again(ask, workspa
     assert picture(200) == (workspace.folder / "photographs" / "i4").read_bytes()
 
 
-def test_photographs_that_cannot_be_had_become_issues(ask, workspace, labelbox, hospital, key):
+def test_photographs_that_cannot_be_had_become_issues(workspace, labelbox, hospital, key):
     labelbox.files |= {
         "/photographs/0.jpg": ("text/html", b"<html>"),
         "/photographs/1.jpg": ("image/jpeg", b"<svg onload=alert(1)>"),
@@ -415,7 +419,7 @@ def test_a_host_on_the_list_that_stands_within_the_network_is_refused_unless_the
         (Rules(("127.0.0.1",), allow_private=False, largest=9_999, key_origin="", key=""), address),
         (Rules((), allow_private=True, largest=9_999, key_origin="", key=""), address),
     ):
-        with pytest.raises(RefusedError, match="private network|only https|not on the list"):
+        with pytest.raises(RefusedError, match=r"private network|only https|not on the list"):
             fetch(asked, rules, io.BytesIO())
     buffer = io.BytesIO()
     allowed = Rules(("127.0.0.1",), allow_private=True, largest=9_999, key_origin="", key="")
@@ -440,6 +444,76 @@ def test_only_addresses_of_the_public_internet_are_public(ip, public):
     assert public == is_public(ip)
 
 
+def certificate(folder, name):
+    """Write a self-signed certificate for a host, with its key, and return the file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    secret = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, secret.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(secret, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = (serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    path = folder / f"{name}.pem"
+    path.write_bytes(secret.private_bytes(pem, *plain) + made.public_bytes(pem))
+    return path
+
+
+@pytest.mark.parametrize(("name", "holds"), [("localhost", True), ("storage.googleapis.com", False)])
+def test_a_certificate_is_held_against_the_name_that_was_asked_for(labelbox, tmp_path, monkeypatch, name, holds):
+    from toolkit.pull.fetch import _tls
+
+    file = certificate(tmp_path, name)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    _tls.cache_clear()
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    served.load_cert_chain(file)
+    labelbox.http.socket = served.wrap_socket(labelbox.http.socket, server_side=True)
+    address = f"https://localhost:{labelbox.http.server_port}/photographs/1.jpg"
+    rules = Rules(("localhost",), allow_private=True, largest=9_999, key_origin="", key="")
+    buffer = io.BytesIO()
+    try:
+        if holds:
+            fetch(address, rules, buffer)
+        else:
+            with pytest.raises(PassingError, match="SSLCertVerificationError"):
+                fetch(address, rules, buffer)
+    finally:
+        _tls.cache_clear()
+
+    assert (picture(1) if holds else b"") == buffer.getvalue()
+
+
+def test_a_storage_that_cannot_be_reached_ends_the_pull_which_goes_on_with_its_photographs(ask, workspace, labelbox):
+    lines = [row(f"i{n}", label(f"L{n}", "nevus")) for n in range(50)]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    for line in lines:
+        line["data_row"]["row_data"] = f"http://127.0.0.1:{port}/photographs/1.jpg"
+    labelbox.export = text_of(lines)
+    for _ in range(2):
+        with pytest.raises(ServiceError, match="storage cannot be reached"):
+            ask(photographs=True)
+    tasks = list(labelbox.tasks)
+    chunks = labelbox.names().count("GetExportFileFromOffsetPyApi")
+    state = next(workspace.exports.glob(".pull-*/state.json"))
+    os.utime(state, (0, time.time() - 21 * 3600))
+    ask()
+
+    assert ["task1"] == tasks
+    assert -(-len(labelbox.export) // labelbox.chunk) == chunks
+    assert ["task1", "task2"] == list(labelbox.tasks)
+    assert [] == list(workspace.exports.glob(".pull-*"))
+
+
 def test_masks_are_fetched_with_the_key_and_photographs_without(ask, workspace, labelbox):
     drawn = box("f1", 1, 1, 20, 20)
     drawn["mask"] = {"url": f"{labelbox.url}/api/v1/projects/p/annotations/f1/mask"}
@@ -459,7 +533,7 @@ def test_masks_are_fetched_with_the_key_and_photographs_without(ask, workspace, 
     assert picture(1) == (workspace.folder / "masks" / "f1").read_bytes()
 
 
-def test_the_command_pulls_and_parses_and_the_key_is_nowhere(labelbox, hospital, tmp_path, monkeypatch, capfd):
+def test_the_command_pulls_and_parses_and_the_key_is_nowhere(labelbox, tmp_path, monkeypatch, capfd):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -501,14 +575,17 @@ RUNNER = """
 import os, sys
 from pathlib import Path
 from toolkit.manifest import PullSection, load_study, shipped
-from toolkit.pull import Patience, export, pull
+from toolkit.pull import Patience, pull
 from toolkit.registry import Workspace
 settings = {"pull": PullSection(hosts=["127.0.0.1"], allow_private=True, connections=2)}
 study = load_study(shipped("manifests") / "demo.toml").model_copy(update=settings)
+patience = Patience(first=0.01)
+pull(Workspace(Path(sys.argv[1])), study, patience=patience)  # what it imports, the children need not
+print("ready", flush=True)
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
-        result = pull(Workspace(Path(line.strip())), study, patience=Patience(first=0.01))
+        result = pull(Workspace(Path(line.strip())), study, patience=patience)
         os._exit(0 if result.fetched + result.fetched_before == 10 else 1)
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -518,9 +595,10 @@ for line in sys.stdin:
 class Runner:
     """Pulls in a process of its own, which can be killed; labelbox is imported once for all of them."""
 
-    def __init__(self):
-        self.process = subprocess.Popen([sys.executable, "-c", RUNNER], stdin=-1, stdout=-1, text=True)
+    def __init__(self, folder):
+        self.process = subprocess.Popen([sys.executable, "-c", RUNNER, str(folder)], stdin=-1, stdout=-1, text=True)
         self.child = queue.Queue(1)
+        self.process.stdout.readline()
 
     def pull(self, folder):
         self.process.stdin.write(f"{folder}\n")
@@ -533,8 +611,8 @@ class Runner:
 
 
 @pytest.fixture
-def runner():
-    made = Runner()
+def runner(labelbox, tmp_path):  # noqa: ARG001 - it is asked
+    made = Runner(tmp_path / "first")
     yield made
     made.process.stdin.close()
     made.process.stdout.close()

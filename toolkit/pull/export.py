@@ -18,7 +18,7 @@ from toolkit.pull.download import State
 from toolkit.pull.fetch import Rules
 from toolkit.pull.links import facts_of, links_of
 from toolkit.pull.photographs import Fetched, fetch_all
-from toolkit.pull.service import Service, Source
+from toolkit.pull.service import Service, Sizes, Source
 from toolkit.registry import Workspace
 
 WAITING = ("IN_PROGRESS", "CANCELLING", "UNKNOWN")
@@ -41,8 +41,7 @@ class Export:
         fetched = Fetched(0, 0, {}, [])
         landed = self.landed(state)
         if landed is None:
-            self.wait(state)
-            sizes = self.service.sizes(state.task)
+            sizes = self.wait(state)
             export = replace(export, announced=sizes.rows, errors=sizes.errors)
             if sizes.size:
                 before = {known.sha256 for known in landed_exports(self.workspace)}
@@ -77,7 +76,8 @@ class Export:
         """Tell whether an unfinished pull can be gone on with: its addresses are good, or its task is still there."""
         if state.landed:
             return download.is_fresh(folder) and self.landed(state) is not None
-        return self.service.state(state.task) in (*WAITING, "COMPLETE")
+        task = self.service.task(state.task)
+        return task is not None and task.status in (*WAITING, "COMPLETE")
 
     def last_activity(self) -> str:
         """Return the newest activity that an earlier pull of this source has seen."""
@@ -91,10 +91,10 @@ class Export:
             remedy="pull once without --since, or give a time",
         )
 
-    def wait(self, state: State) -> None:
-        """Wait until an export is made, looking ourselves: the SDK says nothing of a failure or a time-out."""
+    def wait(self, state: State) -> Sizes:
+        """Wait until an export is made and return its sizes; the SDK's own wait hides a failure and a time-out."""
         waited, pause, longest = 0.0, self.service.patience.poll, 60 * self.study.pull.timeout
-        while (status := self.service.state(state.task)) in WAITING:
+        while (task := self.service.task(state.task)) and task.status in WAITING:
             if waited >= longest:
                 raise ServiceError(
                     f"Labelbox has not made the export within {self.study.pull.timeout} min",
@@ -104,11 +104,11 @@ class Export:
             self.progress("waiting for Labelbox: seconds", round(waited), None)
             self.service.patience.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, 5 * self.service.patience.poll)
-        if status == "COMPLETE":
-            return
+        if task and task.status == "COMPLETE":
+            return self.service.sizes(task)
         download.forget(self.workspace, state)
         raise ServiceError(
-            f"Labelbox could not make the export: its task is {status or 'gone'}",
+            f"Labelbox could not make the export: its task is {task.status if task else 'gone'}",
             place=f"task {state.task}",
             remedy="run the same command again: it starts a new export; Labelbox's support can tell why by the task",
         )
@@ -123,13 +123,13 @@ class Export:
         facts = facts_of(part)
         asked = {name: getattr(state, name) for name in ("task", "kind", "source", "params", "filters")}
         counted = {"rows": facts.rows, "announced": export.announced, "errors": export.errors}
-        images = self.workspace.folder / "photographs" if photographs else None
-        if images:
+        images = self.workspace.folder / "photographs"
+        if photographs:
             images.mkdir(mode=0o700, exist_ok=True)
         return land(
             self.workspace,
             part,
-            images=images,
+            images=images if images.is_dir() else None,
             pull=asked | counted | {"latest_at": facts.latest_at},
             source=f"{state.kind} {state.source}",
         )

@@ -15,7 +15,7 @@ from functools import cache
 from typing import BinaryIO, NamedTuple
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
-import certifi
+from requests import certs
 
 from toolkit.pull.patience import PassingError
 
@@ -136,7 +136,7 @@ def is_public(text: str) -> bool:
 @cache
 def _tls() -> ssl.SSLContext:
     context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())
+    context.load_verify_locations(certs.where())
     return context
 
 

@@ -163,20 +163,18 @@ class Service:
             given["filters"] = _known(filters, FILTERED[source.kind])
         return self._ask(lambda: source.thing.export(task_name="lesion-toolkit pull", **given)).uid
 
-    def state(self, task: str) -> str | None:
-        """Return a task's status, or None where Labelbox no longer has it."""
+    def task(self, task: str) -> ExportTask | None:
+        """Return a task as it stands, or None where Labelbox no longer has it."""
         try:
-            return str(self._ask(lambda: ExportTask.get_task(self.client, task)).status)
+            return self._ask(lambda: ExportTask.get_task(self.client, task))
         except exceptions.ResourceNotFoundError:
             return None
 
-    def sizes(self, task: str) -> Sizes:
+    def sizes(self, task: ExportTask) -> Sizes:
         """Return how much a complete task holds."""
-        found = self._ask(lambda: ExportTask.get_task(self.client, task))
-        size = self._ask(lambda: found.get_total_file_size(StreamType.RESULT))
-        rows, errors = (
-            self._ask(lambda kind=kind: found.get_total_lines(kind)) for kind in (StreamType.RESULT, StreamType.ERRORS)
-        )
+        size = self._ask(lambda: task.get_total_file_size(StreamType.RESULT))
+        rows = self._ask(lambda: task.get_total_lines(StreamType.RESULT))
+        errors = self._ask(lambda: task.get_total_lines(StreamType.ERRORS))
         return Sizes(size or 0, rows or 0, errors or 0)
 
     def chunk(self, task: str, stream: str, offset: int) -> Chunk:
