@@ -119,7 +119,9 @@ class Derivation:
 
     def quarantined(self) -> Iterator[dict[str, Any]]:
         """Yield the rows that were not stored, with their reasons."""
-        text = "select export_id, at_line as line, byte_offset, 'row' as level, reason, detail, image_id from line_status"
+        text = (
+            "select export_id, at_line as line, byte_offset, 'row' as level, reason, detail, image_id from line_status"
+        )
         for row in self.rows(f"{text} where status = 'quarantined' order by export_id, byte_offset"):
             yield {**row, "detail": scrub(row["detail"])}
 
