@@ -183,34 +183,48 @@ def referring(to, *answers, **more):
     return made
 
 
-BENCHMARK = (VOTES[0], referring("L2", "L2", "melasma", by="b@example.org"), referring("L2", "L3", "nevus", by="c"))
+PHOTOGRAPHS = {
+    "three": VOTES,
+    "two": VOTES[:2],
+    "agreed": VOTES[::2],
+    "at once": (VOTES[0], label("L2", "melasma", by="b@example.org", day=1)),
+    "benchmark": (
+        VOTES[0],
+        referring("L2", "L2", "melasma", by="b@example.org"),
+        referring("L2", "L3", "nevus", by="c"),
+    ),
+    "none": (),
+}
+NEVUS, MELASMA, TIE, OUT = ("nevus", "majority"), ("melasma", "benchmark"), (None, "tie"), (None, "not_counted")
+LATEST, CHOSEN, UNANIMOUS, NONE = (
+    ("melasma", "latest"),
+    ("melasma", "annotator"),
+    ("nevus", "unanimous"),
+    (None, "unlabelled"),
+)
 
 
 @pytest.mark.parametrize(
-    ("given", "policy", "expected"),
+    ("policy", "expected"),
     [
-        (VOTES, {}, ("nevus", "majority")),
-        (VOTES[:2], {}, (None, "tie")),
-        (VOTES[::2], {}, ("nevus", "unanimous")),
-        (VOTES, {"policy": "latest"}, ("melasma", "latest")),
-        (VOTES[::2], {"policy": "latest"}, ("nevus", "unanimous")),
-        ((VOTES[0], label("L2", "melasma", by="b")), {"policy": "latest"}, (None, "tie")),
-        (VOTES, {"policy": "annotator", "annotator": "B@example.org "}, ("melasma", "annotator")),
-        (VOTES, {"policy": "annotator", "annotator": "d@example.org"}, (None, "not_counted")),
-        (VOTES, {"policy": "reviewed"}, ("nevus", "majority")),
-        (VOTES, {"workflow": ["TO_LABEL", "IN_REVIEW"]}, (None, "not_counted")),
-        (VOTES, {"policy": "benchmark"}, ("nevus", "majority")),
-        (BENCHMARK, {"policy": "benchmark"}, ("melasma", "benchmark")),
-        (BENCHMARK, {}, ("nevus", "majority")),
-        ((), {"policy": "reviewed"}, (None, "unlabelled")),
+        ({}, (NEVUS, TIE, UNANIMOUS, TIE, NEVUS, NONE)),
+        ({"policy": "latest"}, (LATEST, LATEST, UNANIMOUS, TIE, ("nevus", "latest"), NONE)),
+        ({"policy": "annotator", "annotator": "B@example.org "}, (CHOSEN, CHOSEN, OUT, CHOSEN, CHOSEN, NONE)),
+        ({"policy": "reviewed"}, (NEVUS, TIE, UNANIMOUS, TIE, NEVUS, NONE)),
+        ({"policy": "benchmark"}, (NEVUS, TIE, UNANIMOUS, TIE, MELASMA, NONE)),
+        ({"workflow": ["TO_LABEL", "IN_REVIEW"]}, (*(OUT,) * 5, NONE)),
     ],
 )
-def test_a_policy_decides_by_hand(ledger, given, policy, expected):
-    workspace, result = ledger([row("i1", *given)], policy=policy)
-    decided = {expected[1]: 1} if expected[0] else {}
+def test_a_policy_decides_by_hand(ledger, policy, expected):
+    rows = []
+    for name, given in PHOTOGRAPHS.items():
+        text = json.dumps(row(name, *given, patient=name))
+        rows.append(text.replace('"L', f'"{name}-L'))
+    workspace, result = ledger(rows, policy=policy)
+    decided = Counter(rule for class_name, rule in expected if class_name)
 
-    assert {WHOLE: expected} == truth(workspace)
-    assert (decided, int(expected[1] == "not_counted")) == (result.decided, result.not_counted)
+    assert {case_id_of(name, ""): told for name, told in zip(PHOTOGRAPHS, expected, strict=True)} == truth(workspace)
+    assert (decided, expected.count(OUT)) == (result.decided, result.not_counted)
 
 
 def test_reviewed_counts_only_what_is_done(ledger):
@@ -269,7 +283,7 @@ def test_another_policy_is_another_truth_and_makes_runs_stale(copied, finished):
 @pytest.fixture(scope="module")
 def stages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stages")
-    return [sample(folder / str(stage), cases=200, stage=stage, photographs=False) for stage in (1, 2, 3)]
+    return [sample(folder / str(stage), cases=120, stage=stage, photographs=False) for stage in (1, 2, 3)]
 
 
 @pytest.fixture(scope="module")
@@ -279,18 +293,22 @@ def staged(stages, study, key, tmp_path_factory):
     return workspace
 
 
-@pytest.mark.parametrize("policy", ["majority", "benchmark", "reviewed"])
-def test_truth_as_of_an_export_is_what_the_older_exports_alone_say(stages, study, key, tmp_path, policy):
-    paths, told = [stage.export for stage in stages], with_policy(study, policy=policy)
-    everything = Workspace(tmp_path / "all")
-    parse(everything, told, key, paths)
+@pytest.mark.parametrize("policy", ["majority", "reviewed"])
+def test_truth_as_of_an_export_is_what_the_older_exports_alone_say(stages, staged, study, key, tmp_path, policy):
+    paths, told, everything = [stage.export for stage in stages], with_policy(study, policy=policy), staged
+    if policy != "majority":
+        everything = Workspace(tmp_path / "all")
+        parse(everything, told, key, paths)
     ids = everything.ask("exports")["export_id"].to_pylist()
-    for count, export_id in enumerate(ids, start=1):
+    for count in (1, 2):
         older = Workspace(tmp_path / str(count))
         parse(older, told, key, paths[:count])
         expected = older.rows("select case_id, class_name, resolved_by from truth order by case_id")
 
-        assert expected == everything.ask("truth_as_of", export=export_id).to_pylist()
+        assert expected == everything.ask("truth_as_of", export=ids[count - 1]).to_pylist()
+    assert everything.ask("truth_as_of") == everything.sql(
+        "select case_id, class_name, resolved_by from truth order by case_id"
+    )
 
 
 def test_truth_as_of_a_time_is_that_of_the_last_export_before_it(staged):
@@ -325,7 +343,7 @@ def test_changes_are_what_was_planted(staged, stages):
 
     assert review("relabelled", "label_id") == sorted(r["label_id"] for r in found[2]("label_changed"))
     assert set(review("relabelled", "detail")) >= {f"from {before} to {after}" for before, after in relabelled[:1]}
-    assert review("deleted_label", "label_id") == sorted(r["label_id"] for r in found[2]("label_deleted"))
+    assert review("deleted_label", "label_id") == sorted({r["label_id"] for r in found[2]("label_deleted")})
     assert review("moved_box", "label_id") == sorted(r["label_id"] for r in found[2]("box_moved"))
     assert review("newly_labelled", "global_key") == sorted({keys[r["image_id"]] for r in found[2]("label_added")})
     assert later("patient_merge", "global_key") == sorted(keys[r["image_id"]] for r in found[3]("patient_merged"))
@@ -345,21 +363,21 @@ def reversed_keys(document):
     return [reversed_keys(item) for item in document] if isinstance(document, list) else document
 
 
-def test_the_same_content_has_the_same_hash_whatever_its_exports_are_like(study, key, tmp_path):
-    paths = [sample(tmp_path / str(n), cases=60, stage=n, photographs=False).export for n in (1, 2, 3)]
-    copies = []
+def test_the_same_content_has_the_same_hash_whatever_its_exports_are_like(stages, staged, study, key, tmp_path):
+    paths, copies = [stage.export for stage in stages], []
     for path in paths:
         lines = [json.dumps(reversed_keys(json.loads(line))) for line in path.read_text().splitlines()] * 2
         random.Random(5).shuffle(lines)
         copies.append(exports.write(tmp_path / f"copy-{path.parent.name}.ndjson", lines))
-    hashes, truths = Counter(), set()
-    for number, order in enumerate([*itertools.permutations(paths), copies, [*copies, *paths]]):
+    hashes = Counter([status(staged).content_hash])
+    truths = {status(staged).truth_id}
+    for number, order in enumerate([*list(itertools.permutations(paths))[1:], copies]):
         workspace = Workspace(tmp_path / f"workspace-{number}")
         result = parse(workspace, study, key, list(order))
         hashes[status(workspace).content_hash] += 1
         truths.add(result.truth_id)
 
-    assert [8] == list(hashes.values())
+    assert [7] == list(hashes.values())
     assert 1 == len(truths)
 
 

@@ -5,6 +5,7 @@ Refuses to know Labelbox, tables and files: submissions come in as plain records
 
 import hashlib
 from dataclasses import dataclass, field
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -94,7 +95,7 @@ class Lesion:
         edges = [
             (m.box.left, m.box.top, m.box.left + m.box.width, m.box.top + m.box.height) for m in self.boxes.values()
         ]
-        left, top, right, bottom = (float(side) for side in np.median(np.array(edges), axis=0))
+        left, top, right, bottom = (float(median(side)) for side in zip(*edges, strict=True))
         return Box(left, top, right - left, bottom - top)
 
 

@@ -1,4 +1,4 @@
--- What changed from one export to another: labels, boxes, workflow, patients, photographs?
+-- What changed from one export to another: labels and boxes (case by case), workflow, patients, photographs?
 -- $before = : export ID, or first; empty = the newest but one
 -- $after = : export ID; empty = the newest
 with after_moment as (

@@ -32,9 +32,13 @@ from images
 inner join newest on newest.export_id = images.export_id and newest.line = images.line;
 
 create table merged_image_history as
-select distinct stored_lines.export_id, stored_lines.image_id, images.patient_id,
+select
+    stored_lines.export_id,
+    stored_lines.image_id,
+    max_by(images.patient_id, (stored_lines.row_sha256, -stored_lines.line)) as patient_id,
 from stored_lines
-inner join images on images.export_id = stored_lines.export_id and images.line = stored_lines.line;
+inner join images on images.export_id = stored_lines.export_id and images.line = stored_lines.line
+group by stored_lines.export_id, stored_lines.image_id;
 
 create table looked as
 select projects.*, stored_lines.moment, stored_lines.row_sha256,

@@ -1,4 +1,9 @@
 -- What the registry holds after parsing, in one row.
+with resolved as materialized (
+    select resolved_by, count(*) as cases, count(class_name) as with_class,
+    from truth
+    group by resolved_by
+)
 select
     (select count(*) from exports) as exports,
     (select coalesce(sum(read), 0)::bigint from conservation where noun = 'row') as rows,
@@ -9,10 +14,16 @@ select
     (select count(*) from labels where latest and deleted_by is null and kind = 'label') as labels,
     (select count(*) from cases) as cases,
     (select count(*) from cases where roi_width is not null) as with_roi,
-    (select count(*) from truth where class_name is not null) as resolved,
-    (select count(*) from truth where resolved_by = 'tie') as tied,
+    (select coalesce(sum(with_class), 0)::bigint from resolved) as resolved,
+    (select coalesce(sum(cases), 0)::bigint from resolved where resolved_by = 'tie') as tied,
     (select count(*) from cases where unread is not null) as unread,
-    (select count(*) from truth where resolved_by = 'not_counted') as not_counted,
+    (select coalesce(sum(cases), 0)::bigint from resolved where resolved_by = 'not_counted') as not_counted,
+    (
+        select coalesce(list({'rule': resolved_by, 'cases': with_class} order by with_class desc, resolved_by), [])
+        from resolved
+        where with_class > 0
+    ) as decided,
+    (select count(distinct moment) from exports) as moments,
     (select count(distinct label_id) from labels where deleted_by is not null) as labels_deleted,
     (select coalesce(list(distinct project order by project), []) from projects where not in_study) as projects_elsewhere,
     (

@@ -124,13 +124,13 @@ def _check_key(workspace: Workspace, key: Key) -> None:
 def _summary(workspace: Workspace, key: Key) -> Parsed:
     facts = workspace.rows(sql.step("parsed"))[0]
     kept_out = workspace.rows(sql.step("kept_out"))
-    decided = workspace.rows(sql.step("decided"))
-    several = workspace.rows("select count(distinct moment) > 1 as moments from exports")[0]["moments"]
-    changed = workspace.ask("changes")["kind"].to_pylist() if several else []
+    changes = workspace.ask("changes").to_pylist() if facts.pop("moments") > 1 else []
+    changed = {(row["kind"], row["image_id"], row["label_id"]) for row in changes}
+    decided = {row["rule"]: row["cases"] for row in facts.pop("decided")}
     return Parsed(
         **facts,
-        decided={row["resolved_by"]: row["cases"] for row in decided},
-        changes=dict(sorted(Counter(changed).items())),
+        decided=decided,
+        changes=dict(sorted(Counter(kind for kind, *_ in changed).items())),
         kept_out={row["reason"]: row["cases"] for row in kept_out},
         key_fingerprint=key.fingerprint,
         key_created=str(key.created) if key.created else None,

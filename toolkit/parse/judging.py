@@ -136,8 +136,8 @@ def _case(row: Record, lesion: Lesion, size: Size, submissions: list[Submission]
 
 
 def _clipped(lesion: Lesion, size: Size) -> Box | None:
-    width, height = size
-    return lesion.roi.clipped(width, height) if lesion.roi and width and height else lesion.roi
+    (width, height), roi = size, lesion.roi
+    return roi.clipped(width, height) if roi and width and height else roi
 
 
 def _submission(item: Record, *, latest: bool) -> Submission:

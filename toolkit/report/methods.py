@@ -10,6 +10,14 @@ from toolkit.prompts import prompt_of
 from toolkit.report.facts import Facts
 from toolkit.report.wording import UNDEFINED, clean, count, counted, model_name, moment, percent, spoken, support
 
+POLICIES = {
+    "majority": "the majority of the annotators' latest readings",
+    "latest": "the annotators' latest reading",
+    "reviewed": "the majority of the annotators' latest readings of reviewed photographs",
+    "benchmark": "that of the benchmark label, where there is none the majority of the annotators' latest readings",
+    "annotator": "the latest reading of one annotator, named in the study",
+}
+
 
 class Said(NamedTuple):
     """A heading and what is said under it."""
@@ -39,10 +47,12 @@ def _truth(facts: Facts, study: dict[str, Any]) -> str:
     boxes = (
         f" Boxes of several annotators and revisions are one case where they overlap (IoU from {iou})." if iou else ""
     )
-    tie = " A tie resolves nothing." if policy == "majority" else ""
+    rule = POLICIES.get(policy, f"what the policy {spoken(policy)} makes of the annotators' latest readings")
+    if states := study.get("ingest", {}).get("workflow"):
+        rule += f"; labels count in the workflow states {', '.join(states)} only"
     return (
-        f"A case is one lesion on one photograph.{boxes} Its class is the {spoken(policy)} of the annotators' latest "
-        f"readings.{tie} Label revision {facts.label_state['label_revision']}."
+        f"A case is one lesion on one photograph.{boxes} Its class is {rule}. A tie resolves nothing. "
+        f"Label revision {facts.label_state['label_revision']}."
     )
 
 
