@@ -27,6 +27,7 @@ ORDER = (
     "models",
     *STAGES,
     "init",
+    "withdraw",
     "line",
     "console",
     "cli",

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 from toolkit.errors import ExportError
 from toolkit.files import sha256_of_file, write_json, written_atomically
@@ -45,8 +45,18 @@ class Line(NamedTuple):
     content: bytes | None
 
 
-def land(workspace: Workspace, export: Path, *, images: Path | None) -> Landed:
-    """Copy an export's bytes into the workspace; landing the same bytes again changes nothing but `images`."""
+def land(
+    workspace: Workspace,
+    export: Path,
+    *,
+    images: Path | None,
+    source: str | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Landed:
+    """Copy an export's bytes into the workspace; landing the same bytes again changes nothing but `images`.
+
+    `source` names where it came from, if not from the file itself; `facts` are added to its sidecar.
+    """
     check(export)
     sha256 = sha256_of_file(export)
     path = workspace.exports / f"{sha256}.ndjson{'.gz' if _is_gzip(export) else ''}"
@@ -55,11 +65,13 @@ def land(workspace: Workspace, export: Path, *, images: Path | None) -> Landed:
             shutil.copyfile(export, temporary)
     known = next((landed for landed in landed_exports(workspace) if landed.sha256 == sha256), None)
     images = images.resolve() if images else (known.images if known else None)
-    source = known.source if known else export.name
+    source = known.source if known else source or export.name
     with path.open("rb") as file:
         size = file.seek(0, 2)
+    beside = path.with_name(f"{sha256}.json")
+    before = json.loads(beside.read_text(encoding="utf-8")) if known else {}
     sidecar = {"source": source, "sha256": sha256, "bytes": size, "images": str(images) if images else None}
-    write_json(path.with_name(f"{sha256}.json"), sidecar)
+    write_json(beside, {**before, **sidecar, **(facts or {})})
     return Landed(path, sha256, source, images)
 
 
