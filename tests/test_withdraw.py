@@ -40,8 +40,8 @@ def patient(finished):
     photographs = {}
     for row in rows:
         named = {f["value"] for f in row.get("metadata_fields", ()) if f["schema_name"] == "patient_id"}
-        if len(named) == 1:
-            photographs.setdefault(min(named), set()).add(row["data_row"]["id"])
+        for identifier in set(map(normalise, named)) - {""}:
+            photographs.setdefault(identifier, set()).add(row["data_row"]["id"])
     placed = finished.workspace.rows(
         "select distinct image_id, part from splits inner join cases using (case_id) where part = 'test'"
     )
