@@ -19,10 +19,8 @@ from toolkit.split import split, verify
 from toolkit.withdraw import results, tables, withdraw
 
 STEPS = [
-    (results, "clean_runs"),
     (results, "clean_splits"),
     (toolkit.withdraw, "_rewrite"),
-    (toolkit.withdraw, "parse"),
     (tables, "make_anew"),
 ]
 
