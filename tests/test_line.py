@@ -29,6 +29,7 @@ ORDER = (
     "models",
     *STAGES,
     "init",
+    "withdraw",
     "line",
     "console",
     "cli",

@@ -352,6 +352,36 @@ def query(
         console.show_questions(settings.space.questions(), as_json=settings.as_json)
 
 
+@app.command(sort_key=11.5)
+def withdraw(
+    patient: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    /,
+    *,
+    apply: Annotated[bool, Parameter(negative="")] = False,
+    settings: Given,
+) -> None:
+    """Say what the workspace holds of a patient and, with --apply, remove it for good.
+
+    Example: toolkit withdraw - --apply
+
+    Parameters
+    ----------
+    patient
+        Identifier as the hospital knows it; - reads it from standard input, so that no shell remembers it.
+    apply
+        Remove it; without this nothing is changed.
+    """
+    from toolkit.privacy import load_key
+    from toolkit.withdraw import withdraw as remove
+
+    study = settings.study_file()
+    key = load_key(study.study.privacy, study_folder=study.folder, workspace=settings.workspace)
+    identifier = sys.stdin.readline() if patient == "-" else patient
+    with settings.progress() as progress:
+        result = remove(settings.space, study.study, key, identifier, apply=apply, progress=progress)
+    settings.show(result)
+
+
 @app.command(sort_key=12)
 def run(*exports: Path, images: Images = None, device: Device = None, settings: Given) -> None:
     """Run the whole line: parse, audit, split, train, predict, evaluate, report.

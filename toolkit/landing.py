@@ -41,11 +41,18 @@ class Landed:
 
 
 def land(
-    workspace: Workspace, export: Path, *, images: Path | None, pull: dict[str, Any] | None = None, source: str = ""
+    workspace: Workspace,
+    export: Path,
+    *,
+    images: Path | None,
+    pull: dict[str, Any] | None = None,
+    source: str | None = None,
+    facts: dict[str, Any] | None = None,
 ) -> Landed:
     """Copy an export's bytes into the workspace; landing the same bytes again changes nothing but `images`, `pull`.
 
-    What was pulled is moved, not copied: an interruption leaves no second copy of patients' data.
+    What was pulled is moved, not copied: an interruption leaves no second copy of patients' data. `source` names where
+    it came from, if not from the file itself; `facts` are added to its sidecar.
     """
     check(export)
     sha256 = sha256_of_file(export)
@@ -61,8 +68,10 @@ def land(
     pull = pull or (known.pull if known else None)
     with path.open("rb") as file:
         size = file.seek(0, 2)
+    beside = path.with_name(f"{sha256}.json")
+    before = json.loads(beside.read_text(encoding="utf-8")) if known else {}
     sidecar = {"source": source, "sha256": sha256, "bytes": size, "images": str(images) if images else None}
-    write_json(path.with_name(f"{sha256}.json"), sidecar | ({"pull": pull} if pull else {}))
+    write_json(beside, {**before, **sidecar, **({"pull": pull} if pull else {}), **(facts or {})})
     return Landed(path, sha256, source, images, pull)
 
 

@@ -48,6 +48,11 @@ class Workspace:
         return self.folder / "exports"
 
     @property
+    def photographs(self) -> Path:
+        """Photographs that were fetched."""
+        return self.folder / "photographs"
+
+    @property
     def reports(self) -> Path:
         """Rendered pages and their CSV."""
         return self.folder / "reports"

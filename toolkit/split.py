@@ -6,6 +6,7 @@ stands in one part. Nothing but the pseudonyms themselves depends on the pseudon
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,6 +26,8 @@ from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace, insert, scratch
 
 PARTS = ("train", "validation", "test")
+COLUMNS = ("case_id", "part", "patient_id", "group_id", "class_name", "photograph_digest")
+"""Of cases.csv."""
 PROVED = "no case twice; no patient, linked group or photograph digest in two parts; counts as stated"
 ATTESTED = "that patient identifiers are true and complete"
 SWAP_LIMIT = 300
@@ -67,6 +70,15 @@ class Table(NamedTuple):
     group_id: list[str]
     class_name: list[str]
     pixels: list[str | None]
+
+
+class Placed(NamedTuple):
+    """What a certificate counts of a case."""
+
+    part: str
+    patient_id: str
+    group_id: str
+    class_name: str
 
 
 def split(workspace: Workspace, study: Study, *, progress: Progress = silent) -> Split:
@@ -204,16 +216,8 @@ def _certificate(
     workspace: Workspace, study: Study, split_id: str, table: Table, parts: list[str], truth_id: str
 ) -> dict[str, Any]:
     """Return what the certificate states; counts and hashes that verify.sql and `verify` hold against cases.csv."""
-    counts = {part: dict.fromkeys(study.class_names, 0) for part in PARTS}
-    patients: dict[str, set[str]] = {part: set() for part in PARTS}
-    for part, class_name, patient in zip(parts, table.class_name, table.patient_id, strict=True):
-        counts[part][class_name] += 1
-        patients[part].add(patient)
-    total = {name: sum(counts[part][name] for part in PARTS) for name in study.class_names}
     wishes = {part: getattr(study.split, part) for part in PARTS}
-    deviation = max(abs(counts[part][name] - wishes[part] * total[name]) for part in PARTS for name in total)
-    distinct = len(set(table.patient_id))
-    groups = len(set(table.group_id))
+    placed = [Placed(*row) for row in zip(parts, table.patient_id, table.group_id, table.class_name, strict=True)]
     return {
         "split_id": split_id,
         "study": study.study.name,
@@ -221,11 +225,7 @@ def _certificate(
         "fractions": wishes,
         "truth_id": truth_id,
         "exports": [row["sha256"] for row in workspace.rows("select sha256 from exports order by sha256")],
-        "counts": counts,
-        "patients": {part: len(members) for part, members in patients.items()},
-        "groups": groups,
-        "linked_patients": distinct - groups,
-        "largest_deviation": round(deviation, 6),
+        **count(placed, wishes, study.class_names),
         "binding_relations": ["patient", "identical pixels"],
         "salt": hashlib.sha256(f"photograph\0{split_id}".encode()).hexdigest()[:16],
         "photograph_digest": "sha256(salt + sha256 of the upright RGB pixels), first 32 hexadecimal digits",
@@ -233,6 +233,24 @@ def _certificate(
         "proved_by_verify_sql": PROVED,
         "needs_photographs": "that the photograph digests are those of the photographs",
         "attested_by_the_data_manager": ATTESTED,
+    }
+
+
+def count(placed: list[Placed], wishes: dict[str, float], classes: list[str]) -> dict[str, Any]:
+    """Return a certificate's counts: cases by part and class, patients, groups, and how far that is from the wish."""
+    counts = {part: dict.fromkeys(classes, 0) for part in PARTS}
+    patients: dict[str, set[str]] = {part: set() for part in PARTS}
+    for case in placed:
+        counts[case.part][case.class_name] += 1
+        patients[case.part].add(case.patient_id)
+    total = {name: sum(counts[part][name] for part in PARTS) for name in classes}
+    groups = len({case.group_id for case in placed})
+    return {
+        "counts": counts,
+        "patients": {part: len(members) for part, members in patients.items()},
+        "groups": groups,
+        "linked_patients": len({case.patient_id for case in placed}) - groups,
+        "largest_deviation": round(max(abs(counts[p][n] - wishes[p] * total[n]) for p in PARTS for n in total), 6),
     }
 
 
@@ -249,8 +267,12 @@ def _write(folder: Path, certificate: dict[str, Any], table: Table, parts: list[
     salt = certificate["salt"]
     digests = [hashlib.sha256((salt + pixels).encode()).hexdigest()[:32] if pixels else "" for pixels in table.pixels]
     rows = zip(table.case_id, parts, table.patient_id, table.group_id, table.class_name, digests, strict=True)
-    columns = ["case_id", "part", "patient_id", "group_id", "class_name", "photograph_digest"]
-    write_atomically(folder / "cases.csv", csv_text(columns, rows).encode())
+    write_sealed(folder, certificate, rows)
+
+
+def write_sealed(folder: Path, certificate: dict[str, Any], rows: Iterable[Iterable[str]]) -> None:
+    """Write a split's three files; `rows` are those of cases.csv, in its COLUMNS."""
+    write_atomically(folder / "cases.csv", csv_text(COLUMNS, rows).encode())
     write_atomically(folder / "verify.sql", _verify_sql())
     files = {name: sha256_of_file(folder / name) for name in ("cases.csv", "verify.sql")}
     stated = {**certificate, "files": files}

@@ -20,6 +20,7 @@ from toolkit.report import Report
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Trained
+from toolkit.withdraw import Withdrawn
 
 COUNTED = {
     "label_added": "labels added",
@@ -113,6 +114,10 @@ def _(result: Parsed) -> RenderableType:
         others = ", ".join(result.projects_elsewhere[:5]) or "none"
         number_elsewhere = whole(result.photographs_elsewhere)
         lines.append(f"! {number_elsewhere} photographs are in none of the study's projects (others: {others})")
+    if result.not_taken_in:
+        lines.append(
+            f"! {whole(result.not_taken_in)} lines were not taken in: patients were withdrawn from this workspace"
+        )
     if result.key_created:
         lines.append(
             f"! a pseudonym key was made: {result.key_created} (mode 0600). Back it up and keep it out of the "
@@ -175,6 +180,33 @@ def _(result: Predicted) -> RenderableType:
     parts = ", ".join(f"{part} {whole(count)}" for part, count in result.cases.items())
     mass = number(result.mean_label_mass)
     return told("predict", f"{parts} cases ({whole(result.scored_now)} now); mean label mass {mass}")
+
+
+@rendered.register
+def _(result: Withdrawn) -> RenderableType:
+    removed = "removed" if result.applied else "would remove"
+    made = table("where", f">{removed}")
+    made.add_row(f"rows of {whole(result.exports)} landed exports", whole(result.rows))
+    made.add_row("photographs in the registry", whole(result.photographs))
+    made.add_row("files of photographs in the workspace", whole(result.files_removed))
+    made.add_row("cases", whole(result.cases))
+    for split_id, times in result.splits.items():
+        made.add_row(f"cases of split {split_id}, sealed again", whole(times))
+    for run_id, times in result.predictions.items():
+        made.add_row(f"predictions of run {run_id}, and its scores", whole(times))
+    made.add_row("reports, to be made anew", whole(len(result.reports)))
+    lines = []
+    if result.unreadable_lines:
+        lines.append(f"! {whole(result.unreadable_lines)} lines that are no rows may be anybody's: {removed} as well")
+    if result.mentions:
+        lines.append(f"! {whole(result.mentions)} rows of others mention the identifier and stay: put them right")
+    if result.files_elsewhere:
+        lines.append(f"! {whole(result.files_elsewhere)} photographs outside the workspace stay: delete them there")
+    if result.models_that_saw:
+        runs = ", ".join(result.models_that_saw)
+        lines.append(f"! models that have seen the patient stay as they are: {runs}; train anew, or delete them")
+    lines.append("the patient will not be taken in again" if result.applied else "nothing was changed")
+    return Group(made, told("withdraw", *lines), *map(next_step, result.next))
 
 
 @rendered.register

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from toolkit import sql
 from toolkit.errors import ExportError, WorkspaceError
-from toolkit.landing import land, landed_exports, take_back
+from toolkit.landing import Landed, check, land, landed_exports, take_back
 from toolkit.manifest import Study
 from toolkit.parse.derive import Derivation, register_tables
 from toolkit.parse.staging import stage_export
+from toolkit.parse.withdrawn import Tombstones, tombstones
 from toolkit.privacy import Key
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace
@@ -44,6 +45,8 @@ class Parsed:
     kept_out: dict[str, int]
     projects_elsewhere: list[str]
     photographs_elsewhere: int
+    not_taken_in: int
+    """Lines left out of what landed: rows of withdrawn patients and, where there are such, lines that are no rows."""
     truth_id: str
     content_hash: str
     key_fingerprint: str
@@ -66,16 +69,30 @@ def parse(
     if images is not None and not images.is_dir():
         raise ExportError("no such folder of photographs", place=str(images), remedy="give --images DIR")
     _check_key(workspace, key)
+    stones = tombstones(workspace, study, key)
     before = {landed.sha256 for landed in landed_exports(workspace)}
+    named: dict[str, Path] = {}
+    not_taken_in = 0
     try:
-        named = {land(workspace, export, images=images).sha256: export for export in exports}
+        for export in exports:
+            landed, dropped = _land(workspace, export, images, stones)
+            named[landed.sha256] = export
+            not_taken_in += dropped
         _derive(workspace, study, key, named, progress)
     except BaseException:
         for landed in landed_exports(workspace):
             if landed.sha256 not in before:
                 take_back(landed)
         raise
-    return _summary(workspace, key)
+    return _summary(workspace, key, not_taken_in)
+
+
+def _land(workspace: Workspace, export: Path, images: Path | None, stones: Tombstones) -> tuple[Landed, int]:
+    """Land an export without the rows of withdrawn patients, and say how many lines that left out."""
+    check(export)
+    with stones.without(workspace, export) as (arriving, dropped):
+        facts = stones.facts(export, dropped)
+        return land(workspace, arriving, images=images, source=export.name, facts=facts), sum(dropped)
 
 
 def _derive(workspace: Workspace, study: Study, key: Key, named: dict[str, Path], progress: Progress) -> None:
@@ -121,7 +138,7 @@ def _check_key(workspace: Workspace, key: Key) -> None:
         )
 
 
-def _summary(workspace: Workspace, key: Key) -> Parsed:
+def _summary(workspace: Workspace, key: Key, not_taken_in: int) -> Parsed:
     facts = workspace.rows(sql.step("parsed"))[0]
     kept_out = workspace.rows(sql.step("kept_out"))
     changes = workspace.ask("changes").to_pylist() if facts.pop("moments") > 1 else []
@@ -132,6 +149,7 @@ def _summary(workspace: Workspace, key: Key) -> Parsed:
         decided=decided,
         changes=dict(sorted(Counter(kind for kind, *_ in changed).items())),
         kept_out={row["reason"]: row["cases"] for row in kept_out},
+        not_taken_in=not_taken_in,
         key_fingerprint=key.fingerprint,
         key_created=str(key.created) if key.created else None,
     )

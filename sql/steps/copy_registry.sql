@@ -1,0 +1,37 @@
+-- Copies the registry into a new file, without what the files of splits and runs no longer hold.
+insert into exports by name from old.exports;
+insert into conservation by name from old.conservation;
+insert into ingest_issues by name from old.ingest_issues;
+insert into patients by name from old.patients;
+insert into images by name from old.images;
+insert into projects by name from old.projects;
+insert into labels by name from old.labels;
+insert into objects by name from old.objects;
+insert into answers by name from old.answers;
+insert into relationships by name from old.relationships;
+insert into metadata by name from old.metadata;
+insert into cases by name from old.cases;
+insert into readings by name from old.readings;
+insert into label_states by name from old.label_states;
+insert into findings by name
+select *
+from old.findings
+where (case_id is null or case_id in (select case_id from old.cases))
+    and (other_case_id is null or other_case_id in (select case_id from old.cases));
+insert into splits by name
+select *
+from old.splits as splits
+semi join held_splits
+    on held_splits.held_by = splits.split_id and held_splits.case_id = splits.case_id;
+insert into runs by name from old.runs;
+insert into epochs by name from old.epochs;
+insert into predictions by name
+select *
+from old.predictions as predictions
+semi join held_predictions
+    on held_predictions.held_by = predictions.run_id and held_predictions.case_id = predictions.case_id;
+insert into evaluations by name from old.evaluations;
+insert into scores by name
+select *
+from old.scores as scores
+semi join held_scores on held_scores.held_by = scores.run_id;
