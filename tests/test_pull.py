@@ -26,6 +26,7 @@ from toolkit.manifest import PullSection
 from toolkit.parse import parse
 from toolkit.pull import Patience, Pulled, Wish, pull
 from toolkit.pull.fetch import RefusedError, Rules, fetch, is_public
+from toolkit.pull.links import facts_of, links_of
 from toolkit.pull.patience import PassingError
 
 ROWS = 10
@@ -205,6 +206,17 @@ def test_a_wrong_key_or_address_is_told_without_the_key(ask, monkeypatch, enviro
     assert "another" not in str(caught.value)
 
 
+def test_the_key_may_come_from_the_keyring(ask, workspace, labelbox, tmp_path, monkeypatch):
+    text = f"def get_password(service, name):\n    return {{'lesion-toolkit': {KEY!r}}}[service]\n"
+    (tmp_path / "keyring.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delenv("LABELBOX_API_KEY")
+    ask()
+    del sys.modules["keyring"]
+
+    assert [labelbox.export] == landed_bytes(workspace)
+
+
 def test_the_key_does_not_go_over_the_network_in_the_clear(workspace, study, monkeypatch):
     monkeypatch.setenv("LABELBOX_API_KEY", KEY)
     monkeypatch.setenv("LABELBOX_ENDPOINT", "http://labelbox.hospital.example/graphql")
@@ -337,10 +349,12 @@ def test_a_photograph_that_was_replaced_or_damaged_is_fetched_again(ask, workspa
     index = workspace.folder / "photographs" / "index.jsonl"
     index.write_bytes(index.read_bytes() + b'\n{"name": "to')
     labelbox.files["/other/4.jpg"] = ("image/jpeg", picture(200))
-    labelbox.export = labelbox.export.replace(b"/photographs/4.jpg", b"/other/4.jpg")
+    moved = labelbox.export.replace(b"/photographs/4.jpg", b"/other/4.jpg")
+    labelbox.export = moved.replace(b"/photographs/5.jpg", b"/gone/5.jpg")
     result = ask(photographs=True)
 
-    assert (2, ROWS - 2) == (result.fetched, result.fetched_before)
+    assert (2, ROWS - 3, {"url_not_found": 1}) == (result.fetched, result.fetched_before, result.not_fetched)
+    assert not (workspace.folder / "photographs" / "i5").exists()
     assert picture(200) == (workspace.folder / "photographs" / "i4").read_bytes()
 
 
@@ -531,6 +545,26 @@ def test_masks_are_fetched_with_the_key_and_photographs_without(ask, workspace, 
     } == keys
     assert (2, {"url_not_allowed": 1}) == (result.fetched, result.not_fetched)
     assert picture(1) == (workspace.folder / "masks" / "f1").read_bytes()
+
+
+def test_a_row_names_its_photograph_and_each_mask_once_and_a_strange_one_nothing(workspace, tmp_path):
+    shared = {"composite_mask": {"url": "https://x/c", "color_rgb": [1, 2, 3]}}
+    drawn = [{**box("f1", 1, 1, 9, 9), **shared}, {**box("f2", 1, 1, 9, 9), **shared}, {"mask": 7}, "nonsense"]
+    good = row("i1", label("L1", boxes=drawn))
+    good["experiments"] = {"m": {"runs": {"r": {"predictions": [label("L2", boxes=[{**drawn[0], "mask": None}])]}}}}
+    strange = [
+        {"data_row": {"id": 1}},
+        {"data_row": {"id": "i2"}, "projects": [1]},
+        [1],
+        "not json",
+        {"projects": {"p": 1}},
+    ]
+    path = tmp_path / "export.ndjson"
+    path.write_text("".join(f"{json.dumps(line) if line != 'not json' else line}\n" for line in [good, *strange]))
+    links = list(links_of(land(workspace, path, images=None), longest=100_000))
+
+    assert [("i1", False), ("f1", True)] == [(link.id, link.is_mask) for link in links]
+    assert (6, "2025-03-01T10:00:00+0000") == (facts_of(path).rows, facts_of(path).latest_at)
 
 
 def test_the_command_pulls_and_parses_and_the_key_is_nowhere(labelbox, tmp_path, monkeypatch, capfd):

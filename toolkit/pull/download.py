@@ -84,11 +84,11 @@ def download(service: Service, workspace: Workspace, state: State, *, size: int,
     with open(part_of(workspace, state), "r+b", opener=private) as part:
         digest, state = _safe_so_far(part, state)
         while state.offset < size:
-            progress("landing rows: bytes", state.offset, size)
+            progress("landing rows", state.offset, size)
             chunk = _copy(service, state, part)
             _add(part, digest, chunk.end + 1 - state.offset)
             state = save(workspace, replace(state, offset=chunk.end + 1, sha256=digest.hexdigest()))
-        progress("landing rows: bytes", state.offset, size)
+        progress("landing rows", state.offset, size)
     if state.offset != size:
         raise ServiceError(
             f"Labelbox announced {size} bytes and sent {state.offset}", remedy="run the same command again"

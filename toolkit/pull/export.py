@@ -101,7 +101,7 @@ class Export:
                     place=f"task {state.task}",
                     remedy="run the same command again: it goes on waiting for this export; [pull] timeout is how long",
                 )
-            self.progress("waiting for Labelbox: seconds", round(waited), None)
+            self.progress("waiting for Labelbox", round(waited), None)
             self.service.patience.sleep(pause)
             waited, pause = waited + pause, min(pause * 1.5, 5 * self.service.patience.poll)
         if task and task.status == "COMPLETE":

@@ -72,6 +72,11 @@ class Store:
         same = record is not None and record["address"] == _unsigned(address)
         return record if same and path.is_file() and path.stat().st_size == record["bytes"] else None
 
+    def outdate(self, name: str, address: str) -> None:
+        """Remove a file that came from another address than the one that could not be fetched: it is not this one."""
+        if name in self.known and self.known[name]["address"] != _unsigned(address):
+            (self.folder / name).unlink(missing_ok=True)
+
     def add(self, records: list[dict[str, Any]]) -> None:
         """Note files that are whole."""
         self.known |= {record["name"]: record for record in records}
@@ -145,8 +150,10 @@ def _one(link: Link, stores: dict[bool, Store], rules: Rules, patience: Patience
                 "sha256": sha256_of_file(temporary),
             }
     except RefusedError as error:
+        store.outdate(name, link.address)
         return Outcome(link, reason=error.reason, problem=error.problem)
     except PassingError as error:
+        store.outdate(name, link.address)
         return Outcome(link, reason="url_unreachable", problem=str(error))
     return Outcome(link, record)
 
