@@ -480,13 +480,22 @@ def test_nested_questions_are_kept_as_deep_as_they_can_be_read(study, key, depth
     assert answers in (None, len(taken.records.get("answers", ())))
 
 
+def test_a_label_on_two_photographs_is_on_none(parsed):
+    workspace = parsed(
+        row("i1", label("L1", "nevus")), row("i2", label("L1", "nevus")), row("i3", label("L3", "nevus"))
+    )
+
+    assert ["duplicate_label_id"] * 2 == reasons(workspace)
+    assert (3, 1, 2) == conserved(workspace)["label"]
+
+
 FLIPPED = ndjson(
     [row(f"i{n}", label(f"L{n}", "nevus", boxes=[box(f"o{n}", 9, 9, 50, 50)]), patient=f"P-{n}") for n in range(60)]
 )
 
 
 def flipped(seed):
-    """Return the good export with one to three bits of one byte turned, and where."""
+    """Return the good export with one byte changed, half the time by one bit, and where."""
     luck = random.Random(seed)
     place, data = luck.randrange(len(FLIPPED)), bytearray(FLIPPED)
     data[place] ^= luck.randrange(1, 256) if luck.random() < 0.5 else 1 << luck.randrange(8)

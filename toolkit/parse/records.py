@@ -134,7 +134,9 @@ class _Row:
             raw = self.raw["experiments"][model_id]["runs"][run_id]
             for kind, labels in (("run_label", run.labels), ("prediction", run.predictions)):
                 for position, label in enumerate(labels):
-                    held = _Held(f"{run_id}/{kind}/{position}/{label.id}", run_id, kind=kind)
+                    held = _Held(
+                        "/".join((run_id, self.row.data_row.id, kind, str(position), label.id)), run_id, kind=kind
+                    )
                     self.label(held, label, raw[f"{kind.removeprefix('run_')}s"][position], nowhere)
 
     def beside(self) -> None:
