@@ -134,10 +134,10 @@ class _Row:
             raw = self.raw["experiments"][model_id]["runs"][run_id]
             for kind, labels in (("run_label", run.labels), ("prediction", run.predictions)):
                 for position, label in enumerate(labels):
-                    held = _Held(
-                        "/".join((run_id, self.row.data_row.id, kind, str(position), label.id)), run_id, kind=kind
+                    own = "/".join((run_id, self.row.data_row.id, kind, str(position), label.id))
+                    self.label(
+                        _Held(own, run_id, kind=kind), label, raw[f"{kind.removeprefix('run_')}s"][position], nowhere
                     )
-                    self.label(held, label, raw[f"{kind.removeprefix('run_')}s"][position], nowhere)
 
     def beside(self) -> None:
         """Add what stands beside the photograph: attachments, and embeddings without their vectors."""
