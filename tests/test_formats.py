@@ -9,6 +9,7 @@ import tracemalloc
 from collections import Counter
 from pathlib import Path
 
+import exports
 import pytest
 from exports import box, label, radio, row
 
