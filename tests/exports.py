@@ -1,6 +1,7 @@
 """Builds rows of Labelbox exports for tests, in the shapes of the real thing."""
 
 import json
+import random
 from pathlib import Path
 
 TIMES = [f"2025-03-{day:02}T10:00:00.000+00:00" for day in range(1, 29)]
@@ -70,3 +71,11 @@ def write(path: Path, rows) -> Path:
     """Write rows as NDJSON; a row that is a text already is written as it is."""
     path.write_text("".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in rows))
     return path
+
+
+def flipped(data: bytes, seed: int) -> bytes:
+    """Return an export with one byte changed, half the time by a single bit."""
+    luck, changed = random.Random(seed), bytearray(data)
+    place = luck.randrange(len(data))
+    changed[place] ^= luck.randrange(1, 256) if luck.random() < 0.5 else 1 << luck.randrange(8)
+    return bytes(changed)

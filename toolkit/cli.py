@@ -146,7 +146,7 @@ def parse(*exports: Path, images: Images = None, settings: Given) -> None:
     Parameters
     ----------
     exports
-        NDJSON files as Labelbox wrote them (version 2, .gz too).
+        Files as Labelbox wrote them: NDJSON or JSON, also of the legacy version 1, .gz too.
     images
         Folder of the photographs, named by external ID, global key or the URL's last part.
     """
@@ -391,7 +391,7 @@ def run(*exports: Path, images: Images = None, device: Device = None, settings: 
     Parameters
     ----------
     exports
-        NDJSON files as Labelbox wrote them (version 2, .gz too).
+        Files as Labelbox wrote them: NDJSON or JSON, also of the legacy version 1, .gz too.
     images
         Folder of the photographs, named by external ID, global key or the URL's last part.
     device

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from io import BufferedReader
+from itertools import islice
 from typing import NamedTuple
 
 from toolkit.landing import BOM, Landed, opened
@@ -81,16 +82,19 @@ def _head(file: BufferedReader, size: int) -> str:
 def _is_document(head: str) -> bool:
     """Tell a document from a file of one row a line: its first row goes on on the next line, or stands in an array.
 
-    A file whose first row is damaged is one of lines, unless it looks like an indented document.
+    Where the first row is damaged, one of the next few tells.
     """
     if ARRAY.match(head):
         return True
-    start = len(head) - len(head.lstrip())
-    try:
-        row, end = whole_value(head, start)
-    except (ValueError, RecursionError):
-        return bool(PRETTY.match(head))
-    return isinstance(row, dict) and ("\n" in head[start:end] or not REST_OF_LINE.match(head, end))
+    first = len(head) - len(head.lstrip())
+    for start in (first, *(found.start() for found in islice(START.finditer(head), 5))):
+        try:
+            row, end = whole_value(head, start)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(row, dict):
+            return "\n" in head[start:end] or not REST_OF_LINE.match(head, end)
+    return bool(PRETTY.match(head))
 
 
 def _one_a_line(file: BufferedReader, longest: int) -> Iterator[Line]:

@@ -65,7 +65,7 @@ create table projects ( -- One row per photograph and Labelbox project.
 );
 
 create table labels ( -- One submission for one photograph, one row per revision; readings come from annotators' only.
-    label_id text not null, -- Labelbox label ID; of what a model run holds, run/kind/position/ID.
+    label_id text not null, -- Labelbox label ID; of what a model run holds, run/photograph/kind/position/ID.
     revision bigint not null check (revision > 0), -- 1 = the oldest content seen.
     latest boolean not null, -- Whether this is the revision that the newest export with this label holds.
     first_export text not null, -- The oldest export that holds this revision.

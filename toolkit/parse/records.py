@@ -137,10 +137,10 @@ class _Row:
             record = {"image_id": self.row.data_row.id, "model_id": model_id, "model": model}
             self.records["model_runs"].append({**record, "run_id": run_id, "run": run.name, "split": run.split})
             raw = self.raw["experiments"][model_id]["runs"][run_id]
-            for kind, labels in (("run_label", run.labels), ("prediction", run.predictions)):
-                for position, label in enumerate(labels):
-                    held = _Held(f"{run_id}/{kind}/{position}/{label.id}", run_id, run_id, kind=kind)
-                    self.label(held, label, raw[f"{kind.removeprefix('run_')}s"][position], nowhere)
+            for kind, field in (("run_label", "labels"), ("prediction", "predictions")):
+                for position, label in enumerate(getattr(run, field)):
+                    own = "/".join((run_id, self.row.data_row.id, kind, str(position), label.id))
+                    self.label(_Held(own, run_id, run_id, kind=kind), label, raw[field][position], nowhere)
 
     def beside(self) -> None:
         """Add what stands beside the photograph: attachments, and embeddings without their vectors."""
