@@ -65,8 +65,10 @@ def manifest() -> str:
     for name, section in Study.model_fields.items():
         model = next(m for m in _models(section.annotation))
         title = f"[[{name}]]" if name == "classes" else f"[{name}]"
-        rows = [f"| `{key}` | {_default(field)} | {field.description} |" for key, field in model.model_fields.items()]
-        doc = " ".join((model.__doc__ or "").split())
+        rows = [
+            f"| `{key}` | {_default(field)} | {_flat(field.description)} |" for key, field in model.model_fields.items()
+        ]
+        doc = _flat(model.__doc__)
         pages.append(
             "\n".join([f"## {title}\n\n{doc}\n", "| key | default | meaning |", "| --- | --- | --- |", *rows, ""])
         )
@@ -77,6 +79,10 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for inner in getattr(annotation, "__args__", ()) for model in _models(inner)]
+
+
+def _flat(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
 
 
 def _default(field: Any) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("parse", "audit", "split", "train", "predict", "evaluate", "report")
+STAGES = ("pull", "parse", "audit", "split", "train", "predict", "evaluate", "report")
 ORDER = (
     "errors",
     "progress",
@@ -22,10 +22,13 @@ ORDER = (
     "prompts",
     "runs",
     "synthetic",
+    "landing",
+    "lines",
     "metrics",
     "intervals",
     "models",
     *STAGES,
+    "init",
     "line",
     "console",
     "cli",

@@ -145,6 +145,7 @@ def single_rows() -> dict[str, list[dict]]:
     kept = {"export_id": "e", "level": "case", "reason": HOSTILE, "detail": LEAKY}
     conserved = {"export_id": "e", "noun": "row", "read": 1234, "stored": 1230, "quarantined": 4, "repeated": 0}
     state = {"policy": "majority", "label_revision": "cccc0001", "key_fingerprint": "dddd0001", "study": "small"}
+    state["patient_from"] = "metadata"
     losses = [("train_loss", 1, 2.0), ("train_loss", 2, 1.0), ("validation_loss", 1, 2.5), ("validation_loss", 2, 1.5)]
     run = {"model": "/data/models/secret_folder/weights", "device": "cpu", "finished_at": TIME}
     return {

@@ -21,10 +21,11 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Audit:
-    """How many findings there are of each kind, and how many photographs stand under two patients."""
+    """How many findings there are of each kind, and how many photographs stand under two known patients."""
 
     findings: dict[str, int]
     across_patients: int
+    patients_known: bool
 
 
 def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
@@ -36,4 +37,5 @@ def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
         insert(connection, "findings", found)
     kinds = workspace.rows("select kind, count(*) as found from findings group by kind order by kind")
     across = workspace.rows(sql.step("across_patients"))[0]["pairs"]
-    return Audit({row["kind"]: row["found"] for row in kinds}, across)
+    known = workspace.rows(sql.step("parsed"))[0]["patients_known"]
+    return Audit({row["kind"]: row["found"] for row in kinds}, across, known)

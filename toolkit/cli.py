@@ -117,6 +117,26 @@ def sample(
     settings.show(result)
 
 
+@app.command(sort_key=1.5)
+def init(export: Path, /, *, to: Path = Path("study.toml"), settings: Given) -> None:
+    """Write a study file from the projects, questions, classes and metadata fields that an export holds.
+
+    Example: toolkit init export.ndjson --to study.toml
+
+    Parameters
+    ----------
+    export
+        NDJSON file as Labelbox wrote it.
+    to
+        Study file to write; it must not be there yet.
+    """
+    from toolkit.init import init as begin
+
+    with settings.progress() as progress:
+        result = begin(export, to=to, progress=progress)
+    settings.show(result)
+
+
 @app.command(sort_key=2)
 def parse(*exports: Path, images: Images = None, settings: Given) -> None:
     """Read Labelbox exports into the case registry; nothing is lost, what is bad is quarantined.
@@ -363,6 +383,54 @@ def run(*exports: Path, images: Images = None, device: Device = None, settings: 
         console.print_results(results)
     else:
         console.show_ending(settings.space, results[-1])
+
+
+@app.command(sort_key=1.5)
+def pull(  # noqa: PLR0913 - one flag for each kind of source
+    *,
+    project: str | None = None,
+    dataset: str | None = None,
+    slice_: Annotated[str | None, Parameter(name="--slice")] = None,
+    model_run: str | None = None,
+    since: str | None = None,
+    photographs: bool = True,
+    settings: Given,
+) -> None:
+    """Land an export straight from Labelbox, with its photographs, and parse it; an interrupted pull goes on.
+
+    Example: toolkit pull --since last
+
+    The API key comes from LABELBOX_API_KEY or the system's keyring.
+
+    Parameters
+    ----------
+    project
+        Name or ID of a project, instead of the study's.
+    dataset
+        ID of a dataset: every project's labels on it.
+    slice_
+        ID of a slice of the catalog.
+    model_run
+        ID of a model run.
+    since
+        Only what has changed since this time (UTC), or since the last pull: last.
+    photographs
+        Fetch photographs and masks too.
+    """
+    from toolkit import console, line
+    from toolkit.pull import Wish
+
+    sources = {"project": project, "dataset": dataset, "slice": slice_, "model_run": model_run}
+    given = [(kind, text) for kind, text in sources.items() if text is not None]
+    if len(given) > 1:
+        raise ToolkitError("give one source, not several", remedy="pull them one after the other")
+    wish = Wish(*(given[0] if given else ()), since=since, photographs=photographs)
+    with settings.progress() as progress:
+        results = line.pull_and_parse(
+            settings.space, settings.study_file(), wish, tell=settings.tell, progress=progress
+        )
+    if settings.as_json:
+        console.print_results(results)
 
 
 def _assignments(texts: list[str]) -> dict[str, str]:

@@ -7,7 +7,8 @@
     ├── WorkspaceError      something the workspace lacks, or holds differently from what was asked
     ├── QuestionError       SQL or a question that cannot be answered
     ├── LeakError           a certificate that does not hold
-    └── ModelError          a checkpoint, a device or a training that cannot be used
+    ├── ModelError          a checkpoint, a device or a training that cannot be used
+    └── ServiceError        Labelbox: a key, a project, a network, an export that did not come
 
 Anything else that is raised is our own bug and keeps its traceback.
 """
@@ -58,3 +59,7 @@ class LeakError(ToolkitError):
 
 class ModelError(ToolkitError):
     """A checkpoint, a device or a training that cannot be used."""
+
+
+class ServiceError(ToolkitError):
+    """Something that Labelbox refused, or could not be asked."""

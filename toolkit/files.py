@@ -45,6 +45,19 @@ def written_atomically(path: Path, *, mode: int = 0o644) -> Generator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def private(path: str, flags: int) -> int:
+    """Open a file for `open(…, opener=private)`: made if it is not there, and nobody else's to read from the start."""
+    return os.open(path, flags | os.O_CREAT, 0o600)
+
+
+def move_into_place(file: Path, path: Path, *, mode: int) -> None:
+    """Rename a complete file to `path` on the same disk, synced, with its mode set before it can be seen there."""
+    file.chmod(mode)
+    _fsync(file)
+    file.replace(path)
+    _fsync(path.parent)
+
+
 def _temporary_beside(path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

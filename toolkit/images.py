@@ -7,6 +7,7 @@ code. EXIF turns the photograph upright once and goes no further: nothing that i
 import hashlib
 import io
 import os
+import re
 import stat
 import warnings
 from collections.abc import Iterable
@@ -30,6 +31,7 @@ LONGEST_ASPECT = 20
 KEPT_BYTES = 2 * 1024**3
 """Memory that decoded crops may take while training."""
 THREADS = 4
+SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,119}")
 SUFFIXES = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
     "PNG": {".png"},
@@ -55,6 +57,11 @@ class Probe(NamedTuple):
     width: int
     height: int
     changes: dict[str, str]
+
+
+def file_name(identifier: str) -> str:
+    """Return the file name of a pulled photograph or mask: its Labelbox ID, or a digest where that is no safe name."""
+    return identifier if SAFE_NAME.fullmatch(identifier) else f"x-{hashlib.sha256(identifier.encode()).hexdigest()}"
 
 
 def find_photograph(root: Path, names: Iterable[str | None]) -> Path:
@@ -149,7 +156,8 @@ def probe(content: bytes, suffix: str = "") -> Probe:
 
 
 def _has_late_comment(content: bytes) -> bool:
-    """Tell whether a JPEG has a comment behind its pixels, where Pillow does not look: 0xFF is followed by 0 in them."""
+    """Tell whether a JPEG has a comment behind its pixels, where Pillow does not look."""
+    # In pixels a 0 or a restart marker follows every 0xFF.
     return content.find(b"\xff\xfe", content.rfind(b"\xff\xda")) > 0
 
 

@@ -14,12 +14,13 @@ from toolkit.audit import audit
 from toolkit.errors import StudyError
 from toolkit.evaluate import evaluate
 from toolkit.files import write_json
+from toolkit.landing import landed_exports
 from toolkit.manifest import Study, load_study
 from toolkit.parse import parse
-from toolkit.parse.landing import landed_exports
 from toolkit.predict import predict
 from toolkit.privacy import load_key
 from toolkit.progress import Progress, silent
+from toolkit.pull import Wish, pull
 from toolkit.registry import Workspace
 from toolkit.report import report
 from toolkit.split import split
@@ -120,6 +121,26 @@ def run(  # noqa: PLR0913 - the line's inputs
         tell(results[-1])
         if len(results) == 1:
             remember_study(workspace, study_file.path)
+    return results
+
+
+def pull_and_parse(
+    workspace: Workspace,
+    study_file: StudyFile,
+    wish: Wish,
+    *,
+    tell: Callable[[Any], None] = lambda _: None,
+    progress: Progress = silent,
+) -> list[Any]:
+    """Run pull → parse; without a new row there is nothing to parse."""
+    study = study_file.study
+    key = load_key(study.privacy, study_folder=study_file.folder, workspace=workspace.folder)
+    results: list[Any] = [pull(workspace, study, wish, progress=progress)]
+    tell(results[0])
+    if results[0].landed:
+        results.append(parse(workspace, study, key, [], progress=progress))
+        tell(results[1])
+        remember_study(workspace, study_file.path)
     return results
 
 

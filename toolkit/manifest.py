@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from toolkit.errors import StudyError
 from toolkit.files import sha256_of
@@ -17,7 +17,15 @@ from toolkit.files import sha256_of
 Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
+Address = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$")]
+Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
+
+
+NO_PATIENTS = "no patient identifiers: leakage by patient cannot be excluded"
+"""What everything says that is made from a study with `patient_from = "none"`."""
+PATTERN_LIMIT = 300
+"""Characters of a pattern for patient identifiers."""
 
 
 class _Section(BaseModel):
@@ -50,6 +58,32 @@ class LabelboxSection(_Section):
     """Metadata field with the patient's identifier."""
     lesion: Name = "lesion_id"
     """Metadata field with the lesion's identifier, unique within a patient."""
+    patient_from: Literal["metadata", "external_id", "global_key", "none"] = "metadata"
+    """Where the patient's identifier stands: in the metadata field, within the external ID or the global key (see
+    `patient_pattern`; a metadata field that names another patient keeps the photograph's cases out), or nowhere: then
+    every photograph counts as a patient of its own, and everything made says that leakage cannot be excluded."""
+    patient_pattern: Annotated[str, Field(max_length=PATTERN_LIMIT)] = ""
+    """Regular expression (RE2) that finds the identifier in the external ID or the global key: named groups
+    `(?P<patient>…)` and, where it stands there too, `(?P<lesion>…)`; other groups are written `(?:…)`."""
+    certainty: Name | None = None
+    """Question that says how certain an answer is, nested in the answer or beside it; kept in `answers.certainty`."""
+    metadata: list[Name] | None = None
+    """Metadata fields to keep, by name; without this key all are kept, also free text that may hold names."""
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str) -> str:
+        if pattern:
+            groups = pattern_groups(pattern)
+            if "patient" not in groups or groups - {"patient", "lesion"}:
+                raise ValueError("its named groups are (?P<patient>…) and, if needed, (?P<lesion>…)")
+        return pattern
+
+    @model_validator(mode="after")
+    def _pattern_has_its_text(self) -> "LabelboxSection":
+        if bool(self.patient_pattern) != (self.patient_from in ("external_id", "global_key")):
+            raise ValueError('patient_pattern belongs to patient_from = "external_id" or "global_key", and they to it')
+        return self
 
 
 class IngestSection(_Section):
@@ -90,6 +124,10 @@ class ClassSection(_Section):
     """Whether it is malignant."""
     aliases: list[Name] = []
     """Other spellings of it in exports."""
+    question: Name | None = None
+    """A question of this class's own, such as "Is it a melanoma?"; answered with `yes`, it names this class."""
+    yes: Name = "yes"
+    """The answer to `question` that names this class."""
 
 
 class SplitSection(_Section):
@@ -188,6 +226,28 @@ class PrivacySection(_Section):
         return self
 
 
+class PullSection(_Section):
+    """How `toolkit pull` talks to Labelbox, and where photographs may be fetched from.
+
+    The API key never stands here: it comes from LABELBOX_API_KEY or the system's keyring.
+    """
+
+    endpoint: Address | None = None
+    """Address of the GraphQL interface, for Labelbox on premises; LABELBOX_ENDPOINT goes before it."""
+    rest_endpoint: Address | None = None
+    """Address of the REST interface; else on the endpoint's host. LABELBOX_REST_ENDPOINT goes before it."""
+    timeout: Positive = 30
+    """Minutes to wait until Labelbox has made an export."""
+    connections: Annotated[int, Field(ge=1, le=64)] = 8
+    """Photographs fetched at the same time."""
+    largest_photograph: Annotated[int, Field(ge=1_000)] = 50_000_000
+    """Bytes; a larger photograph is not fetched."""
+    hosts: list[Host] = []
+    """Hosts that photographs may come from besides Labelbox's own: a name, or `*.name` for all below it."""
+    allow_private: bool = False
+    """Whether these hosts may be within the hospital's network: private addresses, plain http, any port."""
+
+
 class Study(_Section):
     """A whole study file."""
 
@@ -203,12 +263,16 @@ class Study(_Section):
     evaluate: EvaluateSection = EvaluateSection()
     report: ReportSection = ReportSection()
     privacy: PrivacySection = PrivacySection()
+    pull: PullSection = PullSection()
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> "Study":
         spellings = Counter(s for c in self.classes for s in {fold(s) for s in (c.name, c.answer, *c.aliases)})
         if shared := sorted(s for s, count in spellings.items() if count > 1):
             raise ValueError(f"classes: two classes share the spelling {', '.join(shared)}")
+        asked = Counter(fold(q) for q in (self.labelbox.question, *(c.question for c in self.classes)) if q)
+        if shared := sorted(question for question, count in asked.items() if count > 1):
+            raise ValueError(f"classes: a question of a class's own is asked for nothing else: {', '.join(shared)}")
         leaked = [c.answer for c in self.classes if fold(c.answer) in fold(self.prompt.user)]
         if leaked:
             raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")
@@ -228,6 +292,14 @@ class Study(_Section):
         """Return the class an annotator's answer names, by name, answer or alias, upper and lower case alike."""
         return self._spellings.get(fold(spelling))
 
+    def class_asked(self, question: str) -> ClassSection | None:
+        """Return the class whose own question this is."""
+        return self._questions.get(fold(question))
+
+    @cached_property
+    def _questions(self) -> dict[str, ClassSection]:
+        return {fold(c.question): c for c in self.classes if c.question}
+
     @cached_property
     def _spellings(self) -> dict[str, str]:
         return {fold(s): c.name for c in self.classes for s in (c.name, c.answer, *c.aliases)}
@@ -242,6 +314,21 @@ class Study(_Section):
 def fold(spelling: str) -> str:
     """Return a spelling as it is compared: lower case, with single spaces; underscores and hyphens are spaces."""
     return " ".join(spelling.casefold().replace("_", " ").replace("-", " ").split())
+
+
+def pattern_groups(pattern: str) -> set[str]:
+    """Return the named groups of a regular expression; raise ValueError for one that RE2 does not take.
+
+    RE2, since its time grows with the text only: no pattern can make a parse hang.
+    """
+    import pyarrow as pa  # noqa: PLC0415 - needed only by a study with a pattern
+    import pyarrow.compute as pc  # noqa: PLC0415 - needed only by a study with a pattern
+
+    try:
+        found = pc.call_function("extract_regex", [pa.array([""])], pc.ExtractRegexOptions(pattern))
+    except pa.ArrowInvalid as error:
+        raise ValueError(str(error).removeprefix("Invalid regular expression: ")) from None
+    return {field.name for field in found.type}
 
 
 def load_study(path: Path) -> Study:

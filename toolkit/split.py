@@ -20,12 +20,13 @@ from scipy.sparse.csgraph import connected_components
 from toolkit import sql
 from toolkit.errors import LeakError, WorkspaceError
 from toolkit.files import csv_text, sha256_of, sha256_of_file, short_id, write_atomically, write_json
-from toolkit.manifest import Study, shipped
+from toolkit.manifest import NO_PATIENTS, Study, shipped
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace, insert, scratch
 
 PARTS = ("train", "validation", "test")
 PROVED = "no case twice; no patient, linked group or photograph digest in two parts; counts as stated"
+ATTESTED = "that patient identifiers are true and complete"
 SWAP_LIMIT = 300
 """Above this many kinds of group, swaps of two kinds are not searched: their number grows with the square."""
 
@@ -42,17 +43,20 @@ class Split:
     linked_patients: int
     unresolved: int
     deviation: float
+    patients_known: bool
     already_there: bool
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What a certificate was checked for; every line holds."""
+    """What a certificate was checked for; every line holds. What the data manager attests cannot be checked."""
 
     split_id: str
     cases: int
     parts: int
     checks: list[str]
+    attested: str
+    patients_known: bool
 
 
 class Table(NamedTuple):
@@ -80,10 +84,15 @@ def split(workspace: Workspace, study: Study, *, progress: Progress = silent) ->
     parts = assign(table, fractions, seed=study.study.seed)
     described = list(zip(table.case_id, table.group_id, table.class_name, table.pixels, strict=True))
     determined = {"seed": study.study.seed, "fractions": fractions, "cases": described}
+    known = workspace.rows(sql.step("parsed"))[0]["patients_known"]
+    if not known:
+        determined["patients"] = NO_PATIENTS
     split_id = short_id(determined)
     folder = workspace.split(split_id)
     already = (folder / "certificate.json").exists()
     certificate = _certificate(workspace, study, split_id, table, parts, rows[0]["truth_id"])
+    if not known:
+        certificate |= _without_patients()
     if not already:
         _write(folder, certificate, table, parts)
     verify(folder)
@@ -98,6 +107,7 @@ def split(workspace: Workspace, study: Study, *, progress: Progress = silent) ->
         linked_patients=certificate["linked_patients"],
         unresolved=unresolved,
         deviation=certificate["largest_deviation"],
+        patients_known=known,
         already_there=already,
     )
 
@@ -222,7 +232,16 @@ def _certificate(
         "toolkit": version("lesion-toolkit"),
         "proved_by_verify_sql": PROVED,
         "needs_photographs": "that the photograph digests are those of the photographs",
-        "attested_by_the_data_manager": "that patient identifiers are true and complete",
+        "attested_by_the_data_manager": ATTESTED,
+    }
+
+
+def _without_patients() -> dict[str, Any]:
+    """Return what a certificate states otherwise where each photograph counts as a patient of its own."""
+    return {
+        "binding_relations": ["photograph", "identical pixels"],
+        "proved_by_verify_sql": PROVED.replace("patient, linked group", "linked group"),
+        "attested_by_the_data_manager": f"nothing about patients; {NO_PATIENTS}",
     }
 
 
@@ -279,7 +298,15 @@ def verify(folder: Path) -> Verified:
             f"the certificate does not hold:\n{shown}{more}", place=str(folder), remedy="make the split anew"
         )
     checks = ["files and seal unchanged", *stated["proved_by_verify_sql"].split("; ")]
-    return Verified(stated["split_id"], answers[0]["times"], len(stated["counts"]), checks)
+    attested = stated.get("attested_by_the_data_manager", "")
+    return Verified(
+        split_id=stated["split_id"],
+        cases=answers[0]["times"],
+        parts=len(stated["counts"]),
+        checks=checks,
+        attested=attested,
+        patients_known=NO_PATIENTS not in attested,
+    )
 
 
 def _stated(folder: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ create table ingest_issues ( -- Everything that was not taken as it stood.
 );
 
 create table patients ( -- One row per patient.
-    patient_id text primary key, -- Pseudonym: keyed HMAC of the normalised identifier.
+    patient_id text primary key, -- Pseudonym: keyed HMAC of the normalised identifier, or of the photograph's ID.
     images bigint not null check (images > 0), -- Photographs of this patient.
     spellings bigint not null check (spellings > 0), -- Ways the identifier was written, merged by normalisation.
 );
@@ -117,6 +117,7 @@ create table answers ( -- Every answer: top-level, on an object, nested in anoth
     kind text not null check (kind in ('radio', 'checklist', 'text')), -- Kind of question.
     answer text not null, -- Chosen option as shown, or the text given.
     answer_value text, -- Chosen option as slug.
+    certainty text, -- How certain the annotator was of this class, where the study names a question for it.
     primary key (label_id, revision, position),
 );
 
@@ -130,7 +131,7 @@ create table relationships ( -- Links between objects, also those that stand amo
     primary key (label_id, revision, position),
 );
 
-create table metadata ( -- Metadata of photographs, without the identifiers of patient and lesion.
+create table metadata ( -- Metadata of photographs that the study keeps, without the identifiers of patient and lesion.
     image_id text not null, -- The photograph.
     name text not null, -- Field as named in Labelbox.
     kind text, -- Labelbox metadata kind.
@@ -199,6 +200,7 @@ create table label_states ( -- The state of the labels that truth is taken from;
     truth_id text primary key, -- Policy and label revision.
     policy text not null, -- How readings become truth.
     label_revision text not null, -- 8 hexadecimal digits over every reading.
+    patient_from text not null, -- Where patient identifiers stand, as the study says; 'none' = there are none.
     key_fingerprint text not null, -- Tells which pseudonym key was used.
     study text not null, -- Name of the study.
     content_hash text not null, -- SHA-256 over what the registry holds, whatever exports it came from and when.

@@ -43,11 +43,11 @@ select
     pairs.case_id,
     pairs.other_case_id,
     1.0 as score,
-    if(
-        first.patient_id = pairs.patient_id,
-        'the same photograph twice, of one patient',
-        'the same photograph under two patients'
-    ) as detail,
+    case
+        when first.patient_id = pairs.patient_id then 'the same photograph twice, of one patient'
+        when (select patient_from from label_states) = 'none' then 'the same photograph twice; the patient is not known'
+        else 'the same photograph under two patients'
+    end as detail,
 from pairs
 inner join cases as first on first.case_id = pairs.case_id
 union all

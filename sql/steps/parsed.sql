@@ -31,5 +31,6 @@ select
         from images
         where image_id not in (select image_id from projects where in_study)
     ) as photographs_elsewhere,
+    (select patient_from <> 'none' from label_states) as patients_known,
     (select truth_id from label_states) as truth_id,
     (select content_hash from label_states) as content_hash;

@@ -55,8 +55,8 @@ def _take(row: dict, tables: dict[str, list[dict]]) -> None:
 
 def to_parquet(export: Path) -> None:
     """Read a landed export into staged Parquet, as the toolkit does."""
+    from toolkit.landing import land
     from toolkit.manifest import load_study, shipped
-    from toolkit.parse.landing import land
     from toolkit.parse.staging import stage_export
     from toolkit.privacy import Key
     from toolkit.progress import silent

@@ -10,9 +10,12 @@ from rich.console import Group, RenderableType
 from toolkit.audit import MEANING, Audit
 from toolkit.console.text import line, next_step, number, program, table, told, unwrapped, whole
 from toolkit.evaluate import Evaluated
+from toolkit.init import Initialised
 from toolkit.line import Status
+from toolkit.manifest import NO_PATIENTS
 from toolkit.parse import Parsed
 from toolkit.predict import Predicted
+from toolkit.pull import Pulled
 from toolkit.report import Report
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
@@ -29,6 +32,12 @@ COUNTED = {
     "photograph_added": "photographs added",
     "photograph_gone": "photographs not in it",
 }
+MOST_SHOWN = 30
+"""Names of one kind in the table of what an export holds."""
+
+
+def _without_patients(result: Parsed | Audit | Split | Verified | Report) -> list[str]:
+    return [] if result.patients_known else [f"! {NO_PATIENTS}"]
 
 
 @singledispatch
@@ -43,6 +52,36 @@ def _(result: Sample) -> RenderableType:
     planted = f"{whole(sum(result.planted.values()))} faults and changes are planted: {result.truth / 'planted.csv'}"
     run = f"{program()} --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
     return Group(told("sample", f"{drawn}, stage {result.stage}", planted), next_step(run))
+
+
+@rendered.register
+def _(result: Initialised) -> RenderableType:
+    made = table("what", "found", ">times", "taken as")
+    for name, times in _first(result.projects):
+        made.add_row("project", line(name), whole(times), "projects" if name == result.project else "")
+    for question in result.questions[:MOST_SHOWN]:
+        taken = {result.question: "question", result.certainty: "certainty"}.get(question.question, "")
+        made.add_row(
+            f"question, {question.kind}", line(question.question), whole(sum(question.answers.values())), taken
+        )
+    for name, times in _first(result.boxes):
+        made.add_row("box", line(name), whole(times), "roi" if name == result.roi else "")
+    for field in result.metadata[:MOST_SHOWN]:
+        left = "left out" if field.left_out else "metadata"
+        taken = {result.patient: "patient", result.lesion: "lesion"}.get(field.name, left)
+        made.add_row("metadata", line(f"{field.name} ({whole(field.distinct)} values)"), whole(field.rows), taken)
+    for found in result.classes:
+        of = line(", ".join(found.spellings) or "nothing: a placeholder")
+        shown = line(f"class {found.name}{', malignant?' if found.malignant else ''}")
+        made.add_row("answer" if result.question else "box", of, whole(sum(found.spellings.values())), shown)
+    lines = [f"{whole(result.rows)} rows read, {whole(result.rows_unread)} of them unreadable; wrote {result.study}"]
+    if result.patient is None:
+        lines.append(f"! {NO_PATIENTS}: say in the file where they stand")
+    return Group(made, told("init", *lines, "read the file through: its guesses are marked"), next_step(result.next))
+
+
+def _first(counts: dict[str, int]) -> list[tuple[str, int]]:
+    return list(counts.items())[:MOST_SHOWN]
 
 
 @rendered.register
@@ -66,6 +105,7 @@ def _(result: Parsed) -> RenderableType:
         lines.append(
             f"! without a class: {whole(result.tied)} tied, {whole(result.unread)} without a reading{uncounted}"
         )
+    lines += _without_patients(result)
     if result.kept_out:
         reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.kept_out.items())
         lines.append(f"! kept out: {reasons}")
@@ -92,6 +132,7 @@ def _(result: Audit) -> RenderableType:
         lines.append(
             f"! {whole(result.across_patients)} photographs stand under two patients: `split` keeps those together"
         )
+    lines += _without_patients(result)
     return told("audit", *(lines or ["nothing found"]))
 
 
@@ -100,20 +141,21 @@ def _(result: Split) -> RenderableType:
     again = ", as before" if result.already_there else ""
     sums = {part: sum(result.counts[part].values()) for part in PARTS}
     first, *others = PARTS
+    bound = "patient" if result.patients_known else "photograph"
     parts = "".join(f", {part} {whole(sums[part])}/{whole(result.patients[part])}" for part in others)
     lines = [
         f"{first} {whole(sums[first])} cases/{whole(result.patients[first])} patients{parts}",
-        f"{result.split_id}{again}: no patient in two parts, verified; {result.deviation:.2f} cases off at most",
+        f"{result.split_id}{again}: no {bound} in two parts, verified; {result.deviation:.2f} cases off at most",
     ]
     if result.unresolved:
         lines.append(f"! {whole(result.unresolved)} cases without a class stand in no part")
-    return told("split", *lines)
+    return told("split", *lines, *_without_patients(result))
 
 
 @rendered.register
 def _(result: Verified) -> RenderableType:
     verdict = f"PASS: split {result.split_id}, {whole(result.cases)} cases in {result.parts} parts"
-    return told("verify", verdict, *result.checks)
+    return told("verify", verdict, *result.checks, *_without_patients(result))
 
 
 @rendered.register
@@ -144,7 +186,7 @@ def _(result: Evaluated) -> RenderableType:
 @rendered.register
 def _(result: Report) -> RenderableType:
     shown = f"{whole(result.errors_shown)} of {whole(result.errors)} errors shown on the page:"
-    return Group(told("report", shown), unwrapped(f"page: {result.page}"))
+    return Group(told("report", shown, *_without_patients(result)), unwrapped(f"page: {result.page}"))
 
 
 @rendered.register
@@ -181,3 +223,24 @@ def _(result: Status) -> RenderableType:
             )
         lines.append(runs)
     return Group(*lines, next_step(result.next))
+
+
+@rendered.register
+def _(result: Pulled) -> RenderableType:
+    lines = []
+    for export in result.exports:
+        since = f" changed since {export.since}" if export.since else ""
+        again = ", as landed before" if export.already_there else (", gone on with" if export.resumed else "")
+        landed = f" → {export.sha256[:12]}" if export.sha256 else ""
+        what = f"{export.kind.replace('_', ' ')} {export.source}"
+        lines.append(f"{what}: {whole(export.rows)} rows{since}{again}{landed}")
+        if export.errors:
+            lines.append(f"! Labelbox could not export {whole(export.errors)} rows: task {export.task}")
+        if export.announced != export.rows:
+            lines.append(f"! Labelbox announced {whole(export.announced)} rows")
+    if result.fetched or result.fetched_before:
+        lines.append(f"{whole(result.fetched)} photographs and masks fetched, {whole(result.fetched_before)} before")
+    if result.not_fetched:
+        reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.not_fetched.items())
+        lines.append(f"! not fetched: {reasons}")
+    return told("pull", *lines)

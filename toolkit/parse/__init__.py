@@ -11,9 +11,9 @@ from pathlib import Path
 
 from toolkit import sql
 from toolkit.errors import ExportError, WorkspaceError
+from toolkit.landing import land, landed_exports, take_back
 from toolkit.manifest import Study
 from toolkit.parse.derive import Derivation, register_tables
-from toolkit.parse.landing import land, landed_exports, take_back
 from toolkit.parse.staging import stage_export
 from toolkit.privacy import Key
 from toolkit.progress import Progress, silent
@@ -30,6 +30,7 @@ class Parsed:
     photographs: int
     photographs_opened: int
     patients: int
+    patients_known: bool
     labels: int
     cases: int
     with_roi: int

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit import sql
+from toolkit.images import file_name
+from toolkit.landing import Landed, noted_issues
 from toolkit.manifest import Study
 from toolkit.parse import photographs
 from toolkit.parse.judging import Judge
-from toolkit.parse.landing import Landed
 from toolkit.parse.staging import STAGED, Batches
 from toolkit.privacy import Key, normalise, scrub
 from toolkit.progress import Progress
@@ -51,6 +52,9 @@ class Derivation:
         schemas = {name: self.empty(name).schema for name in FOUND}
         with Batches(self.folder, schemas, name="derived") as self.batches:
             self.batches.add("ingest_issues", list(self.quarantined()))
+            for landed in self.landed:
+                noted = [{"export_id": landed.export_id, "line": None, **issue} for issue in noted_issues(landed)]
+                self.batches.add("ingest_issues", noted)
             for number, row in enumerate(self.rows(sql.step("submissions")), start=1):
                 self.photograph(row, found.get(row["image_id"]))
                 if number % 500 == 0:
@@ -94,7 +98,7 @@ class Derivation:
             photographs.Wanted(
                 row["image_id"],
                 roots[row["export_id"]],
-                (row["external_id"], row["global_key"], row["url_name"]),
+                (file_name(row["image_id"]), row["external_id"], row["global_key"], row["url_name"]),
                 row["width"],
                 row["height"],
             )
@@ -150,6 +154,7 @@ class Derivation:
         return {
             "truth_id": f"{policy}-{digest.hexdigest()[:8]}",
             "policy": policy,
+            "patient_from": self.study.labelbox.patient_from,
             "label_revision": digest.hexdigest()[:8],
             "key_fingerprint": self.key.fingerprint,
             "study": self.study.study.name,

@@ -15,6 +15,7 @@ import msgspec
 
 from toolkit.manifest import Study, fold
 from toolkit.parse import shapes
+from toolkit.parse.identifiers import identify
 from toolkit.privacy import Key, normalise, scrub, without_queries
 
 GEOMETRIES = ("bounding_box", "polygon", "line", "point", "mask", "composite_mask")
@@ -55,7 +56,7 @@ class _Row:
         self.row, self.raw, self.study, self.key = row, raw, study, key
         self.records: dict[str, list[Record]] = defaultdict(list)
         self.projects = {fold(name) for name in study.labelbox.projects}
-        self.secrets: tuple[str, ...] | None = None
+        self.secrets: tuple[str, ...] = ()
 
     def fill(self) -> Records:
         details = self.row.data_row.details
@@ -74,43 +75,46 @@ class _Row:
         return Records(self.records, max(filter(None, times), default=None))
 
     def image(self) -> None:
-        data_row, box = self.row.data_row, self.study.labelbox
-        patients = self.named(box.patient)
-        normal = sorted({normalise(value) for value in patients if normalise(value)})
-        lesions = sorted({normalise(value) for value in self.named(box.lesion) if normalise(value)})
-        one = normal[0] if len(normal) == 1 else None
+        data_row, key = self.row.data_row, self.key
+        found = identify(self.row, self.study.labelbox)
+        one = found.patient
         self.records["images"].append(
             {
                 "image_id": data_row.id,
                 "global_key": without_queries(data_row.global_key) if data_row.global_key else None,
                 "external_id": without_queries(data_row.external_id) if data_row.external_id else None,
                 "url_name": _url_name(data_row.row_data),
-                "patient_id": self.key.pseudonym("p", one) if one else None,
-                "patient_fault": None if one else ("ambiguous_patient_id" if normal else "missing_patient_id"),
-                "spelling": self.key.pseudonym("s", str(patients[0])) if one else None,
-                "lesion_id": self.key.pseudonym("l", one, lesions[0]) if one and len(lesions) == 1 else None,
+                "patient_id": key.pseudonym("p", one) if one else None,
+                "patient_fault": found.fault,
+                "spelling": key.pseudonym("s", str(found.written[0]) if found.written else one) if one else None,
+                "lesion_id": key.pseudonym("l", one, found.lesion) if one and found.lesion else None,
                 "width": self.row.media_attributes.width,
                 "height": self.row.media_attributes.height,
             }
         )
-        own = {fold(box.patient), fold(box.lesion)}
-        secrets = tuple(str(value).strip() for value in patients)
-        for item in self.row.metadata_fields:
-            if fold(item.schema_name) not in own and item.value is not None:
-                value = scrub(_as_text(item.value), secrets_in_it=secrets)
-                record = {"image_id": data_row.id, "name": item.schema_name, "kind": item.schema_kind, "value": value}
-                self.records["metadata"].append(record)
+        self.secrets = tuple(str(value).strip() for value in found.written)
+        self.metadata()
 
     def clean(self, text: str) -> str:
-        """Return a text without what must not stand in the registry, the patient's identifier included."""
-        if self.secrets is None:
-            self.secrets = tuple(str(value).strip() for value in self.named(self.study.labelbox.patient))
+        """Return a text without what must not stand in the registry, the patient's identifiers included."""
         return scrub(text, secrets_in_it=self.secrets)
 
-    def named(self, name: str) -> list[str | float]:
-        """Return the plain values of a metadata field."""
-        values = [f.value for f in self.row.metadata_fields if fold(f.schema_name) == fold(name)]
-        return [value for value in values if isinstance(value, str | int | float) and not isinstance(value, bool)]
+    def metadata(self) -> None:
+        """Add the metadata that the study keeps, without the patient's identifiers."""
+        labelbox = self.study.labelbox
+        own = {fold(labelbox.patient), fold(labelbox.lesion)}
+        kept = None if labelbox.metadata is None else set(map(fold, labelbox.metadata))
+        for item in self.row.metadata_fields:
+            name = fold(item.schema_name)
+            if name not in own and (kept is None or name in kept) and item.value is not None:
+                self.records["metadata"].append(
+                    {
+                        "image_id": self.row.data_row.id,
+                        "name": item.schema_name,
+                        "kind": item.schema_kind,
+                        "value": self.clean(_as_text(item.value)),
+                    }
+                )
 
     def project(self, project_id: str, project: shapes.Project, in_study: bool) -> None:  # noqa: FBT001
         self.records["projects"].append(
@@ -238,30 +242,29 @@ class _Contents:
         self, questions: list[shapes.Classification], *, object_position: int | None, parent: int | None = None
     ) -> None:
         """Add every answer to these questions and, below each, the answers nested in it."""
+        beside = self.certainty(questions)
         for question in questions:
             options = [o for o in (question.radio_answer, *(question.checklist_answers or ())) if o]
             kind = "radio" if question.radio_answer else "checklist"
             for option in options:
-                position = self.answer(question, kind, option.name, option.value, object_position, parent)
+                certainty = self.certainty(option.classifications) or beside
+                position = self.answer(question, kind, option, object_position, parent, certainty)
                 self.answers(option.classifications, object_position=object_position, parent=position)
             if question.text_answer:
-                self.answer(question, "text", self.clean(question.text_answer.content), None, object_position, parent)
+                text = shapes.Option(self.clean(question.text_answer.content))
+                self.answer(question, "text", text, object_position, parent, None)
 
     def answer(
         self,
         question: shapes.Classification,
         kind: str,
-        answer: str,
-        value: str | None,
+        option: shapes.Option,
         object_position: int | None,
         parent: int | None,
+        certainty: str | None,
     ) -> int:
         position = self.next("answers")
-        diagnosis = None
-        if kind != "text" and fold(self.study.labelbox.question) in {
-            fold(n) for n in (question.name, question.value) if n
-        }:
-            diagnosis = self.diagnosis(answer, value)
+        diagnosis = None if kind == "text" else self.diagnosis(question, option.name, option.value)
         self.records["answers"].append(
             {
                 **self.key,
@@ -271,19 +274,37 @@ class _Contents:
                 "question": question.name,
                 "question_value": question.value,
                 "kind": kind,
-                "answer": answer,
-                "answer_value": value,
+                "answer": option.name,
+                "answer_value": option.value,
                 "diagnosis": diagnosis,
+                "certainty": certainty if diagnosis else None,
             }
         )
         return position
 
-    def diagnosis(self, answer: str, value: str | None) -> str:
+    def diagnosis(self, question: shapes.Classification, answer: str, value: str | None) -> str | None:
+        """Return the class an answer means, or its spelling where it is none; None where it does not name a class."""
+        asked = [name for name in (question.name, question.value) if name]
+        if own := next((c for c in map(self.study.class_asked, asked) if c), None):
+            return own.name if fold(answer) == fold(own.yes) else None
+        if fold(self.study.labelbox.question) in map(fold, asked):
+            return self.class_chosen(answer, value)
+        return None
+
+    def class_chosen(self, answer: str, value: str | None) -> str:
         """Return the class an option means, else its spelling; its name decides, and its slug must not contradict."""
         known, slug = self.study.class_of(answer), self.study.class_of(value) if value else None
         if known and slug not in (known, None):
             return f"{answer} / {value}"
         return known or answer
+
+    def certainty(self, questions: list[shapes.Classification]) -> str | None:
+        """Return the answer to the question of certainty among these."""
+        name = self.study.labelbox.certainty
+        for question in questions if name else ():
+            if fold(name) in {fold(n) for n in (question.name, question.value) if n} and question.radio_answer:
+                return question.radio_answer.name
+        return None
 
     def relationship(self, name: str, ends: shapes.Relationship) -> None:
         record = {

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
+from toolkit.lines import Line
 from toolkit.manifest import Study
 from toolkit.parse import keys, legacy, shapes
-from toolkit.parse.lines import Line
 from toolkit.parse.records import Record, astuple, records_of, sha256
 from toolkit.privacy import Key, scrub
 

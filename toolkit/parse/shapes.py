@@ -10,12 +10,6 @@ from typing import Any
 
 import msgspec
 
-FIRST_KEYS = (
-    *("data_row", "media_attributes", "attachments", "metadata_fields", "embeddings", "projects", "experiments"),
-    *("ID", "DataRow ID", "Labeled Data"),
-)
-"""With which a row may begin, and nothing inside it does; the legacy form's stand in the second line."""
-
 
 class Shape(msgspec.Struct, frozen=True, gc=False):
     """A JSON object whose named keys have the types below."""

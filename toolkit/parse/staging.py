@@ -10,10 +10,10 @@ from typing import Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.landing import Landed
+from toolkit.lines import lines
 from toolkit.manifest import Study
 from toolkit.parse import records, rows
-from toolkit.parse.landing import Landed
-from toolkit.parse.lines import lines
 from toolkit.parse.shapes import Counts
 from toolkit.privacy import Key
 from toolkit.progress import Progress
@@ -64,13 +64,17 @@ STAGED = {
     "answers": {
         **LABEL,
         **dict.fromkeys(("position", "parent", "object_position"), WHOLE),
-        **dict.fromkeys(("question", "question_value", "kind", "answer", "answer_value", "diagnosis"), TEXT),
+        **dict.fromkeys(("question", "question_value", "kind", "answer", "answer_value"), TEXT),
+        **dict.fromkeys(("diagnosis", "certainty"), TEXT),
     },
     "relationships": {**LABEL, "position": WHOLE, **dict.fromkeys(("name", "source_id", "target_id"), TEXT)},
     "model_runs": dict.fromkeys(("image_id", "model_id", "model", "run_id", "run", "split"), TEXT),
     "attachments": {"image_id": TEXT, "position": WHOLE, **dict.fromkeys(("kind", "name", "value"), TEXT)},
     "embeddings": {
-        **{"image_id": TEXT, "position": WHOLE, "embedding_id": TEXT, "name": TEXT},
+        "image_id": TEXT,
+        "position": WHOLE,
+        "embedding_id": TEXT,
+        "name": TEXT,
         **dict.fromkeys(("dimensions", "vectors"), WHOLE),
     },
     "unknown_keys": {"key_path": TEXT},

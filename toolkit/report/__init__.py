@@ -26,6 +26,7 @@ class Report:
     files: list[str]
     errors_shown: int
     errors: int
+    patients_known: bool
 
 
 def report(workspace: Workspace, study: Study, *, run: str = "latest", progress: Progress = silent) -> Report:
@@ -53,4 +54,5 @@ def report(workspace: Workspace, study: Study, *, run: str = "latest", progress:
         files=[str(folder / name) for name in contents],
         errors_shown=len(shown),
         errors=len(facts.errors),
+        patients_known=facts.patients_known,
     )

@@ -64,6 +64,11 @@ class Facts:
     label_state: dict[str, Any]
     gallery: int
 
+    @property
+    def patients_known(self) -> bool:
+        """Whether the study has patient identifiers; without them every photograph counts as a patient of its own."""
+        return self.label_state["patient_from"] != "none"
+
 
 def gather(workspace: Workspace, study: Study, run_id: str) -> Facts:
     """Read all there is to say of a run; raise WorkspaceError where it was not scored."""

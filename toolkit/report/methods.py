@@ -5,7 +5,7 @@ Refuses to know HTML: sentences come out.
 
 from typing import Any, NamedTuple
 
-from toolkit.manifest import PromptSection
+from toolkit.manifest import NO_PATIENTS, PromptSection
 from toolkit.prompts import prompt_of
 from toolkit.report.facts import Facts
 from toolkit.report.wording import UNDEFINED, clean, count, counted, model_name, moment, percent, spoken, support
@@ -59,8 +59,13 @@ def _truth(facts: Facts, study: dict[str, Any]) -> str:
 def _split(facts: Facts) -> str:
     seed = facts.certificate.get("seed")
     drawn = "" if seed is None else f", drawn with seed {seed}"
+    bound = (
+        "Patients, and patients who share a photograph, form groups"
+        if facts.patients_known
+        else f"There are {NO_PATIENTS}. Every photograph counts as a patient of its own; identical ones form groups"
+    )
     return (
-        "Patients, and patients who share a photograph, form groups; a whole group stands in one part. Parts are "
+        f"{bound}; a whole group stands in one part. Parts are "
         f"stratified by class{drawn}. The test part was not seen in training."
     )
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from toolkit.manifest import Study, shipped
+from toolkit.manifest import NO_PATIENTS, Study, shipped
 from toolkit.report import wording
 from toolkit.report.facts import Cell, Facts
 from toolkit.report.figures import inline
@@ -102,6 +102,7 @@ def _sections(facts: Facts) -> dict[str, Any]:
         "part": facts.parts[0],
         "headlines": headlines(facts),
         "badges": badges(facts),
+        "no_patients": "" if facts.patients_known else NO_PATIENTS,
         "matrices": {part: matrix_rows(facts, part) for part in facts.parts},
         "metrics": SHOWN,
         "undrawn": [facts.classes[k] for k in range(len(facts.classes)) if not (facts.ranked.truth == k).any()],
@@ -149,6 +150,8 @@ def badges(facts: Facts) -> list[Badge]:
         Badge("look" if quarantined else "good", f"Quarantined: {wording.counted(quarantined, 'row')}", "labels"),
         Badge("look" if unresolved else "good", f"Unresolved: {wording.counted(unresolved, 'case')}", "labels"),
     ]
+    if not facts.patients_known:
+        found.insert(0, Badge("look", _sentence(NO_PATIENTS), "split"))
     for part in facts.parts[:1]:
         times = facts.scorings.get(part, {"times": 0, "runs": 0, "times_on_split": 0})
         others = f" ({times['times_on_split']} by {times['runs']} runs on this split)" if times["runs"] > 1 else ""
@@ -166,7 +169,12 @@ def _leakage_badge(facts: Facts) -> Badge:
         return Badge("look", f"Leakage: {what}", "split")
     groups = facts.certificate.get("groups")
     of = "" if groups is None else f", {wording.counted(groups, 'group')}"
-    return Badge("good", f"No patient in two parts: split {facts.run['split_id']}{of}", "split")
+    what = "patient" if facts.patients_known else "photograph"
+    return Badge("good", f"No {what} in two parts: split {facts.run['split_id']}{of}", "split")
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def matrix_rows(facts: Facts, part: str) -> list[MatrixRow]:

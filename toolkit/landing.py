@@ -8,12 +8,12 @@ import json
 import shutil
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from io import BufferedReader
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 from toolkit.errors import ExportError
-from toolkit.files import sha256_of_file, write_json, written_atomically
+from toolkit.files import move_into_place, sha256_of_file, write_atomically, write_json, written_atomically
 from toolkit.registry import Workspace
 
 BOM = b"\xef\xbb\xbf"
@@ -23,12 +23,16 @@ GZIP = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Landed:
-    """An export in the workspace; `images` is the folder its photographs were looked for in."""
+    """An export in the workspace; `images` is the folder its photographs were looked for in.
+
+    `pull` says how it was asked of Labelbox: source, task, params, filters, rows; None where it came as a file.
+    """
 
     path: Path
     sha256: str
     source: str
     images: Path | None
+    pull: dict[str, Any] | None = None
 
     @property
     def export_id(self) -> str:
@@ -36,22 +40,30 @@ class Landed:
         return self.sha256[:12]
 
 
-def land(workspace: Workspace, export: Path, *, images: Path | None) -> Landed:
-    """Copy an export's bytes into the workspace; landing the same bytes again changes nothing but `images`."""
-    _check(export)
+def land(
+    workspace: Workspace, export: Path, *, images: Path | None, pull: dict[str, Any] | None = None, source: str = ""
+) -> Landed:
+    """Copy an export's bytes into the workspace; landing the same bytes again changes nothing but `images`, `pull`.
+
+    What was pulled is moved, not copied: an interruption leaves no second copy of patients' data.
+    """
+    check(export)
     sha256 = sha256_of_file(export)
     path = workspace.exports / f"{sha256}.ndjson{'.gz' if _is_gzip(export) else ''}"
-    if not path.exists():
+    if pull is not None and not path.exists():
+        move_into_place(export, path, mode=0o600)
+    elif not path.exists():
         with written_atomically(path, mode=0o600) as temporary:
             shutil.copyfile(export, temporary)
     known = next((landed for landed in landed_exports(workspace) if landed.sha256 == sha256), None)
     images = images.resolve() if images else (known.images if known else None)
-    source = known.source if known else export.name
+    source = known.source if known else (source or export.name)
+    pull = pull or (known.pull if known else None)
     with path.open("rb") as file:
         size = file.seek(0, 2)
     sidecar = {"source": source, "sha256": sha256, "bytes": size, "images": str(images) if images else None}
-    write_json(path.with_name(f"{sha256}.json"), sidecar)
-    return Landed(path, sha256, source, images)
+    write_json(path.with_name(f"{sha256}.json"), sidecar | ({"pull": pull} if pull else {}))
+    return Landed(path, sha256, source, images, pull)
 
 
 def landed_exports(workspace: Workspace) -> list[Landed]:
@@ -63,7 +75,7 @@ def landed_exports(workspace: Workspace) -> list[Landed]:
         if path is None:
             raise ExportError("a landed export is gone", place=str(sidecar), remedy="parse the export again")
         images = Path(facts["images"]) if facts["images"] else None
-        landed.append(Landed(path, facts["sha256"], facts["source"], images))
+        landed.append(Landed(path, facts["sha256"], facts["source"], images, facts.get("pull")))
     return landed
 
 
@@ -71,6 +83,26 @@ def take_back(landed: Landed) -> None:
     """Remove an export that has just landed and could not be used."""
     landed.path.unlink(missing_ok=True)
     landed.path.with_name(f"{landed.sha256}.json").unlink(missing_ok=True)
+    _issues_file(landed).unlink(missing_ok=True)
+
+
+def note_issues(landed: Landed, issues: list[dict[str, Any]]) -> None:
+    """Write what went wrong while an export was pulled beside it, for `parse` to put among the issues."""
+    text = "".join(json.dumps(issue, sort_keys=True) + "\n" for issue in issues)
+    if text:
+        write_atomically(_issues_file(landed), text.encode(), mode=0o600)
+    else:
+        _issues_file(landed).unlink(missing_ok=True)
+
+
+def noted_issues(landed: Landed) -> list[dict[str, Any]]:
+    """Return what went wrong while an export was pulled: level, reason, detail, image_id."""
+    file = _issues_file(landed)
+    return [json.loads(line) for line in file.read_bytes().split(b"\n") if line] if file.exists() else []
+
+
+def _issues_file(landed: Landed) -> Path:
+    return landed.path.with_name(f"{landed.sha256}.issues.jsonl")
 
 
 def opened(path: Path) -> BufferedReader:
@@ -83,7 +115,7 @@ def _is_gzip(path: Path) -> bool:
         return file.read(2) == GZIP
 
 
-def _check(export: Path) -> None:
+def check(export: Path) -> None:
     """Refuse what cannot be an export at all, before anything is written."""
     if not export.is_file():
         what = "this is a folder, not an export" if export.is_dir() else "no such export"

@@ -1,0 +1,204 @@
+"""Stands in for Labelbox on 127.0.0.1, as far as the real SDK asks it for exports, and for the storage behind it.
+
+Faults are injected by the name of what is asked: `server.faults["GetExportFileFromOffsetPyApi"] = ["503", "limit"]`
+makes the first two such questions fail; "chunk" and the paths of files are names too. A fault is an HTTP status, "cut"
+in the middle, "limit", one of Labelbox's error codes, or None for none.
+"""
+
+import json
+import re
+import threading
+from collections import defaultdict
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+KEY = "lb-secret-key-0123456789"
+FIELDS = re.compile(r"\{([^{}]*)\}")
+OPERATION = re.compile(r"(?:query|mutation)\s+(\w+)")
+
+
+@dataclass
+class Asked:
+    """A question of the SDK."""
+
+    name: str
+    variables: dict
+    query: str
+
+
+@dataclass
+class Task:
+    """An export task: `polls` looks until it ends."""
+
+    polls: int
+    ending: str
+
+
+@dataclass
+class Server:
+    """What Labelbox holds, what goes wrong, and what was asked; everything may be changed between questions."""
+
+    export: bytes
+    chunk: int = 5_000
+    errors: bytes = b""
+    projects: dict = field(default_factory=lambda: {"project-1": "pigmented-lesions"})
+    files: dict = field(default_factory=dict)
+    faults: dict = field(default_factory=lambda: defaultdict(list))
+    polls: int = 0
+    ending: str = "COMPLETE"
+    on_piece: object = None
+    tasks: dict = field(default_factory=dict)
+    asked: list = field(default_factory=list)
+    got: list = field(default_factory=list)
+
+    def __enter__(self):
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"server_of": self}))
+        self.http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+        threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.http.shutdown()
+        self.http.server_close()
+
+    @property
+    def environment(self):
+        return {"LABELBOX_API_KEY": KEY, "LABELBOX_ENDPOINT": f"{self.url}/graphql"}
+
+    def names(self):
+        """What was asked, in order."""
+        return [asked.name for asked in self.asked]
+
+    def answer(self, name, variables, query):
+        """Return the data of an answer; None = there is no such thing."""
+        wanted = FIELDS.findall(query)[-1].split()
+        first = next(iter(variables.values()), None)
+        if name == "GetProjectsPyApi":
+            found = [_thing(wanted, id=key, name=text) for key, text in self.projects.items() if text == first]
+            return {"projects": found}
+        if name in ("GetProjectPyApi", "GetDatasetPyApi", "GetModelRunPyApi", "getSavedQueryPyApi"):
+            kind = {"GetProjectPyApi": "project", "GetDatasetPyApi": "dataset", "GetModelRunPyApi": "modelRun"}
+            known = first in self.projects or first in ("dataset-1", "slice-1", "run-1")
+            return {kind.get(name, "getSavedQuery"): _thing(wanted, id=first, name=first)} if known else None
+        if name == "GetUserPyApi":
+            return {"user": _thing(wanted, id="user-1")}
+        if name == "CurrentUserPyApi":
+            return {"user": {"timezone": "Europe/Berlin"}}
+        if name.startswith("exportDataRowsIn"):
+            task = f"task{len(self.tasks) + 1}"
+            self.tasks[task] = Task(self.polls, self.ending)
+            return {name.removesuffix("PyApi"): {"taskId": task, "isStreamable": True}}
+        return self.about_task(name, variables, wanted)
+
+    def about_task(self, name, variables, wanted):
+        if name == "GetUserCreatedTasksPyApi":
+            key = variables["param_0"]
+            task = self.tasks.get(key)
+            if task is None:
+                return {"user": {"createdTasks": []}}
+            task.polls -= 1
+            status = "IN_PROGRESS" if task.polls >= 0 else task.ending
+            return {"user": {"createdTasks": [_thing(wanted, id=key, status=status, type="export-data-rows")]}}
+        stream = self.export if variables["streamType"] == "RESULT" else self.errors
+        if name == "GetExportMetadataHeaderPyApi":
+            header = {"totalSize": len(stream), "totalLines": len(stream.splitlines())} if stream else None
+            return {"task": {"exportMetadataHeader": header}}
+        start = int(variables["offset"]) // self.chunk * self.chunk
+        end = min(start + self.chunk, len(stream)) - 1
+        file = f"{self.url}/chunk/{variables['streamType']}/{start}?Signature=SECRET-SIGNATURE"
+        told = {"offsets": {"start": str(start), "end": str(end)}, "lines": {"start": 0, "end": 0}, "file": file}
+        return {"task": {"exportFileFromOffset": told}}
+
+    def fault(self, name):
+        return self.faults[name].pop(0) if self.faults[name] else None
+
+
+def _thing(wanted, **known):
+    return dict.fromkeys(wanted) | known
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server_of: Server
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+
+    def do_POST(self):
+        server = self.server_of
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = OPERATION.match(body["query"])[1]
+        server.asked.append(Asked(name, body["variables"] or {}, body["query"]))
+        fault = server.fault(name)
+        if self.headers["Authorization"] != f"Bearer {KEY}":
+            return self.send_json(_error("AUTHENTICATION_ERROR", "no"))
+        if fault == "limit":
+            return self.send_json({"message": "You have exceeded your limit"}, status=429)
+        if fault == "cut":
+            return self.close_now()
+        if fault and fault.isdigit():
+            return self.send_json({}, status=int(fault))
+        if fault:
+            return self.send_json(_error(fault, f"refused for {self.headers['Authorization']}"))
+        data = server.answer(name, body["variables"] or {}, body["query"])
+        return self.send_json(_error("RESOURCE_NOT_FOUND", "no such thing") if data is None else {"data": data})
+
+    def do_GET(self):
+        server, path = self.server_of, self.path.partition("?")[0]
+        server.got.append((path, self.headers["Authorization"]))
+        if not path.startswith("/chunk/"):
+            return self.send_file(path)
+        _, _, stream, start = path.split("/")
+        content = (server.export if stream == "RESULT" else server.errors)[int(start) :][: server.chunk]
+        fault = server.fault("chunk")
+        if fault and fault.isdigit():
+            return self.send_bytes(b"", "text/plain", status=int(fault))
+        return self.send_bytes(content, "application/json", cut=fault == "cut")
+
+    def send_file(self, path):
+        fault = self.server_of.fault(path)
+        if fault and fault.isdigit():
+            return self.send_bytes(b"", "text/plain", status=int(fault))
+        if path not in self.server_of.files:
+            return self.send_bytes(b"", "text/plain", status=404)
+        kind, content = self.server_of.files[path]
+        if kind == "redirect":
+            self.send_response(302)
+            self.send_header("Location", content)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        return self.send_bytes(content, kind, cut=fault == "cut")
+
+    def send_json(self, document, status=200):
+        self.send_bytes(json.dumps(document).encode(), "application/json", status=status)
+
+    def send_bytes(self, content, kind, *, status=200, cut=False):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        half = len(content) // 2
+        for piece in (content[:half], content[half:]):
+            self.wfile.write(piece)
+            self.wfile.flush()
+            if self.server_of.on_piece and self.command == "GET":
+                self.server_of.on_piece()
+            if cut:
+                return self.close_now()
+        return None
+
+    def close_now(self):
+        self.close_connection = True
+
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:  # the asker was killed
+            self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+def _error(code, message):
+    return {"errors": [{"message": message, "extensions": {"code": code}}]}
