@@ -4,7 +4,6 @@ Refuses to import anything heavy before a command runs, so that help answers at 
 the user can put right, 2 usage, 130 interrupted.
 """
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Generator
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from toolkit.errors import ToolkitError
+from toolkit.files import FULL
 
 if TYPE_CHECKING:
     from toolkit.line import StudyFile
@@ -521,7 +521,7 @@ def _exit_code(command: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if os.strerror(errno.ENOSPC) not in str(error):
+        if not any(os.strerror(code) in str(error) for code in FULL):
             raise  # our own bug: its traceback is what we need
         print(f"error: the disk is full: {error}\n  next:  {FREE_SPACE}", file=sys.stderr)  # noqa: T201
         return 1

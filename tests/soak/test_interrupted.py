@@ -1,0 +1,76 @@
+"""Parsing that is killed or runs out of disk: a clear end, and a rerun that gives what a clean run gives."""
+
+import json
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from toolkit.synthetic import sample
+
+KILLS = 10
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+from toolkit.cli import main
+main(sys.argv[2:])
+"""
+
+
+def _parse(drawn, workspace, *, limit=resource.RLIM_INFINITY, seconds=None) -> subprocess.CompletedProcess:
+    """Run `toolkit parse`; no file it writes may grow over `limit` bytes, and it is killed after `seconds`."""
+    where = ["--quiet", "--study", drawn.study, "--workspace", workspace]
+    command = [sys.executable, "-c", LIMITED, limit, *where, "parse", drawn.export]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=seconds, check=False)
+
+
+def _content(workspace: Path) -> str:
+    command = [sys.executable, "-m", "toolkit", "--json", "--workspace", str(workspace), "status"]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)["content_hash"]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return sample(tmp_path_factory.mktemp("drawn") / "sample", cases=150, photographs=False)
+
+
+@pytest.fixture(scope="module")
+def clean(drawn, tmp_path_factory):
+    """The content hash and the time of a run that nothing disturbs."""
+    workspace, began = tmp_path_factory.mktemp("clean") / "workspace", time.monotonic()
+    assert 0 == _parse(drawn, workspace).returncode
+    return _content(workspace), time.monotonic() - began
+
+
+def test_parsing_killed_at_random_moments_and_run_again_gives_the_same(drawn, clean, tmp_path):
+    expected, seconds = clean
+    moments, killed = random.Random(4), 0
+    for number in range(KILLS):
+        workspace = tmp_path / "workspace"
+        try:
+            _parse(drawn, workspace, seconds=seconds * moments.uniform(0.2, 1.0))
+        except subprocess.TimeoutExpired:
+            killed += 1
+        if number % 3 == 0:
+            assert 0 == _parse(drawn, workspace).returncode
+            assert expected == _content(workspace)
+            shutil.rmtree(workspace)
+
+    assert killed >= KILLS // 2
+
+
+@pytest.mark.parametrize("limit", [100, 20_000, 60_000, 300_000, 800_000])
+def test_a_disk_that_is_full_ends_in_one_clear_message_and_a_rerun_goes_on(drawn, clean, tmp_path, limit):
+    stopped = _parse(drawn, tmp_path / "workspace", limit=limit)
+
+    assert 1 == stopped.returncode
+    assert "Traceback" not in stopped.stderr
+    assert stopped.stderr.startswith("error: ")
+    assert 0 == _parse(drawn, tmp_path / "workspace").returncode
+    assert clean[0] == _content(tmp_path / "workspace")
