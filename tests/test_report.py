@@ -131,10 +131,13 @@ def case_rows(number: int, row: tuple, folder: Path) -> dict[str, dict]:
     pixels = {"path": str(photograph(folder, number)), "pixel_sha256": f"pixels-{number}", "export_id": "e"}
     place = {"split_id": IDS["split_id"], "case_id": case_id, "part": part, "class_name": truth, "created_at": TIME}
     key = {"run_id": IDS["run_id"], "part": part, "case_id": case_id}
+    said_of = {"case_id": case_id, "label_id": f"label-{number}", "revision": 1, "class_name": truth, "counts": True}
     return {
         "images": image | pixels,
         "cases": {"case_id": case_id, "image_id": image_id, "patient_id": patient, **box},
-        "readings": {"case_id": case_id, "label_id": f"label-{number}", "revision": 1, "class_name": truth},
+        "readings": said_of,
+        "case_history": {"case_id": case_id, "image_id": image_id, "since": 1},
+        "reading_history": said_of | {"benchmark": False, "since": 1},
         "splits": place,
         "predictions": key | said | {"probabilities": pairs, "log_likelihoods": pairs},
     }
@@ -145,11 +148,11 @@ def single_rows() -> dict[str, list[dict]]:
     kept = {"export_id": "e", "level": "case", "reason": HOSTILE, "detail": LEAKY}
     conserved = {"export_id": "e", "noun": "row", "read": 1234, "stored": 1230, "quarantined": 4, "repeated": 0}
     state = {"policy": "majority", "label_revision": "cccc0001", "key_fingerprint": "dddd0001", "study": "small"}
-    state["patient_from"] = "metadata"
+    state |= {"patient_from": "metadata", "content_hash": "e" * 64}
     losses = [("train_loss", 1, 2.0), ("train_loss", 2, 1.0), ("validation_loss", 1, 2.5), ("validation_loss", 2, 1.5)]
     run = {"model": "/data/models/secret_folder/weights", "device": "cpu", "finished_at": TIME}
     return {
-        "exports": [{"export_id": "e", "source": LEAKY, "sha256": "f" * 64, "rows": 1234}],
+        "exports": [{"export_id": "e", "source": LEAKY, "sha256": "f" * 64, "rows": 1234, "moment": 1}],
         "conservation": [conserved],
         "ingest_issues": [kept],
         "findings": [{"kind": HOSTILE, "source": "audit", "case_id": "0001", "detail": LEAKY}],
