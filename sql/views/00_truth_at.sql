@@ -14,7 +14,7 @@ said as (
         coalesce(labels.updated_at, labels.created_at) as said_at,
         label_states.policy,
     from readings_at(moment_asked) as history
-    inner join labels on labels.label_id = history.label_id and labels.revision = history.revision
+    left join labels on labels.label_id = history.label_id and labels.revision = history.revision
     cross join label_states
 ),
 chosen as (
