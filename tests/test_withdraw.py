@@ -114,6 +114,7 @@ def test_what_remains_holds_and_can_be_scored_again(finished, left, left_copy):
     before = verify(finished.workspace.split(split_id))
     checked = verify(left_copy.split(split_id))
     scores = left_copy.rows("select * from scores")
+    looks = left_copy.rows("select count(*) as n from evaluations where part = 'test'")[0]["n"]
     scored = evaluate(left_copy, finished.study_file.study)
 
     assert said.splits[split_id] == certificate["withdrawn"][0]["cases"]
@@ -122,7 +123,7 @@ def test_what_remains_holds_and_can_be_scored_again(finished, left, left_copy):
     assert [] == scores
     assert finished.results["Evaluated"].cases["test"] - said.predictions[finished.run_id] == scored.cases["test"]
     assert not left_copy.reports.exists()
-    assert 2 == scored.times_scored["test"]
+    assert looks + 1 == scored.times_scored["test"]
 
 
 def test_the_same_command_finishes_what_was_interrupted(finished, copied, own_key, patient, monkeypatch):
