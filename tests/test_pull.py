@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,12 @@ from toolkit.errors import ServiceError, ToolkitError
 from toolkit.landing import land, landed_exports
 from toolkit.manifest import PullSection
 from toolkit.parse import parse
+from toolkit.parse.withdrawn import rewrite, tombstones
 from toolkit.pull import Patience, Pulled, Wish, pull
 from toolkit.pull.fetch import RefusedError, Rules, fetch, is_public
 from toolkit.pull.links import facts_of, links_of
 from toolkit.pull.patience import PassingError
+from toolkit.withdraw import withdraw
 
 ROWS = 10
 
@@ -642,6 +645,22 @@ class Runner:
         if not self.child.empty():
             self.child.get()
         return code
+
+
+def test_a_withdrawn_patient_is_not_pulled_in_again(ask, workspace, labelbox, hospital, key):
+    everything = labelbox.export
+    ask(photographs=True)
+    parse(workspace, hospital, key, [])
+    withdraw(workspace, hospital, key, "P-3", apply=True)
+    stones = tombstones(workspace, hospital, key)
+    again = pull(workspace, hospital, sieve=partial(rewrite, workspace, stones=stones), patience=Patience(poll=0))
+    names = {path.name for path in (workspace.folder / "photographs").iterdir()}
+
+    assert everything == labelbox.export
+    assert ROWS - 1 == len(landed_bytes(workspace)[0].splitlines()) == again.fetched_before
+    assert {f"i{n}" for n in range(ROWS) if n != 3} | {"index.jsonl"} == names
+    assert b'"i3"' not in (workspace.folder / "photographs" / "index.jsonl").read_bytes()
+    assert (0, {}) == (again.fetched, again.not_fetched)
 
 
 @pytest.fixture

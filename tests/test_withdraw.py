@@ -2,12 +2,14 @@
 
 import io
 import json
+import re
 import shutil
 
 import exports
 import pytest
 
 import toolkit.withdraw
+from toolkit import sql
 from toolkit.cli import main
 from toolkit.errors import ExportError, LeakError, WorkspaceError
 from toolkit.evaluate import evaluate
@@ -20,7 +22,7 @@ from toolkit.withdraw import results, tables, withdraw
 
 STEPS = [
     (results, "clean_splits"),
-    (toolkit.withdraw, "_rewrite"),
+    (toolkit.withdraw, "rewrite"),
     (tables, "make_anew"),
 ]
 
@@ -269,3 +271,10 @@ def test_the_command_reads_the_identifier_from_standard_input(finished, copied, 
     assert 0 == ended.value.code
     assert "nothing was changed" in told
     assert patient[0] not in told
+
+
+def test_every_table_goes_into_the_new_registry():
+    made = {name for path in sql.folder("schema") for name in re.findall(r"create table (\w+)", path.read_text())}
+    copied = set(re.findall(r"insert into (\w+)", sql.step("copy_registry")))
+
+    assert made == copied

@@ -6,6 +6,7 @@ Refuses to do a stage's work.
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from toolkit.files import write_json
 from toolkit.landing import landed_exports
 from toolkit.manifest import Study, load_study
 from toolkit.parse import parse
+from toolkit.parse.withdrawn import rewrite, tombstones
 from toolkit.predict import predict
 from toolkit.privacy import load_key
 from toolkit.progress import Progress, silent
@@ -135,7 +137,9 @@ def pull_and_parse(
     """Run pull → parse; without a new row there is nothing to parse."""
     study = study_file.study
     key = load_key(study.privacy, study_folder=study_file.folder, workspace=workspace.folder)
-    results: list[Any] = [pull(workspace, study, wish, progress=progress)]
+    stones = tombstones(workspace, study, key)
+    sieve = partial(rewrite, workspace, stones=stones)
+    results: list[Any] = [pull(workspace, study, wish, sieve=sieve, progress=progress)]
     tell(results[0])
     if results[0].landed:
         results.append(parse(workspace, study, key, [], progress=progress))

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +15,12 @@ import msgspec
 
 from toolkit.errors import ExportError, WorkspaceError
 from toolkit.files import sha256_of_file, write_json
-from toolkit.landing import Landed
+from toolkit.landing import Landed, land, note_issues, noted_issues, take_back
 from toolkit.lines import lines
 from toolkit.manifest import LabelboxSection, Study
 from toolkit.parse import legacy, shapes
 from toolkit.parse.identifiers import identify
-from toolkit.privacy import Key, normalise
+from toolkit.privacy import Key, normalise, scrub
 from toolkit.registry import Workspace
 
 TOMBSTONE = "withdrawn.json"
@@ -104,6 +104,33 @@ def tombstones(workspace: Workspace, study: Study, key: Key) -> Tombstones:
         )
     known = {pseudonym for stone in kept for pseudonym in (stone["patient"], *stone["photographs"])}
     return Tombstones(frozenset(known), study, key)
+
+
+def rewrite(
+    workspace: Workspace, export: Landed, stones: Tombstones, *, secrets: tuple[str, ...] = ()
+) -> Landed | None:
+    """Put an export in the place of itself, without the rows of withdrawn patients; None where no row is left."""
+    if not stones.pseudonyms:
+        return export
+    left = None
+    with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".parse-") as folder:
+        copy = Path(folder) / "export.ndjson"
+        dropped = stones.copy(export, copy)
+        if not any(dropped):
+            return export
+        if copy.stat().st_size:
+            facts = stones.facts(export.path, dropped) | ({"pull": export.pull} if export.pull else {})
+            source = scrub(export.source, secrets_in_it=secrets)
+            left = replace(land(workspace, copy, images=export.images, source=source, facts=facts), pull=export.pull)
+            issues = noted_issues(export)
+            buried = {
+                x["image_id"]
+                for x in issues
+                if photograph_pseudonym(str(x.get("image_id")), stones.key) in stones.pseudonyms
+            }
+            note_issues(left, [x for x in issues if x.get("image_id") not in buried])
+    take_back(export)
+    return left
 
 
 def bury(workspace: Workspace, patient: str, photographs: set[str], *, key: Key, date: str) -> None:

@@ -5,13 +5,14 @@ interrupts a pull, the same command goes on with the same export task.
 """
 
 import fcntl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.files import private
+from toolkit.landing import Landed
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.pull.links import as_filter, time_of
@@ -64,11 +65,13 @@ def pull(
     study: Study,
     wish: Wish = Wish(),  # noqa: B008 - it is frozen
     *,
+    sieve: Callable[[Landed], Landed | None] = lambda landed: landed,
     patience: Patience = Patience(),  # noqa: B008 - it is frozen
     progress: Progress = silent,
 ) -> Pulled:
     """Land a whole export of everything the wish names, with every section, and fetch its photographs and masks.
 
+    `sieve` may put an export without some rows in the place of the landed one before anything that it names is fetched.
     Raises ServiceError where Labelbox cannot be asked or gives no row at all; what is there stays for the next try.
     """
     since = _checked_since(wish)
@@ -79,7 +82,7 @@ def pull(
     with _alone(workspace):
         wanted = [(wish.kind, wish.text)] if wish.kind else [("project", name) for name in study.labelbox.projects]
         sources = [service.find(kind, text) for kind, text in wanted]
-        exports = [Export(workspace, study, service, source, progress) for source in sources]
+        exports = [Export(workspace, study, service, source, sieve, progress) for source in sources]
         done = [export.pull(since, photographs=wish.photographs) for export in exports]
     result = Pulled(
         exports=[export for export, _ in done],

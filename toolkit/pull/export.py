@@ -4,6 +4,7 @@ Refuses to know how Labelbox is asked (`service`), how bytes are made safe (`dow
 (`fetch`).
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,16 @@ class Export:
     """An export on its way into the workspace."""
 
     def __init__(
-        self, workspace: Workspace, study: Study, service: Service, source: Source, progress: Progress
+        self,
+        workspace: Workspace,
+        study: Study,
+        service: Service,
+        source: Source,
+        sieve: Callable[[Landed], Landed | None],
+        progress: Progress,
     ) -> None:
         self.workspace, self.study, self.service = workspace, study, service
-        self.source, self.progress = source, progress
+        self.source, self.sieve, self.progress = source, sieve, progress
 
     def pull(self, since: str | None, *, photographs: bool) -> tuple[PulledExport, Fetched]:
         """Wait for the export, land it, fetch what it names; an interruption at any point can be gone on from."""
@@ -46,9 +53,10 @@ class Export:
             if sizes.size:
                 before = {known.sha256 for known in landed_exports(self.workspace)}
                 state = download.download(self.service, self.workspace, state, size=sizes.size, progress=self.progress)
-                landed = self.land(state, export, photographs=photographs)
-                export = replace(export, already_there=landed.sha256 in before)
-                state = download.save(self.workspace, replace(state, landed=landed.sha256))
+                landed = self.sieve(self.land(state, export, photographs=photographs))
+                if landed is not None:
+                    export = replace(export, already_there=landed.sha256 in before)
+                    state = download.save(self.workspace, replace(state, landed=landed.sha256))
         if landed is not None:
             about = landed.pull or {}
             named = {name: about[name] for name in ("rows", "announced", "errors")}

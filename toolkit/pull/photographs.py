@@ -24,6 +24,7 @@ from toolkit.pull.fetch import RefusedError, Rules, fetch
 from toolkit.pull.links import Link
 from toolkit.pull.patience import PassingError, Patience
 
+INDEX = "index.jsonl"
 PAGE = 200
 """Links fetched between two notes in the index."""
 TRIES = 4
@@ -55,7 +56,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.index = folder / "index.jsonl"
+        self.index = folder / INDEX
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for left in folder.glob(".*"):  # what an interruption left half-written
             left.unlink()

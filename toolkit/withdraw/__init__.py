@@ -4,15 +4,17 @@ Refuses to stop half-way unnoticed: the tombstone comes first, every step can be
 patient goes last. Checkpoints stay, and it is said which of them have seen the patient.
 """
 
+import json
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from toolkit.errors import WorkspaceError
-from toolkit.landing import Landed, land, landed_exports, take_back
+from toolkit.files import write_atomically
+from toolkit.images import file_name
+from toolkit.landing import Landed, landed_exports
 from toolkit.manifest import Study
 from toolkit.parse import parse
 from toolkit.parse.withdrawn import (
@@ -22,10 +24,13 @@ from toolkit.parse.withdrawn import (
     named_lines,
     photograph_pseudonym,
     photographs_of,
+    rewrite,
     tombstones,
 )
 from toolkit.privacy import Key, scrub
 from toolkit.progress import Progress, silent
+from toolkit.pull.links import links_of
+from toolkit.pull.photographs import INDEX
 from toolkit.registry import Workspace
 from toolkit.withdraw import results, tables
 
@@ -173,7 +178,8 @@ def _remove(workspace: Workspace, study: Study, key: Key, found: _Found, patient
     stones = tombstones(workspace, study, key)
     for export in landed_exports(workspace):
         progress(f"rewriting {scrub(export.source)}", 0, None)
-        _rewrite(workspace, export, stones, patient)
+        rewrite(workspace, export, stones, secrets=(patient.strip(),))
+    _sweep(workspace, study)
     if landed_exports(workspace):
         parse(workspace, study, key, [], progress=progress)
         tables.make_anew(workspace)
@@ -181,17 +187,21 @@ def _remove(workspace: Workspace, study: Study, key: Key, found: _Found, patient
         workspace.registry.unlink(missing_ok=True)
 
 
-def _rewrite(workspace: Workspace, export: Landed, stones: Tombstones, patient: str) -> None:
-    """Put an export in the place of itself, without the withdrawn rows."""
-    with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".parse-") as folder:
-        copy = Path(folder) / "export.ndjson"
-        dropped = stones.copy(export, copy)
-        if not any(dropped):
-            return
-        if copy.stat().st_size:
-            source = scrub(export.source, secrets_in_it=(patient.strip(),))
-            land(workspace, copy, images=export.images, source=source, facts=stones.facts(export.path, dropped))
-    take_back(export)
+def _sweep(workspace: Workspace, study: Study) -> None:
+    """Remove the fetched photographs and masks that no remaining row names, from the folders and from their indexes."""
+    kept: dict[bool, set[str]] = {False: set(), True: set()}
+    for export in landed_exports(workspace):
+        for link in links_of(export, longest=study.ingest.longest_row):
+            kept[link.is_mask].add(file_name(link.id))
+    for folder, names in ((workspace.photographs, kept[False]), (workspace.folder / "masks", kept[True])):
+        index = folder / INDEX
+        if index.is_file():
+            records = [json.loads(line) for line in index.read_bytes().splitlines() if line]
+            for record in records:
+                if record["name"] not in names:
+                    (folder / record["name"]).unlink(missing_ok=True)
+            lines = (json.dumps(record, sort_keys=True) + "\n" for record in records if record["name"] in names)
+            write_atomically(index, "".join(lines).encode(), mode=0o600)
 
 
 def _clear_leftovers(workspace: Workspace) -> None:
