@@ -9,6 +9,7 @@ from collections import Counter
 import exports
 import pytest
 from exports import TIMES, box, label, row
+from PIL import Image
 
 from toolkit.cases import case_id_of
 from toolkit.errors import QuestionError, StudyError
@@ -390,3 +391,15 @@ def test_other_content_has_another_hash(ledger):
     ]
 
     assert 3 == len({result.content_hash for _, result in results})
+
+
+def test_a_newer_export_without_a_folder_does_not_lose_sight_of_photographs(study, key, workspace, tmp_path):
+    folder = tmp_path / "photographs"
+    folder.mkdir()
+    Image.new("RGB", (200, 100), "tan").save(folder / "i1.jpg")
+    older = exports.write(tmp_path / "older.ndjson", [row("i1", label("L1", "nevus", day=1))])
+    newer = exports.write(tmp_path / "newer.ndjson", [row(f"i{n}", label(f"L{n}", "nevus", day=2)) for n in (1, 2)])
+    parse(workspace, study, key, [older], images=folder)
+    result = parse(workspace, study, key, [newer])
+
+    assert (2, 1, 2) == (result.photographs, result.photographs_opened, result.cases)

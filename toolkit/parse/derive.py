@@ -90,20 +90,20 @@ class Derivation:
         self.database.execute(sql.step("merge_beside"))
 
     def look(self) -> dict[str, photographs.Found]:
-        """Look for the photographs of every export that was given a folder of them."""
+        """Look for the photographs that any export was given with a folder."""
         roots = {landed.export_id: landed.images for landed in self.landed if landed.images}
         if not roots:
             return {}
+        self.database.register("rooted", pa.table({"export_id": list(roots)}))
         wanted = [
             photographs.Wanted(
                 row["image_id"],
-                roots[row["export_id"]],
+                roots[row["looked_in"]],
                 (file_name(row["image_id"]), row["external_id"], row["global_key"], row["url_name"]),
                 row["width"],
                 row["height"],
             )
-            for row in self.rows("select * from merged_images order by image_id")
-            if row["export_id"] in roots
+            for row in self.rows(sql.step("photographs").rstrip().rstrip(";"))
         ]
         return photographs.look(wanted, self.progress)
 
