@@ -11,6 +11,7 @@ import re
 import secrets
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from toolkit.errors import StudyError
@@ -36,8 +37,13 @@ class Key:
 
     def pseudonym(self, kind: str, *identifiers: str) -> str:
         """Return `kind` and 16 hexadecimal digits; `identifiers` must be normalised already."""
-        message = "\0".join((kind, *identifiers)).encode()
-        return f"{kind}-{hmac.new(self.secret, message, hashlib.sha256).hexdigest()[:DIGITS]}"
+        message = "\0".join((kind, *identifiers))
+        return f"{kind}-{_digest(self.secret, message)[:DIGITS]}"
+
+
+@lru_cache(maxsize=10_000)
+def _digest(secret: bytes, message: str) -> str:
+    return hmac.digest(secret, message.encode(), "sha256").hex()
 
 
 def normalise(identifier: str | float) -> str:
@@ -106,7 +112,9 @@ def without_queries(text: str) -> str:
 
 def scrub(text: str, *, secrets_in_it: tuple[str, ...] = ()) -> str:
     """Return a text without e-mail addresses, URL queries (where signatures stand) and the given raw identifiers."""
-    clean = E_MAIL.sub("[e-mail removed]", without_queries(text))
+    clean = without_queries(text)
+    if "@" in clean:
+        clean = E_MAIL.sub("[e-mail removed]", clean)
     for secret in secrets_in_it:
         if len(secret) >= 3 and secret.casefold() in clean.casefold():
             clean = re.sub(re.escape(secret), "[identifier removed]", clean, flags=re.IGNORECASE)

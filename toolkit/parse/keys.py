@@ -4,6 +4,7 @@ Refuses to know what a key means. A key is known by its name, wherever it stands
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -31,31 +32,24 @@ LEGACY = """
     mimeType,exifRotation,geometry,segmentationMasksByName
 """
 KNOWN = {*V2.split(), *(name.strip() for name in LEGACY.split(","))}
+KNOWN_AS_WRITTEN = {name.encode() for name in KNOWN}
+KEY = re.compile(rb'[{,]"([^"\\]*(?:\\.[^"\\]*)*)":')
 NAMED_FREELY = {"projects", "experiments", "runs", "Masks", "segmentationMasksByName"}
 """Objects whose keys are IDs or names of somebody's choice."""
 LONGEST_PATH = 200
 
 
 class Names(NamedTuple):
-    """The names of a decoded row's keys, and how many keys there are."""
+    """The names of a row's keys, as they are written in JSON, and how many keys there are."""
 
-    names: set[str]
+    names: set[bytes]
     total: int
 
 
-def names_of(raw: Any) -> Names:
-    """Return the keys of a decoded row."""
-    names: set[str] = set()
-    total, waiting = 0, [raw]
-    while waiting:
-        item = waiting.pop()
-        if type(item) is dict:
-            names.update(item)
-            total += len(item)
-            waiting.extend(item.values())
-        elif type(item) is list:
-            waiting.extend(item)
-    return Names(names, total)
+def names_of(written: bytes) -> Names:
+    """Return the keys of a row that was decoded and written again without spaces: quotes in texts are escaped there."""
+    found = KEY.findall(written)
+    return Names(set(found), len(found))
 
 
 def repeated(content: bytes, total: int) -> str | None:
@@ -76,10 +70,11 @@ def repeated(content: bytes, total: int) -> str | None:
     return min(found, default=None)
 
 
-def unknown(raw: dict, names: set[str]) -> set[str]:
+def unknown(raw: dict, names: set[bytes]) -> set[str]:
     """Return the paths of keys that Labelbox did not have when this was written; IDs in them are `*`."""
     projects = raw.get("projects")
-    if not names - KNOWN - (set(projects) if isinstance(projects, dict) else set()):
+    ids = {name.encode(errors="replace") for name in projects} if isinstance(projects, dict) else set()
+    if not names - KNOWN_AS_WRITTEN - ids:
         return set()
     return {scrub(path)[:LONGEST_PATH] for path in _unknown_paths(raw)}
 

@@ -7,7 +7,6 @@ import math
 import re
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import PurePosixPath
 from typing import Any
 
 import msgspec
@@ -89,13 +88,14 @@ def _fill(taken: Taken, study: Study, key: Key) -> None:
     raw = _decoded(taken.line, study.ingest.longest_row)
     is_entry = legacy.is_entry(raw)
     taken.counts = legacy.count(raw) if is_entry else shapes.count(raw)
-    names, total = keys.names_of(raw)
+    written = msgspec.json.encode(raw, order="deterministic")
+    names, total = keys.names_of(written)
     if repeated := keys.repeated(taken.line.content or b"", total):
         raise Quarantine("json_duplicate_key", f"an object has the key {scrub(repeated)[:120]!r} twice")
     if isinstance(raw, dict) and "data_row" not in raw and isinstance(raw.get("dataRow"), dict):
         raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
     unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
-    taken.content_sha256 = sha256(msgspec.json.encode(raw, order="deterministic"))
+    taken.content_sha256 = sha256(written)
     if is_entry:
         taken.part, raw = legacy.part_of(raw), legacy.as_row(raw)
         taken.facts_sha256 = legacy.facts_digest(raw)
@@ -145,7 +145,7 @@ def _check(row: shapes.Row) -> None:
     for name, value in named.items():
         if value is not None and CONTROL.search(value):
             raise Quarantine("control_char", f"data_row.{name} holds a control character")
-        if value is not None and (".." in PurePosixPath(value.replace("\\", "/")).parts or value.startswith("/")):
+        if value is not None and (".." in value.replace("\\", "/").split("/") or value.startswith("/")):
             raise Quarantine("unsafe_path", f"data_row.{name} points outside the photographs' folder")
     media = row.media_attributes
     if any(side is not None and not 0 < side <= LARGEST_SIDE for side in (media.height, media.width)):
