@@ -23,7 +23,7 @@ soak: .venv/.model .venv/.dev
 	$(BIN)/python -m pytest tests/soak --capture=no
 
 bench: .venv/.model .venv/.dev
-	$(BIN)/python tests/benchmarks/parse.py --cases 5000 50000
+	$(BIN)/python tests/benchmarks/parse.py --cases 5000 20000
 
 check: .venv/.model .venv/.dev
 	$(BIN)/ruff format --check .
