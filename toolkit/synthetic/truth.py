@@ -170,6 +170,7 @@ class Truth:
                 yield self._row(change, photograph, 3, detail=detail, other=photograph.other)
         elif change and stage > 1:
             before = self._labels(photograph, 1)
-            detail = f"from {before[0].answers[0]} to {photograph.class_names[0]}" if change == "relabelled" else ""
+            pairs = zip(before[0].answers, photograph.class_names, strict=True) if change == "relabelled" else ()
+            detail = "; ".join(f"from {said} to {name}" for said, name in pairs if said != name)
             label = len(before) - 1 if change == "deleted_label" else 0
             yield self._row(change, photograph, 2, detail=detail, label=label)
