@@ -5,9 +5,9 @@ import json
 import exports
 import pytest
 from exports import box, label, row
-from toolkit.parse.landing import Landed
-from toolkit.parse.lines import lines
 
+from toolkit.landing import Landed
+from toolkit.lines import lines
 from toolkit.parse.rows import take
 
 ROWS = [row(f"i{n}", label(f"L{n}", "nevus", boxes=[box(f"o{n}", 9, 9, 50, 50)]), patient=f"P-{n}") for n in range(60)]

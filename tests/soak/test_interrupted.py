@@ -54,7 +54,7 @@ def test_parsing_killed_at_random_moments_and_run_again_gives_the_same(drawn, cl
     for number in range(KILLS):
         workspace = tmp_path / "workspace"
         try:
-            _parse(drawn, workspace, seconds=seconds * moments.uniform(0.2, 1.0))
+            _parse(drawn, workspace, seconds=seconds * moments.uniform(0.1, 0.8))
         except subprocess.TimeoutExpired:
             killed += 1
         if number % 3 == 0:
