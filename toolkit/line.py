@@ -5,7 +5,7 @@ Refuses to do a stage's work.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,20 +49,20 @@ class Status:
     workspace: str
     study: str | None
     exports: int
-    rows: int
-    rows_quarantined: int
-    photographs: int
-    patients: int
-    cases: int
-    resolved: int
-    kept_out: dict[str, int]
-    findings: dict[str, int]
-    unknown_keys: dict[str, int]
-    truth_id: str | None
-    content_hash: str | None
-    splits: list[dict[str, Any]]
-    runs: list[dict[str, Any]]
-    next: str
+    rows: int = 0
+    rows_quarantined: int = 0
+    photographs: int = 0
+    patients: int = 0
+    cases: int = 0
+    resolved: int = 0
+    kept_out: dict[str, int] = field(default_factory=dict)
+    findings: dict[str, int] = field(default_factory=dict)
+    unknown_keys: dict[str, int] = field(default_factory=dict)
+    truth_id: str | None = None
+    content_hash: str | None = None
+    splits: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    next: str = "toolkit parse EXPORT --images DIR"
 
 
 def open_study(workspace: Workspace, given: Path | None) -> StudyFile:
@@ -151,25 +151,7 @@ def pull_and_parse(
 def status(workspace: Workspace) -> Status:
     """Return what a workspace holds and what of it no longer fits its labels."""
     study = _known_study(workspace)
-    nothing = Status(
-        workspace=str(workspace.folder),
-        study=str(study) if study else None,
-        exports=len(landed_exports(workspace)),
-        rows=0,
-        rows_quarantined=0,
-        photographs=0,
-        patients=0,
-        cases=0,
-        resolved=0,
-        kept_out={},
-        findings={},
-        unknown_keys={},
-        truth_id=None,
-        content_hash=None,
-        splits=[],
-        runs=[],
-        next="toolkit parse EXPORT --images DIR",
-    )
+    nothing = Status(str(workspace.folder), str(study) if study else None, len(landed_exports(workspace)))
     if not workspace.is_parsed():
         return nothing
     facts = workspace.rows(sql.step("parsed"))[0]
@@ -182,21 +164,9 @@ def status(workspace: Workspace) -> Status:
     runs = workspace.rows(sql.step("status_runs"))
     for row in runs:
         row["reported"] = (workspace.reports / row["run_id"] / "index.html").is_file()
-    shared = (
-        "exports",
-        "rows",
-        "rows_quarantined",
-        "photographs",
-        "patients",
-        "cases",
-        "resolved",
-        "truth_id",
-        "content_hash",
-    )
-    return Status(
-        workspace=nothing.workspace,
-        study=nothing.study,
-        **{name: facts[name] for name in shared},
+    return replace(
+        nothing,
+        **{each.name: facts[each.name] for each in fields(Status) if each.name in facts},
         kept_out={row["reason"]: row["cases"] for row in kept},
         findings={row["kind"]: row["times"] for row in found},
         unknown_keys={row["key_path"]: row["rows"] for row in keys},
