@@ -7,6 +7,7 @@ import os
 import shutil
 import tracemalloc
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import exports
@@ -19,8 +20,8 @@ from toolkit.errors import ExportError
 from toolkit.landing import Landed
 from toolkit.line import status
 from toolkit.lines import Line, lines
-from toolkit.parse import parse
-from toolkit.parse.rows import take
+from toolkit.parse import parse, shapes
+from toolkit.parse.rows import Quarantine, Reader, Taken
 from toolkit.registry import Workspace
 
 ROWS = [row(f"i{n}", label(f"L{n}", "nevus", boxes=[box(f"o{n}", 9, 9, 50, 50)]), patient=f"P-{n}") for n in range(3)]
@@ -127,7 +128,7 @@ def test_an_object_that_ends_too_early_is_damaged_not_a_row_without_labels(tmp_p
     cut = json.dumps(ROWS).replace(', "media_attributes"', '} "media_attributes"', 1).encode()
     indented = json.dumps(ROWS, indent=2).replace(',\n    "media_attributes"', '}\n    "media_attributes"', 1).encode()
     for data in (cut, indented):
-        found = [take(line, study=study, key=key).reason for line in read(written(tmp_path, data))]
+        found = [Reader(study, key).take(line).reason for line in read(written(tmp_path, data))]
 
         assert ["json_syntax", None, None] == found
 
@@ -137,7 +138,7 @@ def test_a_row_longer_than_allowed_and_one_too_deep_cost_themselves_only(tmp_pat
     long = json.dumps({**ROWS[1], "x": "y" * 700_000})
     for text in (deep, long):
         data = f"[{json.dumps(ROWS[0])}, {text}, {json.dumps(ROWS[2])}]".encode()
-        found = [take(line, study=study, key=key).reason for line in read(written(tmp_path, data), longest=500_000)]
+        found = [Reader(study, key).take(line).reason for line in read(written(tmp_path, data), longest=500_000)]
 
         assert [None, "json_depth" if text is deep else "line_too_long", None] == found
 
@@ -246,13 +247,13 @@ LEGACY = {
 
 @pytest.mark.parametrize(("held", "counts"), LEGACY.values(), ids=LEGACY)
 def test_every_shape_of_a_legacy_label_is_read_and_counted(study, key, held, counts):
-    taken = take(Line(1, 1, 0, json.dumps(entry("L1", held)).encode()), study=study, key=key)
+    taken = Reader(study, key).take(Line(1, 1, 0, json.dumps(entry("L1", held)).encode()))
     stored = taken.records["labels"][0]
 
     assert counts == (taken.counts.object, taken.counts.answer)
     assert counts == tuple(len(taken.records.get(table, ())) for table in ("objects", "answers"))
-    assert (None, None) == (stored["consensus_score"], stored["benchmark_score"])
-    assert (held == "Skip") == stored["skipped"]
+    assert (None, None) == (stored.consensus_score, stored.benchmark_score)
+    assert (held == "Skip") == stored.skipped
 
 
 def test_every_shape_of_a_legacy_label_is_stored_once_its_signatures_are_gone(workspace, study, key, tmp_path):
@@ -477,7 +478,7 @@ def test_nested_questions_are_kept_as_deep_as_they_can_be_read(study, key, depth
     text = json.dumps(row("i1", label("L1", "nevus"))).replace(
         '"classifications": []', f'"classifications": [{inner}]', 1
     )
-    taken = take(Line(1, 1, 0, text.encode()), study=study, key=key)
+    taken = Reader(study, key).take(Line(1, 1, 0, text.encode()))
 
     assert (None if answers else "json_depth") == taken.reason
     assert answers in (None, len(taken.records.get("answers", ())))
@@ -501,7 +502,7 @@ def test_a_flipped_byte_costs_its_row_at_most(tmp_path, study, key):
     good = set(FLIPPED.splitlines())
     for seed in range(2_000):
         found = read(written(tmp_path, exports.flipped(FLIPPED, seed)))
-        others = [take(line, study=study, key=key).reason for line in found if line.content not in good]
+        others = [Reader(study, key).take(line).reason for line in found if line.content not in good]
 
         assert 60 - 2 <= len(found) - sum(reason is not None for reason in others), seed
 
@@ -546,3 +547,68 @@ def test_hostile_photographs_are_told_as_their_manifest_says(workspace, study, k
 
         assert not wanted or {(level, reason) for reason in wanted} & told, (name, told)
         assert expected["expected"] == "quarantine" or "case" not in {level for level, _ in told}, (name, told)
+
+
+@pytest.mark.parametrize("name", ["v2_SYNTHETIC_derm_200.ndjson", "v2_zealotsniper_bbox_1235rows.ndjson"])
+def test_a_row_of_known_keys_is_read_alike_whether_it_is_looked_at_closely_or_not(shared, study, key, name):
+    reader, plain = Reader(study, key), 0
+    for number, content in enumerate((shared / "labelbox_exports" / name).read_bytes().splitlines(), start=1):
+        taken = reader.take(line := Line(number, number, 0, content))
+        closely = Taken(line, shapes.Counts())
+        with suppress(Quarantine, msgspec.ValidationError):
+            reader.look_closely(closely)
+        if taken.reason is None and "unknown_keys" not in taken.records:
+            plain += 1
+
+            assert [] == closely.records.pop("unknown_keys")
+            assert closely.counts == taken.counts
+            assert closely.content_sha256 == taken.content_sha256
+            assert closely.records == taken.records
+
+    assert 150 < plain
+
+
+def with_new_key(row):
+    row.update(new=1)
+
+
+def without_global_key(row):
+    row["data_row"]["global_key"] = None
+
+
+def in_other_order(row):
+    own = one_label(row)["annotations"]
+    own["objects"] = own.pop("objects")
+
+
+def with_new_key_in_the_label(row):
+    one_label(row)["annotations"]["new"] = 1
+
+
+def with_other_slug(row):
+    one_label(row)["annotations"]["classifications"][0]["value"] = "other"
+
+
+def one_label(row):
+    return next(iter(row["projects"].values()))["labels"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        (with_new_key, True),
+        (without_global_key, True),
+        (in_other_order, True),
+        (with_new_key_in_the_label, False),
+        (with_other_slug, False),
+    ],
+)
+def test_a_labels_digest_knows_all_that_the_label_says_and_nothing_else(study, key, change, same):
+    one, other = (row("i1", label("L1", "nevus")) for _ in range(2))
+    change(other)
+    digests = [
+        Reader(study, key).take(Line(1, 1, 0, json.dumps(held).encode())).records["labels"][0].content_sha256
+        for held in (one, other)
+    ]
+
+    assert same == (digests[0] == digests[1])

@@ -92,6 +92,8 @@ class Lesion:
         """Return the middle box: the median of each side over the annotators' latest boxes."""
         if not self.boxes:
             return None
+        if len(self.boxes) == 1:
+            return next(iter(self.boxes.values())).box
         edges = [
             (m.box.left, m.box.top, m.box.left + m.box.width, m.box.top + m.box.height) for m in self.boxes.values()
         ]
@@ -140,17 +142,24 @@ def _match(image_id: str, submission: Submission, known: list[Lesion], findings:
     taken = {id(lesion) for lesion in home.values()}
     free = [lesion for lesion in known if id(lesion) not in taken]
     new = [marked for marked in submission.boxes if marked.object_id not in home]
-    overlap = np.array([[_overlap(marked, lesion) for lesion in free] for marked in new]).reshape(len(new), len(free))
-    for row, marked in enumerate(new):
-        if (overlap[row] >= iou).sum() > 1:
+    overlap = [[_overlap(marked, lesion) for lesion in free] for marked in new]
+    for marked, overlaps in zip(new, overlap, strict=True):
+        if sum(share >= iou for share in overlaps) > 1:
             findings.append(Finding("ambiguous_box", f"object {marked.object_id} overlaps several lesions"))
-    rows, columns = linear_sum_assignment(overlap, maximize=True)
-    home |= {new[r].object_id: free[c] for r, c in zip(rows, columns, strict=True) if overlap[r, c] >= iou}
+    home |= {new[r].object_id: free[c] for r, c in _assigned(overlap) if overlap[r][c] >= iou}
     for marked in submission.boxes:
         if marked.object_id not in home:
             home[marked.object_id] = Lesion(case_id_of(image_id, marked.object_id))
             known.append(home[marked.object_id])
         _join(home[marked.object_id], submission, marked)
+
+
+def _assigned(overlap: list[list[float]]) -> list[tuple[int, int]]:
+    """Return which row goes with which column, so that together they overlap most."""
+    if len(overlap) < 2 and all(len(row) < 2 for row in overlap):
+        return [(0, 0)] if overlap and overlap[0] else []
+    rows, columns = linear_sum_assignment(np.array(overlap), maximize=True)
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def _overlap(marked: Marked, lesion: Lesion) -> float:

@@ -43,7 +43,15 @@ class Key:
 
 @lru_cache(maxsize=10_000)
 def _digest(secret: bytes, message: str) -> str:
-    return hmac.digest(secret, message.encode(), "sha256").hex()
+    started = _started(secret).copy()
+    started.update(message.encode())
+    return started.hexdigest()
+
+
+@lru_cache(maxsize=10)
+def _started(secret: bytes) -> hmac.HMAC:
+    """Return an HMAC that has taken its key and nothing else: to copy, since keying costs more than digesting."""
+    return hmac.new(secret, digestmod="sha256")
 
 
 def normalise(identifier: str | float) -> str:
@@ -53,7 +61,10 @@ def normalise(identifier: str | float) -> str:
     """
     if isinstance(identifier, float) and identifier.is_integer():
         identifier = int(identifier)
-    text = unicodedata.normalize("NFKC", str(identifier)).casefold()
+    text = str(identifier)
+    if text.isascii():
+        return " ".join(text.casefold().split())
+    text = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 

@@ -26,9 +26,8 @@ SAFE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "python_enable_replacements": False,
 }
-
-SCRATCH_MEMORY = "512MB"
-"""What a stage's own database may take before it spills to disk."""
+WORKING = {**SAFE, "memory_limit": "256MB"}
+"""For a database that is worked in: what it may take before it spills to disk."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +154,8 @@ def scratch(folder: Path, *, on_disk: bool = False) -> duckdb.DuckDBPyConnection
 
     It spills into `folder`; `on_disk` keeps its tables there too, for work that need not fit into memory.
     """
-    connection = duckdb.connect(str(folder / "scratch.duckdb") if on_disk else ":memory:", config=SAFE)
+    connection = duckdb.connect(str(folder / "scratch.duckdb") if on_disk else ":memory:", config=WORKING)
     connection.execute("set temp_directory = ?", [str(folder)])
-    connection.execute("set memory_limit = ?", [SCRATCH_MEMORY])
     connection.execute("set preserve_insertion_order = false")
     return connection
 
@@ -172,7 +170,7 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) ->
 @contextmanager
 def _connected(path: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConnection]:
     try:
-        connection = duckdb.connect(str(path), read_only=read_only, config=SAFE)
+        connection = duckdb.connect(str(path), read_only=read_only, config=SAFE if read_only else WORKING)
     except duckdb.IOException as error:
         raise WorkspaceError(
             f"the registry cannot be opened: {str(error).splitlines()[0]}",

@@ -1,9 +1,22 @@
--- Every reading that holds now, with what the policy looks at, and every case without one: what names the truth.
-select case_id, label_id, revision, class_name, counts, benchmark,
-from derived_reading_history
-where until is null
-union all
-select case_id, '', 0, unread, true, false,
-from derived_cases
-where unread is not null
-order by all;
+-- Every reading that holds now, with what the policy looks at, and every case without one, a line each: what names the
+-- truth.
+select
+    concat_ws(
+        chr(0),
+        case_id,
+        label_id,
+        revision,
+        class_name,
+        if(counts, null, 'uncounted'),
+        if(benchmark and $policy = 'benchmark', 'benchmark', null)
+    ) as said,
+from (
+    select case_id, label_id, revision, class_name, counts, benchmark,
+    from derived_reading_history
+    where until is null
+    union all
+    select case_id, '', 0, unread, true, false,
+    from derived_cases
+    where unread is not null
+)
+order by case_id, label_id, revision, class_name;

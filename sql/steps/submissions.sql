@@ -1,21 +1,45 @@
--- One row per photograph of the study with every revision of its labels, oldest first: what `cases` matches; and with
--- its states, from each moment at which the labels that held had changed to the next.
-with marked as (
+-- One row per photograph of the study, as JSON, with every revision of its labels, oldest first: what `cases` matches;
+-- and with its states, from each moment at which the labels that held had changed to the next. $most photographs at a
+-- time, after the one that came last, since lists cannot leave memory.
+with entered as (
+    select image_id, min(moment) as moment,
+    from looked
+    where in_study and image_id > $after
+    group by image_id
+    order by image_id
+    limit $most
+),
+labels_here as (
+    select merged_labels.*,
+    from merged_labels
+    semi join entered on entered.image_id = merged_labels.image_id
+    where merged_labels.in_study
+),
+answers_here as (
+    select answers.label_id, answers.revision, answers.object_position, answers.position, answers.diagnosis,
+    from merged_answers as answers
+    semi join labels_here
+        on labels_here.label_id = answers.label_id and labels_here.revision = answers.revision
+    where answers.diagnosis is not null
+),
+marked as (
     select
         objects.label_id,
         objects.revision,
         list(
-            {
-                'object_id': objects.object_id,
-                'box': [box_left, box_top, box_width, box_height],
-                'answers': coalesce(nested.answers, if(class_name is null, [], [class_name])),
-            } order by objects.position
+            json_array(
+                objects.object_id,
+                [box_left, box_top, box_width, box_height],
+                coalesce(nested.answers, if(class_name is null, [], [class_name]))
+            ) order by objects.position
         ) as boxes,
     from merged_objects as objects
+    semi join labels_here
+        on labels_here.label_id = objects.label_id and labels_here.revision = objects.revision
     left join (
         select label_id, revision, object_position, list(diagnosis order by position) as answers,
-        from merged_answers
-        where diagnosis is not null and object_position is not null
+        from answers_here
+        where object_position is not null
         group by all
     ) as nested
         on nested.label_id = objects.label_id
@@ -26,8 +50,8 @@ with marked as (
 ),
 whole as (
     select label_id, revision, list(diagnosis order by position) as answers,
-    from merged_answers
-    where diagnosis is not null and object_position is null
+    from answers_here
+    where object_position is null
     group by label_id, revision
 ),
 submissions as (
@@ -44,17 +68,10 @@ submissions as (
                 'answers': coalesce(whole.answers, []),
             } order by coalesce(labels.updated_at, labels.created_at) nulls first, labels.label_id, labels.revision
         ) as submissions,
-    from merged_labels as labels
+    from labels_here as labels
     left join marked on marked.label_id = labels.label_id and marked.revision = labels.revision
     left join whole on whole.label_id = labels.label_id and whole.revision = labels.revision
-    where labels.in_study
     group by labels.image_id
-),
-entered as (
-    select image_id, min(moment) as moment,
-    from looked
-    where in_study
-    group by image_id
 ),
 photographed as (
     select rows.image_id, rows.moment, images.patient_fault, images.width, images.height,
@@ -82,13 +99,12 @@ holding as (
             ),
         } as label,
     from photographed
-    inner join merged_labels as labels on labels.image_id = photographed.image_id
+    inner join labels_here as labels on labels.image_id = photographed.image_id
     inner join label_spans
         on label_spans.label_id = labels.label_id
         and label_spans.revision = labels.revision
         and label_spans.moment <= photographed.moment
         and (label_spans.until is null or label_spans.until > photographed.moment)
-    where labels.in_study
 ),
 stood as (
     select
@@ -130,7 +146,17 @@ states as (
     )
     group by image_id
 )
-select images.*, states.states, coalesce(submissions.submissions, []) as submissions,
+select
+    to_json(
+        {
+            'image_id': images.image_id,
+            'export_id': images.export_id,
+            'patient_id': images.patient_id,
+            'lesion_id': images.lesion_id,
+            'states': states.states,
+            'submissions': coalesce(submissions.submissions, []),
+        }
+    )::text as photograph,
 from merged_images as images
 inner join states on states.image_id = images.image_id
 left join submissions on submissions.image_id = images.image_id

@@ -8,7 +8,7 @@ from exports import box, label, row
 
 from toolkit.landing import Landed
 from toolkit.lines import lines
-from toolkit.parse.rows import take
+from toolkit.parse.rows import Reader
 
 ROWS = [row(f"i{n}", label(f"L{n}", "nevus", boxes=[box(f"o{n}", 9, 9, 50, 50)]), patient=f"P-{n}") for n in range(60)]
 FORMS = {
@@ -30,6 +30,6 @@ def test_a_flipped_byte_costs_its_row_at_most(tmp_path, study, key, data):
     good = {line.content for line in read(tmp_path / "x", data.encode())}
     for seed in range(2_000):
         found = read(tmp_path / "x", exports.flipped(data.encode(), seed))
-        stored = sum(x.content in good or take(x, study=study, key=key).reason is None for x in found)
+        stored = sum(x.content in good or Reader(study, key).take(x).reason is None for x in found)
 
         assert 60 - 2 <= stored, seed

@@ -29,7 +29,7 @@ from toolkit.init.text import (
 from toolkit.landing import Landed, check
 from toolkit.lines import lines
 from toolkit.manifest import NO_PATIENTS, Study, fold
-from toolkit.parse import rows
+from toolkit.parse.rows import Reader
 from toolkit.privacy import Key
 from toolkit.progress import Progress, silent
 
@@ -64,9 +64,10 @@ def init(export: Path, *, to: Path, progress: Progress = silent) -> Initialised:
     if to.exists():
         raise StudyError("there is a file already", place=str(to), remedy="give another --to FILE.toml")
     check(export)
-    tally, study, key = Tally(), bare_study(), Key(b"", published=True)
+    tally, study = Tally(), bare_study()
+    reader = Reader(study, Key(b"", published=True))
     for line in lines(Landed(export, "", export.name, None), longest=study.ingest.longest_row):
-        tally.add(rows.take(line, study=study, key=key))
+        tally.add(reader.take(line))
         if tally.rows % 500 == 0:
             progress("reading", tally.rows, None)
     named = {_project_key(name, project): project for name, project in tally.projects.items()}

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from toolkit.manifest import Study
-from toolkit.parse.records import Record
+from toolkit.parse import staged
 from toolkit.parse.rows import Taken
 
 MOST = 2_000
@@ -56,20 +56,20 @@ class Tally:
             return
         tables = taken.records
         for record in tables.get("images", ()):
-            self.external_ids += record["external_id"] is not None
-            self.global_keys += record["global_key"] is not None
+            self.external_ids += record.external_id is not None
+            self.global_keys += record.global_key is not None
         for record in tables.get("metadata", ()):
             self.metadata(record)
         for record in tables.get("projects", ()):
-            self.project(record["project"], record["project_id"]).photographs += 1
-        project_of = {record["label_id"]: self.project(record["project"], "") for record in tables.get("labels", ())}
+            self.project(record.project, record.project_id).photographs += 1
+        project_of = {record.label_id: self.project(record.project, "") for record in tables.get("labels", ())}
         for project in project_of.values():
             project.labels += 1
         for record in tables.get("answers", ()):
-            self.answer(project_of[record["label_id"]], record)
+            self.answer(project_of[record.label_id], record)
         for record in tables.get("objects", ()):
-            project = project_of[record["label_id"]]
-            raise_by_one(project.boxes if record["box_left"] is not None else project.others, record["name"])
+            project = project_of[record.label_id]
+            raise_by_one(project.boxes if record.box_left is not None else project.others, record.name)
 
     def project(self, name: str, project_id: str) -> Project:
         """Return what is counted of a project."""
@@ -77,20 +77,20 @@ class Tally:
             return Project(project_id)
         return self.projects.setdefault(name, Project(project_id))
 
-    def answer(self, project: Project, record: Record) -> None:
+    def answer(self, project: Project, record: staged.Answer) -> None:
         """Count one answer."""
-        key = (record["question"], record["kind"])
+        key = (record.question, record.kind)
         if key in project.answers or len(project.answers) < MOST:
             given = project.answers.setdefault(key, Counter())
-            raise_by_one(given, "" if record["kind"] == "text" else record["answer"])
+            raise_by_one(given, "" if record.kind == "text" else record.answer)
 
-    def metadata(self, record: Record) -> None:
+    def metadata(self, record: staged.Metadata) -> None:
         """Count one value of a metadata field."""
-        if record["name"] in self.fields or len(self.fields) < MOST:
-            counted = self.fields.setdefault(record["name"], Field(record["kind"]))
+        if record.name in self.fields or len(self.fields) < MOST:
+            counted = self.fields.setdefault(record.name, Field(record.kind))
             counted.rows += 1
             if len(counted.values) < MOST:
-                counted.values.add(hash(record["value"]))
+                counted.values.add(hash(record.value))
 
 
 def raise_by_one(counts: Counter[str], name: str) -> None:

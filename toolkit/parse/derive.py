@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,8 +18,9 @@ from toolkit.images import file_name
 from toolkit.landing import Landed, noted_issues
 from toolkit.manifest import Study
 from toolkit.parse import photographs
-from toolkit.parse.judging import Judge
-from toolkit.parse.staging import STAGED, Batches
+from toolkit.parse.judging import Case, CaseFinding, CaseReading, Issue, Judge, Photograph
+from toolkit.parse.staged import TABLES as STAGED
+from toolkit.parse.staged import Writer
 from toolkit.privacy import Key, normalise, scrub
 from toolkit.progress import Progress
 from toolkit.registry import Workspace, scratch
@@ -26,13 +28,24 @@ from toolkit.registry import Workspace, scratch
 MERGED = ("metadata", "labels", "objects", "answers", "relationships", "projects")
 BESIDE = ("model_runs", "attachments", "embeddings", "unknown_keys")
 HISTORY = ("label_history", "image_history")
-FOUND = ("cases", "readings", "case_history", "reading_history", "findings", "ingest_issues")
+JUDGED = {"case": Case, "reading": CaseReading, "finding": CaseFinding, "issue": Issue}
+FOUND = {
+    "cases": "case where until is null",
+    "readings": "reading where until is null",
+    "case_history": "case",
+    "reading_history": "reading",
+    "findings": "finding",
+    "ingest_issues": "issue",
+}
+"""The tables made of what was judged."""
 TABLES = (*MERGED, *BESIDE, *HISTORY, *FOUND, "exports", "conservation", "patients", "images", "label_states")
 CONTENT = (*MERGED, "model_runs", "attachments", "embeddings", "images", "patients", "cases", "readings")
 PROVENANCE = {"export_id", "first_export", "last_export", "deleted_by", "path"}
 """Columns that say where content came from; that a label is deleted is content, which export told it is not."""
 PAGE = 2_000
-"""Photographs held at once while their cases are found."""
+"""Rows of a query held at once."""
+MOST = 20_000
+"""Photographs whose labels are gathered at once."""
 
 
 class Derivation:
@@ -43,22 +56,12 @@ class Derivation:
         self.database: duckdb.DuckDBPyConnection = scratch(folder, on_disk=True)
         named = study.ingest.annotator
         self.judge = Judge(study, key.pseudonym("a", normalise(named)) if named else None)
-        self.batches = Batches(folder, {}, name="")
 
     def derive(self) -> dict[str, Path]:
         """Write every table and return its file."""
         self.merge()
         found = self.look()
-        schemas = {name: self.empty(name).schema for name in FOUND}
-        with Batches(self.folder, schemas, name="derived") as self.batches:
-            self.batches.add("ingest_issues", list(self.quarantined()))
-            for landed in self.landed:
-                noted = [{"export_id": landed.export_id, "line": None, **issue} for issue in noted_issues(landed)]
-                self.batches.add("ingest_issues", noted)
-            for number, row in enumerate(self.rows(sql.step("submissions")), start=1):
-                self.photograph(row, found.get(row["image_id"]))
-                if number % 500 == 0:
-                    self.progress("finding cases", number, None)
+        self.judge_all(found)
         for name in (*MERGED, *BESIDE, *HISTORY):
             columns = ", ".join(self.empty(name).column_names)
             self.write(name, f"select {columns} from merged_{name} order by all")  # noqa: S608 - names of our schema
@@ -67,8 +70,7 @@ class Derivation:
         for name in ("patients", "exports", "conservation"):
             self.write(name, sql.step({"conservation": "conserve"}.get(name, name)).rstrip().rstrip(";"))
         for name in {*CONTENT, *FOUND}:
-            file = sql.quoted(str(self.file(name)))
-            self.database.execute(f"create view derived_{name} as select * from read_parquet({file})")  # noqa: S608
+            self.view(f"derived_{name}", self.file(name))
         pq.write_table(pa.Table.from_pylist([self.label_state()]), self.file("label_states"))
         self.database.close()
         return {name: self.file(name) for name in TABLES}
@@ -107,27 +109,46 @@ class Derivation:
         ]
         return photographs.look(wanted, self.progress)
 
-    def photograph(self, row: dict[str, Any], found: photographs.Found | None) -> None:
-        """Add what holds of one photograph, and what held of it at earlier moments."""
-        place = {"export_id": row["export_id"], "line": None, "image_id": row["image_id"]}
-        for state in row["states"]:
-            judged = self.judge.judge(row, state, found)
-            span = {"since": state["since"], "until": state["until"]}
-            self.batches.add("case_history", [{**case, **span} for case in judged.cases])
-            self.batches.add("reading_history", [{**reading, **span} for reading in judged.readings])
-            if state["until"] is None:
-                self.batches.add("cases", judged.cases)
-                self.batches.add("readings", judged.readings)
-                self.batches.add("findings", judged.findings)
-                self.batches.add("ingest_issues", [{**place, **issue} for issue in judged.issues])
+    def judge_all(self, found: dict[str, photographs.Found]) -> None:
+        """Judge every photograph in each of its states, and write the tables made of that."""
+        with Writer(self.folder, JUDGED, "judged") as writer:
+            writer.add("issue", list(self.issues()))
+            for number, photograph in enumerate(self.submitted(), start=1):
+                for state in photograph.states:
+                    judged = self.judge.judge(photograph, state, found.get(photograph.image_id))
+                    writer.add("case", judged.cases)
+                    writer.add("reading", judged.readings)
+                    if state.until is None:
+                        writer.add("finding", judged.findings)
+                        writer.add("issue", judged.issues)
+                if number % 500 == 0:
+                    self.progress("finding cases", number, None)
+        for name in JUDGED:
+            self.view(f"judged_{name}", self.folder / f"{name}-judged.parquet")
+        for name, source in FOUND.items():
+            kind = JUDGED[source.partition(" ")[0]]
+            columns = ", ".join(column for column in self.empty(name).column_names if column in kind.__struct_fields__)
+            self.write(name, f"select {columns} from judged_{source}")  # noqa: S608 - names of our schema
 
-    def quarantined(self) -> Iterator[dict[str, Any]]:
-        """Yield the rows that were not stored, with their reasons."""
-        text = (
-            "select export_id, at_line as line, byte_offset, 'row' as level, reason, detail, image_id from line_status"
-        )
-        for row in self.rows(f"{text} where status = 'quarantined' order by export_id, byte_offset"):
-            yield {**row, "detail": scrub(row["detail"])}
+    def submitted(self) -> Iterator[Photograph]:
+        """Yield the study's photographs in order of their IDs."""
+        decode = msgspec.json.Decoder(Photograph).decode
+        after: str | None = ""
+        while after is not None:
+            given, after = {"after": after, "most": MOST}, None
+            for text in self.texts(sql.step("submissions"), given):
+                photograph = decode(text)
+                after = photograph.image_id
+                yield photograph
+
+    def issues(self) -> Iterator[Issue]:
+        """Yield the rows that were not stored with their reasons, and what is known of whole exports."""
+        for row in self.rows(sql.step("quarantined")):
+            detail = scrub(row.pop("detail"))
+            yield Issue(**row, detail=detail)
+        for landed in self.landed:
+            for issue in noted_issues(landed):
+                yield Issue(export_id=landed.export_id, **issue)
 
     def write_images(self, found: dict[str, photographs.Found]) -> None:
         """Write the photographs with what was found of their files."""
@@ -147,10 +168,8 @@ class Derivation:
     def label_state(self) -> dict[str, str]:
         """Name the state of the labels: policy, and a digest over every reading and every unread case."""
         policy, digest = self.study.ingest.policy, hashlib.sha256()
-        for row in self.rows(sql.step("label_revision")):
-            *said, counts, benchmark = row.values()
-            marks = ["uncounted"] * (not counts) + ["benchmark"] * (benchmark and policy == "benchmark")
-            digest.update("\0".join(map(str, [*said, *marks])).encode() + b"\n")
+        for said in self.texts(sql.step("label_revision"), {"policy": policy}):
+            digest.update(said.encode() + b"\n")
         return {
             "truth_id": f"{policy}-{digest.hexdigest()[:8]}",
             "policy": policy,
@@ -169,8 +188,8 @@ class Derivation:
             columns += ["deleted_by is not null"] if table == "labels" else []
             content = f"row({', '.join(columns)})::text"
             digest.update(f"{table}: {content}\n".encode())
-            for row in self.rows(f"select sha256({content}) as digest from derived_{table} order by digest"):  # noqa: S608 - names of our schema
-                digest.update(row["digest"].encode() + b"\n")
+            for text in self.texts(f"select sha256({content}) as digest from derived_{table} order by digest"):  # noqa: S608 - names of our schema
+                digest.update(text.encode() + b"\n")
         return digest.hexdigest()
 
     def empty(self, table: str) -> pa.Table:
@@ -181,10 +200,19 @@ class Derivation:
         """Write a query's rows as a table's Parquet."""
         self.database.execute(f"copy ({text}) to {sql.quoted(str(self.file(table)))} (format parquet)")
 
+    def view(self, name: str, file: Path) -> None:
+        """Let a Parquet file be asked."""
+        self.database.execute(f"create view {name} as select * from read_parquet({sql.quoted(str(file))})")  # noqa: S608
+
     def rows(self, text: str) -> Iterator[dict[str, Any]]:
         """Yield the rows of a query, a page at a time."""
         for page in self.database.sql(text).to_arrow_reader(PAGE):
             yield from page.to_pylist()
+
+    def texts(self, text: str, given: dict[str, str | int] | None = None) -> Iterator[str]:
+        """Yield the only column of a query, a page at a time."""
+        for page in self.database.sql(text, params=given or {}).to_arrow_reader(PAGE):
+            yield from page.column(0).to_pylist()
 
 
 def register_tables(workspace: Workspace, files: dict[str, Path]) -> None:

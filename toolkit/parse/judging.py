@@ -6,28 +6,137 @@ what is true now and for what was true as of an older export.
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from toolkit.cases import Box, Lesion, Marked, Reading, Submission, find_cases
 from toolkit.manifest import Study
 from toolkit.parse.photographs import Found
-from toolkit.parse.records import Record, nearest_class
+from toolkit.parse.terms import nearest_class
 
 Size = tuple[int | None, int | None]
+NO_ROI = (None, None, None, None)
 
-SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
+
+class HeldLabel(msgspec.Struct, gc=False):
+    """A label that is there in a state, with what the study's policies look at."""
+
+    label_id: str
+    revision: int
+    workflow_status: str | None
+    benchmark: bool
+
+
+class State(msgspec.Struct, gc=False):
+    """What held of a photograph from the moment `since` until another, or now."""
+
+    since: int
+    until: int | None
+    patient_fault: str | None
+    width: int | None
+    height: int | None
+    labels: list[HeldLabel]
+
+
+class Known(msgspec.Struct, gc=False):
+    """A revision of a label, and the moment of its first export."""
+
+    label_id: str
+    revision: int
+    since: int
+    skipped: bool
+    annotator: str | None
+    boxes: list[Marked]
+    answers: tuple[str, ...]
+
+    def submission(self, held: dict[tuple[str, int], HeldLabel]) -> Submission:
+        """Return it as it takes part in a state; an object that stands twice counts once."""
+        return Submission(
+            label_id=self.label_id,
+            revision=self.revision,
+            latest=(self.label_id, self.revision) in held,
+            skipped=self.skipped,
+            annotator=self.annotator,
+            boxes=tuple({marked.object_id: marked for marked in self.boxes}.values()),
+            answers=self.answers,
+        )
+
+
+class Photograph(msgspec.Struct, gc=False):
+    """A photograph of the study with its states and every revision of its labels, oldest first."""
+
+    image_id: str
+    export_id: str
+    patient_id: str | None
+    lesion_id: str | None
+    states: list[State]
+    submissions: list[Known]
+
+
+class Case(msgspec.Struct, gc=False):
+    """A case in one state, its ROI clipped to the photograph."""
+
+    case_id: str
+    image_id: str
+    patient_id: str | None
+    lesion_id: str | None
+    roi_left: float | None
+    roi_top: float | None
+    roi_width: float | None
+    roi_height: float | None
+    unread: str | None
+    since: int
+    until: int | None
+
+
+class CaseReading(msgspec.Struct, gc=False):
+    """What one annotator says about a case in one state, and how the study's policy takes it."""
+
+    case_id: str
+    label_id: str
+    revision: int
+    object_id: str | None
+    annotator: str | None
+    class_name: str
+    counts: bool
+    benchmark: bool
+    since: int
+    until: int | None
+
+
+class CaseFinding(msgspec.Struct, gc=False):
+    """Something about a photograph's labels that a person should look at."""
+
+    kind: str
+    source: str
+    case_id: str
+    detail: str
+
+
+class Issue(msgspec.Struct, gc=False):
+    """Something that was not taken as it stood."""
+
+    export_id: str
+    level: str
+    reason: str
+    detail: str
+    image_id: str | None = None
+    line: int | None = None
+    byte_offset: int | None = None
 
 
 @dataclass
 class Judged:
     """The cases of a photograph that may be used, their readings, and what speaks against the others."""
 
-    cases: list[Record] = field(default_factory=list)
-    readings: list[Record] = field(default_factory=list)
-    findings: list[Record] = field(default_factory=list)
-    issues: list[Record] = field(default_factory=list)
+    photograph: Photograph
+    cases: list[Case] = field(default_factory=list)
+    readings: list[CaseReading] = field(default_factory=list)
+    findings: list[CaseFinding] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
 
     def issue(self, reason: str, detail: str, *, level: str = "case") -> None:
         """Add one reason why something was not taken as it stood."""
-        self.issues.append({"level": level, "reason": reason, "detail": detail})
+        self.issues.append(Issue(self.photograph.export_id, level, reason, detail, self.photograph.image_id))
 
 
 class Judge:
@@ -37,29 +146,35 @@ class Judge:
         self.study, self.annotator = study, annotator
         self.classes = set(study.class_names)
 
-    def judge(self, row: Record, state: Record, found: Found | None) -> Judged:
+    def judge(self, photograph: Photograph, state: State, found: Found | None) -> Judged:
         """Return what holds of a photograph in one of its states."""
-        held = {(label["label_id"], label["revision"]): label for label in state["labels"]}
-        known = [x for x in row["submissions"] if state["until"] is None or x["since"] < state["until"]]
-        submissions = [_submission(x, latest=(x["label_id"], x["revision"]) in held) for x in known]
-        lesions, findings = find_cases(row["image_id"], submissions, iou=self.study.ingest.box_iou)
-        judged = Judged()
+        held = {(label.label_id, label.revision): label for label in state.labels}
+        known = [x for x in photograph.submissions if state.until is None or x.since < state.until]
+        submissions = [x.submission(held) for x in known]
+        lesions, findings = find_cases(photograph.image_id, submissions, iou=self.study.ingest.box_iou)
+        judged = Judged(photograph)
         usable = self.is_usable(state, submissions, found, judged)
-        size = (found.probe.width, found.probe.height) if found and found.probe else (state["width"], state["height"])
-        kept = [lesion for lesion in lesions if self.is_kept(lesion, judged, usable=usable)]
-        for lesion in kept:
-            if self.fits(lesion, size, judged):
-                judged.cases.append(_case(row, lesion, size, submissions))
-                self.read(lesion, held, judged)
-        if first := next((case["case_id"] for case in judged.cases), None):
-            judged.findings = [
-                {"kind": f.kind, "source": "parse", "case_id": first, "detail": f.detail} for f in findings
-            ]
+        size = (found.probe.width, found.probe.height) if found and found.probe else (state.width, state.height)
+        for lesion in [lesion for lesion in lesions if self.is_kept(lesion, judged, usable=usable)]:
+            roi = lesion.roi
+            clipped = _clipped(roi, size)
+            if self.fits(lesion, roi, clipped, judged):
+                unread = None if lesion.readings else _why_unread(submissions)
+                own = (photograph.image_id, photograph.patient_id, photograph.lesion_id)
+                span = (state.since, state.until)
+                judged.cases.append(Case(lesion.case_id, *own, *(clipped or NO_ROI), unread, *span))
+                judged.readings += [
+                    self.read(lesion.case_id, reading, held[reading.label_id, reading.revision], state)
+                    for reading in lesion.readings
+                ]
+        if judged.cases:
+            first = judged.cases[0].case_id
+            judged.findings = [CaseFinding(kind, "parse", first, detail) for kind, detail in findings]
         return judged
 
-    def is_usable(self, state: Record, submissions: list[Submission], found: Found | None, judged: Judged) -> bool:
+    def is_usable(self, state: State, submissions: list[Submission], found: Found | None, judged: Judged) -> bool:
         """Tell whether any case of a photograph may be used: one patient, a readable file, labels that say enough."""
-        fault = state["patient_fault"]
+        fault = state.patient_fault
         if fault:
             named = (
                 "the export names no patient" if fault.startswith("missing") else "the export names several patients"
@@ -88,10 +203,9 @@ class Judge:
             judged.issue("ambiguous_label", f"case {lesion.case_id}: {line}")
         return usable and not unknown and not lesion.ambiguous
 
-    def fits(self, lesion: Lesion, size: Size, judged: Judged) -> bool:
+    def fits(self, lesion: Lesion, roi: Box | None, clipped: Box | None, judged: Judged) -> bool:
         """Tell whether a case lies on its photograph; a box over the edge is clipped or kept out, as the study says."""
-        clipped = _clipped(lesion, size)
-        if clipped == lesion.roi:
+        if clipped == roi:
             return True
         if clipped is None:
             judged.issue("box_outside", f"case {lesion.case_id}: its box lies outside the photograph")
@@ -103,19 +217,20 @@ class Judge:
         judged.issue("clipped:bbox", f"{over}; clipped, the original is in objects", level="warning")
         return True
 
-    def read(self, lesion: Lesion, held: dict[tuple[str, int], Record], judged: Judged) -> None:
-        """Add a case's readings, and whether the study's policy lets each take part in the truth."""
-        for reading in lesion.readings:
-            label = held[reading.label_id, reading.revision]
-            judged.readings.append(
-                {
-                    "case_id": lesion.case_id,
-                    **reading._asdict(),
-                    "class_name": reading.answer,
-                    "counts": self.counts(reading, label["workflow_status"]),
-                    "benchmark": label["benchmark"],
-                }
-            )
+    def read(self, case_id: str, reading: Reading, label: HeldLabel, state: State) -> CaseReading:
+        """Return a case's reading, and whether the study's policy lets it take part in the truth."""
+        return CaseReading(
+            case_id=case_id,
+            label_id=reading.label_id,
+            revision=reading.revision,
+            object_id=reading.object_id,
+            annotator=reading.annotator,
+            class_name=reading.answer,
+            counts=self.counts(reading, label.workflow_status),
+            benchmark=label.benchmark,
+            since=state.since,
+            until=state.until,
+        )
 
     def counts(self, reading: Reading, workflow_status: str | None) -> bool:
         """Tell whether a reading takes part in the truth."""
@@ -127,30 +242,9 @@ class Judge:
         return ingest.policy != "annotator" or reading.annotator == self.annotator
 
 
-def _case(row: Record, lesion: Lesion, size: Size, submissions: list[Submission]) -> Record:
-    """Return a case with its ROI clipped to the photograph."""
-    sides = dict(zip(SIDES, _clipped(lesion, size) or (None,) * 4, strict=True))
-    identity = {name: row[name] for name in ("image_id", "patient_id", "lesion_id")}
-    unread = None if lesion.readings else _why_unread(submissions)
-    return {"case_id": lesion.case_id, **identity, **sides, "unread": unread}
-
-
-def _clipped(lesion: Lesion, size: Size) -> Box | None:
-    (width, height), roi = size, lesion.roi
+def _clipped(roi: Box | None, size: Size) -> Box | None:
+    width, height = size
     return roi.clipped(width, height) if roi and width and height else roi
-
-
-def _submission(item: Record, *, latest: bool) -> Submission:
-    boxes = [Marked(box["object_id"], Box(*box["box"]), tuple(box["answers"])) for box in item["boxes"]]
-    return Submission(
-        label_id=item["label_id"],
-        revision=item["revision"],
-        latest=latest,
-        skipped=item["skipped"],
-        annotator=item["annotator"],
-        boxes=tuple({marked.object_id: marked for marked in boxes}.values()),
-        answers=tuple(item["answers"]),
-    )
 
 
 def _why_unread(submissions: list[Submission]) -> str:

@@ -52,13 +52,18 @@ def names_of(written: bytes) -> Names:
     return Names(set(found), len(found))
 
 
+def total_of(content: bytes) -> int:
+    """Return how many keys JSON seems to have: in texts, what looks like one counts too."""
+    return content.translate(None, b" \t\r\n").count(b'":')
+
+
 def repeated(content: bytes, total: int) -> str | None:
     """Return a key that an object has twice; None where none has.
 
     Every key ends in `":` and survives decoding unless it is repeated; texts may hold `":` too, so that more of them
     than keys is a suspicion only, and the row is read again, slowly.
     """
-    if content.translate(None, b" \t\r\n").count(b'":') == total:
+    if total_of(content) == total:
         return None
     found: list[str] = []
 

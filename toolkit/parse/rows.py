@@ -13,8 +13,8 @@ import msgspec
 
 from toolkit.lines import Line
 from toolkit.manifest import Study
-from toolkit.parse import keys, legacy, shapes
-from toolkit.parse.records import Record, astuple, records_of, sha256
+from toolkit.parse import keys, legacy, shapes, staged
+from toolkit.parse.records import Records, Tables, encode, fuller, sha256
 from toolkit.privacy import Key, scrub
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -38,6 +38,8 @@ KINDS = {
     "ImageUnidirectionalRelationship",
 }
 
+decode = msgspec.json.Decoder(shapes.Row).decode
+
 
 @dataclass
 class Taken:
@@ -55,7 +57,22 @@ class Taken:
     latest_at: datetime | None = None
     part: str | None = None
     facts_sha256: str | None = None
-    records: dict[str, list[Record]] = field(default_factory=dict)
+    records: Tables = field(default_factory=dict)
+
+    def staged(self) -> staged.Line:
+        """Return the record of the row itself."""
+        return staged.Line(
+            self.line.number,
+            self.line.offset,
+            self.reason,
+            self.detail,
+            self.image_id,
+            self.part,
+            self.facts_sha256,
+            self.content_sha256,
+            self.latest_at,
+            *msgspec.structs.astuple(self.counts),
+        )
 
 
 class Quarantine(Exception):  # noqa: N818 - a decision about a row, not a failure
@@ -67,43 +84,73 @@ class Quarantine(Exception):  # noqa: N818 - a decision about a row, not a failu
         self.detail = detail
 
 
-def take(line: Line, *, study: Study, key: Key) -> Taken:
-    """Decode one row strictly; a fault anywhere in it quarantines the whole row."""
-    taken = Taken(line, shapes.Counts())
+class Reader:
+    """Reads rows for one study; a fault anywhere in a row quarantines the whole row."""
+
+    def __init__(self, study: Study, key: Key) -> None:
+        self.longest, self.records = study.ingest.longest_row, Records(study, key)
+
+    def take(self, line: Line) -> Taken:
+        """Decode one row strictly."""
+        taken = Taken(line, shapes.Counts())
+        try:
+            if (plain := _plain(line.content)) is not None:
+                row, written = plain
+                taken.counts, taken.content_sha256 = shapes.count_decoded(row), sha256(written)
+                self.fill(taken, row, None)
+            else:
+                self.look_closely(taken)
+        except Quarantine as fault:
+            taken.reason, taken.detail = fault.reason, fault.detail
+        except msgspec.ValidationError as error:
+            taken.reason, taken.detail = _reason(str(error))
+        except RecursionError:
+            taken.reason, taken.detail = "json_depth", "nested too deeply"
+        except OverflowError:
+            taken.reason, taken.detail = "value_range", "a number or a time that no table can hold"
+        return taken
+
+    def fill(self, taken: Taken, row: shapes.Row, raw: dict | None) -> None:
+        """Fill in what a decoded row holds; raise at the first fault."""
+        _check(row)
+        taken.image_id = row.data_row.id
+        taken.records, taken.latest_at = self.records.of(row, raw)
+
+    def look_closely(self, taken: Taken) -> None:
+        """Read a row that is not all of known keys, each once: say what is wrong with it, or which keys are new."""
+        raw = _decoded(taken.line, self.longest)
+        is_entry = legacy.is_entry(raw)
+        taken.counts = legacy.count(raw) if is_entry else shapes.count(raw)
+        written = encode(raw)
+        names, total = keys.names_of(written)
+        if repeated := keys.repeated(taken.line.content or b"", total):
+            raise Quarantine("json_duplicate_key", f"an object has the key {scrub(repeated)[:120]!r} twice")
+        if isinstance(raw, dict) and "data_row" not in raw and isinstance(raw.get("dataRow"), dict):
+            raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
+        unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
+        if is_entry:
+            taken.part, raw = legacy.part_of(raw), legacy.as_row(raw)
+            taken.facts_sha256 = legacy.facts_digest(raw)
+        row = msgspec.convert(raw, shapes.Row)
+        taken.content_sha256 = sha256(written if is_entry else fuller(encode(row), written))
+        self.fill(taken, row, raw)
+        taken.records["unknown_keys"] = [staged.UnknownKey(path) for path in sorted(unknown)]
+
+
+def _plain(content: bytes | None) -> tuple[shapes.Row, bytes] | None:
+    """Decode a row of known keys only, each once and with a value, and write it again; None for any other.
+
+    Such a row, written again, has as many keys as it came with. A text may hold what looks like a key; only where it
+    is escaped does it count less before decoding than after.
+    """
+    if content is None or b"\\u00" in content:
+        return None
     try:
-        _fill(taken, study, key)
-    except Quarantine as fault:
-        taken.reason, taken.detail = fault.reason, fault.detail
-    except msgspec.ValidationError as error:
-        taken.reason, taken.detail = _reason(str(error))
-    except RecursionError:
-        taken.reason, taken.detail = "json_depth", "nested too deeply"
-    except OverflowError:
-        taken.reason, taken.detail = "value_range", "a number or a time that no table can hold"
-    return taken
-
-
-def _fill(taken: Taken, study: Study, key: Key) -> None:
-    """Fill in what the row holds; raise at the first fault."""
-    raw = _decoded(taken.line, study.ingest.longest_row)
-    is_entry = legacy.is_entry(raw)
-    taken.counts = legacy.count(raw) if is_entry else shapes.count(raw)
-    written = msgspec.json.encode(raw, order="deterministic")
-    names, total = keys.names_of(written)
-    if repeated := keys.repeated(taken.line.content or b"", total):
-        raise Quarantine("json_duplicate_key", f"an object has the key {scrub(repeated)[:120]!r} twice")
-    if isinstance(raw, dict) and "data_row" not in raw and isinstance(raw.get("dataRow"), dict):
-        raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
-    unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
-    taken.content_sha256 = sha256(written)
-    if is_entry:
-        taken.part, raw = legacy.part_of(raw), legacy.as_row(raw)
-        taken.facts_sha256 = legacy.facts_digest(raw)
-    row = msgspec.convert(raw, shapes.Row)
-    _check(row)
-    taken.image_id = row.data_row.id
-    taken.records, taken.latest_at = records_of(row, raw, study, key)
-    taken.records["unknown_keys"] = [{"key_path": path} for path in sorted(unknown)]
+        row = decode(content)
+        written = encode(row)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
+        return None
+    return (row, written) if keys.total_of(content) == written.count(b'":') else None
 
 
 def _decoded(line: Line, longest: int) -> Any:
@@ -141,28 +188,37 @@ def _reason(message: str) -> tuple[str, str]:
 
 def _check(row: shapes.Row) -> None:
     """Refuse what types cannot: control characters, unsafe names, sizes and boxes that cannot be."""
-    named = {"id": row.data_row.id, "global_key": row.data_row.global_key, "external_id": row.data_row.external_id}
-    for name, value in named.items():
-        if value is not None and CONTROL.search(value):
-            raise Quarantine("control_char", f"data_row.{name} holds a control character")
-        if value is not None and (".." in value.replace("\\", "/").split("/") or value.startswith("/")):
-            raise Quarantine("unsafe_path", f"data_row.{name} points outside the photographs' folder")
-    media = row.media_attributes
-    if any(side is not None and not 0 < side <= LARGEST_SIDE for side in (media.height, media.width)):
-        raise Quarantine("value_range:media_attributes", f"{media.width} x {media.height} pixels")
-    labels = [label for project in row.projects.values() for label in project.labels]
+    own, media = row.data_row, row.media_attributes
+    for name, value in (("id", own.id), ("global_key", own.global_key), ("external_id", own.external_id)):
+        if value is not None:
+            _check_name(name, value)
+    for side in (media.height, media.width):
+        if side is not None and not 0 < side <= LARGEST_SIDE:
+            raise Quarantine("value_range:media_attributes", f"{media.width} x {media.height} pixels")
+    labels = [label for project in row.projects.values() for label in project.labels or ()]
     if len({label.id for label in labels}) < len(labels):
         raise Quarantine("duplicate_label_id", "two labels of the photograph share one ID")
-    for _, _, run in row.runs():
-        labels += (*run.labels, *run.predictions)
+    for _, _, run in row.runs() if row.experiments else ():
+        labels += (*(run.labels or ()), *(run.predictions or ()))
     for label in labels:
-        for thing in label.annotations.objects:
+        for thing in label.annotations.objects or ():
             _check_object(thing)
+
+
+def _check_name(name: str, value: str) -> None:
+    if CONTROL.search(value):
+        raise Quarantine("control_char", f"data_row.{name} holds a control character")
+    if value.startswith("/") or (".." in value and ".." in value.replace("\\", "/").split("/")):
+        raise Quarantine("unsafe_path", f"data_row.{name} points outside the photographs' folder")
 
 
 def _check_object(thing: shapes.Object) -> None:
     if thing.annotation_kind is not None and thing.annotation_kind not in KINDS:
         raise Quarantine("unsupported_annotation_kind", f"{scrub(thing.annotation_kind)[:120]!r}")
     box = thing.bounding_box
-    if box is not None and not (box.width > 0 and box.height > 0 and all(map(math.isfinite, astuple(box)))):
+    if box is not None and not (box.width > 0 and box.height > 0 and _is_finite(box)):
         raise Quarantine("value_range:bbox", f"a box of {box.width} x {box.height} pixels")
+
+
+def _is_finite(box: shapes.BoundingBox) -> bool:
+    return all(map(math.isfinite, msgspec.structs.astuple(box)))

@@ -1,7 +1,8 @@
 """Knows the shapes of a Labelbox export v2, as strict types: the place that spells Labelbox's JSON keys.
 
 Refuses to know what a study makes of them. A key that is not named here is left alone: it stays in the landed file,
-and Labelbox adds some every year; `keys` counts those that are new.
+and Labelbox adds some every year; `keys` counts those that are new. No default is a value that Labelbox writes, so that
+a row written again has the keys it came with.
 """
 
 from collections.abc import Iterator
@@ -11,8 +12,8 @@ from typing import Any
 import msgspec
 
 
-class Shape(msgspec.Struct, frozen=True, gc=False):
-    """A JSON object whose named keys have the types below."""
+class Shape(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A JSON object whose named keys have the types below; those of type Any are kept for its digest only."""
 
 
 class Option(Shape, frozen=True):
@@ -20,7 +21,9 @@ class Option(Shape, frozen=True):
 
     name: str
     value: str | None = None
-    classifications: "list[Classification]" = []
+    classifications: "list[Classification] | None" = None
+    feature_id: Any = None
+    feature_schema_id: Any = None
 
 
 class Text(Shape, frozen=True):
@@ -37,6 +40,8 @@ class Classification(Shape, frozen=True):
     radio_answer: Option | None = None
     checklist_answers: list[Option] | None = None
     text_answer: Text | None = None
+    feature_id: Any = None
+    feature_schema_id: Any = None
 
 
 class BoundingBox(Shape, frozen=True):
@@ -61,8 +66,9 @@ class Object(Shape, frozen=True):
     name: str
     feature_id: str | None = None
     value: str | None = None
+    feature_schema_id: Any = None
     annotation_kind: str | None = None
-    classifications: list[Classification] = []
+    classifications: list[Classification] | None = None
     bounding_box: BoundingBox | None = None
     polygon: Any = None
     line: Any = None
@@ -77,14 +83,18 @@ class RelationshipRow(Shape, frozen=True):
 
     name: str
     unidirectional_relationship: Relationship | None = None
+    feature_id: Any = None
+    feature_schema_id: Any = None
+    annotation_kind: Any = None
+    classifications: Any = None
 
 
 class Annotations(Shape, frozen=True):
     """What a label holds."""
 
-    objects: list[Object] = []
-    classifications: list[Classification] = []
-    relationships: list[RelationshipRow] = []
+    objects: list[Object] | None = None
+    classifications: list[Classification] | None = None
+    relationships: list[RelationshipRow] | None = None
 
 
 class LabelDetails(Shape, frozen=True):
@@ -93,6 +103,8 @@ class LabelDetails(Shape, frozen=True):
     created_at: datetime | None = None
     updated_at: datetime | None = None
     created_by: str | None = None
+    content_last_updated_at: Any = None
+    reviews: Any = None
 
 
 class PerformanceDetails(Shape, frozen=True):
@@ -113,6 +125,8 @@ class Label(Shape, frozen=True):
     label_details: LabelDetails = LabelDetails()
     performance_details: PerformanceDetails = PerformanceDetails()
     annotations: Annotations = Annotations()
+    label_kind: Any = None
+    version: Any = None
 
 
 class ProjectDetails(Shape, frozen=True):
@@ -120,13 +134,21 @@ class ProjectDetails(Shape, frozen=True):
 
     workflow_status: str | None = None
     batch_name: str | None = None
+    ontology_id: Any = None
+    task_id: Any = None
+    task_name: Any = None
+    batch_id: Any = None
+    priority: Any = None
+    consensus_expected_label_count: Any = None
+    selected_label_id: Any = None
+    workflow_history: Any = None
 
 
 class Project(Shape, frozen=True):
     """A photograph's labels in one project."""
 
     name: str
-    labels: list[Label] = []
+    labels: list[Label] | None = None
     project_details: ProjectDetails = ProjectDetails()
     project_tags: Any = None
 
@@ -136,8 +158,9 @@ class ModelRun(Shape, frozen=True):
 
     name: str | None = None
     split: str | None = None
-    labels: list[Label] = []
-    predictions: list[Label] = []
+    labels: list[Label] | None = None
+    predictions: list[Label] | None = None
+    run_data_row_id: Any = None
 
 
 class Experiment(Shape, frozen=True):
@@ -153,6 +176,7 @@ class Attachment(Shape, frozen=True):
     type: str | None = None
     value: Any = None
     name: str | None = None
+    id: Any = None
 
 
 class Embedding(Shape, frozen=True):
@@ -161,7 +185,8 @@ class Embedding(Shape, frozen=True):
     id: str | None = None
     name: str | None = None
     dimensions: int | None = None
-    values: list = []
+    values: list | None = None
+    is_custom: Any = None
 
 
 class DataRowDetails(Shape, frozen=True):
@@ -169,6 +194,10 @@ class DataRowDetails(Shape, frozen=True):
 
     updated_at: datetime | None = None
     last_activity_at: datetime | None = None
+    dataset_id: Any = None
+    dataset_name: Any = None
+    created_at: Any = None
+    created_by: Any = None
 
 
 class DataRow(Shape, frozen=True):
@@ -186,6 +215,9 @@ class MediaAttributes(Shape, frozen=True):
 
     height: int | None = None
     width: int | None = None
+    mime_type: Any = None
+    asset_type: Any = None
+    exif_rotation: Any = None
 
 
 class MetadataField(Shape, frozen=True):
@@ -194,6 +226,7 @@ class MetadataField(Shape, frozen=True):
     schema_name: str
     schema_kind: str | None = None
     value: Any = None
+    schema_id: Any = None
 
 
 class Row(Shape, frozen=True):
@@ -201,10 +234,10 @@ class Row(Shape, frozen=True):
 
     data_row: DataRow
     media_attributes: MediaAttributes = MediaAttributes()
-    metadata_fields: list[MetadataField] = []
+    metadata_fields: list[MetadataField] | None = None
     projects: dict[str, Project] = {}
-    attachments: list[Attachment] = []
-    embeddings: list[Embedding] = []
+    attachments: list[Attachment] | None = None
+    embeddings: list[Embedding] | None = None
     experiments: dict[str, Experiment] = {}
 
     def runs(self) -> Iterator[tuple[str, str, ModelRun]]:
@@ -238,6 +271,47 @@ def count(raw: Any) -> Counts:
             counts.label += _count_labels(run.get("labels"), counts)
             counts.prediction += _count_labels(run.get("predictions"), counts)
     return counts
+
+
+def count_decoded(row: Row) -> Counts:
+    """Count nouns in a row that has no other keys than its types."""
+    counts = Counts()
+    for project in row.projects.values():
+        counts.project += 1
+        counts.label += _count_decoded_labels(project.labels, counts)
+    for _, _, run in row.runs() if row.experiments else ():
+        counts.label += _count_decoded_labels(run.labels, counts)
+        counts.prediction += _count_decoded_labels(run.predictions, counts)
+    return counts
+
+
+def _count_decoded_labels(labels: list[Label] | None, counts: Counts) -> int:
+    for label in labels or ():
+        annotations = label.annotations
+        counts.relationship += len(annotations.relationships or ())
+        for thing in annotations.objects or ():
+            if thing.unidirectional_relationship is None:
+                counts.object += 1
+            else:
+                counts.relationship += 1
+            if thing.classifications:
+                counts.answer += _count_answers(thing.classifications)
+        if annotations.classifications:
+            counts.answer += _count_answers(annotations.classifications)
+    return len(labels or ())
+
+
+def _count_answers(questions: list[Classification]) -> int:
+    """Count answers and those nested in them."""
+    answers = 0
+    for question in questions:
+        answers += question.text_answer is not None
+        for option in (question.radio_answer, *(question.checklist_answers or ())):
+            if option is not None:
+                answers += 1
+                if option.classifications:
+                    answers += _count_answers(option.classifications)
+    return answers
 
 
 def _count_labels(labels: Any, counts: Counts) -> int:
