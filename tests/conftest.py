@@ -24,7 +24,8 @@ def shared() -> Path:
 def study():
     from toolkit.manifest import load_study, shipped
 
-    return load_study(shipped("manifests") / "demo.toml")
+    demo = load_study(shipped("manifests") / "demo.toml")
+    return demo.model_copy(update={"split": demo.split.model_copy(update={"pinned": None})})
 
 
 @pytest.fixture(scope="session")

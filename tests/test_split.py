@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import AllotmentError, LeakError, StudyError, WorkspaceError
-from toolkit.manifest import SplitSection
+from toolkit.manifest import SplitSection, load_study, shipped
 from toolkit.parse import parse
 from toolkit.registry import Workspace
 from toolkit.split import PARTS, split, verify, verify_photographs
@@ -491,3 +491,39 @@ def test_a_link_across_parts_is_found_in_a_certificate(certified):
 
     with pytest.raises(LeakError, match="linked patients stand in two parts"):
         verify(folder)
+
+
+def test_the_demos_pinned_split_holds_and_knows_the_demos_cases():
+    folder = shipped("manifests") / "demo.split"
+
+    assert 944 == verify(folder).cases
+    assert "demo.split" == load_study(shipped("manifests") / "demo.toml").split.pinned
+
+
+def test_the_published_plan_gives_the_published_test_part():
+    section = load_study(shipped("manifests") / "pigmented8.toml").split
+    published = {"acquired_dermal_melanocytosis": 136, "basal_cell_carcinoma": 113, "ephelis": 92}
+    published |= {"malignant_melanoma": 100, "melasma": 167, "nevus": 91}
+    published |= {"seborrheic_keratosis": 123, "solar_lentigo": 157}
+    names = [name for name, count in published.items() for _ in range(count)]
+    cases = [case_of(n, f"p{n * 3 // 5}", f"{n * 3 // 5:05}", name) for n, name in enumerate(names)]
+    placing = place(cases, section, seed=42, fixed={})[0]
+    counts = {
+        name: [
+            sum(p == part and c.class_name == name for p, c in zip(placing.parts, cases, strict=True)) for part in PARTS
+        ]
+        for name in published
+    }
+
+    assert dict(section.targets["test"]) == {name: tested for name, (_, _, tested) in counts.items()}
+    assert 979 == len(cases)
+    assert all(abs(validated - 0.2 * (trained + validated)) < 1 for trained, validated, _ in counts.values())
+
+
+def test_the_sample_that_has_a_pinned_split_brings_it_along(tmp_path):
+    from toolkit.synthetic import sample
+
+    drawn = sample(tmp_path / "sample", photographs=False)
+
+    assert 944 == verify(drawn.folder / "demo.split").cases
+    assert "demo.split" == load_study(drawn.study).split.pinned

@@ -12,7 +12,7 @@ from scipy.sparse import block_array, csr_array, eye_array, kron
 
 FREE_CELLS = 750
 """Whole-number unknowns of one programme."""
-PATIENCE = 3
+PATIENCE = 8
 """Programmes in a row that find nothing better."""
 NODES = 60
 """Branches of one programme."""

@@ -175,6 +175,8 @@ def _warnings(result: Split) -> list[str]:
             lines.append(f"! no case in {part}: {', '.join(empty)}")
     if result.unresolved:
         lines.append(f"! {whole(result.unresolved)} cases without a class stand in no part")
+    if result.photographs_changed:
+        lines.append(f"! {whole(result.photographs_changed)} photographs are not those that were pinned")
     if result.not_opened:
         lines.append(f"! {whole(result.not_opened)} photographs were not opened: copies among them are not known")
     return lines

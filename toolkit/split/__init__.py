@@ -65,6 +65,8 @@ class Split:
     patients_known: bool
     already_there: bool
     pinned: bool
+    photographs_changed: int = 0
+    """Photographs that are not those that were pinned."""
     kept: int = 0
     placed: int = 0
     gone: int = 0
@@ -102,7 +104,8 @@ def split(
     made = _Made(cohort, study, None, _facts(workspace))
     if pinned and frozen is None:
         rows = before.pinned_parts(pinned, cohort.cases)
-        return _take(workspace, made, pinned, rows)
+        taken = _take(workspace, made, pinned, rows)
+        return replace(taken, photographs_changed=before.changed(rows, cohort.cases, salt_of(taken.split_id)))
     if frozen is not None:
         folder = _folder_of(workspace, frozen, pinned)
         rows = before.read(folder)

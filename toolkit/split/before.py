@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import LeakError, WorkspaceError
-from toolkit.split.certificate import PARTS, Certified
+from toolkit.split.certificate import PARTS, Certified, digest
 from toolkit.split.checks import rows_of, verify
 from toolkit.split.groups import Case
 
@@ -91,6 +91,12 @@ def keep(split_id: str, before: list[Certified], cases: list[Case], *, incidents
         gone=sorted(set(part_of) - {case.case_id for case in cases}),
         incidents=found,
     )
+
+
+def changed(rows: list[Certified], cases: list[Case], salt: str) -> int:
+    """Return how many cases have another photograph than a split was made for."""
+    digests = {row.case_id: row.photograph_digest for row in rows}
+    return sum(bool(c.pixels and digests[c.case_id]) and digest(salt, c.pixels) != digests[c.case_id] for c in cases)
 
 
 def pinned_parts(folder: Path, cases: list[Case]) -> list[Certified]:
