@@ -155,6 +155,8 @@ def _(result: Split) -> RenderableType:
         f"{first} {whole(sums[first])} cases/{whole(result.patients[first])} patients{parts}",
         f"{result.split_id}{again}{pinned}: no {bound} in two parts, verified; {off}",
     ]
+    if result.reasons:
+        lines.append(f"groups of several patients: {_counted(result.reasons)}")
     if result.folds:
         lines.append(f"fold 1 of {len(result.folds)}: {', '.join(result.folds)}")
     if result.kept or result.placed:
