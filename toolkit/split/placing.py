@@ -17,7 +17,10 @@ TRAIN, VALIDATION, TEST = range(3)
 
 
 class Placing(NamedTuple):
-    """Each case's part, the wished share of every stratum's value in each of PARTS, and whether nothing is nearer."""
+    """Each case's part, the wished share of every stratum's value in each of PARTS, and whether nothing is nearer.
+
+    `best` is said of what was free: with a kept split of the others' places, with a held-out test of each of two steps.
+    """
 
     parts: list[str]
     shares: dict[tuple[str, str], tuple[float, ...]]
@@ -32,7 +35,7 @@ def place(cases: list[Case], section: SplitSection, *, seed: int, fixed: Mapping
     if section.folds:
         return _folds(table, section, wish, seed=seed)
     if section.held_out_first and not fixed:
-        kept = _held_out(table, section, wish, seed=seed)
+        return [_held_out(table, section, wish, seed=seed)]
     return [_placing(table, allot(table, wish, seed=seed, fixed=kept))]
 
 
@@ -63,19 +66,22 @@ def _placing(table: Tally, made: Allotment) -> Placing:
     return Placing([PARTS[part] for part in made.part_of[table.unit_of]], shares, made.best)
 
 
-def _held_out(table: Tally, section: SplitSection, wish: Wish, *, seed: int) -> np.ndarray:
+def _held_out(table: Tally, section: SplitSection, wish: Wish, *, seed: int) -> Placing:
     """Draw test from all groups and share out the rest, both without a look at how the rest is to be divided."""
     targets = {1: wish.targets[TEST]} if wish.targets and TEST in wish.targets else {}
     first = Wish([1 - section.test, section.test], section.minimum, section.strata, targets, section.uneven)
-    is_test = allot(table, first, seed=seed).part_of == 1
+    drawn = allot(table, first, seed=seed)
+    is_test = drawn.part_of == 1
     rest = Tally(table.units[~is_test], table.unit_of, table.columns, table.counts[~is_test])
     share = 1 - section.test
     targets = {part: counts for part, counts in (wish.targets or {}).items() if part != TEST}
     fractions = [section.train / share, section.validation / share]
     second = Wish(fractions, section.minimum, section.strata, targets, section.uneven)
     part_of = np.full(len(table.units), TEST)
-    part_of[~is_test] = allot(rest, second, seed=seed).part_of
-    return part_of
+    shared = allot(rest, second, seed=seed)
+    part_of[~is_test] = shared.part_of
+    whole = _placing(table, allot(table, wish, seed=seed, fixed=part_of))
+    return whole._replace(best=drawn.best and shared.best)
 
 
 def _folds(table: Tally, section: SplitSection, wish: Wish, *, seed: int) -> list[Placing]:
