@@ -284,7 +284,7 @@ def test_a_wish_that_cannot_be_names_class_and_largest_group(parsed, study):
     with pytest.raises(
         AllotmentError, match=r"class nevus .* its 12 cases stand in 4 groups, 9 of them in the largest"
     ):
-        split(parsed(*rows), study)
+        split(parsed(*rows), with_wish(study, uneven=False))
 
 
 def test_every_fold_is_a_split_of_its_own_and_the_first_is_the_newest(forty, study):
@@ -527,3 +527,20 @@ def test_the_sample_that_has_a_pinned_split_brings_it_along(tmp_path):
 
     assert 944 == verify(drawn.folder / "demo.split").cases
     assert "demo.split" == load_study(drawn.study).split.pinned
+
+
+def test_the_commands_take_a_frozen_split_and_registered_photographs(copied, finished, capsys):
+    from toolkit.cli import main
+
+    split_id = finished.results["Split"].split_id
+    start = ["--study", str(finished.study_file.path), "--workspace", str(copied.folder), "--json"]
+    answers = []
+    for command in (["split", "--frozen", split_id], ["verify", str(copied.split(split_id)), "--registered"]):
+        with pytest.raises(SystemExit) as left:
+            main([*start, *command])
+        answers.append(json.loads(capsys.readouterr().out))
+
+        assert not left.value.code
+    assert (0, 0) == (answers[0]["placed"], answers[0]["gone"])
+    assert finished.results["Split"].counts == answers[0]["counts"]
+    assert "re-computed" in answers[1]["photographs"]
