@@ -22,9 +22,11 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def study():
+    """The demo's study for cohorts of a few patients: no pinned split, and a class may stand with one of them."""
     from toolkit.manifest import load_study, shipped
 
-    return load_study(shipped("manifests") / "demo.toml")
+    demo = load_study(shipped("manifests") / "demo.toml")
+    return demo.model_copy(update={"split": demo.split.model_copy(update={"pinned": None, "uneven": True})})
 
 
 @pytest.fixture(scope="session")

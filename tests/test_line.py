@@ -26,6 +26,7 @@ ORDER = (
     "lines",
     "metrics",
     "intervals",
+    "allotment",
     "models",
     *STAGES,
     "init",

@@ -36,6 +36,7 @@ print(len(sql.questions()), load_study(shipped("manifests") / "demo.toml").study
         "toolkit/report_files/page.html.j2",
         "toolkit/sql_files/verify.sql",
         "toolkit/manifest_files/demo.toml",
+        "toolkit/manifest_files/demo.split/cases.csv",
     } <= names
     assert "demo" == answer.stdout.split()[1]
     assert str(tmp_path) in answer.stdout

@@ -3,142 +3,147 @@ import json
 import shutil
 
 import duckdb
-import numpy as np
 import pytest
-from exports import label, row
+from exports import label, row, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.errors import LeakError, WorkspaceError
-from toolkit.split import PARTS, Table, _grouped, assign, split, verify
+from toolkit.errors import AllotmentError, LeakError, StudyError, WorkspaceError
+from toolkit.manifest import SplitSection, load_study, shipped
+from toolkit.parse import parse
+from toolkit.registry import Workspace
+from toolkit.split import PARTS, split, verify, verify_photographs
+from toolkit.split.groups import Case, Link, components, grouped, reasons
+from toolkit.split.placing import place
 
-FRACTIONS = [0.6, 0.2, 0.2]
 CLASSES = ["nevus", "melasma", "ephelis"]
+
+
+def case_of(number, patient, group, class_name, *strata):
+    return Case(f"{number:05}", patient, "", group, class_name, None, "", strata)
 
 
 @st.composite
 def cohorts(draw):
-    """Rows as the registry gives them: cases of patients, a few photographs shared between patients."""
-    patients = draw(st.integers(1, 40))
-    rows = []
-    for patient in range(patients):
-        for _ in range(draw(st.integers(1, 4))):
-            pixels = draw(st.one_of(st.none(), st.integers(0, 200)))
-            rows.append(
-                {
-                    "case_id": f"{len(rows):05}",
-                    "patient_id": f"p-{patient}",
-                    "class_name": draw(st.sampled_from(CLASSES)),
-                    "pixel_sha256": None if pixels is None else f"x{pixels}",
-                }
-            )
-    return rows
+    """Cases of patients, a few of whom are linked; every group may be placed anywhere."""
+    patients = draw(st.integers(3, 40))
+    pairs = draw(st.lists(st.tuples(st.integers(0, patients - 1), st.integers(0, patients - 1)), max_size=4))
+    links = [Link("identical_pixels", f"p-{a}", f"p-{b}") for a, b in pairs if a != b]
+    named = [
+        (f"{number:05}", f"p-{patient}")
+        for number, patient in enumerate(p for p in range(patients) for _ in range(draw(st.integers(1, 4))))
+    ]
+    groups = grouped(named, links)
+    return [
+        case_of(int(case), patient, group, draw(st.sampled_from(CLASSES)))
+        for (case, patient), group in zip(named, groups, strict=True)
+    ]
 
 
-def table_of(rows) -> Table:
-    return _grouped(sorted(rows, key=lambda r: r["case_id"]))
+def parts_of(cases, *, seed=1, **wish):
+    section = SplitSection(uneven=True, **wish)
+    return place(cases, section, seed=seed, fixed={})[0].parts if len({c.group_id for c in cases}) > 2 else None
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(cohorts())
-def test_no_patient_and_no_photograph_stands_in_two_parts(rows):
-    table = table_of(rows)
-    parts = assign(table, FRACTIONS, seed=1)
-    for column in (table.patient_id, table.group_id, table.pixels):
+def test_no_patient_and_no_group_stands_in_two_parts(cases):
+    parts = parts_of(cases)
+    if parts is None:
+        return
+    for field in ("patient_id", "group_id"):
         seen = {}
-        for value, part in zip(column, parts, strict=True):
-            if value is not None:
-                assert part == seen.setdefault(value, part)
-    assert len(rows) == len(parts)
+        for case, part in zip(cases, parts, strict=True):
+            assert part == seen.setdefault(getattr(case, field), part)
     assert set(parts) <= set(PARTS)
 
 
-@settings(max_examples=30, deadline=None)
-@given(cohorts(), st.randoms(use_true_random=False))
-def test_shuffled_cases_give_the_same_split(rows, random):
-    table = table_of(rows)
-    shuffled = list(rows)
-    random.shuffle(shuffled)
-
-    again = table_of(shuffled)
-    assert table == again
-    assert assign(table, FRACTIONS, seed=5) == assign(again, FRACTIONS, seed=5)
-
-
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(cohorts())
-def test_other_pseudonyms_give_the_same_split(rows):
-    renamed = [{**r, "patient_id": f"q-{hash(r['patient_id']) % 10**9}"} for r in rows]
+def test_other_pseudonyms_give_the_same_split(cases):
+    renamed = [case._replace(patient_id=f"q-{hash(case.patient_id) % 10**9}") for case in cases]
 
-    assert assign(table_of(rows), FRACTIONS, seed=2) == assign(table_of(renamed), FRACTIONS, seed=2)
+    assert parts_of(cases, seed=2) == parts_of(renamed, seed=2)
 
 
-def test_single_case_patients_reach_the_integer_bound():
-    counts = {"nevus": 101, "melasma": 57, "ephelis": 33}
-    rows = [
-        {"case_id": f"{name}{n:03}", "patient_id": f"{name}{n}", "class_name": name, "pixel_sha256": None}
-        for name, count in counts.items()
-        for n in range(count)
+def test_linked_patients_are_one_group_and_the_reason_is_kept():
+    links = [
+        Link("identical_bytes", "p1", "p2"),
+        Link("near_duplicate", "p2", "p3"),
+        Link("near_duplicate", "p5", "p9"),
     ]
-    table = table_of(rows)
-    parts = assign(table, FRACTIONS, seed=3)
-    for name, count in counts.items():
-        got = [sum(p == part and c == name for p, c in zip(parts, table.class_name, strict=True)) for part in PARTS]
+    cases = [("c", "p3"), ("d", "p4"), ("a", "p1"), ("b", "p5")]
 
-        assert 1.0 > max(abs(g - f * count) for g, f in zip(got, FRACTIONS, strict=True))
-
-
-def test_another_seed_draws_other_patients_in_the_same_numbers():
-    rows = [
-        {"case_id": f"{n:03}", "patient_id": f"p{n}", "class_name": CLASSES[n % 3], "pixel_sha256": None}
-        for n in range(90)
-    ]
-    first, second = (assign(table_of(rows), FRACTIONS, seed=seed) for seed in (1, 2))
-
-    assert first != second
-    assert sorted(first) == sorted(second)
+    assert ["a", "d", "a", "b"] == grouped(cases, links)
+    assert components(links)["p1"] == components(links)["p3"]
+    assert {"identical_bytes": 1, "near_duplicate": 1} == reasons(links, {"p1", "p3", "p4", "p5"})
 
 
-def test_patients_who_share_a_photograph_are_one_group():
-    rows = [
-        {"case_id": "a", "patient_id": "p1", "class_name": "nevus", "pixel_sha256": "x"},
-        {"case_id": "b", "patient_id": "p2", "class_name": "nevus", "pixel_sha256": "x"},
-        {"case_id": "c", "patient_id": "p2", "class_name": "nevus", "pixel_sha256": "y"},
-        {"case_id": "d", "patient_id": "p3", "class_name": "nevus", "pixel_sha256": None},
-    ]
+def test_patients_are_linked_through_one_who_has_no_case():
+    links = [Link("identical_pixels", "p1", "gone"), Link("identical_pixels", "gone", "p2")]
 
-    assert ["a", "a", "a", "d"] == table_of(rows).group_id
+    assert ["a", "a"] == grouped([("a", "p1"), ("b", "p2")], links)
 
 
-def test_ham10000_by_lesion_stays_within_a_case_of_the_wish(shared):
-    with (shared / "ham10000" / "HAM10000_metadata.csv").open(newline="") as file:
-        rows = [
-            {"case_id": r["image_id"], "patient_id": r["lesion_id"], "class_name": r["dx"], "pixel_sha256": None}
-            for r in csv.DictReader(file)
-        ]
-    table = table_of(rows)
-    parts = np.array(assign(table, FRACTIONS, seed=1))
-    names = np.array(table.class_name)
-    worst = max(
-        abs(((parts == part) & (names == name)).sum() - fraction * (names == name).sum())
-        for part, fraction in zip(PARTS, FRACTIONS, strict=True)
-        for name in set(table.class_name)
-    )
+def test_each_fold_validates_once_and_test_is_the_same_in_all():
+    cases = [case_of(n, f"p{n}", f"{n:05}", CLASSES[n % 3]) for n in range(90)]
+    folds = place(cases, SplitSection(folds=4, test=0.2), seed=1, fixed={})
+    tests = {tuple(part == "test" for part in fold.parts) for fold in folds}
+    validated = [sum(fold.parts[n] == "validation" for fold in folds) for n in range(90)]
 
-    assert 10015 == len(parts)
-    assert worst < 1.0
+    assert 4 == len(folds)
+    assert 1 == len(tests)
+    assert [0 if in_test else 1 for in_test in next(iter(tests))] == validated
+
+
+def test_a_test_part_that_is_held_out_first_does_not_depend_on_the_rest():
+    cases = [case_of(n, f"p{n // 2}", f"{n // 2:05}", CLASSES[n % 3]) for n in range(120)]
+    wishes = [SplitSection(held_out_first=True, train=t, validation=0.8 - t, test=0.2) for t in (0.6, 0.5)]
+    one, other = ([p == "test" for p in place(cases, wish, seed=3, fixed={})[0].parts] for wish in wishes)
+
+    assert one == other
+    assert 24 == sum(one)
+
+
+@pytest.fixture(scope="module")
+def split_once(tmp_path_factory, study, key):
+    """A workspace with a split of 40 small patients."""
+    folder = tmp_path_factory.mktemp("split")
+    names = ["nevus", "melasma", "ephelis", "solar lentigo"]
+    rows = [row(f"i{n}", label(f"L{n}", names[n % 4]), patient=f"P-{n // 2}") for n in range(80)]
+    workspace = Workspace(folder / "workspace")
+    parse(workspace, study, key, [write(folder / "export.ndjson", rows)])
+    return workspace, split(workspace, study)
 
 
 @pytest.fixture
-def certified(parsed, study):
-    """A split of 40 small patients, and its folder."""
-    rows = [
-        row(f"i{n}", label(f"L{n}", ["nevus", "melasma", "ephelis", "solar lentigo"][n % 4]), patient=f"P-{n // 2}")
-        for n in range(80)
-    ]
-    workspace = parsed(*rows)
-    made = split(workspace, study)
-    return workspace, made, workspace.split(made.split_id)
+def certified(split_once, tmp_path):
+    """A copy of it, the split, and its folder."""
+    workspace, made = split_once
+    copy = Workspace(tmp_path / "workspace")
+    shutil.copytree(workspace.folder, copy.folder)
+    return copy, made, copy.split(made.split_id)
+
+
+@pytest.fixture
+def forty(split_forty, tmp_path):
+    """A copy of a workspace with a split of forty patients of one case each, and the split."""
+    workspace, made = split_forty
+    copy = Workspace(tmp_path / "workspace")
+    shutil.copytree(workspace.folder, copy.folder)
+    return copy, made
+
+
+@pytest.fixture(scope="module")
+def split_forty(tmp_path_factory, study, key):
+    folder = tmp_path_factory.mktemp("forty")
+    workspace = Workspace(folder / "workspace")
+    parse(workspace, study, key, [write(folder / "export.ndjson", rows_with(40))])
+    return workspace, split(workspace, study)
+
+
+def with_wish(study, **wish):
+    return study.model_copy(update={"split": study.split.model_copy(update=wish)})
 
 
 def test_a_split_is_made_once_and_byte_identical(certified, study):
@@ -229,3 +234,313 @@ def test_a_case_listed_twice_is_found(certified):
 def test_nothing_to_split_says_what_to_do(parsed, study):
     with pytest.raises(WorkspaceError, match="no case with a resolved class"):
         split(parsed(row("i1")), study)
+
+
+def metadata(name, value):
+    return {"schema_name": name, "schema_kind": "CustomMetadataString", "value": value}
+
+
+def rows_with(count, **fields):
+    """Return rows of so many patients with one nevus or melasma each; a field's function gives its value or None."""
+    made = []
+    for n in range(count):
+        one = row(f"i{n:03}", label(f"L{n}", ["nevus", "melasma"][n % 2]), patient=f"P-{n}")
+        found = [(name, value_of(n)) for name, value_of in fields.items()]
+        one["metadata_fields"] += [metadata(name, value) for name, value in found if value is not None]
+        made.append(one)
+    return made
+
+
+def cases_in(folder):
+    with (folder / "cases.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_strata_are_metadata_fields_and_a_missing_value_is_one(parsed, study):
+    workspace = parsed(*rows_with(60, sex=lambda n: [None, "female", "male"][n % 3]))
+    made = split(workspace, with_wish(study, strata={"sex": 1.0}))
+    stated = json.loads((workspace.split(made.split_id) / "certificate.json").read_text())
+    by_value = {each["value"]: each for each in stated["strata"] if each["stratum"] == "sex"}
+
+    assert {"female", "male", "(missing)"} == set(by_value)
+    assert {"train": 12, "validation": 4, "test": 4} == by_value["(missing)"]["counts"]
+    listed = [json.loads(c["strata"])["sex"] for c in cases_in(workspace.split(made.split_id))]
+    assert [20, 20, 20] == [listed.count(value) for value in by_value]
+
+
+@pytest.mark.parametrize(
+    ("field", "told"), [("colour", "no photograph has this metadata field"), ("age", "it has 70 values")]
+)
+def test_a_stratum_that_makes_no_groups_is_refused(parsed, study, field, told):
+    workspace = parsed(*rows_with(70, age=str))
+
+    with pytest.raises(StudyError, match=told):
+        split(workspace, with_wish(study, strata={field: 1.0}))
+
+
+def test_a_wish_that_cannot_be_names_class_and_largest_group(parsed, study):
+    rows = [row(f"i{n}", label(f"L{n}", "nevus"), patient=f"P-{max(n - 8, 0)}") for n in range(12)]
+
+    with pytest.raises(
+        AllotmentError, match=r"class nevus .* its 12 cases stand in 4 groups, 9 of them in the largest"
+    ):
+        split(parsed(*rows), with_wish(study, uneven=False))
+
+
+def test_every_fold_is_a_split_of_its_own_and_the_first_is_the_newest(forty, study):
+    workspace, _ = forty
+    made = split(workspace, with_wish(study, folds=3))
+    newest = workspace.rows("select split_id from splits order by created_at desc limit 1")[0]["split_id"]
+
+    assert 3 == len(set(made.folds))
+    assert made.folds[0] == newest == made.split_id
+    assert [40, 40, 40] == [verify(workspace.split(fold)).cases for fold in made.folds]
+
+
+def linked(workspace, first, other, relation="near_duplicate"):
+    """Write a pair as a search for duplicates would, and that today's photographs were searched."""
+    with workspace.writing() as connection:
+        connection.execute("insert into duplicates values (?, ?, ?, 0.99, 'mirrored')", [first, other, relation])
+        connection.execute("delete from duplicate_searches")
+        digests = connection.execute(
+            "select distinct pixel_sha256 from images where pixel_sha256 is not null"
+        ).fetchall()
+        text = "\n".join(sorted(digest for (digest,) in digests))
+        connection.execute("insert into duplicate_searches values ('{}', sha256(?), 1, 1)", [text])
+
+
+BINDS = ["patient", "lesion", "identical_bytes", "identical_pixels", "near_duplicate"]
+
+
+def test_a_near_duplicate_binds_and_is_named_as_the_reason(forty, study):
+    workspace, _ = forty
+    linked(workspace, "i000", "i007")
+    made = split(workspace, with_wish(study, binds=BINDS))
+    stated = json.loads((workspace.split(made.split_id) / "certificate.json").read_text())
+
+    assert {"near_duplicate": 1} == made.reasons
+    assert 1 == made.linked_patients
+    assert ["near_duplicate"] == [link["relation"] for link in stated["links"]]
+    assert 0 == split(workspace, with_wish(study, binds=BINDS[:-1])).linked_patients
+
+
+def test_near_duplicates_that_bind_must_have_been_looked_for(finished, copied):
+    study = with_wish(finished.study_file.study, binds=BINDS)
+    with copied.writing() as connection:
+        connection.execute("delete from duplicate_searches")
+
+    with pytest.raises(WorkspaceError, match="have not been looked for"):
+        split(copied, study)
+
+    image = copied.rows("select image_id from images where pixel_sha256 is not null limit 2")
+    linked(copied, *(each["image_id"] for each in image))
+    made = split(copied, study)
+    with copied.writing() as connection:
+        connection.execute("update images set pixel_sha256 = 'changed' where image_id = ?", [image[0]["image_id"]])
+
+    assert made.reasons["near_duplicate"] >= 0
+    with pytest.raises(WorkspaceError, match="among other photographs"):
+        split(copied, study)
+
+
+def grown(workspace, study, key, tmp_path, rows):
+    parse(workspace, study, key, [write(tmp_path / "later.ndjson", rows)])
+
+
+def placed(workspace, split_id):
+    return {c["case_id"]: c["part"] for c in cases_in(workspace.split(split_id))}
+
+
+def test_growth_keeps_old_patients_and_places_new_ones(forty, study, key, tmp_path):
+    rows = rows_with(60)
+    workspace, first = forty
+    again = row("i900", label("L900", "nevus"), patient="P-0")
+    grown(workspace, study, key, tmp_path, [*rows, again])
+    second = split(workspace, study, frozen=first.split_id)
+    old, new = placed(workspace, first.split_id), placed(workspace, second.split_id)
+    patient = patient_of(workspace, "i900")
+    of_patient_0 = {c["case_id"] for c in cases_in(workspace.split(second.split_id)) if c["patient_id"] == patient}
+
+    assert old == {case: part for case, part in new.items() if case in old}
+    assert (40, 21, 0, []) == (second.kept, second.placed, second.gone, second.incidents)
+    assert second.deviation <= 2 + second.bound
+    assert {new[case] for case in new if case in of_patient_0} == {old[case] for case in old if case in of_patient_0}
+
+
+def patient_of(workspace, image):
+    return workspace.rows("select patient_id from images where image_id = $image", {"image": image})[0]["patient_id"]
+
+
+@pytest.mark.parametrize("incidents", ["drop", "move"])
+def test_patients_who_turn_out_to_be_one_are_an_incident(forty, study, incidents):
+    workspace, first = forty
+    parts = {c["patient_id"]: c["part"] for c in cases_in(workspace.split(first.split_id))}
+    images = {r["patient_id"]: r["image_id"] for r in workspace.rows("select patient_id, image_id from images")}
+    in_train = next(images[p] for p, part in parts.items() if part == "train")
+    in_test = next(images[p] for p, part in parts.items() if part == "test")
+    linked(workspace, in_train, in_test)
+    second = split(workspace, with_wish(study, binds=BINDS, incidents=incidents), frozen=first.split_id)
+    stated = json.loads((workspace.split(second.split_id) / "certificate.json").read_text())
+    of_both = {patient_of(workspace, in_train), patient_of(workspace, in_test)}
+    left = {c["part"] for c in cases_in(workspace.split(second.split_id)) if c["patient_id"] in of_both}
+
+    assert of_both == set(second.incidents[0].patients) == set(stated["frozen"]["incidents"][0]["patients"])
+    assert (["train", "test"], 2) == (second.incidents[0].parts, second.incidents[0].cases)
+    assert {"drop": set(), "move": {"train"}}[incidents] == left
+
+
+def test_an_unknown_split_cannot_be_frozen(certified, study):
+    workspace, made, _ = certified
+
+    with pytest.raises(WorkspaceError, match="no such split: nothing") as caught:
+        split(workspace, study, frozen="nothing")
+
+    assert made.split_id in str(caught.value)
+
+
+def test_a_pinned_split_is_taken_as_it_stands(certified, study, tmp_path):
+    workspace, made, folder = certified
+    shutil.copytree(folder, tmp_path / "demo.split")
+    shutil.rmtree(folder)
+    other = study.model_copy(update={"study": study.study.model_copy(update={"seed": 99})})
+    taken = split(workspace, with_wish(other, pinned="demo.split"), study_folder=tmp_path)
+
+    assert (made.split_id, True) == (taken.split_id, taken.pinned)
+    assert made.counts == taken.counts
+    assert verify(folder).cases == 80
+
+
+def test_a_pinned_split_refuses_cases_it_does_not_know_until_it_is_frozen(forty, study, key, tmp_path):
+    rows = rows_with(50)
+    workspace, first = forty
+    shutil.copytree(workspace.split(first.split_id), tmp_path / "own.split")
+    pinned = with_wish(study, pinned="own.split")
+    grown(workspace, study, key, tmp_path, rows)
+
+    with pytest.raises(WorkspaceError, match="does not know 10 of 50 cases"):
+        split(workspace, pinned, study_folder=tmp_path)
+    assert 10 == split(workspace, pinned, study_folder=tmp_path, frozen="pinned").placed
+
+
+def test_a_pinned_split_that_divides_what_is_now_one_is_refused(forty, study, tmp_path):
+    workspace, first = forty
+    shutil.copytree(workspace.split(first.split_id), tmp_path / "own.split")
+    cases = {c["part"]: c["patient_id"] for c in cases_in(tmp_path / "own.split")}
+    images = {r["patient_id"]: r["image_id"] for r in workspace.rows("select patient_id, image_id from images")}
+    linked(workspace, images[cases["train"]], images[cases["test"]])
+
+    with pytest.raises(LeakError, match="1 groups of the pinned split stand in two parts"):
+        split(workspace, with_wish(study, pinned="own.split", binds=BINDS), study_folder=tmp_path)
+
+
+def test_digests_are_computed_again_from_photographs(finished):
+    folder = finished.workspace.split(finished.results["Split"].split_id)
+    by_files = verify(folder, images=finished.images)
+    by_registry = verify_photographs(finished.workspace, folder)
+
+    assert "photograph digests re-computed" in by_files.photographs
+    assert f"for {by_registry.cases} of {by_registry.cases} cases" in by_registry.photographs
+    assert "not looked at" in verify(folder).photographs
+
+
+def test_a_photograph_that_is_another_one_is_found(finished, tmp_path):
+    folder = finished.workspace.split(finished.results["Split"].split_id)
+    (tmp_path / "images").mkdir()
+
+    with pytest.raises(LeakError, match="no photograph has the digest of case"):
+        verify(folder, images=tmp_path / "images")
+
+
+LEAKS = {
+    "patient": ("patient_id", "a patient stands in two parts"),
+    "lesion": ("lesion_id", "a lesion stands in two parts"),
+    "pixels": ("photograph_digest", "a photograph stands in two parts"),
+    "group": ("group_id", "a group of linked patients stands in two parts"),
+}
+
+
+@pytest.mark.parametrize("kind", LEAKS)
+def test_a_leak_of_every_kind_is_found_in_a_certificate(certified, kind):
+    _, _, folder = certified
+    field, told = LEAKS[kind]
+    rows = cases_in(folder)
+    first = next(r for r in rows if r["part"] == "train")
+    other = next(r for r in rows if r["part"] == "test" and r["class_name"] == first["class_name"])
+    if kind == "lesion":
+        other["patient_id"] = first["patient_id"]
+        first["lesion_id"] = "l-1"
+    first[field] = first[field] or "0" * 32
+    other[field] = first[field]
+    text = [",".join(rows[0]), *(",".join(f'"{v}"'.replace('"{}"', "{}") for v in r.values()) for r in rows)]
+    forge(folder, lambda _: "\n".join(text) + "\n")
+
+    with pytest.raises(LeakError, match=told):
+        verify(folder)
+
+
+def test_a_link_across_parts_is_found_in_a_certificate(certified):
+    from toolkit.files import sha256_of, write_json
+
+    _, _, folder = certified
+    rows = cases_in(folder)
+    ends = [next(r["patient_id"] for r in rows if r["part"] == part) for part in ("train", "test")]
+    stated = json.loads((folder / "certificate.json").read_text())
+    stated["links"] = [{"relation": "near_duplicate", "patient_id": ends[0], "other_patient_id": ends[1]}]
+    del stated["seal"]
+    write_json(folder / "certificate.json", {**stated, "seal": sha256_of(stated)})
+
+    with pytest.raises(LeakError, match="linked patients stand in two parts"):
+        verify(folder)
+
+
+def test_the_demos_pinned_split_holds_and_knows_the_demos_cases():
+    folder = shipped("manifests") / "demo.split"
+
+    assert 944 == verify(folder).cases
+    assert "demo.split" == load_study(shipped("manifests") / "demo.toml").split.pinned
+
+
+def test_the_published_plan_gives_the_published_test_part():
+    section = load_study(shipped("manifests") / "pigmented8.toml").split
+    published = {"acquired_dermal_melanocytosis": 136, "basal_cell_carcinoma": 113, "ephelis": 92}
+    published |= {"malignant_melanoma": 100, "melasma": 167, "nevus": 91}
+    published |= {"seborrheic_keratosis": 123, "solar_lentigo": 157}
+    names = [name for name, count in published.items() for _ in range(count)]
+    cases = [case_of(n, f"p{n * 3 // 5}", f"{n * 3 // 5:05}", name) for n, name in enumerate(names)]
+    placing = place(cases, section, seed=42, fixed={})[0]
+    counts = {
+        name: [
+            sum(p == part and c.class_name == name for p, c in zip(placing.parts, cases, strict=True)) for part in PARTS
+        ]
+        for name in published
+    }
+
+    assert dict(section.targets["test"]) == {name: tested for name, (_, _, tested) in counts.items()}
+    assert 979 == len(cases)
+    assert all(abs(validated - 0.2 * (trained + validated)) < 1 for trained, validated, _ in counts.values())
+
+
+def test_the_sample_that_has_a_pinned_split_brings_it_along(tmp_path):
+    from toolkit.synthetic import sample
+
+    drawn = sample(tmp_path / "sample", photographs=False)
+
+    assert 944 == verify(drawn.folder / "demo.split").cases
+    assert "demo.split" == load_study(drawn.study).split.pinned
+
+
+def test_the_commands_take_a_frozen_split_and_registered_photographs(copied, finished, capsys):
+    from toolkit.cli import main
+
+    split_id = finished.results["Split"].split_id
+    start = ["--study", str(finished.study_file.path), "--workspace", str(copied.folder), "--json"]
+    answers = []
+    for command in (["split", "--frozen", split_id], ["verify", str(copied.split(split_id)), "--registered"]):
+        with pytest.raises(SystemExit) as left:
+            main([*start, *command])
+        answers.append(json.loads(capsys.readouterr().out))
+
+        assert not left.value.code
+    assert (0, 0) == (answers[0]["placed"], answers[0]["gone"])
+    assert finished.results["Split"].counts == answers[0]["counts"]
+    assert "re-computed" in answers[1]["photographs"]

@@ -84,8 +84,13 @@ def test_another_seed_gives_other_photographs(small, tmp_path):
     }
 
 
-def test_the_study_file_is_the_demo_study_byte_for_byte(small):
-    assert (shipped("manifests") / "demo.toml").read_bytes() == small.study.read_bytes()
+def test_the_study_file_is_the_demo_study_without_its_pinned_split(small):
+    pinned = 'pinned = "demo.split"\n'
+
+    assert (shipped("manifests") / "demo.toml").read_text() == small.study.read_text().replace(
+        "test = 0.2\n", f"test = 0.2\n{pinned}"
+    )
+    assert not (small.folder / "demo.split").exists()
 
 
 @pytest.mark.parametrize("photographs", [True, False])

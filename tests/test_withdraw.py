@@ -222,10 +222,11 @@ def test_photographs_go_from_the_workspace_only(study, key, workspace, tmp_path)
 
 
 def test_the_last_patient_can_leave(parsed, study, key):
-    workspace = parsed(ROWS[0])
+    workspace = parsed(ROWS[0], *ROWS[2:])
     split_id = split(workspace, study).split_id
 
-    withdraw(workspace, study, key, "P-77", apply=True)
+    for patient in ("P-8", "P-770", "P-77"):
+        withdraw(workspace, study, key, patient, apply=True)
 
     assert not workspace.split(split_id).exists()
     assert {TOMBSTONE} == files_with(workspace, key.pseudonym("p", "p-77"))

@@ -187,33 +187,55 @@ def audit(*, settings: Given) -> None:
 
 
 @app.command(sort_key=4)
-def split(*, settings: Given) -> None:
-    """Put patients into train, validation and test, stratified by class, with a certificate.
+def split(*, frozen: str | None = None, settings: Given) -> None:
+    """Put patients into train, validation and test, as near the study's wish as whole cases permit, with a certificate.
 
-    Example: toolkit split
+    Example: toolkit split --frozen 1a2b3c4d
+
+    Parameters
+    ----------
+    frozen
+        ID of an earlier split, or pinned: its patients stay where they are, only new ones are placed.
     """
     from toolkit.split import split as make
 
-    study = settings.study_file().study
+    study = settings.study_file()
     with settings.progress() as progress:
-        result = make(settings.space, study, progress=progress)
+        result = make(settings.space, study.study, study_folder=study.folder, frozen=frozen, progress=progress)
     settings.show(result)
 
 
 @app.command(sort_key=5)
-def verify(split_dir: Path, /, *, settings: Given) -> None:
+def verify(
+    split_dir: Path,
+    /,
+    *,
+    images: Images = None,
+    registered: Annotated[bool, Parameter(negative="")] = False,
+    settings: Given,
+) -> None:
     """Check a split's certificate from its files alone; exit 1 on a leak or a changed byte.
 
-    Example: toolkit verify workspace/splits/1a2b3c4d
+    Example: toolkit verify workspace/splits/1a2b3c4d --images photographs/
 
     Parameters
     ----------
     split_dir
         Folder with cases.csv, certificate.json and verify.sql.
+    images
+        Folder of the photographs, under any names: their digests are computed again.
+    registered
+        Compute the digests of photographs and crops again from what the workspace holds.
     """
     from toolkit.split import verify as check
+    from toolkit.split import verify_photographs
 
-    settings.show(check(split_dir))
+    with settings.progress() as progress:
+        if registered:
+            result = verify_photographs(settings.space, split_dir, progress=progress)
+        else:
+            result = check(split_dir, images=images, progress=progress)
+    settings.show(result)
 
 
 @app.command(sort_key=6)

@@ -6,6 +6,7 @@
     ├── PhotographError     a photograph that cannot be used; carries a reason code
     ├── WorkspaceError      something the workspace lacks, or holds differently from what was asked
     ├── QuestionError       SQL or a question that cannot be answered
+    ├── AllotmentError      parts that cannot be as they are wished
     ├── LeakError           a certificate that does not hold
     ├── ModelError          a checkpoint, a device or a training that cannot be used
     └── ServiceError        Labelbox: a key, a project, a network, an export that did not come
@@ -51,6 +52,10 @@ class WorkspaceError(ToolkitError):
 
 class QuestionError(ToolkitError):
     """SQL or a question that cannot be answered."""
+
+
+class AllotmentError(ToolkitError):
+    """Parts that cannot be as they are wished."""
 
 
 class LeakError(ToolkitError):

@@ -111,7 +111,7 @@ def run(  # noqa: PLR0913 - the line's inputs
     stages: list[Callable[[], Any]] = [
         lambda: parse(workspace, study, key, exports, images=images, progress=progress),
         lambda: audit(workspace, progress=progress),
-        lambda: split(workspace, study, progress=progress),
+        lambda: split(workspace, study, study_folder=study_file.folder, progress=progress),
         lambda: train(workspace, study, study_folder=study_file.folder, device=device, resume=True, progress=progress),
         lambda: predict(workspace, study, device=device, progress=progress),
         lambda: evaluate(workspace, study, progress=progress),

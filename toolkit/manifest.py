@@ -20,7 +20,8 @@ Positive = Annotated[int, Field(ge=1)]
 Address = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$")]
 Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
-
+Part = Literal["train", "validation", "test"]
+Relation = Literal["patient", "lesion", "identical_bytes", "identical_pixels", "near_duplicate"]
 
 NO_PATIENTS = "no patient identifiers: leakage by patient cannot be excluded"
 """What everything says that is made from a study with `patient_from = "none"`."""
@@ -131,7 +132,7 @@ class ClassSection(_Section):
 
 
 class SplitSection(_Section):
-    """Fractions of the cases; they add up to 1."""
+    """Which cases train, which validate, which test: fractions add up to 1, class is always a stratum."""
 
     train: Fraction = 0.6
     """Fraction to train on."""
@@ -139,6 +140,28 @@ class SplitSection(_Section):
     """Fraction to watch while training."""
     test: Fraction = 0.2
     """Fraction to be scored at the end."""
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
+    """Cross-validation: what is not test is cut into so many folds, and each validates in a split of its own; `train`
+    and `validation` are then not looked at."""
+    held_out_first: bool = False
+    """Whether test is drawn first and from all cases, so that it does not depend on how the rest is divided."""
+    targets: dict[Part, dict[ClassName, Annotated[int, Field(ge=0)]]] = {}
+    """Cases wished of a class in a part, as `[split.targets.test]`, instead of the fraction; the rest of the class is
+    shared out among the other parts by their fractions."""
+    strata: dict[Name, Annotated[float, Field(gt=0, le=100)]] = {}
+    """Metadata fields to stratify by besides class, by their names in the export, each with its weight; where one is
+    missing, that is a value of its own."""
+    minimum: Annotated[int, Field(ge=0)] = 0
+    """Least number of cases of every class in every part; a split that cannot have them is refused."""
+    uneven: bool = False
+    """Whether a class of which one group holds more than any part is to have is taken as near as can be."""
+    binds: Annotated[list[Relation], Field(min_length=1)] = ["patient", "lesion", "identical_bytes", "identical_pixels"]
+    """What keeps photographs in one part; patient is always among it."""
+    pinned: Name | None = None
+    """Folder of a split's three files, relative to the study file: parts are taken from there."""
+    incidents: Literal["drop", "move"] = "drop"
+    """What `split --frozen` does with a group that stood in two parts before it was known to be one: it is left out of
+    every part, or moved to the one of its parts that comes first among train, validation, test."""
 
     @model_validator(mode="after")
     def _add_up(self) -> "SplitSection":
@@ -146,6 +169,16 @@ class SplitSection(_Section):
             raise ValueError("train, validation and test must add up to 1")
         if min(self.train, self.validation, self.test) <= 0:
             raise ValueError("every part needs a fraction above 0")
+        return self
+
+    @model_validator(mode="after")
+    def _patients_bind(self) -> "SplitSection":
+        if "patient" not in self.binds:
+            raise ValueError("binds: patient must be in it; a split that divides patients proves nothing")
+        if reserved := sorted({"class", "all cases", "patients"} & set(self.strata)):
+            raise ValueError(f"strata: {reserved[0]} is a stratum anyway")
+        if self.folds and set(self.targets) - {"test"}:
+            raise ValueError("targets: with folds only test has targets")
         return self
 
 
@@ -273,6 +306,9 @@ class Study(_Section):
         asked = Counter(fold(q) for q in (self.labelbox.question, *(c.question for c in self.classes)) if q)
         if shared := sorted(question for question, count in asked.items() if count > 1):
             raise ValueError(f"classes: a question of a class's own is asked for nothing else: {', '.join(shared)}")
+        aimed = {name for classes in self.split.targets.values() for name in classes}
+        if unknown := sorted(aimed - set(self.class_names)):
+            raise ValueError(f"split.targets: no such class: {', '.join(unknown)}")
         leaked = [c.answer for c in self.classes if fold(c.answer) in fold(self.prompt.user)]
         if leaked:
             raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")

@@ -26,6 +26,11 @@ select *
 from old.findings
 where (case_id is null or case_id in (select case_id from old.cases))
     and (other_case_id is null or other_case_id in (select case_id from old.cases));
+insert into duplicates by name
+select *
+from old.duplicates
+where image_id in (select image_id from old.images) and other_image_id in (select image_id from old.images);
+insert into duplicate_searches by name from old.duplicate_searches;
 insert into splits by name
 select *
 from old.splits as splits

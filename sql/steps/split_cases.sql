@@ -1,7 +1,13 @@
 -- Every case that can be split: its class is resolved.
 select
     cases.case_id,
+    cases.image_id,
     cases.patient_id,
+    coalesce(cases.lesion_id, '') as lesion_id,
+    cases.roi_left,
+    cases.roi_top,
+    cases.roi_width,
+    cases.roi_height,
     truth.class_name,
     images.pixel_sha256,
     truth.truth_id,

@@ -148,19 +148,48 @@ def _(result: Split) -> RenderableType:
     first, *others = PARTS
     bound = "patient" if result.patients_known else "photograph"
     parts = "".join(f", {part} {whole(sums[part])}/{whole(result.patients[part])}" for part in others)
+    best = ", nothing is nearer" if result.best else f"; {result.bound:.2f} would be the bound"
+    pinned = ", pinned" if result.pinned else ""
+    off = f"a class is {result.deviation:.2f} cases off at most{best}"
     lines = [
         f"{first} {whole(sums[first])} cases/{whole(result.patients[first])} patients{parts}",
-        f"{result.split_id}{again}: no {bound} in two parts, verified; {result.deviation:.2f} cases off at most",
+        f"{result.split_id}{again}{pinned}: no {bound} in two parts, verified; {off}",
     ]
+    if result.reasons:
+        lines.append(f"groups of several patients: {_counted(result.reasons)}")
+    if result.folds:
+        lines.append(f"fold 1 of {len(result.folds)}: {', '.join(result.folds)}")
+    if result.kept or result.placed:
+        lines.append(f"{whole(result.kept)} cases stay, {whole(result.placed)} are new, {whole(result.gone)} are gone")
+    for incident in result.incidents[:MOST_SHOWN]:
+        patients = ", ".join(incident.patients[:4])
+        stood = " and ".join(incident.parts)
+        lines.append(
+            f"! {patients} belong together and stood in {stood}: {whole(incident.cases)} cases {incident.done}"
+        )
+    return told("split", *lines, *_warnings(result), *_without_patients(result))
+
+
+def _warnings(result: Split) -> list[str]:
+    lines = []
+    for part, counts in result.counts.items():
+        if empty := [name for name, cases in counts.items() if not cases]:
+            lines.append(f"! no case in {part}: {', '.join(empty)}")
     if result.unresolved:
         lines.append(f"! {whole(result.unresolved)} cases without a class stand in no part")
-    return told("split", *lines, *_without_patients(result))
+    if result.photographs_changed:
+        lines.append(f"! {whole(result.photographs_changed)} photographs are not those that were pinned")
+    if result.not_opened:
+        lines.append(f"! {whole(result.not_opened)} photographs were not opened: copies among them are not known")
+    return lines
 
 
 @rendered.register
 def _(result: Verified) -> RenderableType:
     verdict = f"PASS: split {result.split_id}, {whole(result.cases)} cases in {result.parts} parts"
-    return told("verify", verdict, *result.checks, *_without_patients(result))
+    proved = [f"proved: {check}" for check in result.checks]
+    said = [f"photographs: {result.photographs}", f"attested by the data manager: {result.attested}"]
+    return told("verify", verdict, *proved, *said, *_without_patients(result))
 
 
 @rendered.register

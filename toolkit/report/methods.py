@@ -64,9 +64,10 @@ def _split(facts: Facts) -> str:
         if facts.patients_known
         else f"There are {NO_PATIENTS}. Every photograph counts as a patient of its own; identical ones form groups"
     )
+    strata = "".join(f", {clean(name)}" for name in facts.certificate.get("wish", {}).get("strata", {}))
     return (
         f"{bound}; a whole group stands in one part. Parts are "
-        f"stratified by class{drawn}. The test part was not seen in training."
+        f"stratified by class{strata}{drawn}. The test part was not seen in training."
     )
 
 

@@ -26,6 +26,9 @@ from toolkit.synthetic.reading import read
 from toolkit.synthetic.rows import Rows
 from toolkit.synthetic.truth import Lesion, Planted, Skill, Truth
 
+PINNED = (7, 980, 1)
+"""Seed, cases and stage of the sample whose split ships with the toolkit."""
+
 __all__ = ["Sample", "sample"]
 
 
@@ -81,7 +84,7 @@ def sample(
             done += photograph.labelled if photograph.state == "labelled" else 0
         progress(doing, done, total)
         _opened(files, truth / "annotators.csv", Skill._fields).write(csv_lines(facts.annotators()))
-    write_atomically(folder / "study.toml", (shipped("manifests") / "demo.toml").read_bytes())
+    _study(folder, pinned=(seed, cases, stage) == PINNED)
     return Sample(
         folder=folder,
         export=folder / "export.ndjson",
@@ -94,6 +97,15 @@ def sample(
         stage=stage,
         planted=dict(sorted(facts.planted_by_kind.items())),
     )
+
+
+def _study(folder: Path, *, pinned: bool) -> None:
+    """Write the study file; the split that ships with it is that of one sample only."""
+    lines = (shipped("manifests") / "demo.toml").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if pinned or not line.startswith("pinned = ")]
+    write_atomically(folder / "study.toml", "".join(kept).encode())
+    for path in sorted((shipped("manifests") / "demo.split").iterdir()) if pinned else ():
+        write_atomically(folder / "demo.split" / path.name, path.read_bytes())
 
 
 def _opened(files: ExitStack, path: Path, columns: tuple[str, ...] = ()) -> TextIO:

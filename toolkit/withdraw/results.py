@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 from toolkit.errors import LeakError
 from toolkit.files import written_atomically
 from toolkit.registry import Workspace
-from toolkit.split import COLUMNS, Placed, count, verify, write_sealed
+from toolkit.split import verify
+from toolkit.split.certificate import Certified, counted, shares_of, write_sealed
+from toolkit.split.groups import Link, reasons
 
 NEW = ".new-"
 """Starts the name of a split's folder while it is written anew."""
@@ -77,11 +79,23 @@ def _write(old: Path, new: Path, kept: list[dict[str, str]], *, withdrawn: dict[
     rows = [{**row, "group_id": least[row["group_id"]]} for row in kept]
     stated = json.loads((old / "certificate.json").read_text(encoding="utf-8"))
     classes = list(next(iter(stated["counts"].values())))
-    placed = [Placed(**{name: row[name] for name in Placed._fields}) for row in rows]
-    stated |= count(placed, stated["fractions"], classes)
+    placed = [Certified(**row) for row in rows]
+    stated |= counted(placed, shares_of(stated["strata"]), classes, minimum=stated["minimum"])
+    stated |= _links_of(stated, {row.patient_id for row in placed})
     stated["withdrawn"] = [*stated.get("withdrawn", []), withdrawn]
     del stated["seal"], stated["files"]
-    write_sealed(new, stated, ([row[name] for name in COLUMNS] for row in rows))
+    write_sealed(new, stated, placed)
+
+
+def _links_of(stated: dict[str, Any], patients: set[str]) -> dict[str, Any]:
+    """Return the links among the patients who stay, and what an earlier split says of nobody else."""
+    links = [Link(**link) for link in stated["links"]]
+    kept = [link for link in links if {link.patient_id, link.other_patient_id} <= patients]
+    left = {"links": [link._asdict() for link in kept], "reasons": reasons(kept, patients)}
+    if "frozen" in stated:
+        incidents = [each for each in stated["frozen"]["incidents"] if set(each["patients"]) <= patients]
+        left["frozen"] = {**stated["frozen"], "incidents": incidents, "gone": []}
+    return left
 
 
 def shards(workspace: Workspace) -> Iterator[tuple[str, Path]]:

@@ -1,0 +1,149 @@
+"""Knows what a split's three files say: who stands where, how near that is to the wish, what is proved and what is not.
+
+Refuses to choose parts: they are given.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from toolkit.allotment import CLASS, TOTAL, UNITS, integer_bound
+from toolkit.files import csv_text, sha256_of, sha256_of_file, write_atomically, write_json
+from toolkit.manifest import NO_PATIENTS, shipped
+from toolkit.split.groups import Case
+
+PARTS = ("train", "validation", "test")
+FILES = ("cases.csv", "certificate.json", "verify.sql")
+PROVED = (
+    "no case twice; no patient, lesion, linked group or photograph digest in two parts; "
+    "counts and distances from the wish as stated"
+)
+NEEDS_PHOTOGRAPHS = "that the digests are those of the photographs and crops"
+ATTESTED = "that patient identifiers are true and complete"
+PHOTOGRAPH_DIGEST = "sha256(salt + sha256 of the upright RGB pixels), first 32 hexadecimal digits"
+CROP_DIGEST = (
+    "sha256(salt + sha256 of the upright RGB pixels + space + left,top,width,height), first 32; whole: no sides"
+)
+
+
+class Certified(NamedTuple):
+    """A row of cases.csv. `strata` is a JSON object of the study's strata besides class."""
+
+    case_id: str
+    part: str
+    patient_id: str
+    lesion_id: str
+    group_id: str
+    class_name: str
+    photograph_digest: str
+    crop_digest: str
+    strata: str
+
+
+COLUMNS = Certified._fields
+Shares = Mapping[tuple[str, str], tuple[float, ...]]
+"""By stratum and value: the share of its cases that is wished in each of PARTS."""
+
+
+def salt_of(split_id: str) -> str:
+    """Return what is hashed before every digest of a split, so that digests of two splits cannot be joined."""
+    return hashlib.sha256(f"photograph\0{split_id}".encode()).hexdigest()[:16]
+
+
+def digest(salt: str, pixels: str, roi: str | None = None) -> str:
+    """Return the salted digest of a photograph, or of a crop with its sides in words."""
+    text = salt + pixels if roi is None else f"{salt}{pixels} {roi}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def certified(cases: Iterable[Case], parts: Iterable[str], strata: Iterable[str], salt: str) -> list[Certified]:
+    """Return the rows of cases.csv."""
+    names = list(strata)
+    return [
+        Certified(
+            case.case_id,
+            part,
+            case.patient_id,
+            case.lesion_id,
+            case.group_id,
+            case.class_name,
+            digest(salt, case.pixels) if case.pixels else "",
+            digest(salt, case.pixels, case.roi) if case.pixels else "",
+            json.dumps(dict(zip(names, case.strata, strict=True)), ensure_ascii=False),
+        )
+        for case, part in zip(cases, parts, strict=True)
+    ]
+
+
+def counted(rows: list[Certified], shares: Shares, classes: list[str], *, minimum: int) -> dict[str, Any]:
+    """Return a certificate's counts: by part and class, of every stratum beside its wish, patients and groups."""
+    cells: dict[tuple[str, str], dict[str, int]] = {key: dict.fromkeys(PARTS, 0) for key in shares}
+    patients: dict[str, set[str]] = {part: set() for part in PARTS}
+    for row in rows:
+        for key in ((CLASS, row.class_name), *json.loads(row.strata).items(), (TOTAL, "")):
+            cells[key][row.part] += 1
+        patients[row.part].add(row.patient_id)
+    cells[UNITS, ""] = {part: len(members) for part, members in patients.items()}
+    strata = [_stratum(*key, cells[key], shares[key], minimum) for key in shares if any(cells[key].values())]
+    counts = {part: {name: cells.get((CLASS, name), {}).get(part, 0) for name in classes} for part in PARTS}
+    groups = len({row.group_id for row in rows})
+    return {
+        "counts": counts,
+        "strata": strata,
+        "patients": cells[UNITS, ""],
+        "groups": groups,
+        "linked_patients": len({row.patient_id for row in rows}) - groups,
+        "largest_deviation": max(each["distance"] for each in strata if each["stratum"] == CLASS),
+        "largest_bound": max(each["bound"] for each in strata if each["stratum"] == CLASS),
+    }
+
+
+def _stratum(
+    stratum: str, value: str, counts: dict[str, int], shares: tuple[float, ...], minimum: int
+) -> dict[str, Any]:
+    total = sum(counts.values())
+    wished = np.array(shares) * total
+    distance = max(abs(count - wish) for count, wish in zip(counts.values(), wished, strict=True))
+    return {
+        "stratum": stratum,
+        "value": value,
+        "counts": counts,
+        "wished": dict(zip(PARTS, np.round(wished, 6).tolist(), strict=True)),
+        "bound": round(integer_bound(wished, minimum if stratum == CLASS else 0), 6),
+        "distance": round(float(distance), 6),
+    }
+
+
+def shares_of(strata: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[float, ...]]:
+    """Return the wished shares that a certificate states."""
+    return {
+        (each["stratum"], each["value"]): tuple(each["wished"][part] / sum(each["wished"].values()) for part in PARTS)
+        for each in strata
+    }
+
+
+def attested(*, patients_known: bool) -> dict[str, Any]:
+    """Return the three columns: what SQL alone proves, what takes photographs, what the data manager answers for."""
+    return {
+        "proved_by_verify_sql": PROVED if patients_known else PROVED.replace("patient, lesion, linked", "linked"),
+        "needs_photographs": NEEDS_PHOTOGRAPHS,
+        "attested_by_the_data_manager": ATTESTED if patients_known else f"nothing about patients; {NO_PATIENTS}",
+    }
+
+
+def write_sealed(folder: Path, certificate: dict[str, Any], rows: Iterable[Certified]) -> None:
+    """Write a split's three files."""
+    write_atomically(folder / "cases.csv", csv_text(COLUMNS, rows).encode())
+    write_atomically(folder / "verify.sql", verify_sql())
+    files = {name: sha256_of_file(folder / name) for name in ("cases.csv", "verify.sql")}
+    stated = {**certificate, "files": files}
+    write_json(folder / "certificate.json", {**stated, "seal": sha256_of(stated)})
+
+
+def verify_sql() -> bytes:
+    """Return the SQL that goes with every split."""
+    return (shipped("sql") / "verify.sql").read_bytes()
