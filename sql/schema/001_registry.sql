@@ -252,3 +252,19 @@ create table reading_history ( -- What annotators said about cases, of all revis
     until bigint, -- Moment from which it no longer held; NULL = it still does.
     primary key (case_id, label_id, since),
 );
+
+create table duplicates ( -- Photographs that show the same, found by looking at the pixels.
+    image_id text not null, -- The one that comes first.
+    other_image_id text not null, -- The other.
+    relation text not null check (relation in ('identical_bytes', 'identical_pixels', 'near_duplicate')), -- What they share.
+    score double not null, -- Normalised correlation after alignment; 1 = the same.
+    change text not null, -- How the other is turned or cut against the first, in words.
+    primary key (image_id, other_image_id)
+);
+
+create table duplicate_searches ( -- What the last search for duplicates looked at; one row, or none.
+    settings text not null, -- Thresholds and method, as JSON.
+    images_sha256 text not null, -- Digest over the sorted pixel digests of the photographs compared.
+    photographs bigint not null, -- How many were compared.
+    pairs bigint not null -- How many pairs were found.
+);

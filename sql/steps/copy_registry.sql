@@ -43,3 +43,8 @@ insert into scores by name
 select *
 from old.scores as scores
 semi join held_scores on held_scores.held_by = scores.run_id;
+insert into duplicates by name
+select *
+from old.duplicates
+where image_id in (select image_id from old.images) and other_image_id in (select image_id from old.images);
+insert into duplicate_searches by name from old.duplicate_searches;
