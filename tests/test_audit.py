@@ -81,8 +81,8 @@ def changed(twice, tmp_path, parsed):  # noqa: ARG001 - its photographs are ther
     f.rotate(90, expand=True).resize((50, 100)).save(folder / "i.png")
     rows = [
         row("g", label("Lg", "nevus"), patient="P-6", external_id="g.jpg"),
-        row("h", label("Lh", "nevus"), patient="P-4", external_id="h.png"),
-        row("i", label("Li", "melasma"), patient=None, external_id="i.png"),
+        row("h", label("Lh", "nevus"), patient="P-4", size=(180, 90), external_id="h.png"),
+        row("i", label("Li", "melasma"), patient=None, size=(50, 100), external_id="i.png"),
     ]
     return parsed(*rows, name="more.ndjson", images=folder)
 
