@@ -17,6 +17,7 @@ from toolkit.parse import Parsed
 from toolkit.predict import Predicted
 from toolkit.pull import Pulled
 from toolkit.report import Report
+from toolkit.report.audit_page import AuditPage
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Trained
@@ -148,6 +149,11 @@ def _(result: Audit) -> RenderableType:
         )
     steps = [next_step(f"{program()} query findings --set kind={kind}") for kind in _first_to_see(result)]
     return Group(told("audit", *lines, *_without_patients(result)), *steps)
+
+
+@rendered.register
+def _(result: AuditPage) -> RenderableType:
+    return unwrapped(f"page: {result.page}")
 
 
 def _first_to_see(result: Audit) -> list[str]:
