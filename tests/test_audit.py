@@ -1,4 +1,10 @@
+import csv
 import dataclasses
+import html
+import io
+import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,6 +13,7 @@ from PIL import Image, ImageOps
 
 from toolkit.audit import MEANING, audit, images_digest
 from toolkit.cases import case_id_of
+from toolkit.report.audit_page import _standardised, audit_page
 from toolkit.split import split
 
 
@@ -164,3 +171,55 @@ def test_findings_name_no_patient(parsed):
 
     assert ["disagreement"] == [kind for kind, _, _ in found(workspace)]
     assert not any("jane" in detail.lower() for _, _, detail in found(workspace))
+
+
+def test_the_page_shows_copies_side_by_side_those_of_two_patients_first(changed, study):
+    audit(changed)
+    split(changed, study)
+    written = audit_page(changed, study)
+    text = Path(written.page).read_text(encoding="utf-8")
+    shown = re.findall(r'<li class="case" data-patients="(\w+)">', text)
+
+    assert (5, 5) == (written.duplicates_shown, written.duplicates)
+    assert ["across", "across", "unknown", "within", "within"] == shown
+    assert 10 == text.count('<img src="data:image/webp;base64,')
+    assert "mirrored" in text
+    assert "copies of one photograph say melasma and nevus" in text
+
+
+def test_the_page_lets_nothing_run_and_names_no_photograph(changed, study):
+    audit(changed)
+    with changed.writing() as connection:
+        connection.execute("update duplicates set change = '<script>alert(1)</script>'")
+        connection.execute("update findings set detail = 'see /home/jo/PAT_7.jpg <b>'")
+    text = Path(audit_page(changed, study).page).read_text(encoding="utf-8")
+
+    assert "default-src 'none'; script-src 'sha256-" in html.unescape(text)
+    assert 1 == text.count("<script>")
+    assert [] == re.findall(r" (?:style|on\w+)=", text)
+    assert [] == [name for name in ("PAT_7", "P-1", ".png", str(changed.folder), "key-a", "<b>") if name in text]
+
+
+def test_every_table_of_the_page_is_a_csv_file(changed, study):
+    audit(changed)
+    split(changed, study)
+    written = audit_page(changed, study)
+    files = [Path(name) for name in written.files if name.endswith(".csv")]
+    tables = {file.name: list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))) for file in files}
+    cases = {(row["level"], row["part"]): int(row["cases"]) for row in tables["cohort.csv"]}
+
+    assert {"duplicates.csv", "contradictions.csv", "kept_out.csv", "cohort.csv"} == set(tables)
+    assert 5 == len(tables["duplicates.csv"])
+    assert cases["", "all"] == cases["nevus", "all"] + cases["melasma", "all"]
+
+
+def test_without_a_split_the_page_says_how_to_make_one(changed, study):
+    audit(changed)
+
+    assert "There is no split yet" in Path(audit_page(changed, study).page).read_text(encoding="utf-8")
+
+
+def test_the_standardised_difference_of_two_shares():
+    # Austin 2009: (0.5 - 0.4) / sqrt((0.24 + 0.25) / 2)
+    assert 0.1 / math.sqrt(0.245) == pytest.approx(_standardised(0.4, 0.5))
+    assert math.isnan(_standardised(1.0, 1.0))

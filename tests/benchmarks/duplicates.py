@@ -52,7 +52,7 @@ def rotated(degrees: float) -> Edit:
 def straightened(degrees: float) -> Edit:
     """Turn, and cut the empty corners away."""
 
-    def change(picture: Image.Image, luck: np.random.Generator) -> Image.Image:
+    def change(picture: Image.Image, _: np.random.Generator) -> Image.Image:
         angle = math.radians(abs(degrees))
         kept = 1 / (math.cos(angle) + math.sin(angle))
         turned = picture.rotate(degrees, Image.Resampling.BICUBIC)
@@ -195,12 +195,8 @@ def on_hashes(number: int) -> None:
     banded = hashes.close_hashes(library, library, distance=6)
     spent = time.process_time() - began
     began = time.process_time()
-    brute = np.concatenate(
-        [
-            np.argwhere(np.bitwise_count(library[start : start + 100, None] ^ library[None]) <= 6) + [start, 0]
-            for start in range(0, number, 100)
-        ]
-    )
+    near = (np.bitwise_count(library[start : start + 100, None] ^ library) <= 6 for start in range(0, number, 100))
+    brute = np.concatenate([np.argwhere(rows) + np.array([100 * block, 0]) for block, rows in enumerate(near)])
     same = np.array_equal(banded, brute)
     took = time.process_time() - began
     print(f"{number} hashes: {len(banded)} pairs in {spent:.1f} s, brute force {took:.1f} s, the same: {same}")

@@ -1,4 +1,4 @@
-"""Knows how what an audit found becomes a page: copies side by side, labels that contradict another, the cohort by part.
+"""Knows how an audit becomes a page: copies side by side, labels that contradict another, the cohort by part.
 
 Refuses to look for anything: what is shown is what the registry holds. No photograph's name gets through.
 """
@@ -126,9 +126,7 @@ def _cohort(workspace: Workspace, split_id: str) -> list[Level]:
 def _differences(counts: dict[str | None, dict[str, Any]], whole: dict[str | None, dict[str, Any]]) -> dict[str, float]:
     """Return, by part, the standardised difference of a level's share from that in train (Austin 2009)."""
     shares = {
-        part: counts[part]["cases"] / whole[part]["cases"] if part in counts else 0.0
-        for part in PARTS
-        if part in whole
+        part: counts[part]["cases"] / whole[part]["cases"] if part in counts else 0.0 for part in PARTS if part in whole
     }
     return {part: _standardised(shares["train"], share) for part, share in shares.items() if part != "train"}
 
@@ -146,8 +144,13 @@ def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
 def _cohort_csv(cohort: list[Level]) -> bytes:
     columns = ("stratum", "level", "part", "cases", "photographs", "patients", "standardised_difference")
     rows = [
-        [each.stratum, each.level or "", part or "all", row["cases"], row["photographs"], row["patients"]]
-        + [each.differences.get(part or "", math.nan)]
+        (
+            each.stratum,
+            each.level or "",
+            part or "all",
+            *(row[name] for name in columns[3:6]),
+            each.differences.get(part or "", math.nan),
+        )
         for each in cohort
         for part, row in each.counts.items()
     ]
@@ -179,16 +182,22 @@ def _render(study: Study, facts: dict[str, Any], shown: list[Shown], cohort: lis
 
     folder = shipped("reports/template")
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "audit.js"))
-    text = environment(folder).get_template("audit.html.j2").render(
-        study=study.study,
-        **facts,
-        badges=_badges(facts),
-        groups={words: [each for each in shown if each.row["patients"] == kind] for kind, words in PATIENTS.items()},
-        cohort=cohort,
-        parts=[part for part in PARTS if cohort and part in cohort[-1].counts] or list(PARTS[:3]),
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        policy=policy(style=style, script=script),
-        generator=generator(),
+    text = (
+        environment(folder)
+        .get_template("audit.html.j2")
+        .render(
+            study=study.study,
+            **facts,
+            badges=_badges(facts),
+            groups={
+                words: [each for each in shown if each.row["patients"] == kind] for kind, words in PATIENTS.items()
+            },
+            cohort=cohort,
+            parts=[part for part in PARTS if cohort and part in cohort[-1].counts] or list(PARTS[:3]),
+            style=Markup(style),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            policy=policy(style=style, script=script),
+            generator=generator(),
+        )
     )
     return text.encode()

@@ -57,19 +57,23 @@ def render(facts: Facts, study: Study, figures: dict[str, bytes], cards: list[Ca
     folder = shipped("reports/template")
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     drawn = {name: inline(svg, prefix=name, title=FIGURES[name]) for name, svg in figures.items()}
-    text = environment(folder).get_template("page.html.j2").render(
-        facts=facts,
-        study=study.study,
-        interval=wording.interval,
-        support=wording.support,
-        cards=cards,
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        figures={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - serialised by our own code
-        captions=FIGURES,
-        policy=policy(style=style, script=script),
-        generator=generator(),
-        **_sections(facts),
+    text = (
+        environment(folder)
+        .get_template("page.html.j2")
+        .render(
+            facts=facts,
+            study=study.study,
+            interval=wording.interval,
+            support=wording.support,
+            cards=cards,
+            style=Markup(style),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            figures={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - serialised by our own code
+            captions=FIGURES,
+            policy=policy(style=style, script=script),
+            generator=generator(),
+            **_sections(facts),
+        )
     )
     return text.encode()
 
