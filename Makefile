@@ -26,6 +26,7 @@ soak: .venv/.model .venv/.dev
 bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/parse.py --cases 5000 20000
 	$(BIN)/python tests/benchmarks/split.py
+	$(BIN)/python tests/benchmarks/duplicates.py
 
 check: .venv/.model .venv/.dev
 	$(BIN)/ruff format --check .

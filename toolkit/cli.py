@@ -175,15 +175,19 @@ def status(*, settings: Given) -> None:
 
 @app.command(sort_key=3)
 def audit(*, settings: Given) -> None:
-    """Find photographs that are there twice, and readings that disagree.
+    """Find photographs that are there twice, also turned, cut or saved anew, and labels that contradict another.
 
     Example: toolkit audit
     """
-    from toolkit.audit import audit as find
+    from toolkit import console, line
 
     with settings.progress() as progress:
-        result = find(settings.space, progress=progress)
-    settings.show(result)
+        results = line.audit_and_show(settings.space, settings.study_file(), progress=progress)
+    if settings.as_json:
+        console.print_results(results)
+    else:
+        for result in results:
+            settings.show(result)
 
 
 @app.command(sort_key=4)

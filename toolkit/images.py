@@ -97,13 +97,16 @@ def open_photograph(content: bytes) -> Image.Image:
     return _rgb(ImageOps.exif_transpose(_decoded(content)))
 
 
-def _decoded(content: bytes) -> Image.Image:
+def _decoded(content: bytes, *, at_least: int | None = None) -> Image.Image:
+    """Decode a photograph; with `at_least`, as small as its file gives it cheaply with that many pixels a side."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
             image = Image.open(io.BytesIO(content), formats=FORMATS)
             _check_header(image)
+            if at_least is not None:
+                image.draft(None, (at_least, at_least))
             image.load()
             image.getexif()
     except PhotographError:
@@ -202,6 +205,14 @@ def thumbnail(image: Image.Image, *, longest: int) -> bytes:
     buffer = io.BytesIO()
     small.save(buffer, "WEBP", quality=80, method=4)
     return buffer.getvalue()
+
+
+def sketch(content: bytes, *, longest: int) -> np.ndarray:
+    """Return a photograph upright, small and grey, (rows, columns) uint8; JPEG is decoded at a fraction of its size."""
+    image = _rgb(ImageOps.exif_transpose(_decoded(content, at_least=2 * longest))).convert("L")
+    scale = longest / max(image.size)
+    width, height = (max(round(side * scale), 1) for side in image.size)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
 class Source(NamedTuple):

@@ -25,6 +25,7 @@ from toolkit.progress import Progress, silent
 from toolkit.pull import Wish, pull
 from toolkit.registry import Workspace
 from toolkit.report import report
+from toolkit.report.audit_page import audit_page
 from toolkit.split import split
 from toolkit.train import train
 
@@ -115,7 +116,7 @@ def run(  # noqa: PLR0913 - the line's inputs
         lambda: train(workspace, study, study_folder=study_file.folder, device=device, resume=True, progress=progress),
         lambda: predict(workspace, study, device=device, progress=progress),
         lambda: evaluate(workspace, study, progress=progress),
-        lambda: report(workspace, study, progress=progress),
+        lambda: _report(workspace, study, progress),
     ]
     results = []
     for stage in stages:
@@ -124,6 +125,18 @@ def run(  # noqa: PLR0913 - the line's inputs
         if len(results) == 1:
             remember_study(workspace, study_file.path)
     return results
+
+
+def _report(workspace: Workspace, study: Study, progress: Progress) -> Any:
+    """Write the run's page, and that of the audit, which can compare the parts of the split now."""
+    audit_page(workspace, study, progress=progress)
+    return report(workspace, study, progress=progress)
+
+
+def audit_and_show(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> list[Any]:
+    """Run audit, and write its page."""
+    found = audit(workspace, progress=progress)
+    return [found, audit_page(workspace, study_file.study, progress=progress)]
 
 
 def pull_and_parse(

@@ -1,31 +1,52 @@
--- What a person should look at: photographs that are there twice, and readings that disagree.
+-- What a person should look at: photographs that are there twice, classes that contradict each other, readings that
+-- disagree.
 with photographs as (
-    select
-        images.image_id,
-        images.sha256,
-        images.pixel_sha256,
-        min(cases.case_id) as case_id,
-        any_value(cases.patient_id) as patient_id,
-    from images
-    inner join cases on cases.image_id = images.image_id
-    where images.pixel_sha256 is not null
-    group by all
-),
-files as (
-    select
-        *,
-        min(case_id) over (partition by sha256) as first_of_bytes,
-        min(case_id) over (partition by pixel_sha256) as first_of_pixels,
-    from photographs
+    select image_id, min(case_id) as case_id, any_value(patient_id) as patient_id, count(*) as cases,
+    from cases
+    group by image_id
 ),
 pairs as (
-    select 'identical_bytes' as kind, first_of_bytes as case_id, case_id as other_case_id, patient_id,
-    from files
-    where case_id <> first_of_bytes
+    select
+        duplicates.*,
+        one.case_id as case_id,
+        other.case_id as other_case_id,
+        one.cases = 1 and other.cases = 1 as one_lesion_each,
+        case
+            when one.patient_id = other.patient_id then 'within'
+            when label_states.patient_from = 'none' then 'unknown'
+            else 'across'
+        end as patients,
+    from duplicates
+    inner join photographs as one on one.image_id = duplicates.image_id
+    inner join photographs as other on other.image_id = duplicates.other_image_id
+    cross join label_states
+),
+classed as (
+    select cases.case_id, cases.patient_id, cases.lesion_id, truth.class_name,
+    from cases
+    inner join photographs on photographs.image_id = cases.image_id and photographs.cases = 1
+    inner join truth on truth.case_id = cases.case_id
+    where truth.class_name is not null
+),
+of_one_lesion as (
+    select
+        case_id as other_case_id,
+        min(case_id) over (partition by patient_id, lesion_id) as case_id,
+        'photographs of one lesion' as what,
+    from classed
+    where lesion_id is not null
     union all
-    select 'identical_pixels', first_of_pixels, case_id, patient_id,
-    from files
-    where case_id = first_of_bytes and case_id <> first_of_pixels
+    select other_case_id, case_id, 'copies of one photograph',
+    from pairs
+    where one_lesion_each
+),
+contradictions as (
+    select one.case_id, other.case_id as other_case_id, min(what) as what, one.class_name, other.class_name as other_class,
+    from of_one_lesion
+    inner join classed as one on one.case_id = of_one_lesion.case_id
+    inner join classed as other on other.case_id = of_one_lesion.other_case_id
+    where one.class_name <> other.class_name
+    group by all
 ),
 disagreements as (
     select
@@ -38,18 +59,26 @@ disagreements as (
     having count(distinct class_name) > 1
 )
 select
-    pairs.kind,
+    if(patients = 'within', 'duplicate_within_patient', relation) as kind,
     'audit' as source,
-    pairs.case_id,
-    pairs.other_case_id,
-    1.0 as score,
-    case
-        when first.patient_id = pairs.patient_id then 'the same photograph twice, of one patient'
-        when (select patient_from from label_states) = 'none' then 'the same photograph twice; the patient is not known'
-        else 'the same photograph under two patients'
-    end as detail,
+    case_id,
+    other_case_id,
+    score,
+    if(relation = 'near_duplicate', 'nearly the same photograph', 'the same photograph') || case patients
+        when 'within' then ' twice, of one patient'
+        when 'unknown' then ' twice; the patient is not known'
+        else ' under two patients'
+    end || ': ' || change as detail,
 from pairs
-inner join cases as first on first.case_id = pairs.case_id
+union all
+select
+    'contradiction',
+    'audit',
+    case_id,
+    other_case_id,
+    1.0,
+    what || ' say ' || class_name || ' and ' || other_class,
+from contradictions
 union all
 select
     'disagreement',

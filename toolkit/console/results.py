@@ -17,6 +17,7 @@ from toolkit.parse import Parsed
 from toolkit.predict import Predicted
 from toolkit.pull import Pulled
 from toolkit.report import Report
+from toolkit.report.audit_page import AuditPage
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Trained
@@ -132,13 +133,32 @@ def _counted(times: dict[str, int]) -> str:
 
 @rendered.register
 def _(result: Audit) -> RenderableType:
-    lines = [f"{whole(times)} {MEANING.get(kind, kind)}" for kind, times in result.findings.items()]
+    again = ", as before" if result.already_searched else ""
+    lines = [f"{whole(result.photographs)} photographs compared with each other{again}"]
+    lines += [f"{whole(times)} {MEANING.get(kind, kind)}" for kind, times in result.findings.items()]
+    if not result.photographs:
+        lines[0] = "! there are no photographs: near-duplicates were not looked for"
+    elif not result.parts_looked_for:
+        lines.append("! cut and slightly rotated copies were not looked for among so many photographs")
+    if result.missing:
+        lines.append(f"! {whole(result.missing)} photographs are no longer there, or cannot be read, and were left out")
     if result.across_patients:
         lines.append(
-            f"! {whole(result.across_patients)} photographs stand under two patients: `split` keeps those together"
+            f"! {whole(result.across_patients)} pairs of photographs show the same under two patients: one person "
+            "with two identifiers, or a photograph filed wrongly; `split` keeps them together, you put them right"
         )
-    lines += _without_patients(result)
-    return told("audit", *(lines or ["nothing found"]))
+    steps = [next_step(f"{program()} query findings --set kind={kind}") for kind in _first_to_see(result)]
+    return Group(told("audit", *lines, *_without_patients(result)), *steps)
+
+
+@rendered.register
+def _(result: AuditPage) -> RenderableType:
+    return unwrapped(f"page: {result.page}")
+
+
+def _first_to_see(result: Audit) -> list[str]:
+    """Return the kind of finding that a person should look at first."""
+    return [kind for kind in MEANING if kind != "duplicate_within_patient" and kind in result.findings][:1]
 
 
 @rendered.register

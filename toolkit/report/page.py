@@ -57,19 +57,23 @@ def render(facts: Facts, study: Study, figures: dict[str, bytes], cards: list[Ca
     folder = shipped("reports/template")
     style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "script.js"))
     drawn = {name: inline(svg, prefix=name, title=FIGURES[name]) for name, svg in figures.items()}
-    text = _template(folder).render(
-        facts=facts,
-        study=study.study,
-        interval=wording.interval,
-        support=wording.support,
-        cards=cards,
-        style=Markup(style),  # noqa: S704 - our own file
-        script=Markup(script),  # noqa: S704 - our own file
-        figures={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - serialised by our own code
-        captions=FIGURES,
-        policy=policy(style=style, script=script),
-        generator=generator(),
-        **_sections(facts),
+    text = (
+        environment(folder)
+        .get_template("page.html.j2")
+        .render(
+            facts=facts,
+            study=study.study,
+            interval=wording.interval,
+            support=wording.support,
+            cards=cards,
+            style=Markup(style),  # noqa: S704 - our own file
+            script=Markup(script),  # noqa: S704 - our own file
+            figures={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - serialised by our own code
+            captions=FIGURES,
+            policy=policy(style=style, script=script),
+            generator=generator(),
+            **_sections(facts),
+        )
     )
     return text.encode()
 
@@ -82,10 +86,11 @@ def generator() -> str:
     return f"lesion-toolkit {version('lesion-toolkit')}, template {digest.hexdigest()[:8]}"
 
 
-def _template(folder: Path) -> Any:
+def environment(folder: Path) -> Any:
+    """Return what renders the templates of a folder: every text escaped, nothing undefined let through."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - needed only to render
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
@@ -93,8 +98,8 @@ def _template(folder: Path) -> Any:
         lstrip_blocks=True,
     )
     names = ("proportion", "count", "counted", "spoken", "clean", "metric_name", "model_name", "moment", "percent")
-    environment.filters |= {name: getattr(wording, name) for name in names}
-    return environment.get_template("page.html.j2")
+    made.filters |= {name: getattr(wording, name) for name in names}
+    return made
 
 
 def _sections(facts: Facts) -> dict[str, Any]:

@@ -1,0 +1,6 @@
+-- The photographs whose pixels are known, each digest once: the one that comes first stands for all that share it.
+select pixel_sha256, min(image_id) as image_id, arg_min(path, image_id) as path,
+from images
+where pixel_sha256 is not null and path is not null
+group by pixel_sha256
+order by image_id;

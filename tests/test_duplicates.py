@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+
+from toolkit import duplicates, hashes
+from toolkit.duplicates import LONGEST, find
+
+
+def blotches(seed, size=(128, 96)):
+    """Draw a picture of its own: soft spots, as skin has them, with some grain."""
+    luck = np.random.default_rng(seed)
+    soft = Image.fromarray(luck.integers(40, 215, (12, 16), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    grain = luck.normal(0, 6, (size[1], size[0]))
+    return Image.fromarray(np.clip(np.asarray(soft) + grain, 0, 255).astype(np.uint8))
+
+
+def small(picture):
+    scale = LONGEST / max(picture.size)
+    return np.asarray(picture.resize([round(side * scale) for side in picture.size], Image.Resampling.BICUBIC))
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=40), st.integers(0, 12), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_close_hashes_are_exactly_those_that_brute_force_finds(values, distance, luck):
+    values += [value ^ sum(1 << luck.randrange(64) for _ in range(luck.randrange(12))) % 2**64 for value in values]
+    library = np.array(values, dtype=np.uint64)
+    brute = np.argwhere(np.bitwise_count(library[:, None] ^ library[None]) <= distance)
+
+    np.testing.assert_array_equal(brute, hashes.close_hashes(library, library, distance=distance))
+
+
+def test_the_hash_of_every_orientation_comes_from_one_transform():
+    square = np.random.default_rng(5).normal(size=(32, 32)).astype(np.float32)
+    ways = []
+    for swap, down, right in hashes.ORIENTATIONS:
+        way = square.T if swap else square
+        way = way[::-1] if down else way
+        ways.append(way[:, ::-1] if right else way)
+    low = hashes.spectra(square)
+
+    np.testing.assert_allclose(hashes.spectra(np.stack(ways)), hashes.oriented(low), atol=1e-4)
+    np.testing.assert_array_equal(hashes.hashes(hashes.spectra(np.stack(ways))), hashes.hashes(hashes.oriented(low)))
+    assert 8 == len(set(hashes.hashes(hashes.oriented(low)).tolist()))
+
+
+CHANGES = {
+    "saved anew": lambda picture: picture.point(lambda grey: 30 + 0.7 * grey),
+    "mirrored": ImageOps.mirror,
+    "mirrored, turned by 180°": ImageOps.flip,
+    "turned by 90°": lambda picture: picture.transpose(Image.Transpose.ROTATE_270),
+    "turned by 180°": lambda picture: picture.transpose(Image.Transpose.ROTATE_180),
+    "mirrored, turned by 90°": lambda picture: picture.transpose(Image.Transpose.TRANSVERSE),
+    "cut to 81 % of it": lambda picture: picture.crop((0, 0, round(0.9 * picture.width), round(0.9 * picture.height))),
+    "cut to 64 % of it": lambda picture: picture.crop(
+        (round(0.2 * picture.width), round(0.1 * picture.height), picture.width, round(0.9 * picture.height))
+    ),
+    "rotated by 5°": lambda picture: picture.rotate(5, Image.Resampling.BICUBIC),
+}
+
+
+@pytest.mark.parametrize("words", CHANGES)
+def test_a_changed_copy_is_found_and_its_change_is_said(words):
+    originals = [blotches(seed, size=(512, 384)) for seed in range(6)]
+    found = find([*map(small, originals), small(CHANGES[words](originals[2]))])
+
+    assert [(2, 6, words)] == [(pair.first, pair.other, pair.change) for pair in found]
+    assert 0.9 < found[0].score <= 1
+
+
+def test_which_of_the_two_comes_first_decides_what_is_said():
+    original = blotches(1, size=(512, 384))
+    found = find([small(CHANGES["cut to 64 % of it"](original)), small(original)])
+
+    assert ["64 % of it is the whole first"] == [pair.change for pair in found]
+
+
+def test_pictures_of_their_own_are_not_found():
+    assert [] == find([small(blotches(seed)) for seed in range(60)])
+
+
+def test_the_same_outline_with_other_details_is_no_duplicate():
+    pictures = []
+    for seed in range(8):
+        y, x = np.mgrid[-48:48, -64:64]
+        spot = np.where(x**2 + y**2 < 900, 90, 190) + np.random.default_rng(seed).normal(0, 5, (96, 128))
+        pictures.append(spot.astype(np.uint8))
+
+    assert [] == find(pictures)
+
+
+def test_blank_pictures_are_told_nothing_of():
+    assert [] == find([np.full((96, 128), grey, dtype=np.uint8) for grey in (0, 200, 200)])
+
+
+def test_among_very_many_pictures_hashes_alone_propose(monkeypatch):
+    monkeypatch.setitem(duplicates.SETTINGS, "most_viewed", 3)
+    originals = [blotches(seed, size=(512, 384)) for seed in range(6)]
+    copies = [CHANGES[words](originals[2]) for words in ("turned by 90°", "cut to 64 % of it")]
+    found = find([*map(small, originals), *map(small, copies)])
+
+    assert [(2, 6)] == [(pair.first, pair.other) for pair in found]
