@@ -62,6 +62,7 @@ def test_duplicates_and_disagreements_are_found(twice):
 
 
 def test_a_photograph_under_two_patients_is_counted_and_kept_in_one_part(twice, study):
+    audit(twice)
     made = split(twice, study)
     parts = twice.rows(
         "select distinct part from splits inner join cases using (case_id) where image_id in ('a', 'b', 'c')"

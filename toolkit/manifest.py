@@ -7,7 +7,7 @@ import tomllib
 from collections import Counter
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -22,6 +22,7 @@ Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
 Part = Literal["train", "validation", "test"]
 Relation = Literal["patient", "lesion", "identical_bytes", "identical_pixels", "near_duplicate"]
+RELATIONS: tuple[Relation, ...] = get_args(Relation)
 
 NO_PATIENTS = "no patient identifiers: leakage by patient cannot be excluded"
 """What everything says that is made from a study with `patient_from = "none"`."""
@@ -155,8 +156,8 @@ class SplitSection(_Section):
     """Least number of cases of every class in every part; a split that cannot have them is refused."""
     uneven: bool = False
     """Whether a class of which one group holds more than any part is to have is taken as near as can be."""
-    binds: Annotated[list[Relation], Field(min_length=1)] = ["patient", "lesion", "identical_bytes", "identical_pixels"]
-    """What keeps photographs in one part; patient is always among it."""
+    binds: Annotated[list[Relation], Field(min_length=1)] = [*RELATIONS]
+    """What keeps photographs in one part; patient is always among it. Near duplicates are those that `audit` found."""
     pinned: Name | None = None
     """Folder of a split's three files, relative to the study file: parts are taken from there."""
     incidents: Literal["drop", "move"] = "drop"
