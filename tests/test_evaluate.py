@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from toolkit.evaluate import PartData, evaluate, score_part
-from toolkit.metrics import PER_CLASS
+from toolkit.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, Key
+from toolkit.metrics import AVERAGED
 
 
 def test_every_score_is_given_again_by_its_query(finished):
-    scores = finished.workspace.rows("from scores")
+    scores = finished.workspace.rows("from scores where part = 'test'")
     with finished.workspace.reading() as connection:
         for score in scores:
             (again,) = connection.execute(score["query"]).fetchone()
@@ -18,14 +19,16 @@ def test_every_score_is_given_again_by_its_query(finished):
                 score["metric"],
                 score["class_name"],
             )
-    assert 2 * (8 * len(PER_CLASS) + len(PER_CLASS) + 1) == len(scores)
+    over_all = 2 + len(OF_PROBABILITIES) + len(SCALED) + 3 * len(AVERAGED)
+    assert 8 * (len(AVERAGED) + len(OF_A_CLASS)) + over_all == len(scores)
 
 
 def test_every_value_lies_in_its_interval_and_names_its_support(finished):
     for score in finished.workspace.rows("from scores"):
         if not math.isnan(score["low"]):
             assert score["low"] - 1e-9 <= score["high"]
-            assert 0 <= score["low"] <= 1
+            if "calibration" not in score["metric"]:
+                assert 0 <= score["low"]
         assert score["patients"] <= score["cases"]
         assert score["truth_id"].startswith("majority-")
 
@@ -48,7 +51,7 @@ def test_the_same_predictions_give_the_same_scores(finished, copied):
 
 def by_metric(study, truth, probabilities, patient):
     data = PartData(np.array(truth), np.argmax(probabilities, axis=1), np.array(probabilities), np.array(patient))
-    rows = score_part(study, data, run_id="r", part="test")
+    rows = score_part(study, data, Key("r", "test", "t"))
     return {(row["metric"], row["class_name"]): row for row in rows}
 
 
@@ -77,3 +80,41 @@ def test_intervals_widen_when_the_same_cases_are_of_fewer_patients(study):
     assert alone["value"] == grouped["value"]
     assert grouped["high"] - grouped["low"] > 1.5 * (alone["high"] - alone["low"])
     assert (160, 40) == (grouped["cases"], grouped["patients"])
+
+
+def test_the_temperature_is_fitted_on_validation_and_changes_no_prediction(finished):
+    (fitted,) = finished.workspace.rows("from temperatures")
+    cases = finished.workspace.rows("select count(*) as n from scored where part = 'validation'")[0]["n"]
+    changed = finished.workspace.rows(
+        "select 1 from scaled where list_max(map_values(probabilities)) - confidence > 1e-12"
+    )
+
+    assert ("validation", cases) == (fitted["fitted_on"], fitted["cases"])
+    assert [] == changed
+
+
+def test_scaling_lowers_the_log_loss_of_validation(finished):
+    found = finished.workspace.rows("select metric, value from scores where part = 'validation' and class_name is null")
+    loss = {row["metric"]: row["value"] for row in found}
+
+    assert loss["scaled_log_loss"] <= loss["log_loss"] + 1e-9
+
+
+def test_the_bins_of_a_part_hold_all_its_cases(finished):
+    bins = finished.workspace.rows(
+        "select probabilities, class_name, sum(cases)::bigint as cases from calibration_bins where part = 'test' "
+        "group by all"
+    )
+    cases = finished.results["Evaluated"].cases["test"]
+
+    assert {cases} == {row["cases"] for row in bins}
+    assert 2 + 8 == len(bins)
+
+
+def test_values_of_few_patients_are_marked(study):
+    truth = np.arange(60) % 8
+    rows = by_metric(study, truth, np.eye(8)[truth] * 0.9 + 0.0125, np.arange(60))
+
+    assert rows["recall", study.class_names[0]]["too_few"]
+    assert rows["macro_recall", None]["too_few"]
+    assert not rows["accuracy", None]["too_few"]

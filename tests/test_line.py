@@ -26,6 +26,8 @@ ORDER = (
     "lines",
     "metrics",
     "intervals",
+    "delong",
+    "calibration",
     "models",
     *STAGES,
     "init",

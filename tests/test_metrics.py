@@ -19,26 +19,27 @@ def scored(draw):
     return truth, likely / likely.sum(axis=1, keepdims=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(scored())
 def test_metrics_agree_with_scikit_learn(case):
     truth, probabilities = case
     classes = list(range(probabilities.shape[1]))
     predicted = probabilities.argmax(axis=1)
-    ours = metrics.per_class(truth, probabilities)
+    decided = metrics.Decided(truth, probabilities)
+    ours = decided.per_class()
     theirs = sk.precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=np.nan)
 
-    np.testing.assert_allclose(ours["precision"][0], theirs[0])
-    np.testing.assert_allclose(ours["recall"][0], theirs[1])
-    np.testing.assert_allclose(ours["f1"][0], theirs[2])
+    for place, name in enumerate(("precision", "recall", "f1")):
+        np.testing.assert_allclose(ours[name][0], theirs[place], atol=1e-12, rtol=0)
     np.testing.assert_array_equal(
         metrics.confusion(truth, predicted, len(classes)), sk.confusion_matrix(truth, predicted, labels=classes)
     )
     for k in classes:
         positive = truth == k
         if 0 < positive.sum() < len(truth):
-            assert sk.roc_auc_score(positive, probabilities[:, k]) == pytest.approx(ours["roc_auc"][0, k])
-            assert sk.average_precision_score(positive, probabilities[:, k]) == pytest.approx(ours["pr_auc"][0, k])
+            assert sk.roc_auc_score(positive, probabilities[:, k]) == pytest.approx(ours["roc_auc"][0, k], abs=1e-12)
+            area = sk.average_precision_score(positive, probabilities[:, k])
+            assert area == pytest.approx(ours["pr_auc"][0, k], abs=1e-12)
         else:
             assert np.isnan(ours["roc_auc"][0, k])
 
@@ -51,11 +52,15 @@ def test_a_weight_counts_a_case_as_often_as_it_says(case, seed):
     repeated = np.repeat(np.arange(len(truth)), weights)
     if not len(repeated):
         return
-    weighted = metrics.per_class(truth, probabilities, weights[None].astype(float))
-    copied = metrics.per_class(truth[repeated], probabilities[repeated])
+    once, copies = metrics.Decided(truth, probabilities), metrics.Decided(truth[repeated], probabilities[repeated])
+    given = weights[None].astype(float)
+    weighted, copied = once.per_class(given), copies.per_class()
+    weighted |= once.averages(weighted, given)
+    copied |= copies.averages(copied)
 
-    for name in metrics.PER_CLASS:
-        np.testing.assert_allclose(weighted[name], copied[name], err_msg=name)
+    assert set(weighted) == set(copied)
+    for name, value in weighted.items():
+        np.testing.assert_allclose(value, copied[name], err_msg=name, atol=1e-12, rtol=0)
 
 
 @settings(max_examples=30, deadline=None)
@@ -74,18 +79,22 @@ def test_the_order_of_cases_changes_no_metric(case, random):
 def test_undefined_is_nan_and_left_out_of_macro_averages():
     truth = np.array([0, 0, 1])
     probabilities = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.7, 0.3, 0.0]])
-    values = metrics.per_class(truth, probabilities)
+    values = metrics.Decided(truth, probabilities).per_class()
 
     np.testing.assert_allclose(values["recall"][0], [1, 0, np.nan])
     np.testing.assert_allclose(values["precision"][0], [2 / 3, np.nan, np.nan])
     np.testing.assert_allclose(values["f1"][0], [0.8, 0.0, np.nan])
     np.testing.assert_allclose(values["npv"][0], [np.nan, 2 / 3, 1])
-    assert 0.5 == metrics.over_classes(values)["macro_recall"][0]
+    assert 0.5 == metrics.macro(values)["recall"][0]
 
 
 def test_a_single_class_has_no_roc_auc():
-    assert np.isnan(metrics.roc_auc(np.array([True, True]), np.array([0.1, 0.2]))[0])
-    assert np.isnan(metrics.pr_auc(np.array([False, False]), np.array([0.1, 0.2]))[0])
+    assert np.isnan(area_of([True, True], [0.1, 0.2]).roc[0])
+    assert np.isnan(area_of([False, False], [0.1, 0.2]).pr[0])
+
+
+def area_of(positive, score) -> metrics.Areas:
+    return metrics.areas(metrics.rank(np.array(positive), np.array(score)))
 
 
 def test_curves_have_the_areas_that_the_metrics_say():
@@ -93,8 +102,45 @@ def test_curves_have_the_areas_that_the_metrics_say():
     positive, score = generator.random(200) < 0.3, generator.integers(0, 20, 200) / 20
     roc, pr = metrics.roc_curve(positive, score), metrics.pr_curve(positive, score)
 
-    assert metrics.roc_auc(positive, score)[0] == pytest.approx(np.trapezoid(roc.y, roc.x))
-    assert metrics.pr_auc(positive, score)[0] == pytest.approx((np.diff(np.r_[0, pr.x]) * pr.y).sum())
+    assert area_of(positive, score).roc[0] == pytest.approx(np.trapezoid(roc.y, roc.x))
+    assert area_of(positive, score).pr[0] == pytest.approx((np.diff(np.r_[0, pr.x]) * pr.y).sum())
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored())
+def test_averages_agree_with_scikit_learn(case):
+    truth, probabilities = case
+    classes = list(range(probabilities.shape[1]))
+    predicted = probabilities.argmax(axis=1)
+    decided = metrics.Decided(truth, probabilities)
+    ours = decided.averages(decided.per_class())
+
+    for average in ("macro", "weighted", "micro"):
+        theirs = sk.precision_recall_fscore_support(
+            truth, predicted, labels=classes, average=average, zero_division=np.nan
+        )
+        for place, name in enumerate(("precision", "recall", "f1")):
+            value = ours[f"{average}_{name}"][0]
+            # where no class with cases has a precision, scikit-learn averages those without cases
+            assert np.isnan(value) or theirs[place] == pytest.approx(value, abs=1e-12)
+    one_hot = truth[:, None] == np.arange(len(classes))
+    assert sk.roc_auc_score(one_hot.ravel(), probabilities.ravel()) == pytest.approx(
+        ours["micro_roc_auc"][0], abs=1e-12
+    )
+    assert sk.average_precision_score(one_hot, probabilities, average="micro") == pytest.approx(
+        ours["micro_pr_auc"][0], abs=1e-12
+    )
+
+
+def test_losses_agree_with_scikit_learn():
+    generator = np.random.default_rng(2)
+    truth, probabilities = generator.integers(0, 3, 60), generator.dirichlet([1, 1, 1], 60)
+    found = metrics.losses(truth, probabilities)
+
+    assert sk.log_loss(truth, probabilities) == pytest.approx(found["log_loss"].mean(), abs=1e-12)
+    assert sk.brier_score_loss(truth, probabilities, scale_by_half=False, labels=[0, 1, 2]) == pytest.approx(
+        found["brier"].mean(), abs=1e-12
+    )
 
 
 def test_the_published_macro_example_is_met(shared):
@@ -102,11 +148,17 @@ def test_the_published_macro_example_is_met(shared):
     names = sorted(set(reference["data"]["y_true"]))
     truth = np.array([names.index(name) for name in reference["data"]["y_true"]])
     predicted = np.array([names.index(name) for name in reference["data"]["y_pred"]])
-    values = metrics.one_against_rest(metrics.confusion(truth, predicted, 3))
+    decided = metrics.Decided(truth, np.eye(3)[predicted])
+    found = decided.averages(decided.per_class())
+    two = {side: np.array(reference["data"]["bal"][side]) for side in ("y", "p")}
+    balanced = metrics.macro(metrics.Decided(two["y"], np.eye(2)[two["p"]]).per_class())["recall"][0]
 
-    assert reference["expected"]["macro"] == pytest.approx(
-        [values[name].mean() for name in ("precision", "recall", "f1")]
-    )
+    for average in ("macro", "micro", "weighted"):
+        assert reference["expected"][average] == pytest.approx(
+            [found[f"{average}_{name}"][0] for name in ("precision", "recall", "f1")],
+            abs=reference["tolerance_abs"],
+        )
+    assert reference["expected"]["balanced_accuracy"] == balanced
 
 
 def test_published_metrics_of_isic_2018_are_met(shared):
@@ -116,7 +168,7 @@ def test_published_metrics_of_isic_2018_are_met(shared):
     said = np.loadtxt(
         folder / "ISIC2018_Task3_GroundTruth_prediction.csv", delimiter=",", skiprows=1, usecols=range(1, 8)
     )
-    values = metrics.per_class(truth.argmax(axis=1), said)
+    values = metrics.Decided(truth.argmax(axis=1), said).per_class()
 
     for k, name in enumerate(("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")):
         assert expected["auc"][name] == pytest.approx(values["roc_auc"][0, k], abs=1e-6)

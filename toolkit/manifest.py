@@ -202,6 +202,8 @@ class EvaluateSection(_Section):
     """Confidence of every interval."""
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 2_000
     """Replicates of the patient bootstrap."""
+    bins: Annotated[int, Field(ge=2, le=50)] = 10
+    """Bins of equal width of calibration error and reliability diagram."""
 
 
 class ReportSection(_Section):

@@ -54,7 +54,7 @@ create table evaluations ( -- Every scoring of a part, so that nobody scores tes
 create table scores ( -- Metrics with intervals.
     run_id text not null references runs (run_id), -- The run.
     part text not null, -- The part.
-    metric text not null, -- Metric; macro_ = plain mean over the classes where it is defined.
+    metric text not null, -- Metric; macro_, weighted_, micro_ = averages over classes; scaled_ = at the temperature.
     class_name text, -- The class; NULL = over all classes.
     value double, -- NaN where undefined.
     low double, -- Lower bound of the interval.
@@ -64,7 +64,34 @@ create table scores ( -- Metrics with intervals.
     replicates bigint not null, -- Bootstrap replicates; 0 where none.
     cases bigint not null, -- Support: cases the value rests on.
     patients bigint not null, -- Support: patients the value rests on.
-    classes bigint, -- Classes a macro average was taken over.
+    too_few boolean not null, -- Fewer patients than the interval is vouched for; of a macro average: in some class.
+    classes bigint, -- Classes a macro or weighted average was taken over.
     truth_id text not null, -- The truth it was scored against.
     query text not null, -- SQL that gives the value again.
+);
+
+create table temperatures ( -- The temperature that makes a run's probabilities fit, found on validation only.
+    run_id text primary key references runs (run_id), -- The run.
+    temperature double not null, -- Above 1 where the probabilities were too sure.
+    fitted_on text not null, -- The part: validation.
+    cases bigint not null, -- Cases it was fitted on.
+    truth_id text not null, -- The truth it was fitted on.
+);
+
+create table calibration_bins ( -- Reliability: what was said beside what came true.
+    run_id text not null references runs (run_id), -- The run.
+    part text not null, -- The part.
+    probabilities text not null check (probabilities in ('as predicted', 'at temperature')), -- Which ones.
+    class_name text, -- The class whose probability it is; NULL = that of the predicted class.
+    low_edge double not null, -- Where the bin begins; this belongs to it.
+    high_edge double not null, -- Where it ends; this does not, but for 1.
+    cases bigint not null, -- Cases in the bin.
+    patients bigint not null, -- Their patients.
+    chance double not null, -- Mean probability.
+    came double not null, -- Share in which it came true.
+    low double not null, -- Lower bound of that share's interval.
+    high double not null, -- Upper bound.
+    confidence double not null, -- Confidence of the interval.
+    method text not null, -- How the interval was made.
+    truth_id text not null, -- The truth it was held against.
 );

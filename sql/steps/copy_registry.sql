@@ -43,3 +43,11 @@ insert into scores by name
 select *
 from old.scores as scores
 semi join held_scores on held_scores.held_by = scores.run_id;
+insert into temperatures by name
+select *
+from old.temperatures as temperatures
+semi join held_scores on held_scores.held_by = temperatures.run_id;
+insert into calibration_bins by name
+select *
+from old.calibration_bins as calibration_bins
+semi join held_scores on held_scores.held_by = calibration_bins.run_id;

@@ -7,7 +7,7 @@ The same numbers give the same bytes.
 import io
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -67,8 +67,8 @@ class Plot(NamedTuple):
 
 def draw(facts: Facts) -> dict[str, bytes]:
     """Return the figures of a report by name, each a standalone SVG file."""
-    roc = _by_class(facts.ranked, facts.classes, metrics.roc_curve, metrics.roc_auc)
-    pr = _by_class(facts.ranked, facts.classes, pr_steps, metrics.pr_auc)
+    roc = _by_class(facts.ranked, facts.classes, metrics.roc_curve, "roc")
+    pr = _by_class(facts.ranked, facts.classes, pr_steps, "pr")
     plots = {
         "roc": Plot("1 \N{MINUS SIGN} specificity", "recall (sensitivity)", roc, 1),
         "pr": Plot("recall (sensitivity)", "precision", pr, 1, step=True),
@@ -82,14 +82,14 @@ def _by_class(
     ranked: Ranked,
     classes: list[str],
     curve: Callable[[np.ndarray, np.ndarray], Curve],
-    area: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    area: Literal["roc", "pr"],
 ) -> list[Line]:
     """Return a line per class, largest area first; a class without cases has none."""
     lines = []
     for number, name in enumerate(classes):
         positive, score = ranked.truth == number, ranked.probabilities[:, number]
         if positive.any() and not positive.all():
-            value = float(area(positive, score)[0])
+            value = float(getattr(metrics.areas(metrics.rank(positive, score)), area)[0])
             lines.append((value, Line(curve(positive, score), f"{spoken(name)} {proportion(value)}", number)))
     return [line for _, line in sorted(lines, key=lambda pair: (-pair[0], pair[1].style))]
 
