@@ -1,10 +1,11 @@
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
 
-from toolkit.evaluate import PartData, evaluate, score_part
+from toolkit.evaluate import PartData, evaluate, groups, score_part
 from toolkit.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, Key
 from toolkit.metrics import AVERAGED
 
@@ -118,3 +119,86 @@ def test_values_of_few_patients_are_marked(study):
     assert rows["recall", study.class_names[0]]["too_few"]
     assert rows["macro_recall", None]["too_few"]
     assert not rows["accuracy", None]["too_few"]
+
+
+def test_every_operating_point_is_given_again_by_its_query(finished):
+    points = finished.workspace.rows("from operating_points")
+    with finished.workspace.reading() as connection:
+        for point in points:
+            (again,) = connection.execute(point["query"]).fetchone()
+
+            assert point["value"] == pytest.approx(again, abs=1e-12, nan_ok=True), (point["target"], point["metric"])
+    assert 2 * 2 * 5 == len(points)
+
+
+def test_a_threshold_is_chosen_on_validation_and_reaches_there_what_is_required(finished):
+    points = finished.workspace.rows("from operating_points where metric = 'recall'")
+    thresholds = Counter((point["target"], point["threshold"]) for point in points)
+
+    assert {2} == set(thresholds.values())
+    assert all(point["value"] >= 0.95 for point in points if point["part"] == "validation")
+
+
+def test_few_melanomas_vouch_for_nothing(finished):
+    (told,) = finished.workspace.rows("from guarantees where part = 'test' and target = 'melanoma'")
+
+    assert not told["vouched"]
+    assert 59 == told["needed_without_a_miss"]
+    assert told["patients"] < 59
+
+
+def test_the_decision_curve_stands_beside_calling_everyone(finished):
+    curve = finished.workspace.rows("from decision_curves where part = 'test' and target = 'malignant'")
+    share = finished.workspace.rows(
+        "select avg(cast(truth in ('basal_cell_carcinoma', 'malignant_melanoma') as integer)) as share from scored "
+        "where part = 'test'"
+    )[0]["share"]
+
+    assert 49 == len(curve)
+    for point in curve:
+        odds = point["threshold"] / (1 - point["threshold"])
+        assert share - (1 - share) * odds == pytest.approx(point["everyone"])
+
+
+def grouped(study, values, *, right=bool, bands=None):
+    section = study.evaluate.model_copy(update={"groups": ["site"], "bands": bands or {}, "replicates": 200})
+    own = study.model_copy(update={"evaluate": section})
+    cases = len(values)
+    truth = np.arange(cases) % 8
+    said = np.where([right(n + 1) for n in range(cases)], truth, (truth + 1) % 8)
+    names = tuple(str(n) for n in range(cases))
+    data = PartData(truth, said, np.eye(8)[said], np.arange(cases), names)
+    found = [
+        {"case_id": name, "group_name": "site", "group_value": value}
+        for name, value in zip(names, values, strict=True)
+        if value is not None
+    ]
+    made = groups.rows(own, data, Key("r", "test", "t"), groups.groups_of(own, names, found))
+    return {(row["group_value"], row["metric"], row["class_name"]): row for row in made}
+
+
+def test_small_groups_are_counted_and_not_scored(study):
+    rows = grouped(study, ["a"] * 40 + ["b"] * 4)
+
+    assert (4, 4) == (rows["b", "accuracy", None]["cases"], rows["b", "accuracy", None]["patients"])
+    assert rows["b", "accuracy", None]["refused"]
+    assert math.isnan(rows["b", "accuracy", None]["value"])
+    assert math.isnan(rows["b", "accuracy", None]["q"])
+
+
+def test_the_group_that_is_furthest_below_the_others_is_named(study):
+    rows = grouped(study, ["a"] * 48 + ["b"] * 48, right=lambda n: n <= 48 or n % 2 == 0)
+    worst = rows["b", "accuracy", None]
+
+    assert worst["worst"]
+    assert -0.5 == worst["difference"]
+    assert worst["difference_high"] < 0
+    assert worst["p"] <= worst["q"] < 0.05
+    assert not rows["a", "accuracy", None]["worst"]
+
+
+def test_numbers_are_grouped_by_bands_and_cases_without_a_value_by_themselves(study):
+    values = ["39"] * 20 + ["40"] * 20 + ["60.5"] * 20 + ["unknown"] * 20 + [None] * 20
+    rows = grouped(study, values, bands={"site": [40, 60]})
+
+    assert {"under 40", "40 to under 60", "60 and over", "unknown", "(none)"} == {value for value, _, _ in rows}

@@ -28,6 +28,8 @@ ORDER = (
     "intervals",
     "delong",
     "calibration",
+    "thresholds",
+    "comparing",
     "models",
     *STAGES,
     "init",

@@ -51,3 +51,19 @@ insert into calibration_bins by name
 select *
 from old.calibration_bins as calibration_bins
 semi join held_scores on held_scores.held_by = calibration_bins.run_id;
+insert into operating_points by name
+select *
+from old.operating_points as operating_points
+semi join held_scores on held_scores.held_by = operating_points.run_id;
+insert into guarantees by name
+select *
+from old.guarantees as guarantees
+semi join held_scores on held_scores.held_by = guarantees.run_id;
+insert into decision_curves by name
+select *
+from old.decision_curves as decision_curves
+semi join held_scores on held_scores.held_by = decision_curves.run_id;
+insert into subgroup_scores by name
+select *
+from old.subgroup_scores as subgroup_scores
+semi join held_scores on held_scores.held_by = subgroup_scores.run_id;

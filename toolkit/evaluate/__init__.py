@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit import sql
 from toolkit.errors import WorkspaceError
-from toolkit.evaluate import calibrated, tables
+from toolkit.evaluate import calibrated, groups, operating, tables
 from toolkit.evaluate.estimates import PartData
 from toolkit.evaluate.scoring import Key, Scorer
 from toolkit.manifest import Study
@@ -52,7 +52,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
             remedy=f"toolkit predict --run {run_id}",
         )
     parts = {row["part"]: _part_data(workspace, study, run_id, row["part"]) for row in counted}
-    temperature = calibrated.temperature_of(parts)
+    temperature, targets = calibrated.temperature_of(parts), operating.targets(study, parts)
     made: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.SCHEMAS}
     looks = []
     for row in counted:
@@ -60,6 +60,13 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
         key, data = Key(run_id, row["part"], truth_id), parts[row["part"]]
         made["scores"] += Scorer(study, data, key, temperature).rows()
         made["calibration_bins"] += calibrated.bins(study, data, key, temperature)
+        for target in targets:
+            made["operating_points"] += operating.rows(study, data, key, target)
+            made["guarantees"].append(operating.guarantee(study, data, key, target))
+            made["decision_curves"] += operating.decision_curve(study, data, key, target)
+        if study.evaluate.groups:
+            values = workspace.rows(sql.step("group_values"), {"run_id": run_id, "part": row["part"]})
+            made["subgroup_scores"] += groups.rows(study, data, key, groups.groups_of(study, data.case_ids, values))
         unresolved = row["cases"] - len(data.truth)
         now = datetime.now(UTC).replace(tzinfo=None)
         looks.append({**key._asdict(), "scored_at": now, "cases": len(data.truth), "unresolved": unresolved})
@@ -89,6 +96,7 @@ def _part_data(workspace: Workspace, study: Study, run_id: str, part: str) -> Pa
         predicted=np.array([number[row["predicted"]] for row in rows]),
         probabilities=np.array([[dict(row["probabilities"])[name] for name in study.class_names] for row in rows]),
         patient=np.array([patients.setdefault(row["patient_id"], len(patients)) for row in rows]),
+        case_ids=tuple(row["case_id"] for row in rows),
     )
 
 

@@ -32,6 +32,7 @@ class PartData(NamedTuple):
     predicted: np.ndarray
     probabilities: np.ndarray
     patient: np.ndarray
+    case_ids: tuple[str, ...] = ()
 
 
 class Found(NamedTuple):

@@ -49,6 +49,57 @@ SCHEMAS = {
             ("method", pa.string()),
         ]
     ),
+    "operating_points": pa.schema(
+        [
+            *KEY,
+            ("target", pa.string()),
+            ("classes", pa.string()),
+            ("rule", pa.string()),
+            ("required", pa.float64()),
+            ("threshold", pa.float64()),
+            ("metric", pa.string()),
+            *INTERVAL,
+            ("method", pa.string()),
+            *SUPPORT,
+            ("too_few", pa.bool_()),
+            ("query", pa.string()),
+        ]
+    ),
+    "guarantees": pa.schema(
+        [
+            *KEY,
+            ("target", pa.string()),
+            ("required", pa.float64()),
+            ("confidence", pa.float64()),
+            *((name, pa.int64()) for name in ("positives", "found", "patients", "patients_found")),
+            ("at_least", pa.float64()),
+            ("vouched", pa.bool_()),
+            ("needed_without_a_miss", pa.int64()),
+            ("needed", pa.int64()),
+        ]
+    ),
+    "decision_curves": pa.schema(
+        [
+            *KEY,
+            ("target", pa.string()),
+            *((name, pa.float64()) for name in ("threshold", "net_benefit", "low", "high", "everyone", "confidence")),
+            *MADE,
+        ]
+    ),
+    "subgroup_scores": pa.schema(
+        [
+            ("group_name", pa.string()),
+            ("group_value", pa.string()),
+            *KEY,
+            ("metric", pa.string()),
+            ("class_name", pa.string()),
+            *INTERVAL,
+            *MADE,
+            *((name, pa.float64()) for name in ("difference", "difference_low", "difference_high", "p", "q")),
+            ("worst", pa.bool_()),
+            ("refused", pa.string()),
+        ]
+    ),
 }
 """Every table of a run's evaluation."""
 
