@@ -175,3 +175,25 @@ create table subgroup_scores ( -- Metrics of groups of cases, and how far each g
     refused text, -- Why it was not scored; NULL = it was.
     truth_id text not null, -- The truth it was scored against.
 );
+
+create table comparisons ( -- Two runs on the same cases, and one run before and after relabelling, by `toolkit compare`.
+    run_id text not null references runs (run_id), -- The run that is compared.
+    other_run_id text not null references runs (run_id), -- The run it is compared with; the same one for relabelling.
+    part text not null, -- The part; only cases that both runs predicted in it.
+    cause text not null check (cause in ('model', 'relabelling')), -- What the difference is due to.
+    metric text not null, -- Metric.
+    class_name text, -- The class; NULL = over all classes.
+    value double, -- Of the run, or of older labels; NaN where undefined.
+    other_value double, -- Of the other run, or of today's labels.
+    difference double, -- Other value less value.
+    low double, -- Lower bound of the difference's interval.
+    high double, -- Upper bound of the difference's interval.
+    confidence double not null, -- Confidence of the interval.
+    method text not null, -- How interval and p were made.
+    replicates bigint not null, -- Replicates of bootstrap and permutation; 0 where none.
+    p double, -- Two-sided p of the difference.
+    p_corrected double, -- p corrected for all classes of the metric (Holm).
+    cases bigint not null, -- Cases that both have.
+    patients bigint not null, -- Their patients.
+    truth_id text not null, -- The truth they were held against; for relabelling today's.
+);

@@ -67,3 +67,8 @@ insert into subgroup_scores by name
 select *
 from old.subgroup_scores as subgroup_scores
 semi join held_scores on held_scores.held_by = subgroup_scores.run_id;
+insert into comparisons by name
+select *
+from old.comparisons as comparisons
+semi join held_scores on held_scores.held_by = comparisons.run_id
+semi join held_scores as held_others on held_others.held_by = comparisons.other_run_id;
