@@ -14,6 +14,7 @@ import numpy as np
 
 from toolkit import metrics
 from toolkit.metrics import Curve
+from toolkit.report.evaluated import curves
 from toolkit.report.facts import Facts, Ranked
 from toolkit.report.wording import proportion, spoken
 
@@ -72,6 +73,8 @@ def draw(facts: Facts) -> dict[str, bytes]:
     plots = {
         "roc": Plot("1 \N{MINUS SIGN} specificity", "recall (sensitivity)", roc, 1),
         "pr": Plot("recall (sensitivity)", "precision", pr, 1, step=True),
+        "reliability": _of_evaluation(facts, "reliability", "mean probability", "share that came true"),
+        "decision": _of_evaluation(facts, "decision", "threshold", "net benefit"),
         "losses": _losses(facts),
         "watched": _watched(facts),
     }
@@ -99,6 +102,14 @@ def pr_steps(positive: np.ndarray, score: np.ndarray) -> Curve:
     recall, precision = metrics.pr_curve(positive, score)
     rises = np.diff(recall, prepend=0) > 0
     return Curve(np.r_[0, recall[rises]], np.r_[precision[rises][:1], precision[rises]])
+
+
+def _of_evaluation(facts: Facts, name: str, across: str, up: str) -> Plot:
+    found = curves(facts.evaluation)[name]
+    lines = [Line(curve, label, style) for style, (curve, label) in enumerate(found)]
+    top = 1.0 if name == "reliability" else max((line.curve.y.max() for line in lines), default=1.0) * 1.1 or 1.0
+    lines.sort(key=lambda line: -line.curve.y[-1])
+    return Plot(across, up, lines, top)
 
 
 def _losses(facts: Facts) -> Plot:

@@ -10,11 +10,13 @@ from toolkit.report.facts import Facts
 
 def per_class(facts: Facts) -> str:
     """Return every per-class score; cases and patients are those of the class itself."""
-    header = ["part", "class_name", *(f"{m}{end}" for m in AVERAGED for end in ("", "_low", "_high"))]
+    found = {metric for _, metric, name in facts.scores if name is not None}
+    metrics = [*AVERAGED, *sorted(found - set(AVERAGED))]
+    header = ["part", "class_name", *(f"{m}{end}" for m in metrics for end in ("", "_low", "_high"))]
     rows = []
     for part in facts.parts:
         for name in facts.classes:
-            scores = [facts.scores.get((part, metric, name)) for metric in AVERAGED]
+            scores = [facts.scores.get((part, metric, name)) for metric in metrics]
             own = facts.scores.get((part, "recall", name))
             if own is not None:
                 values = [score[end] if score else None for score in scores for end in ("value", "low", "high")]
