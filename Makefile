@@ -9,7 +9,7 @@ DEMO ?= build/demo
 unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test soak bench check docs golden lock clean
+.PHONY: demo test soak bench coverage check docs golden lock clean
 
 demo: .venv/.model
 	rm -rf $(DEMO)
@@ -24,6 +24,10 @@ soak: .venv/.model .venv/.dev
 
 bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/parse.py --cases 5000 20000
+
+# 20 minutes: how often the intervals of evaluate hold the true value.
+coverage: .venv/.model .venv/.dev
+	$(BIN)/python tests/benchmarks/coverage.py
 
 check: .venv/.model .venv/.dev
 	$(BIN)/ruff format --check .

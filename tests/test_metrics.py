@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from toolkit import metrics
+from toolkit import metrics, thresholds
 
 
 @st.composite
@@ -161,15 +162,72 @@ def test_the_published_macro_example_is_met(shared):
     assert reference["expected"]["balanced_accuracy"] == balanced
 
 
-def test_published_metrics_of_isic_2018_are_met(shared):
-    folder = shared / "predictions" / "isic2018_task3"
-    expected = json.loads((folder / "expected_isic-challenge-scoring_5.6.0.json").read_text())["per_category"]
-    truth = np.loadtxt(folder / "ISIC2018_Task3_GroundTruth.csv", delimiter=",", skiprows=1, usecols=range(1, 8))
-    said = np.loadtxt(
-        folder / "ISIC2018_Task3_GroundTruth_prediction.csv", delimiter=",", skiprows=1, usecols=range(1, 8)
-    )
-    values = metrics.Decided(truth.argmax(axis=1), said).per_class()
+NAMES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 
-    for k, name in enumerate(("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")):
-        assert expected["auc"][name] == pytest.approx(values["roc_auc"][0, k], abs=1e-6)
-        assert expected["ap"][name] == pytest.approx(values["pr_auc"][0, k], abs=1e-6)
+
+@pytest.fixture
+def isic(shared):
+    folder = shared / "predictions" / "isic2018_task3"
+    truth, said = (
+        np.loadtxt(folder / f"ISIC2018_Task3_{name}.csv", delimiter=",", skiprows=1, usecols=range(1, 8))
+        for name in ("GroundTruth", "GroundTruth_prediction")
+    )
+    expected = json.loads((folder / "expected_isic-challenge-scoring_5.6.0.json").read_text())
+    return truth.argmax(axis=1), said, expected
+
+
+def test_areas_and_balanced_accuracy_are_those_of_the_isic_2018_scorer(isic):
+    truth, said, expected = isic
+    values = metrics.Decided(truth, said).per_class()
+
+    for k, name in enumerate(NAMES):
+        assert expected["per_category"]["auc"][name] == pytest.approx(values["roc_auc"][0, k], abs=1e-6)
+        assert expected["per_category"]["ap"][name] == pytest.approx(values["pr_auc"][0, k], abs=1e-6)
+    macro = metrics.macro(values)
+    assert expected["macro_average"]["auc"] == pytest.approx(macro["roc_auc"][0], abs=1e-6)
+    assert expected["macro_average"]["ap"] == pytest.approx(macro["pr_auc"][0], abs=1e-6)
+    assert expected["aggregate"]["balanced_accuracy"] == pytest.approx(macro["recall"][0], abs=1e-12)
+
+
+def test_rates_are_those_of_the_isic_2018_scorer_where_its_convention_is_chosen(isic):
+    """The scorer calls every class from a score of 0.5 on, each by itself; ours is the most probable class."""
+    truth, said, expected = isic
+    theirs = {"recall": "sensitivity", "specificity": "specificity", "precision": "ppv", "npv": "npv", "f1": "dice"}
+    chosen, ours = {name: [] for name in theirs}, metrics.Decided(truth, said).per_class()
+    for k, name in enumerate(NAMES):
+        outcome = thresholds.decisions(truth == k, said[:, k], 0.5)
+        for metric, value in metrics.rates(metrics.Outcome(*(side.sum() for side in outcome))).items():
+            assert expected["per_category"][theirs[metric]][name] == pytest.approx(float(value), abs=1e-12)
+            chosen[metric].append(float(value))
+    for metric, values in chosen.items():
+        assert expected["macro_average"][theirs[metric]] == pytest.approx(np.mean(values), abs=1e-12)
+        assert np.abs(np.array(values) - ours[metric][0]).max() > 1e-3
+
+
+PAD = [
+    ("orca", "baseline", "rf_baseline_model"),
+    ("orca", "baseline", "lr_baseline_model"),
+    ("orca", "extended", "lr"),
+    ("orca", "extended", "svc"),
+    ("orca", "extended", "mlp"),
+]
+
+
+@pytest.mark.parametrize(("project", "file", "model"), PAD)
+def test_published_pad_figures_are_met_and_their_roc_auc_is_that_of_hard_labels(shared, project, file, model):
+    folder = shared / "predictions" / "pad_binary"
+    expected = json.loads((folder / f"{project}_results_{file}.json").read_text())[model]
+    with (folder / f"{project}_probabilities_{file}.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    truth = np.array([row["y_true"] == "True" for row in rows])
+    said = np.array([row[f"{model}_y_pred"] == "True" for row in rows])
+    chance = np.array([float(row[f"{model}_y_proba"]) for row in rows])
+    outcome = thresholds.decisions(truth, said.astype(float), 0.5)
+    rates = metrics.rates(metrics.Outcome(*(side.sum() for side in outcome)))
+    hard, ours = area_of(truth, said.astype(float)).roc[0], area_of(truth, chance).roc[0]
+
+    for metric in ("precision", "recall", "f1"):
+        assert expected[metric] == pytest.approx(float(rates[metric]), abs=1e-12)
+    assert expected["accuracy"] == pytest.approx((truth == said).mean(), abs=1e-12)
+    assert expected["roc_auc"] == pytest.approx(hard, abs=1e-12)
+    assert ours > hard + 0.01

@@ -11,10 +11,11 @@ from toolkit import metrics, sql
 from toolkit.evaluate import estimates
 from toolkit.evaluate.estimates import RECOVERED, WILSON, PartData
 from toolkit.evaluate.replicates import Measures
-from toolkit.intervals import UNDEFINED, Interval, patient_bootstrap, percentile
+from toolkit.intervals import UNDEFINED, Interval, bca, patient_bootstrap, patient_jackknife, percentile
 from toolkit.manifest import Study
 
 BOOTSTRAP = "patient bootstrap, percentile"
+BCA = "patient bootstrap, BCa"
 ONE_STEP = "patient bootstrap, one Newton step, percentile"
 OF_PROBABILITIES = ("brier", "log_loss", "ece", "calibration_slope", "calibration_intercept")
 OF_A_CLASS = ("brier", "ece", "calibration_slope", "calibration_intercept")
@@ -54,6 +55,7 @@ class Scorer:
         self.drawn = patient_bootstrap(
             measures, data.patient, replicates=study.evaluate.replicates, seed=study.study.seed
         )
+        self.left = patient_jackknife(measures, data.patient)
         self.found = estimates.per_class(data, confidence=self.confidence)
         self.everyone = np.ones(len(data.truth), dtype=bool)
         self.least = min(len(np.unique(data.patient[data.truth == k])) for k in np.unique(data.truth))
@@ -126,9 +128,13 @@ class Scorer:
 
     def _drawn(self, name: str, rests_on: np.ndarray, number: int | None = None) -> Measured:
         place = ... if number is None else (..., number)
-        interval = percentile(self.drawn[name][place], confidence=self.confidence)
-        method = ONE_STEP if "calibration_" in name else BOOTSTRAP
-        return Measured(float(self.points[name][0][place]), interval, method, rests_on)
+        value, drawn = float(self.points[name][0][place]), self.drawn[name][place]
+        # nearly every replicate of a calibration error is larger than itself: nothing BCa could correct
+        if name.endswith("ece") or "calibration_" in name:
+            method = ONE_STEP if "calibration_" in name else BOOTSTRAP
+            return Measured(value, percentile(drawn, confidence=self.confidence), method, rests_on)
+        interval = bca(drawn, value, self.left[name][place], confidence=self.confidence)
+        return Measured(value, interval, BCA, rests_on)
 
     def _classes(self, metric: str) -> int:
         return int((~np.isnan(self.points[metric][0])).sum())
