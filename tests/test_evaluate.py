@@ -4,8 +4,9 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
-from toolkit.evaluate import PartData, evaluate, groups, score_part
+from toolkit.evaluate import PartData, evaluate, groups, readers, score_part
 from toolkit.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, Key
 from toolkit.metrics import AVERAGED
 
@@ -202,3 +203,31 @@ def test_numbers_are_grouped_by_bands_and_cases_without_a_value_by_themselves(st
     rows = grouped(study, values, bands={"site": [40, 60]})
 
     assert {"under 40", "40 to under 60", "60 and over", "unknown", "(none)"} == {value for value, _, _ in rows}
+
+
+def test_the_model_is_one_more_reader_beside_annotators_and_truth(finished):
+    rows = finished.workspace.ask("agreement", part="test").to_pylist()
+    alpha = [row for row in rows if row["measure"] == "krippendorff"]
+    pairs = {(row["reader"], row["other_reader"]): row for row in rows if row["measure"] == "cohen"}
+    said = finished.workspace.rows("select truth, predicted from scored where part = 'test'")
+    theirs = cohen_kappa_score([row["truth"] for row in said], [row["predicted"] for row in said])
+
+    assert 1 == len(alpha)
+    assert 0 < alpha[0]["low"] < alpha[0]["value"] < alpha[0]["high"] < 1
+    assert theirs == pytest.approx(pairs["model", "truth"]["value"], abs=1e-12)
+    annotators = {name for pair in pairs for name in pair} - {"model", "truth"}
+    assert len(annotators) > 1
+    assert all((name, "model") in pairs and (name, "truth") in pairs for name in annotators)
+
+
+def test_readers_that_share_few_cases_are_not_held_beside_each_other(study):
+    names = tuple(str(n) for n in range(24))
+    truth = np.arange(24) % 8
+    data = PartData(truth, truth, np.eye(8)[truth], np.arange(24), names)
+    readings = [{"case_id": n, "annotator": "a", "class_name": study.class_names[int(n) % 8]} for n in names]
+    readings += [{**reading, "annotator": "b"} for reading in readings[:9]]
+    short = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100})})
+    made = readers.rows(short, data, Key("r", "test", "t"), readings)
+
+    assert {("a", "model"), ("a", "truth"), ("model", "truth")} == {(r["reader"], r["other_reader"]) for r in made}
+    assert {1.0} == {row["value"] for row in made}

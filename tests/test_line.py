@@ -30,6 +30,7 @@ ORDER = (
     "calibration",
     "thresholds",
     "comparing",
+    "agreement",
     "models",
     *STAGES,
     "init",

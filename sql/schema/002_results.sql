@@ -197,3 +197,21 @@ create table comparisons ( -- Two runs on the same cases, and one run before and
     patients bigint not null, -- Their patients.
     truth_id text not null, -- The truth they were held against; for relabelling today's.
 );
+
+create table agreement ( -- How far readers agree beyond chance on the scored cases; the model is one more reader.
+    run_id text not null references runs (run_id), -- The run.
+    part text not null, -- The part.
+    measure text not null check (measure in ('cohen', 'krippendorff')), -- Kappa of two readers, alpha of all annotators.
+    reader text not null, -- An annotator's pseudonym, "model", or "annotators".
+    other_reader text, -- An annotator's pseudonym, "model" or "truth"; NULL for alpha.
+    class_name text, -- The class against all others; NULL = all classes.
+    value double, -- NaN where undefined: nothing varies.
+    low double, -- Lower bound of the interval.
+    high double, -- Upper bound of the interval.
+    confidence double not null, -- Confidence of the interval.
+    method text not null, -- How the interval was made.
+    replicates bigint not null, -- Bootstrap replicates.
+    cases bigint not null, -- Cases that both read, or that at least two annotators read.
+    patients bigint not null, -- Their patients.
+    truth_id text not null, -- The truth it was held against.
+);

@@ -72,3 +72,7 @@ select *
 from old.comparisons as comparisons
 semi join held_scores on held_scores.held_by = comparisons.run_id
 semi join held_scores as held_others on held_others.held_by = comparisons.other_run_id;
+insert into agreement by name
+select *
+from old.agreement as agreement
+semi join held_scores on held_scores.held_by = agreement.run_id;

@@ -12,7 +12,7 @@ import numpy as np
 
 from toolkit import sql
 from toolkit.errors import WorkspaceError
-from toolkit.evaluate import calibrated, groups, operating, tables
+from toolkit.evaluate import calibrated, groups, operating, readers, tables
 from toolkit.evaluate.estimates import PartData
 from toolkit.evaluate.scoring import Key, Scorer
 from toolkit.manifest import Study
@@ -64,6 +64,8 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
             made["operating_points"] += operating.rows(study, data, key, target)
             made["guarantees"].append(operating.guarantee(study, data, key, target))
             made["decision_curves"] += operating.decision_curve(study, data, key, target)
+        readings = workspace.rows(sql.step("readings_of_part"), {"run_id": run_id, "part": row["part"]})
+        made["agreement"] += readers.rows(study, data, key, readings)
         if study.evaluate.groups:
             values = workspace.rows(sql.step("group_values"), {"run_id": run_id, "part": row["part"]})
             made["subgroup_scores"] += groups.rows(study, data, key, groups.groups_of(study, data.case_ids, values))

@@ -100,6 +100,14 @@ SCHEMAS = {
             ("refused", pa.string()),
         ]
     ),
+    "agreement": pa.schema(
+        [
+            *KEY,
+            *((name, pa.string()) for name in ("measure", "reader", "other_reader", "class_name")),
+            *INTERVAL,
+            *MADE,
+        ]
+    ),
 }
 """Every table of a run's evaluation."""
 
