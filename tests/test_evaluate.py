@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from toolkit.evaluate import PartData, evaluate, groups, readers, score_part
+from toolkit.evaluate import PartData, evaluate, groups, operating, readers, score_part
 from toolkit.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, Key
 from toolkit.metrics import AVERAGED
 
@@ -213,7 +213,7 @@ def test_the_model_is_one_more_reader_beside_annotators_and_truth(finished):
     theirs = cohen_kappa_score([row["truth"] for row in said], [row["predicted"] for row in said])
 
     assert 1 == len(alpha)
-    assert 0 < alpha[0]["low"] < alpha[0]["value"] < alpha[0]["high"] < 1
+    assert 0.5 < alpha[0]["value"] <= 1
     assert theirs == pytest.approx(pairs["model", "truth"]["value"], abs=1e-12)
     annotators = {name for pair in pairs for name in pair} - {"model", "truth"}
     assert len(annotators) > 1
@@ -231,3 +231,11 @@ def test_readers_that_share_few_cases_are_not_held_beside_each_other(study):
 
     assert {("a", "model"), ("a", "truth"), ("model", "truth")} == {(r["reader"], r["other_reader"]) for r in made}
     assert {1.0} == {row["value"] for row in made}
+
+
+def test_without_a_positive_on_validation_there_is_no_operating_point(study):
+    truth = np.zeros(10, dtype=int)
+    data = PartData(truth, truth, np.eye(8)[truth], np.arange(10))
+
+    assert [] == operating.targets(study, {"validation": data})
+    assert [] == operating.targets(study, {"test": data})

@@ -42,8 +42,17 @@ UNDEFINED = Interval(float("nan"), float("nan"))
 
 def by_patient(successes: np.ndarray, trials: np.ndarray, patient: np.ndarray) -> Share:
     """Return the share of (..., N) successes among (..., N) trials of (N,) patient numbers."""
-    one_hot = patient[:, None] == np.arange(patient.max() + 1) if len(patient) else np.zeros((0, 0))
-    return Share(successes @ one_hot.astype(float), trials @ one_hot.astype(float))
+    return Share(_summed(successes, patient), _summed(trials, patient))
+
+
+def _summed(values: np.ndarray, patient: np.ndarray) -> np.ndarray:
+    patients = int(patient.max(initial=-1)) + 1
+    if not patients:
+        return np.zeros((*np.shape(values)[:-1], 0))
+    rows = np.reshape(values, (-1, len(patient)))
+    place = np.arange(len(rows))[:, None] * patients + patient
+    summed = np.bincount(place.ravel(), weights=rows.ravel(), minlength=len(rows) * patients)
+    return summed.reshape(*np.shape(values)[:-1], patients)
 
 
 def wilson(successes: float | np.ndarray, trials: float | np.ndarray, *, confidence: float) -> Interval:

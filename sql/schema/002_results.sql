@@ -103,7 +103,7 @@ create table operating_points ( -- A threshold chosen on validation, and what it
     classes text not null, -- Its classes, joined by commas; their probabilities are added.
     rule text not null, -- How the threshold was chosen: sensitivity or youden.
     required double not null, -- Required sensitivity.
-    threshold double not null, -- A case is called from this probability on; NaN where validation has no positives.
+    threshold double not null, -- A case is called from this probability on.
     metric text not null, -- recall, specificity, precision, npv, or benign_per_found: false alarms for each hit.
     value double, -- NaN where undefined.
     low double, -- Lower bound of the interval.

@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
 
 def targets(study: Study, parts: dict[str, PartData]) -> list[Target]:
-    """Return the study's operating points with the thresholds chosen on validation; none where it is not scored."""
+    """Return the study's operating points with the thresholds chosen on validation; none where it has no positives."""
     found = []
     for point in study.operating_points if CHOSEN_ON in parts else []:
         target = Target(point, [study.class_names.index(name) for name in point.classes], float("nan"))
@@ -45,7 +45,8 @@ def targets(study: Study, parts: dict[str, PartData]) -> list[Target]:
             if point.rule == "youden"
             else thresholds.for_sensitivity(positive, score, point.sensitivity)
         )
-        found.append(target._replace(threshold=chosen))
+        if not np.isnan(chosen):
+            found.append(target._replace(threshold=chosen))
     return found
 
 
