@@ -10,7 +10,7 @@ PIN = $(BIN)/toolkit --study $(DEMO)/sample/study.toml --workspace $(DEMO)/works
 unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test soak bench check docs golden pin lock clean
+.PHONY: demo test soak bench coverage check docs golden pin lock clean
 
 demo: .venv/.model
 	rm -rf $(DEMO)
@@ -27,6 +27,10 @@ bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/parse.py --cases 5000 20000
 	$(BIN)/python tests/benchmarks/split.py
 	$(BIN)/python tests/benchmarks/duplicates.py
+
+# 20 minutes: how often the intervals of evaluate hold the true value.
+coverage: .venv/.model .venv/.dev
+	$(BIN)/python tests/benchmarks/coverage.py
 
 check: .venv/.model .venv/.dev
 	$(BIN)/ruff format --check .

@@ -1,15 +1,18 @@
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
-from toolkit.evaluate import PartData, evaluate, score_part
-from toolkit.metrics import PER_CLASS
+from toolkit.evaluate import PartData, evaluate, groups, operating, readers, score_part
+from toolkit.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, Key
+from toolkit.metrics import AVERAGED
 
 
 def test_every_score_is_given_again_by_its_query(finished):
-    scores = finished.workspace.rows("from scores")
+    scores = finished.workspace.rows("from scores where part = 'test'")
     with finished.workspace.reading() as connection:
         for score in scores:
             (again,) = connection.execute(score["query"]).fetchone()
@@ -18,14 +21,16 @@ def test_every_score_is_given_again_by_its_query(finished):
                 score["metric"],
                 score["class_name"],
             )
-    assert 2 * (8 * len(PER_CLASS) + len(PER_CLASS) + 1) == len(scores)
+    over_all = 2 + len(OF_PROBABILITIES) + len(SCALED) + 3 * len(AVERAGED)
+    assert 8 * (len(AVERAGED) + len(OF_A_CLASS)) + over_all == len(scores)
 
 
 def test_every_value_lies_in_its_interval_and_names_its_support(finished):
     for score in finished.workspace.rows("from scores"):
         if not math.isnan(score["low"]):
             assert score["low"] - 1e-9 <= score["high"]
-            assert 0 <= score["low"] <= 1
+            if "calibration" not in score["metric"]:
+                assert 0 <= score["low"]
         assert score["patients"] <= score["cases"]
         assert score["truth_id"].startswith("majority-")
 
@@ -48,7 +53,7 @@ def test_the_same_predictions_give_the_same_scores(finished, copied):
 
 def by_metric(study, truth, probabilities, patient):
     data = PartData(np.array(truth), np.argmax(probabilities, axis=1), np.array(probabilities), np.array(patient))
-    rows = score_part(study, data, run_id="r", part="test")
+    rows = score_part(study, data, Key("r", "test", "t"))
     return {(row["metric"], row["class_name"]): row for row in rows}
 
 
@@ -77,3 +82,160 @@ def test_intervals_widen_when_the_same_cases_are_of_fewer_patients(study):
     assert alone["value"] == grouped["value"]
     assert grouped["high"] - grouped["low"] > 1.5 * (alone["high"] - alone["low"])
     assert (160, 40) == (grouped["cases"], grouped["patients"])
+
+
+def test_the_temperature_is_fitted_on_validation_and_changes_no_prediction(finished):
+    (fitted,) = finished.workspace.rows("from temperatures")
+    cases = finished.workspace.rows("select count(*) as n from scored where part = 'validation'")[0]["n"]
+    changed = finished.workspace.rows(
+        "select 1 from scaled where list_max(map_values(probabilities)) - confidence > 1e-12"
+    )
+
+    assert ("validation", cases) == (fitted["fitted_on"], fitted["cases"])
+    assert [] == changed
+
+
+def test_scaling_lowers_the_log_loss_of_validation(finished):
+    found = finished.workspace.rows("select metric, value from scores where part = 'validation' and class_name is null")
+    loss = {row["metric"]: row["value"] for row in found}
+
+    assert loss["scaled_log_loss"] <= loss["log_loss"] + 1e-9
+
+
+def test_the_bins_of_a_part_hold_all_its_cases(finished):
+    bins = finished.workspace.rows(
+        "select probabilities, class_name, sum(cases)::bigint as cases from calibration_bins where part = 'test' "
+        "group by all"
+    )
+    cases = finished.results["Evaluated"].cases["test"]
+
+    assert {cases} == {row["cases"] for row in bins}
+    assert 2 + 8 == len(bins)
+
+
+def test_values_of_few_patients_are_marked(study):
+    truth = np.arange(60) % 8
+    rows = by_metric(study, truth, np.eye(8)[truth] * 0.9 + 0.0125, np.arange(60))
+
+    assert rows["recall", study.class_names[0]]["too_few"]
+    assert rows["macro_recall", None]["too_few"]
+    assert not rows["accuracy", None]["too_few"]
+
+
+def test_every_operating_point_is_given_again_by_its_query(finished):
+    points = finished.workspace.rows("from operating_points")
+    with finished.workspace.reading() as connection:
+        for point in points:
+            (again,) = connection.execute(point["query"]).fetchone()
+
+            assert point["value"] == pytest.approx(again, abs=1e-12, nan_ok=True), (point["target"], point["metric"])
+    assert 2 * 2 * 5 == len(points)
+
+
+def test_a_threshold_is_chosen_on_validation_and_reaches_there_what_is_required(finished):
+    points = finished.workspace.rows("from operating_points where metric = 'recall'")
+    thresholds = Counter((point["target"], point["threshold"]) for point in points)
+
+    assert {2} == set(thresholds.values())
+    assert all(point["value"] >= 0.95 for point in points if point["part"] == "validation")
+
+
+def test_few_melanomas_vouch_for_nothing(finished):
+    (told,) = finished.workspace.rows("from guarantees where part = 'test' and target = 'melanoma'")
+
+    assert not told["vouched"]
+    assert 59 == told["needed_without_a_miss"]
+    assert told["patients"] < 59
+
+
+def test_the_decision_curve_stands_beside_calling_everyone(finished):
+    curve = finished.workspace.rows("from decision_curves where part = 'test' and target = 'malignant'")
+    share = finished.workspace.rows(
+        "select avg(cast(truth in ('basal_cell_carcinoma', 'malignant_melanoma') as integer)) as share from scored "
+        "where part = 'test'"
+    )[0]["share"]
+
+    assert 49 == len(curve)
+    for point in curve:
+        odds = point["threshold"] / (1 - point["threshold"])
+        assert share - (1 - share) * odds == pytest.approx(point["everyone"])
+
+
+def grouped(study, values, *, right=bool, bands=None):
+    section = study.evaluate.model_copy(update={"groups": ["site"], "bands": bands or {}, "replicates": 200})
+    own = study.model_copy(update={"evaluate": section})
+    cases = len(values)
+    truth = np.arange(cases) % 8
+    said = np.where([right(n + 1) for n in range(cases)], truth, (truth + 1) % 8)
+    names = tuple(str(n) for n in range(cases))
+    data = PartData(truth, said, np.eye(8)[said], np.arange(cases), names)
+    found = [
+        {"case_id": name, "group_name": "site", "group_value": value}
+        for name, value in zip(names, values, strict=True)
+        if value is not None
+    ]
+    made = groups.rows(own, data, Key("r", "test", "t"), groups.groups_of(own, names, found))
+    return {(row["group_value"], row["metric"], row["class_name"]): row for row in made}
+
+
+def test_small_groups_are_counted_and_not_scored(study):
+    rows = grouped(study, ["a"] * 40 + ["b"] * 4)
+
+    assert (4, 4) == (rows["b", "accuracy", None]["cases"], rows["b", "accuracy", None]["patients"])
+    assert rows["b", "accuracy", None]["refused"]
+    assert math.isnan(rows["b", "accuracy", None]["value"])
+    assert math.isnan(rows["b", "accuracy", None]["q"])
+
+
+def test_the_group_that_is_furthest_below_the_others_is_named(study):
+    rows = grouped(study, ["a"] * 48 + ["b"] * 48, right=lambda n: n <= 48 or n % 2 == 0)
+    worst = rows["b", "accuracy", None]
+
+    assert worst["worst"]
+    assert -0.5 == worst["difference"]
+    assert worst["difference_high"] < 0
+    assert worst["p"] <= worst["q"] < 0.05
+    assert not rows["a", "accuracy", None]["worst"]
+
+
+def test_numbers_are_grouped_by_bands_and_cases_without_a_value_by_themselves(study):
+    values = ["39"] * 20 + ["40"] * 20 + ["60.5"] * 20 + ["unknown"] * 20 + [None] * 20
+    rows = grouped(study, values, bands={"site": [40, 60]})
+
+    assert {"under 40", "40 to under 60", "60 and over", "unknown", "(none)"} == {value for value, _, _ in rows}
+
+
+def test_the_model_is_one_more_reader_beside_annotators_and_truth(finished):
+    rows = finished.workspace.ask("agreement", part="test").to_pylist()
+    alpha = [row for row in rows if row["measure"] == "krippendorff"]
+    pairs = {(row["reader"], row["other_reader"]): row for row in rows if row["measure"] == "cohen"}
+    said = finished.workspace.rows("select truth, predicted from scored where part = 'test'")
+    theirs = cohen_kappa_score([row["truth"] for row in said], [row["predicted"] for row in said])
+
+    assert 1 == len(alpha)
+    assert 0.5 < alpha[0]["value"] <= 1
+    assert theirs == pytest.approx(pairs["model", "truth"]["value"], abs=1e-12)
+    annotators = {name for pair in pairs for name in pair} - {"model", "truth"}
+    assert len(annotators) > 1
+    assert all((name, "model") in pairs and (name, "truth") in pairs for name in annotators)
+
+
+def test_readers_that_share_few_cases_are_not_held_beside_each_other(study):
+    names = tuple(str(n) for n in range(24))
+    truth = np.arange(24) % 8
+    data = PartData(truth, truth, np.eye(8)[truth], np.arange(24), names)
+    readings = [{"case_id": n, "annotator": "a", "class_name": study.class_names[int(n) % 8]} for n in names]
+    readings += [{**reading, "annotator": "b"} for reading in readings[:9]]
+    short = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100})})
+    made = readers.rows(short, data, Key("r", "test", "t"), readings)
+
+    assert {("a", "model"), ("a", "truth"), ("model", "truth")} == {(r["reader"], r["other_reader"]) for r in made}
+    assert {1.0} == {row["value"] for row in made}
+
+
+def test_without_a_positive_on_validation_there_is_no_operating_point(study):
+    truth = np.zeros(10, dtype=int)
+    data = PartData(truth, truth, np.eye(8)[truth], np.arange(10))
+
+    assert [] == operating.targets(study, {"validation": data})
+    assert [] == operating.targets(study, {"test": data})

@@ -4,8 +4,29 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from toolkit.intervals import clustered_wilson, effective_size, patient_bootstrap, percentile, wilson
+from toolkit import intervals
+from toolkit.intervals import (
+    Estimate,
+    Interval,
+    Share,
+    bca,
+    by_patient,
+    clopper_pearson,
+    effective_trials,
+    mean_interval,
+    patient_bootstrap,
+    patient_jackknife,
+    percentile,
+    wilson,
+)
+
+
+def clustered_wilson(success, patient, *, confidence) -> Interval:
+    success = np.asarray(success, dtype=float)
+    share = by_patient(success, np.ones_like(success), np.asarray(patient))
+    return intervals.clustered_wilson(share, confidence=confidence)
 
 
 def test_wilson_meets_the_published_values(shared):
@@ -16,13 +37,75 @@ def test_wilson_meets_the_published_values(shared):
         assert expected["wilson"] == pytest.approx(list(found), abs=reference["tolerance_abs"])
 
 
-def test_the_design_effect_meets_the_published_standard_error(shared):
-    reference = json.loads((shared / "reference_values" / "cluster_proportion_api.json").read_text())
-    success, cluster = np.array(reference["data"]["y"], dtype=float), np.array(reference["data"]["cluster"])
-    share = success.mean()
-    error = np.sqrt(share * (1 - share) / effective_size(success, cluster))
+def test_clopper_pearson_meets_the_published_values_and_scipy(shared):
+    reference = json.loads((shared / "reference_values" / "binomial_ci_newcombe.json").read_text())
+    for expected in reference["expected"]:
+        found = clopper_pearson(expected["x"], expected["n"], confidence=0.95)
 
-    assert reference["expected"]["se"] == pytest.approx(error, abs=reference["tolerance_abs"])
+        assert expected["cp"] == pytest.approx(list(found), abs=reference["tolerance_abs"])
+    hits, trials = np.arange(0, 31), np.full(31, 30)
+    many = clopper_pearson(hits, trials, confidence=0.9)
+    for k in hits:
+        exact = stats.binomtest(int(k), 30).proportion_ci(confidence_level=0.9)
+
+        assert tuple(exact) == pytest.approx((many.low[k], many.high[k]), abs=1e-12)
+
+
+def test_wilson_agrees_with_scipy_for_many_at_once():
+    hits = np.arange(0, 41)
+    many = wilson(hits, np.full(41, 40), confidence=0.95)
+    for k in hits:
+        score = stats.binomtest(int(k), 40).proportion_ci(confidence_level=0.95, method="wilson")
+
+        assert tuple(score) == pytest.approx((many.low[k], many.high[k]), abs=1e-12)
+
+
+def test_the_error_between_patients_meets_the_published_one(shared):
+    reference = json.loads((shared / "reference_values" / "cluster_proportion_api.json").read_text())
+    success = np.array(reference["data"]["y"], dtype=float)
+    patient = np.unique(reference["data"]["cluster"], return_inverse=True)[1]
+    share = by_patient(success, np.ones_like(success), patient)
+    error = intervals.standard_error(intervals.influence(share), int(patient.max()) + 1)
+    half = stats.t.ppf(0.975, reference["expected"]["df"]) * error
+
+    assert reference["expected"]["mean"] == pytest.approx(float(share.value), abs=1e-12)
+    assert reference["expected"]["se"] == pytest.approx(float(error), abs=reference["tolerance_abs"])
+    assert reference["expected"]["t_ci95"] == pytest.approx(
+        [float(share.value - half), float(share.value + half)], abs=reference["tolerance_abs"]
+    )
+
+
+def test_bootstrap_and_jackknife_meet_the_law_school_example(shared):
+    reference = json.loads((shared / "reference_values" / "efron_law_school.json").read_text())
+    pairs = np.array([reference["data"]["LSAT"], reference["data"]["GPA"]], dtype=float)
+
+    def correlation(weights):
+        share = weights / weights.sum(axis=1, keepdims=True)
+        centred = pairs[:, None, :] - (share @ pairs.T).T[:, :, None]
+        product = (share * centred[0] * centred[1]).sum(axis=1)
+        return {"r": product / np.sqrt(np.prod([(share * c * c).sum(axis=1) for c in centred], axis=0))}
+
+    drawn = patient_bootstrap(correlation, np.arange(15), replicates=20000, seed=1)["r"]
+    value = float(correlation(np.ones((1, 15)))["r"][0])
+    found = bca(drawn, value, patient_jackknife(correlation, np.arange(15))["r"], confidence=0.95)
+
+    assert reference["expected"]["r"] == pytest.approx(value, abs=1e-12)
+    assert reference["expected"]["boot_se_R20000"] == pytest.approx(drawn.std(), abs=reference["tolerance_abs"])
+    theirs = stats.bootstrap(
+        tuple(pairs),
+        correlation_of,
+        paired=True,
+        vectorized=True,
+        n_resamples=20000,
+        rng=np.random.default_rng(3),
+    ).confidence_interval
+    assert tuple(theirs) == pytest.approx(tuple(found), abs=0.02)
+
+
+def correlation_of(x, y, axis):
+    del axis
+    x, y = (side - side.mean(axis=-1, keepdims=True) for side in (x, y))
+    return (x * y).sum(axis=-1) / np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
 
 
 def test_the_patient_bootstrap_agrees_with_the_published_standard_error(shared):
@@ -54,9 +137,30 @@ def test_repeating_each_patients_case_does_not_narrow_the_interval():
     ).low >= (0.9 * (once.high - once.low))
 
 
-def test_agreement_of_all_cases_counts_patients_not_cases():
-    assert 2.0 == effective_size(np.ones(8), np.repeat([0, 1], 4))
-    assert 1.0 == effective_size(np.array([1.0, 0.0]), np.array([5, 5]))
+def test_agreement_of_all_cases_does_not_make_them_independent():
+    alike = Share(np.array([4.0, 4.0]), np.array([4.0, 4.0]))
+
+    assert 1 < effective_trials(alike) < 4
+    assert 6.0 == effective_trials(Share(np.array([1.0, 0, 1, 1, 0, 1]), np.ones(6)))
+
+
+def test_shares_of_many_classes_at_once_are_those_of_each():
+    generator = np.random.default_rng(3)
+    trials = generator.integers(0, 4, (5, 12)).astype(float)
+    successes = generator.binomial(trials.astype(int), 0.7).astype(float)
+    together = intervals.clustered_wilson(Share(successes, trials), confidence=0.95)
+    for k in range(5):
+        alone = intervals.clustered_wilson(Share(successes[k], trials[k]), confidence=0.95)
+
+        assert (alone.low, alone.high) == pytest.approx((together.low[k], together.high[k]), abs=1e-15)
+
+
+def test_the_interval_of_a_mean_of_one_is_its_own_and_of_independent_ones_shrinks_with_the_root():
+    one = Estimate(np.array([0.5]), Interval(np.array([0.3]), np.array([0.6])), np.ones((1, 2)))
+    four = Estimate(np.full(4, 0.5), Interval(np.full(4, 0.3), np.full(4, 0.6)), np.eye(4))
+
+    assert (0.3, 0.6) == pytest.approx(tuple(mean_interval(one)))
+    assert (0.4, 0.55) == pytest.approx(tuple(mean_interval(four)))
 
 
 def test_no_case_gives_no_interval():

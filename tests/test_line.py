@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("pull", "parse", "audit", "split", "train", "predict", "evaluate", "report")
+STAGES = ("pull", "parse", "audit", "split", "train", "predict", "evaluate", "compare", "report")
 ORDER = (
     "errors",
     "progress",
@@ -30,6 +30,11 @@ ORDER = (
     "metrics",
     "intervals",
     "allotment",
+    "delong",
+    "calibration",
+    "thresholds",
+    "comparing",
+    "agreement",
     "models",
     *STAGES,
     "init",

@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from toolkit import metrics
+from toolkit import metrics, thresholds
 
 
 @st.composite
@@ -19,26 +20,27 @@ def scored(draw):
     return truth, likely / likely.sum(axis=1, keepdims=True)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(scored())
 def test_metrics_agree_with_scikit_learn(case):
     truth, probabilities = case
     classes = list(range(probabilities.shape[1]))
     predicted = probabilities.argmax(axis=1)
-    ours = metrics.per_class(truth, probabilities)
+    decided = metrics.Decided(truth, probabilities)
+    ours = decided.per_class()
     theirs = sk.precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=np.nan)
 
-    np.testing.assert_allclose(ours["precision"][0], theirs[0])
-    np.testing.assert_allclose(ours["recall"][0], theirs[1])
-    np.testing.assert_allclose(ours["f1"][0], theirs[2])
+    for place, name in enumerate(("precision", "recall", "f1")):
+        np.testing.assert_allclose(ours[name][0], theirs[place], atol=1e-12, rtol=0)
     np.testing.assert_array_equal(
         metrics.confusion(truth, predicted, len(classes)), sk.confusion_matrix(truth, predicted, labels=classes)
     )
     for k in classes:
         positive = truth == k
         if 0 < positive.sum() < len(truth):
-            assert sk.roc_auc_score(positive, probabilities[:, k]) == pytest.approx(ours["roc_auc"][0, k])
-            assert sk.average_precision_score(positive, probabilities[:, k]) == pytest.approx(ours["pr_auc"][0, k])
+            assert sk.roc_auc_score(positive, probabilities[:, k]) == pytest.approx(ours["roc_auc"][0, k], abs=1e-12)
+            area = sk.average_precision_score(positive, probabilities[:, k])
+            assert area == pytest.approx(ours["pr_auc"][0, k], abs=1e-12)
         else:
             assert np.isnan(ours["roc_auc"][0, k])
 
@@ -51,11 +53,15 @@ def test_a_weight_counts_a_case_as_often_as_it_says(case, seed):
     repeated = np.repeat(np.arange(len(truth)), weights)
     if not len(repeated):
         return
-    weighted = metrics.per_class(truth, probabilities, weights[None].astype(float))
-    copied = metrics.per_class(truth[repeated], probabilities[repeated])
+    once, copies = metrics.Decided(truth, probabilities), metrics.Decided(truth[repeated], probabilities[repeated])
+    given = weights[None].astype(float)
+    weighted, copied = once.per_class(given), copies.per_class()
+    weighted |= once.averages(weighted, given)
+    copied |= copies.averages(copied)
 
-    for name in metrics.PER_CLASS:
-        np.testing.assert_allclose(weighted[name], copied[name], err_msg=name)
+    assert set(weighted) == set(copied)
+    for name, value in weighted.items():
+        np.testing.assert_allclose(value, copied[name], err_msg=name, atol=1e-12, rtol=0)
 
 
 @settings(max_examples=30, deadline=None)
@@ -74,18 +80,22 @@ def test_the_order_of_cases_changes_no_metric(case, random):
 def test_undefined_is_nan_and_left_out_of_macro_averages():
     truth = np.array([0, 0, 1])
     probabilities = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.7, 0.3, 0.0]])
-    values = metrics.per_class(truth, probabilities)
+    values = metrics.Decided(truth, probabilities).per_class()
 
     np.testing.assert_allclose(values["recall"][0], [1, 0, np.nan])
     np.testing.assert_allclose(values["precision"][0], [2 / 3, np.nan, np.nan])
     np.testing.assert_allclose(values["f1"][0], [0.8, 0.0, np.nan])
     np.testing.assert_allclose(values["npv"][0], [np.nan, 2 / 3, 1])
-    assert 0.5 == metrics.over_classes(values)["macro_recall"][0]
+    assert 0.5 == metrics.macro(values)["recall"][0]
 
 
 def test_a_single_class_has_no_roc_auc():
-    assert np.isnan(metrics.roc_auc(np.array([True, True]), np.array([0.1, 0.2]))[0])
-    assert np.isnan(metrics.pr_auc(np.array([False, False]), np.array([0.1, 0.2]))[0])
+    assert np.isnan(area_of([True, True], [0.1, 0.2]).roc[0])
+    assert np.isnan(area_of([False, False], [0.1, 0.2]).pr[0])
+
+
+def area_of(positive, score) -> metrics.Areas:
+    return metrics.areas(metrics.rank(np.array(positive), np.array(score)))
 
 
 def test_curves_have_the_areas_that_the_metrics_say():
@@ -93,8 +103,45 @@ def test_curves_have_the_areas_that_the_metrics_say():
     positive, score = generator.random(200) < 0.3, generator.integers(0, 20, 200) / 20
     roc, pr = metrics.roc_curve(positive, score), metrics.pr_curve(positive, score)
 
-    assert metrics.roc_auc(positive, score)[0] == pytest.approx(np.trapezoid(roc.y, roc.x))
-    assert metrics.pr_auc(positive, score)[0] == pytest.approx((np.diff(np.r_[0, pr.x]) * pr.y).sum())
+    assert area_of(positive, score).roc[0] == pytest.approx(np.trapezoid(roc.y, roc.x))
+    assert area_of(positive, score).pr[0] == pytest.approx((np.diff(np.r_[0, pr.x]) * pr.y).sum())
+
+
+@settings(max_examples=60, deadline=None)
+@given(scored())
+def test_averages_agree_with_scikit_learn(case):
+    truth, probabilities = case
+    classes = list(range(probabilities.shape[1]))
+    predicted = probabilities.argmax(axis=1)
+    decided = metrics.Decided(truth, probabilities)
+    ours = decided.averages(decided.per_class())
+
+    for average in ("macro", "weighted", "micro"):
+        theirs = sk.precision_recall_fscore_support(
+            truth, predicted, labels=classes, average=average, zero_division=np.nan
+        )
+        for place, name in enumerate(("precision", "recall", "f1")):
+            value = ours[f"{average}_{name}"][0]
+            # where no class with cases has a precision, scikit-learn averages those without cases
+            assert np.isnan(value) or theirs[place] == pytest.approx(value, abs=1e-12)
+    one_hot = truth[:, None] == np.arange(len(classes))
+    assert sk.roc_auc_score(one_hot.ravel(), probabilities.ravel()) == pytest.approx(
+        ours["micro_roc_auc"][0], abs=1e-12
+    )
+    assert sk.average_precision_score(one_hot, probabilities, average="micro") == pytest.approx(
+        ours["micro_pr_auc"][0], abs=1e-12
+    )
+
+
+def test_losses_agree_with_scikit_learn():
+    generator = np.random.default_rng(2)
+    truth, probabilities = generator.integers(0, 3, 60), generator.dirichlet([1, 1, 1], 60)
+    found = metrics.losses(truth, probabilities)
+
+    assert sk.log_loss(truth, probabilities) == pytest.approx(found["log_loss"].mean(), abs=1e-12)
+    assert sk.brier_score_loss(truth, probabilities, scale_by_half=False, labels=[0, 1, 2]) == pytest.approx(
+        found["brier"].mean(), abs=1e-12
+    )
 
 
 def test_the_published_macro_example_is_met(shared):
@@ -102,22 +149,85 @@ def test_the_published_macro_example_is_met(shared):
     names = sorted(set(reference["data"]["y_true"]))
     truth = np.array([names.index(name) for name in reference["data"]["y_true"]])
     predicted = np.array([names.index(name) for name in reference["data"]["y_pred"]])
-    values = metrics.one_against_rest(metrics.confusion(truth, predicted, 3))
+    decided = metrics.Decided(truth, np.eye(3)[predicted])
+    found = decided.averages(decided.per_class())
+    two = {side: np.array(reference["data"]["bal"][side]) for side in ("y", "p")}
+    balanced = metrics.macro(metrics.Decided(two["y"], np.eye(2)[two["p"]]).per_class())["recall"][0]
 
-    assert reference["expected"]["macro"] == pytest.approx(
-        [values[name].mean() for name in ("precision", "recall", "f1")]
-    )
+    for average in ("macro", "micro", "weighted"):
+        assert reference["expected"][average] == pytest.approx(
+            [found[f"{average}_{name}"][0] for name in ("precision", "recall", "f1")],
+            abs=reference["tolerance_abs"],
+        )
+    assert reference["expected"]["balanced_accuracy"] == balanced
 
 
-def test_published_metrics_of_isic_2018_are_met(shared):
+NAMES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
+
+
+@pytest.fixture
+def isic(shared):
     folder = shared / "predictions" / "isic2018_task3"
-    expected = json.loads((folder / "expected_isic-challenge-scoring_5.6.0.json").read_text())["per_category"]
-    truth = np.loadtxt(folder / "ISIC2018_Task3_GroundTruth.csv", delimiter=",", skiprows=1, usecols=range(1, 8))
-    said = np.loadtxt(
-        folder / "ISIC2018_Task3_GroundTruth_prediction.csv", delimiter=",", skiprows=1, usecols=range(1, 8)
+    truth, said = (
+        np.loadtxt(folder / f"ISIC2018_Task3_{name}.csv", delimiter=",", skiprows=1, usecols=range(1, 8))
+        for name in ("GroundTruth", "GroundTruth_prediction")
     )
-    values = metrics.per_class(truth.argmax(axis=1), said)
+    expected = json.loads((folder / "expected_isic-challenge-scoring_5.6.0.json").read_text())
+    return truth.argmax(axis=1), said, expected
 
-    for k, name in enumerate(("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")):
-        assert expected["auc"][name] == pytest.approx(values["roc_auc"][0, k], abs=1e-6)
-        assert expected["ap"][name] == pytest.approx(values["pr_auc"][0, k], abs=1e-6)
+
+def test_areas_and_balanced_accuracy_are_those_of_the_isic_2018_scorer(isic):
+    truth, said, expected = isic
+    values = metrics.Decided(truth, said).per_class()
+
+    for k, name in enumerate(NAMES):
+        assert expected["per_category"]["auc"][name] == pytest.approx(values["roc_auc"][0, k], abs=1e-6)
+        assert expected["per_category"]["ap"][name] == pytest.approx(values["pr_auc"][0, k], abs=1e-6)
+    macro = metrics.macro(values)
+    assert expected["macro_average"]["auc"] == pytest.approx(macro["roc_auc"][0], abs=1e-6)
+    assert expected["macro_average"]["ap"] == pytest.approx(macro["pr_auc"][0], abs=1e-6)
+    assert expected["aggregate"]["balanced_accuracy"] == pytest.approx(macro["recall"][0], abs=1e-12)
+
+
+def test_rates_are_those_of_the_isic_2018_scorer_where_its_convention_is_chosen(isic):
+    """The scorer calls every class from a score of 0.5 on, each by itself; ours is the most probable class."""
+    truth, said, expected = isic
+    theirs = {"recall": "sensitivity", "specificity": "specificity", "precision": "ppv", "npv": "npv", "f1": "dice"}
+    chosen, ours = {name: [] for name in theirs}, metrics.Decided(truth, said).per_class()
+    for k, name in enumerate(NAMES):
+        outcome = thresholds.decisions(truth == k, said[:, k], 0.5)
+        for metric, value in metrics.rates(metrics.Outcome(*(side.sum() for side in outcome))).items():
+            assert expected["per_category"][theirs[metric]][name] == pytest.approx(float(value), abs=1e-12)
+            chosen[metric].append(float(value))
+    for metric, values in chosen.items():
+        assert expected["macro_average"][theirs[metric]] == pytest.approx(np.mean(values), abs=1e-12)
+        assert np.abs(np.array(values) - ours[metric][0]).max() > 1e-3
+
+
+PAD = [
+    ("orca", "baseline", "rf_baseline_model"),
+    ("orca", "baseline", "lr_baseline_model"),
+    ("orca", "extended", "lr"),
+    ("orca", "extended", "svc"),
+    ("orca", "extended", "mlp"),
+]
+
+
+@pytest.mark.parametrize(("project", "file", "model"), PAD)
+def test_published_pad_figures_are_met_and_their_roc_auc_is_that_of_hard_labels(shared, project, file, model):
+    folder = shared / "predictions" / "pad_binary"
+    expected = json.loads((folder / f"{project}_results_{file}.json").read_text())[model]
+    with (folder / f"{project}_probabilities_{file}.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    truth = np.array([row["y_true"] == "True" for row in rows])
+    said = np.array([row[f"{model}_y_pred"] == "True" for row in rows])
+    chance = np.array([float(row[f"{model}_y_proba"]) for row in rows])
+    outcome = thresholds.decisions(truth, said.astype(float), 0.5)
+    rates = metrics.rates(metrics.Outcome(*(side.sum() for side in outcome)))
+    hard, ours = area_of(truth, said.astype(float)).roc[0], area_of(truth, chance).roc[0]
+
+    for metric in ("precision", "recall", "f1"):
+        assert expected[metric] == pytest.approx(float(rates[metric]), abs=1e-12)
+    assert expected["accuracy"] == pytest.approx((truth == said).mean(), abs=1e-12)
+    assert expected["roc_auc"] == pytest.approx(hard, abs=1e-12)
+    assert ours > hard + 0.01

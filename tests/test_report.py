@@ -360,12 +360,24 @@ def test_per_class_csv_holds_the_scores_unrounded(made):
     assert "majority-cccc0001" == rows["test", "nevus"]["truth_id"]
 
 
+def test_what_was_evaluated_stands_on_the_page_and_in_its_tables(made):
+    points = {row["metric"]: row for row in made.rows("operating_points.csv")}
+
+    assert {"recall", "specificity", "precision", "npv", "benign_per_found"} == set(points)
+    assert {"malignant"} == {row["target"] for row in points.values()}
+    assert "cannot vouch for a sensitivity of 0.95" in made.text
+    assert 9 == sum(int(row["cases"]) for row in made.rows("calibration.csv") if row["probabilities"] == "as predicted")
+    assert 49 == len(made.rows("decision_curve.csv"))
+    assert "too few patients" in made.text
+
+
 def test_summary_csv_holds_the_averages_with_their_method(made):
     rows = {(row["part"], row["metric"]): row for row in made.rows("summary.csv")}
 
     assert repr(4 / 9) == rows["test", "accuracy"]["value"]
     assert "2" == rows["test", "macro_recall"]["classes"]
-    assert "100" == rows["test", "macro_recall"]["replicates"]
+    assert "0" == rows["test", "macro_recall"]["replicates"]
+    assert "100" == rows["test", "macro_pr_auc"]["replicates"]
     assert ("9", "7") == (rows["test", "accuracy"]["cases"], rows["test", "accuracy"]["patients"])
 
 

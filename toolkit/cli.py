@@ -318,6 +318,29 @@ def evaluate(*, run: Run = "latest", settings: Given) -> None:
         console.show_scores(settings.space, result.run_id)
 
 
+@app.command(sort_key=8.5)
+def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Given) -> None:
+    """Compare a run with another on the same cases: paired differences, fixed and broken cases.
+
+    Example: toolkit compare 1a2b3c4d latest
+
+    Parameters
+    ----------
+    run
+        Run ID that is compared.
+    other
+        Run ID it is compared with, or latest.
+    since
+        ID of an export: also how much of the run's change since then comes from new labels alone.
+    """
+    from toolkit.compare import compare as hold
+
+    study = settings.study_file().study
+    with settings.progress() as progress:
+        result = hold(settings.space, study, run, other, since=since, progress=progress)
+    settings.show(result)
+
+
 @app.command(sort_key=9)
 def report(*, run: Run = "latest", settings: Given) -> None:
     """Write the HTML page and the CSV files of a run, and show the same tables here.

@@ -229,13 +229,37 @@ class PredictSection(_Section):
     """Photographs at a time."""
 
 
+class OperatingPoint(_Section):
+    """A class, or a group of classes, to be found with a required sensitivity."""
+
+    name: Name
+    """What it is called: "melanoma", "malignant"."""
+    classes: Annotated[list[ClassName], Field(min_length=1)]
+    """Its classes; their probabilities are added."""
+    rule: Literal["sensitivity", "youden"] = "sensitivity"
+    """How the threshold is chosen on validation: the highest with the required sensitivity, or Youden's."""
+    sensitivity: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    """Required sensitivity."""
+
+
 class EvaluateSection(_Section):
-    """How sure the numbers are said to be."""
+    """How sure the numbers are said to be, at which thresholds decisions are looked at, and for which groups."""
 
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     """Confidence of every interval."""
     replicates: Annotated[int, Field(ge=100, le=100_000)] = 2_000
     """Replicates of the patient bootstrap."""
+    bins: Annotated[int, Field(ge=2, le=50)] = 10
+    """Bins of equal width of calibration error and reliability diagram."""
+    operating_points: list[OperatingPoint] = []
+    """Tables `[[evaluate.operating_points]]` with `name`, `classes`, `sensitivity` (default 0.95) and `rule`
+    ("sensitivity" or "youden"); without any, the malignant classes together."""
+    groups: list[Name] = []
+    """Metadata fields by whose values cases are grouped and scored; `annotator` groups by who read the case."""
+    bands: dict[Name, list[float]] = {}
+    """Where the values of a numeric field in `groups` are cut: `bands = {age = [40, 60]}`."""
+    smallest_group: Positive = 10
+    """Cases; groups with fewer, or with under 5 patients, are counted, not scored."""
 
 
 class ReportSection(_Section):
@@ -310,6 +334,9 @@ class Study(_Section):
         aimed = {name for classes in self.split.targets.values() for name in classes}
         if unknown := sorted(aimed - set(self.class_names)):
             raise ValueError(f"split.targets: no such class: {', '.join(unknown)}")
+        wanted = {name for point in self.evaluate.operating_points for name in point.classes}
+        if unknown := sorted(wanted - {c.name for c in self.classes}):
+            raise ValueError(f"evaluate.operating_points: no such class: {unknown[0]}")
         leaked = [c.answer for c in self.classes if fold(c.answer) in fold(self.prompt.user)]
         if leaked:
             raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")
@@ -324,6 +351,14 @@ class Study(_Section):
     def answers(self) -> list[str]:
         """What the model says for each class, in the same order."""
         return [c.answer for c in self.classes]
+
+    @property
+    def operating_points(self) -> list[OperatingPoint]:
+        """The operating points of the study; without any, its malignant classes together."""
+        malignant = [c.name for c in self.classes if c.malignant]
+        apart = 0 < len(malignant) < len(self.classes)
+        assumed = [OperatingPoint(name="malignant", classes=malignant)] if apart else []
+        return self.evaluate.operating_points or assumed
 
     def class_of(self, spelling: str) -> str | None:
         """Return the class an annotator's answer names, by name, answer or alias, upper and lower case alike."""

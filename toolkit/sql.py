@@ -72,13 +72,16 @@ def step(name: str) -> str:
     return (shipped("sql") / "steps" / f"{name}.sql").read_text(encoding="utf-8")
 
 
-def metric_query(name: str, **literals: str) -> str:
-    """Return the SQL that gives a metric again, its parameters written out as literals, ready to be pasted."""
+def metric_query(name: str, *, source: str = "scored", **literals: str) -> str:
+    """Return the SQL that gives a metric again, its parameters written out as literals, ready to be pasted.
+
+    `source` is the view of predictions that it reads.
+    """
     lines = (shipped("sql") / "metrics" / f"{name}.sql").read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.startswith("--")).strip()
     for parameter, value in literals.items():
         text = text.replace(f"${parameter}", quoted(value))
-    return text
+    return text.replace("from scored\n", f"from {source}\n")
 
 
 def quoted(text: str) -> str:

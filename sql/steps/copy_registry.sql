@@ -48,3 +48,36 @@ insert into scores by name
 select *
 from old.scores as scores
 semi join held_scores on held_scores.held_by = scores.run_id;
+insert into temperatures by name
+select *
+from old.temperatures as temperatures
+semi join held_scores on held_scores.held_by = temperatures.run_id;
+insert into calibration_bins by name
+select *
+from old.calibration_bins as calibration_bins
+semi join held_scores on held_scores.held_by = calibration_bins.run_id;
+insert into operating_points by name
+select *
+from old.operating_points as operating_points
+semi join held_scores on held_scores.held_by = operating_points.run_id;
+insert into guarantees by name
+select *
+from old.guarantees as guarantees
+semi join held_scores on held_scores.held_by = guarantees.run_id;
+insert into decision_curves by name
+select *
+from old.decision_curves as decision_curves
+semi join held_scores on held_scores.held_by = decision_curves.run_id;
+insert into subgroup_scores by name
+select *
+from old.subgroup_scores as subgroup_scores
+semi join held_scores on held_scores.held_by = subgroup_scores.run_id;
+insert into comparisons by name
+select *
+from old.comparisons as comparisons
+semi join held_scores on held_scores.held_by = comparisons.run_id
+semi join held_scores as held_others on held_others.held_by = comparisons.other_run_id;
+insert into agreement by name
+select *
+from old.agreement as agreement
+semi join held_scores on held_scores.held_by = agreement.run_id;

@@ -8,7 +8,8 @@ from functools import singledispatch
 from rich.console import Group, RenderableType
 
 from toolkit.audit import MEANING, Audit
-from toolkit.console.text import line, next_step, number, program, table, told, unwrapped, whole
+from toolkit.compare import Compared
+from toolkit.console.text import interval, line, next_step, number, program, table, told, unwrapped, whole
 from toolkit.evaluate import Evaluated
 from toolkit.init import Initialised
 from toolkit.line import Status
@@ -325,3 +326,21 @@ def _(result: Pulled) -> RenderableType:
         reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.not_fetched.items())
         lines.append(f"! not fetched: {reasons}")
     return told("pull", *lines)
+
+
+@rendered.register
+def _(result: Compared) -> RenderableType:
+    shown: list[RenderableType] = []
+    for cause, found in (("model", result.differences), ("relabelling", result.relabelling)):
+        for part, rows in found.items():
+            title = f"{result.run_id} → {result.other_run_id}, {part}"
+            made = table("metric", ">change", ">interval", ">p", title=title if cause == "model" else f"{part}, labels")
+            for metric, (difference, low, high, p) in rows.items():
+                bounds = interval(low, high).replace("–", " to ")
+                made.add_row(metric.replace("_", " "), f"{difference:+.3f}", bounds, number(p))
+            if cause == "model":
+                made.caption = ", ".join(
+                    f"{name.replace('_', ' ')} {whole(n)}" for name, n in result.cases[part].items()
+                )
+            shown += [made, ""]
+    return Group(*shown, next_step(result.next))

@@ -30,6 +30,10 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
     stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]), "")
     confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:5]
     stdout.print(_confusions(confusions, parts[0]), "")
+    if points := workspace.ask("operating_points", run=run_id, part=parts[0]).to_pylist():
+        stdout.print(_operating(points, parts[0]), "")
+    if groups := workspace.ask("groups", run=run_id, part=parts[0]).to_pylist():
+        stdout.print(_groups(groups, parts[0]), "")
 
 
 def show_story(workspace: Workspace, run_id: str) -> None:
@@ -98,4 +102,41 @@ def _confusions(rows: list[dict[str, Any]], part: str) -> Table:
     made = table("truth", "predicted", ">cases", ">patients", title=f"most frequent confusions, {part}")
     for row in rows:
         made.add_row(line(row["truth"]), line(row["predicted"]), whole(row["cases"]), whole(row["patients"]))
+    return made
+
+
+def _operating(rows: list[dict[str, Any]], part: str) -> Table:
+    title = f"operating points, {part}; thresholds chosen on validation"
+    made = table("to be found", ">from", "", ">value", ">95%", ">n/pat.", title=title)
+    made.columns[4].header = f"{rows[0]['confidence']:.0%}"
+    for row in rows:
+        name = row["metric"].replace("_", " ")
+        bounds = interval(row["low"], row["high"])
+        support = f"{row['cases']}/{row['patients']}"
+        made.add_row(line(row["target"]), number(row["threshold"]), name, number(row["value"]), bounds, support)
+    said = {row["target"]: row for row in rows}
+    made.caption = "\n".join(_guarantee(row) for row in said.values())
+    return made
+
+
+def _guarantee(row: dict[str, Any]) -> str:
+    verdict = "can vouch" if row["vouched"] else "cannot vouch"
+    return (
+        f"{line(row['target'])}: {row['patients_found']} of {row['patients_to_be_found']} patients found: "
+        f"these {verdict} for {row['required']:g} (at least {number(row['at_least'])}; "
+        f"it takes {row['needed_without_a_miss']} without a miss)"
+    )
+
+
+def _groups(rows: list[dict[str, Any]], part: str) -> Table:
+    made = table("group", ">n/pat.", ">accuracy", "0 to 1", ">to others", ">q", title=f"groups, {part}")
+    for row in rows:
+        name = line(f"{row['group_name']} {row['group_value']}"[:34])
+        support = f"{row['cases']}/{row['patients']}"
+        if row["refused"]:
+            made.add_row(name, support, "–", row["refused"])
+            continue
+        bar = interval_bar(row["value"], row["low"], row["high"])
+        worst = " worst" if row["worst"] else ""
+        made.add_row(name, support, number(row["value"]), bar, f"{row['difference']:+.3f}", number(row["q"]) + worst)
     return made

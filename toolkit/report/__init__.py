@@ -9,7 +9,7 @@ from toolkit.files import write_atomically
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace
-from toolkit.report import tables
+from toolkit.report import evaluated, tables
 from toolkit.report.facts import gather
 from toolkit.report.figures import draw
 from toolkit.report.gallery import cards
@@ -44,6 +44,7 @@ def report(workspace: Workspace, study: Study, *, run: str = "latest", progress:
         "per_class.csv": tables.per_class(facts).encode(),
         "summary.csv": tables.summary(facts).encode(),
         "misclassified.csv": tables.misclassified(facts).encode(),
+        **{name: text.encode() for name, text in evaluated.files(facts.evaluation).items()},
         **{f"figures/{name}.svg": svg for name, svg in figures.items()},
     }
     for name, content in contents.items():

@@ -13,6 +13,7 @@ from toolkit import sql
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.registry import Workspace
+from toolkit.report.evaluated import Evaluation, read
 from toolkit.runs import read_run
 
 PARTS = ("test", "validation", "external", "train")
@@ -63,6 +64,8 @@ class Facts:
     exports: list[dict[str, Any]]
     label_state: dict[str, Any]
     gallery: int
+    evaluation: Evaluation
+    """Of the first part."""
 
     @property
     def patients_known(self) -> bool:
@@ -106,6 +109,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> Facts:
         exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
         label_state=workspace.rows("select * from label_states")[0],
         gallery=study.report.gallery,
+        evaluation=read(workspace, run_id, parts[0]),
     )
 
 

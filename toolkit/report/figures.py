@@ -7,13 +7,14 @@ The same numbers give the same bytes.
 import io
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
 from toolkit import metrics
 from toolkit.metrics import Curve
+from toolkit.report.evaluated import curves
 from toolkit.report.facts import Facts, Ranked
 from toolkit.report.wording import proportion, spoken
 
@@ -67,11 +68,13 @@ class Plot(NamedTuple):
 
 def draw(facts: Facts) -> dict[str, bytes]:
     """Return the figures of a report by name, each a standalone SVG file."""
-    roc = _by_class(facts.ranked, facts.classes, metrics.roc_curve, metrics.roc_auc)
-    pr = _by_class(facts.ranked, facts.classes, pr_steps, metrics.pr_auc)
+    roc = _by_class(facts.ranked, facts.classes, metrics.roc_curve, "roc")
+    pr = _by_class(facts.ranked, facts.classes, pr_steps, "pr")
     plots = {
         "roc": Plot("1 \N{MINUS SIGN} specificity", "recall (sensitivity)", roc, 1),
         "pr": Plot("recall (sensitivity)", "precision", pr, 1, step=True),
+        "reliability": _of_evaluation(facts, "reliability", "mean probability", "share that came true"),
+        "decision": _of_evaluation(facts, "decision", "threshold", "net benefit"),
         "losses": _losses(facts),
         "watched": _watched(facts),
     }
@@ -82,14 +85,14 @@ def _by_class(
     ranked: Ranked,
     classes: list[str],
     curve: Callable[[np.ndarray, np.ndarray], Curve],
-    area: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    area: Literal["roc", "pr"],
 ) -> list[Line]:
     """Return a line per class, largest area first; a class without cases has none."""
     lines = []
     for number, name in enumerate(classes):
         positive, score = ranked.truth == number, ranked.probabilities[:, number]
         if positive.any() and not positive.all():
-            value = float(area(positive, score)[0])
+            value = float(getattr(metrics.areas(metrics.rank(positive, score)), area)[0])
             lines.append((value, Line(curve(positive, score), f"{spoken(name)} {proportion(value)}", number)))
     return [line for _, line in sorted(lines, key=lambda pair: (-pair[0], pair[1].style))]
 
@@ -99,6 +102,14 @@ def pr_steps(positive: np.ndarray, score: np.ndarray) -> Curve:
     recall, precision = metrics.pr_curve(positive, score)
     rises = np.diff(recall, prepend=0) > 0
     return Curve(np.r_[0, recall[rises]], np.r_[precision[rises][:1], precision[rises]])
+
+
+def _of_evaluation(facts: Facts, name: str, across: str, up: str) -> Plot:
+    found = curves(facts.evaluation)[name]
+    lines = [Line(curve, label, style) for style, (curve, label) in enumerate(found)]
+    top = 1.0 if name == "reliability" else max((line.curve.y.max() for line in lines), default=1.0) * 1.1 or 1.0
+    lines.sort(key=lambda line: -line.curve.y[-1])
+    return Plot(across, up, lines, top)
 
 
 def _losses(facts: Facts) -> Plot:

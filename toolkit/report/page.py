@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.manifest import NO_PATIENTS, Study, shipped
-from toolkit.report import wording
+from toolkit.report import evaluated, wording
 from toolkit.report.facts import Cell, Facts
 from toolkit.report.figures import inline
 from toolkit.report.gallery import Card
@@ -21,6 +21,8 @@ LEVELS = 10
 FIGURES = {
     "roc": "ROC curves, one per class",
     "pr": "Precision and recall, one curve per class",
+    "reliability": "Reliability: what was said, and how often it came true",
+    "decision": "Decision curve: net benefit of calling cases from a probability on",
     "losses": "Loss by epoch",
     "watched": "Metrics on validation by epoch",
 }
@@ -113,6 +115,8 @@ def _sections(facts: Facts) -> dict[str, Any]:
         "undrawn": [facts.classes[k] for k in range(len(facts.classes)) if not (facts.ranked.truth == k).any()],
         "by_level": _by_level(facts),
         "split_parts": [p for p in ("train", "validation", "test", "external") if (p, None) in facts.by_class],
+        "found": evaluated.FOUND,
+        "vouched": evaluated.vouched,
         "methods": methods(facts),
         "provenance": provenance(facts),
     }
@@ -162,8 +166,22 @@ def badges(facts: Facts) -> list[Badge]:
         others = f" ({times['times_on_split']} by {times['runs']} runs on this split)" if times["runs"] > 1 else ""
         shape = "fact" if times["times_on_split"] <= 1 else "look"
         found.append(Badge(shape, f"{part} scored {wording.counted(times['times'], 'time')}{others}", "provenance"))
+    found += _evaluation_badges(facts)
     if scored_truth(facts) != facts.label_state["truth_id"]:
         found.append(Badge("look", "Labels changed since scoring: run toolkit evaluate", "provenance"))
+    return found
+
+
+def _evaluation_badges(facts: Facts) -> list[Badge]:
+    found = []
+    for row in facts.evaluation.guarantees:
+        shape, verdict = ("good", "vouched for") if row["vouched"] else ("look", "not vouched for")
+        name = wording.clean(wording.spoken(row["target"]))
+        found.append(Badge(shape, f"{name} sensitivity {row['required']:g}: {verdict}", "operating"))
+    if worst := facts.evaluation.worst_group:
+        shape = "look" if worst["q"] < 0.05 else "fact"
+        name = f"{wording.spoken(worst['group_name'])} {worst['group_value']}"
+        found.append(Badge(shape, f"Worst group: {wording.clean(name)}", "groups"))
     return found
 
 

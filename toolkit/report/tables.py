@@ -4,17 +4,19 @@ Refuses to know HTML, and how a cell is written: `files` does that for every CSV
 """
 
 from toolkit.files import csv_text
-from toolkit.metrics import PER_CLASS
+from toolkit.metrics import AVERAGED
 from toolkit.report.facts import Facts
 
 
 def per_class(facts: Facts) -> str:
     """Return every per-class score; cases and patients are those of the class itself."""
-    header = ["part", "class_name", *(f"{m}{end}" for m in PER_CLASS for end in ("", "_low", "_high"))]
+    found = {metric for _, metric, name in facts.scores if name is not None}
+    metrics = [*AVERAGED, *sorted(found - set(AVERAGED))]
+    header = ["part", "class_name", *(f"{m}{end}" for m in metrics for end in ("", "_low", "_high"))]
     rows = []
     for part in facts.parts:
         for name in facts.classes:
-            scores = [facts.scores.get((part, metric, name)) for metric in PER_CLASS]
+            scores = [facts.scores.get((part, metric, name)) for metric in metrics]
             own = facts.scores.get((part, "recall", name))
             if own is not None:
                 values = [score[end] if score else None for score in scores for end in ("value", "low", "high")]

@@ -82,6 +82,8 @@ METRICS = {
     "roc_auc": "ROC AUC",
     "pr_auc": "PR AUC",
     "accuracy": "accuracy",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
 }
 
 

@@ -123,7 +123,8 @@ def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
 def clean_runs(workspace: Workspace, cases: set[str]) -> None:
     """Take cases out of the predictions; scores that rest on them go first, so that none can outlive them."""
     for run_id in predictions_of(workspace, cases):
-        (workspace.run(run_id) / "scores.parquet").unlink(missing_ok=True)
+        for results in workspace.run(run_id).glob("*.parquet"):
+            results.unlink()
     for _, path in shards(workspace):
         table = pq.read_table(path)
         kept = table.filter(pa.array([case not in cases for case in table["case_id"].to_pylist()]))

@@ -1,0 +1,9 @@
+-- How far do annotators agree beyond chance, with each other, with the truth, and with the model?
+-- $run = latest: run ID
+-- $part = test: part of the split
+-- $class_name = : class against all others; empty = all classes
+select measure, reader, other_reader, value, low, high, confidence, cases, patients, truth_id,
+from agreement
+inner join run_names on run_names.run_id = agreement.run_id
+where run_names.name = $run and part = $part and coalesce(class_name, '') = $class_name
+order by measure desc, reader, other_reader;

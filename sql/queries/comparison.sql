@@ -1,0 +1,25 @@
+-- How much better is one run than another, and how much of a change comes from new labels?
+-- $run: run ID that was compared
+-- $other = latest: run ID it was compared with
+-- $part = test: part of the split
+select
+    cause,
+    metric,
+    class_name,
+    value,
+    other_value,
+    difference,
+    low,
+    high,
+    p,
+    p_corrected,
+    cases,
+    patients,
+    method,
+    replicates,
+    truth_id,
+from comparisons
+inner join run_names as first_name on first_name.run_id = comparisons.run_id
+inner join run_names as second_name on second_name.run_id = comparisons.other_run_id
+where first_name.name = $run and (cause = 'relabelling' or second_name.name = $other) and part = $part
+order by cause, class_name is not null, metric, class_name;

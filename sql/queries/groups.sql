@@ -1,0 +1,30 @@
+-- How does a run do in groups of cases, and which group is worst?
+-- $run = latest: run ID
+-- $part = test: part of the split
+-- $metric = accuracy: accuracy, macro_recall, macro_specificity, macro_f1, or recall of a class
+-- $class_name = : class; empty = over all classes
+select
+    group_name,
+    group_value,
+    metric,
+    class_name,
+    value,
+    low,
+    high,
+    cases,
+    patients,
+    difference,
+    difference_low,
+    difference_high,
+    p,
+    q,
+    worst,
+    refused,
+    truth_id,
+from subgroup_scores
+inner join run_names on run_names.run_id = subgroup_scores.run_id
+where
+    run_names.name = $run
+    and part = $part
+    and (refused is not null or (metric = $metric and coalesce(class_name, '') = $class_name))
+order by group_name, group_value;

@@ -1,0 +1,37 @@
+-- What do thresholds chosen on validation find, what do they cost, and can the data vouch for the sensitivity?
+-- $run = latest: run ID
+-- $part = test: part of the split
+select
+    points.target,
+    points.classes,
+    points.rule,
+    points.required,
+    points.threshold,
+    points.metric,
+    points.value,
+    points.low,
+    points.high,
+    points.confidence,
+    points.cases,
+    points.patients,
+    points.too_few,
+    guarantees.positives,
+    guarantees.found,
+    guarantees.patients as patients_to_be_found,
+    guarantees.patients_found,
+    guarantees.at_least,
+    guarantees.vouched,
+    guarantees.needed_without_a_miss,
+    guarantees.needed,
+    points.truth_id,
+    points.query,
+from operating_points as points
+inner join guarantees
+    on guarantees.run_id = points.run_id
+    and guarantees.part = points.part
+    and guarantees.target = points.target
+inner join run_names on run_names.run_id = points.run_id
+where run_names.name = $run and points.part = $part
+order by
+    points.target,
+    list_position(['recall', 'specificity', 'precision', 'npv', 'benign_per_found'], points.metric);

@@ -1,0 +1,85 @@
+import json
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
+
+from toolkit import calibration
+
+
+def test_published_brier_bins_and_calibration_errors_are_met(shared):
+    reference = json.loads((shared / "reference_values" / "calibration_brier_sklearn_torchmetrics.json").read_text())
+    data, expected, tolerance = reference["data"], reference["expected"], reference["tolerance_abs"]
+    brier, curve, error = (
+        [np.array(data[name][side], dtype=float) for side in ("p", "y")] for name in ("brier", "curve", "ece")
+    )
+    bins = calibration.reliability(*curve, np.arange(9), bins=3, confidence=0.95)
+    gap = calibration.gaps(*error, 2)
+    ece = calibration.calibration_error(gap.sum(axis=0), 5)
+    of_bins = calibration.reliability(*error, np.arange(5), bins=2, confidence=0.95)
+    squares = sum(b.cases / 5 * (b.came - b.chance) ** 2 for b in of_bins)
+
+    assert expected["brier"] == pytest.approx(np.square(brier[0] - brier[1]).mean(), abs=tolerance)
+    assert expected["prob_true"] == pytest.approx([b.came for b in bins], abs=tolerance)
+    assert expected["prob_pred"] == pytest.approx([b.chance for b in bins], abs=tolerance)
+    assert expected["l1"] == pytest.approx(float(ece), abs=tolerance)
+    assert expected["l2"] == pytest.approx(np.sqrt(squares), abs=tolerance)
+    assert expected["max"] == pytest.approx(max(abs(b.came - b.chance) for b in of_bins), abs=tolerance)
+
+
+@pytest.fixture
+def events():
+    generator = np.random.default_rng(4)
+    chance = generator.random(400)
+    return chance, generator.random(400) < 1 / (1 + np.exp(-0.3 - 0.7 * np.log(chance / (1 - chance))))
+
+
+def test_reliability_is_that_of_scikit_learn(events):
+    chance, came = events
+    bins = calibration.reliability(chance, came, np.arange(400), bins=10, confidence=0.95)
+    true, said = calibration_curve(came, chance, n_bins=10)
+
+    np.testing.assert_allclose([b.came for b in bins], true, atol=1e-12)
+    np.testing.assert_allclose([b.chance for b in bins], said, atol=1e-12)
+
+
+def test_slope_is_that_of_a_logistic_regression(events):
+    chance, came = events
+    found = calibration.recalibration(chance, came)
+    x = np.log(chance / (1 - chance))[:, None]
+    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, came)
+
+    assert theirs.coef_[0, 0] == pytest.approx(found.slope, abs=1e-5)
+    shifted = 1 / (1 + np.exp(-found.intercept - x[:, 0]))
+    assert came.mean() == pytest.approx(shifted.mean(), abs=1e-9)
+
+
+def test_one_newton_step_from_the_fit_itself_stays_there_and_tells_replicates_apart(events):
+    chance, came = events
+    found = calibration.recalibration(chance, came)
+    weights = np.random.default_rng(1).multinomial(400, np.full(400, 1 / 400), 40).astype(float)
+    slopes, intercepts = calibration.one_step(found, weights @ found.columns)
+    again = calibration.one_step(found, np.ones((1, 400)) @ found.columns)
+    exact = [calibration.recalibration(np.repeat(chance, w), np.repeat(came, w)) for w in weights.astype(int)]
+
+    assert (found.slope, found.intercept) == pytest.approx((again[0][0], again[1][0]), abs=1e-8)
+    np.testing.assert_allclose(slopes, [fit.slope for fit in exact], atol=0.05)
+    np.testing.assert_allclose(intercepts, [fit.intercept for fit in exact], atol=0.05)
+
+
+def test_events_told_apart_without_fail_have_no_slope():
+    chance = np.array([0.2, 0.3, 0.7, 0.9])
+
+    assert np.isnan(calibration.recalibration(chance, chance > 0.5).slope)
+
+
+def test_the_temperature_undoes_what_made_probabilities_too_sure():
+    generator = np.random.default_rng(6)
+    logits = generator.normal(0, 1.5, (4000, 4))
+    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (honest.cumsum(axis=1) > generator.random(4000)[:, None]).argmax(axis=1)
+    too_sure = calibration.at_temperature(honest, 1 / 2.5)
+
+    assert 2.5 == pytest.approx(calibration.fit_temperature(truth, too_sure), rel=0.06)
+    np.testing.assert_allclose(calibration.at_temperature(too_sure, 2.5), honest, atol=1e-9)

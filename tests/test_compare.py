@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+
+from toolkit.compare import CLUSTERED, DELONG, MCNEMAR, Pair, Side, compare, differences
+from toolkit.errors import WorkspaceError
+
+OTHER = "0000000b"
+
+
+@pytest.fixture
+def two_runs(finished, copied):
+    """A second run that gets the first two of its twin's errors on test right, and breaks one other case."""
+    with copied.writing() as connection:
+        own = finished.run_id
+        connection.execute(f"insert into runs select * replace ('{OTHER}' as run_id) from runs where run_id = '{own}'")
+        for table in ("predictions", "scores"):
+            connection.execute(f"insert into {table} select * replace ('{OTHER}' as run_id) from {table}")
+        rows = connection.execute(
+            f"select case_id, truth, predicted from scored where run_id = '{own}' and part = 'test' order by case_id"
+        ).fetchall()
+        wrong = [row for row in rows if row[1] != row[2]][:2]
+        right = next(row for row in rows if row[1] == row[2])
+        classes = sorted({row[1] for row in rows})
+        for case_id, truth, predicted in [*wrong, right]:
+            said = truth if truth != predicted else next(c for c in classes if c != truth)
+            connection.execute(
+                "update predictions set predicted = ?, confidence = 0.99, probabilities = map_from_entries("
+                "list_transform(map_keys(probabilities), lambda k: (k, case when k = ? then 0.99 else 0.01 / 7 end)))"
+                f" where run_id = '{OTHER}' and case_id = ?",
+                [said, said, case_id],
+            )
+    copied.run(OTHER).mkdir()
+    return copied
+
+
+def test_fixed_and_broken_cases_are_counted_and_listed(finished, two_runs):
+    result = compare(two_runs, finished.study_file.study, finished.run_id, OTHER)
+    listed = two_runs.ask("fixed_and_broken", run=finished.run_id, other=OTHER).to_pylist()
+    cases = result.cases["test"]
+
+    assert (2, 1) == (cases["fixed"], cases["broken"])
+    assert ["broken", "fixed", "fixed"] == [row["change"] for row in listed]
+    assert 1 / sum(cases.values()) == pytest.approx(result.differences["test"]["accuracy"][0])
+    assert 0 == result.differences["validation"]["accuracy"][0]
+
+
+def test_a_comparison_stands_in_the_registry_once(finished, two_runs):
+    for _ in range(2):
+        compare(two_runs, finished.study_file.study, finished.run_id, OTHER)
+    rows = two_runs.ask("comparison", run=finished.run_id, other=OTHER).to_pylist()
+    keys = [(row["cause"], row["metric"], row["class_name"]) for row in rows]
+
+    assert len(set(keys)) == len(keys)
+    scores = two_runs.rows(
+        "select metric, class_name, value from scores where part = 'test' and run_id = $run",
+        {"run": finished.run_id},
+    )
+    known = {(score["metric"], score["class_name"]): score["value"] for score in scores}
+    for row in rows:
+        assert known[row["metric"], row["class_name"]] == pytest.approx(row["value"], abs=1e-12, nan_ok=True)
+
+
+def test_labels_that_did_not_change_explain_nothing(finished, two_runs):
+    (export,) = two_runs.rows("select export_id from exports")
+    result = compare(two_runs, finished.study_file.study, finished.run_id, OTHER, since=export["export_id"])
+
+    assert 0 == result.relabelling["test"]["accuracy"][0]
+    assert 1 == result.relabelling["test"]["accuracy"][3]
+
+
+@pytest.mark.parametrize(
+    ("other", "since", "message"),
+    [("", "", "with itself"), ("nothing", "", "no such run"), (OTHER, "nothing", "no such export")],
+)
+def test_what_cannot_be_compared_is_said(finished, two_runs, other, since, message):
+    run = finished.run_id
+    with pytest.raises(WorkspaceError, match=message):
+        compare(two_runs, finished.study_file.study, run, other or run, since=since)
+
+
+def test_a_run_without_scores_is_refused_with_the_next_step(finished, two_runs):
+    with two_runs.writing() as connection:
+        connection.execute(f"delete from scores where run_id = '{OTHER}'")
+
+    with pytest.raises(WorkspaceError, match=f"toolkit evaluate --run {OTHER}"):
+        compare(two_runs, finished.study_file.study, finished.run_id, OTHER)
+
+
+def a_pair(*, cases_each: int, better: bool, seed: int = 4) -> Pair:
+    generator = np.random.default_rng(seed)
+    patients = 240 // cases_each
+    truth = generator.integers(0, 8, 240)
+
+    def side(share):
+        said = np.where(generator.random(240) < share, truth, generator.integers(0, 8, 240))
+        chance = np.eye(8)[said] + generator.random((240, 8)) / 2
+        chance /= chance.sum(axis=1, keepdims=True)
+        return Side(truth, chance.argmax(axis=1), chance)
+
+    return Pair(side(0.6), side(0.9 if better else 0.6), np.repeat(np.arange(patients), cases_each))
+
+
+@pytest.mark.parametrize(("cases_each", "methods"), [(1, {CLUSTERED, MCNEMAR, DELONG}), (3, {CLUSTERED})])
+def test_patients_with_several_cases_are_kept_together(study, cases_each, methods):
+    short = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 300})})
+    rows = differences(short, a_pair(cases_each=cases_each, better=True), cause="model")
+    accuracy = next(row for row in rows if row["metric"] == "accuracy")
+
+    assert methods == {row["method"] for row in rows}
+    assert 0 < accuracy["low"] < accuracy["difference"] < accuracy["high"]
+    assert accuracy["p"] < 0.01
+    assert all(row["p_corrected"] >= row["p"] for row in rows if row["p"] == row["p"])
+
+
+def test_equal_runs_are_seldom_told_apart(study):
+    short = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100})})
+    found = []
+    for seed in range(12):
+        rows = differences(short, a_pair(cases_each=3, better=False, seed=seed), cause="model")
+        found.append(next(row["p"] for row in rows if row["metric"] == "macro_recall"))
+
+    assert sum(p <= 0.05 for p in found) <= 3
+    assert max(found) > 0.3

@@ -1,0 +1,61 @@
+import json
+
+import numpy as np
+import pytest
+
+from toolkit import thresholds
+
+
+def test_published_operating_points_are_met(shared):
+    reference = json.loads((shared / "reference_values" / "operating_points_asah_s100b.json").read_text())
+    positive, score = np.array(reference["data"]["y"]) == 1, np.array(reference["data"]["score"])
+    expected, tolerance = reference["expected"], reference["tolerance_abs"]
+    found = {
+        "youden": thresholds.youden(positive, score),
+        "highest_threshold_with_sens_ge_0_90": thresholds.for_sensitivity(positive, score, 0.9),
+        "sens_ge_0_80": thresholds.for_sensitivity(positive, score, 0.8),
+    }
+
+    for name, threshold in found.items():
+        outcome = thresholds.decisions(positive, score, threshold)
+        rates = thresholds.measured(outcome, np.arange(len(score)), confidence=0.95)
+
+        assert expected[name]["threshold"] == pytest.approx(threshold, abs=tolerance)
+        assert expected[name]["sensitivity"] == pytest.approx(float(rates["recall"][0].value), abs=tolerance)
+        assert expected[name]["specificity"] == pytest.approx(float(rates["specificity"][0].value), abs=tolerance)
+    outcome = thresholds.decisions(positive, score, found["youden"])
+    counts = {name: int(side.sum()) for name, side in zip(("tp", "fp", "fn", "tn"), outcome, strict=True)}
+    assert {name: expected["youden"][name] for name in counts} == counts
+
+
+def test_the_published_net_benefit_is_met(shared):
+    reference = json.loads((shared / "reference_values" / "net_benefit_dcurves.json").read_text())
+    expected, at = reference["expected"], np.array([reference["expected"]["threshold"]])
+    positive, score = np.array(reference["data"]["y"]) == 1, np.array(reference["data"]["p"])
+    model = thresholds.net_benefits(positive, score, at).mean()
+    everyone = thresholds.net_benefits(positive, np.ones(len(score)), at).mean()
+
+    assert expected["model"] == pytest.approx(model, abs=reference["tolerance_abs"])
+    assert expected["all"] == pytest.approx(everyone, abs=reference["tolerance_abs"])
+
+
+def test_fifty_nine_melanomas_without_a_miss_vouch_for_95_percent():
+    assert 59 == thresholds.needed(0, 0.95, confidence=0.95)
+    assert 0.95 <= thresholds.vouched_for(59, 59, confidence=0.95)
+    assert 0.95 > thresholds.vouched_for(58, 58, confidence=0.95)
+    assert 93 == thresholds.needed(1, 0.95, confidence=0.95)
+    assert np.isnan(thresholds.vouched_for(0, 0, confidence=0.95))
+    assert 0 == thresholds.vouched_for(0, 5, confidence=0.95)
+
+
+@pytest.mark.parametrize(("required", "threshold"), [(1.0, 0.15), (0.75, 0.35), (0.5, 0.55)])
+def test_the_threshold_is_the_highest_that_finds_enough(required, threshold):
+    score = np.array([0.9, 0.6, 0.4, 0.2, 0.5, 0.3, 0.1])
+    positive = np.array([True] * 4 + [False] * 3)
+
+    assert threshold == pytest.approx(thresholds.for_sensitivity(positive, score, required))
+
+
+def test_without_positives_there_is_no_threshold():
+    assert np.isnan(thresholds.for_sensitivity(np.array([False]), np.array([0.5]), 0.9))
+    assert np.isnan(thresholds.youden(np.array([False]), np.array([0.5])))

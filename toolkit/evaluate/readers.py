@@ -1,0 +1,102 @@
+"""Knows how far annotators, truth and model agree on a part's cases: rows of `agreement`.
+
+Refuses pairs of readers that share few cases.
+"""
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from toolkit import agreement
+from toolkit.evaluate.estimates import PartData
+from toolkit.evaluate.scoring import BOOTSTRAP, Key
+from toolkit.intervals import patient_bootstrap, percentile
+from toolkit.manifest import Study
+
+MODEL, TRUTH, ANNOTATORS = "model", "truth", "annotators"
+FEWEST = 10
+"""Cases that two readers must share."""
+MISSING = -1
+
+
+def rows(study: Study, data: PartData, key: Key, readings: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Return kappa of every pair of readers and alpha of all annotators; `readings` say case, annotator, class."""
+    readers = _codes(study, data, readings)
+    annotators = [name for name in readers if name not in (MODEL, TRUTH)]
+    made = []
+    for first, second in combinations(readers, 2):
+        both = (readers[first] != MISSING) & (readers[second] != MISSING)
+        if both.sum() >= FEWEST:
+            made += _cohen(study, data, both, (first, second), (readers[first], readers[second]))
+    if len(annotators) > 1:
+        made += _krippendorff(study, data, np.stack([readers[name] for name in annotators]))
+    told = {"confidence": study.evaluate.confidence, "method": BOOTSTRAP, "replicates": study.evaluate.replicates}
+    return [{**key._asdict(), **told, **row} for row in made]
+
+
+def _codes(study: Study, data: PartData, readings: list[dict[str, str]]) -> dict[str, np.ndarray]:
+    """Return each reader's class index by case (N,): annotators in the order of their pseudonyms, model, truth."""
+    place = {case_id: number for number, case_id in enumerate(data.case_ids)}
+    number = {name: index for index, name in enumerate(study.class_names)}
+    names = sorted({row["annotator"] for row in readings})
+    found = {name: np.full(len(place), MISSING) for name in names}
+    for row in readings:
+        if row["class_name"] in number:
+            found[row["annotator"]][place[row["case_id"]]] = number[row["class_name"]]
+    return {**found, MODEL: data.predicted, TRUTH: data.truth}
+
+
+def _cohen(
+    study: Study, data: PartData, both: np.ndarray, names: tuple[str, str], codes: tuple[np.ndarray, np.ndarray]
+) -> list[dict[str, Any]]:
+    classes = len(study.class_names)
+    cells = np.zeros((int(both.sum()), classes * classes))
+    cells[np.arange(len(cells)), codes[0][both] * classes + codes[1][both]] = 1
+
+    def kappas(weights: np.ndarray) -> dict[str, np.ndarray]:
+        table = (weights @ cells).reshape(-1, classes, classes)
+        hit = np.diagonal(table, axis1=1, axis2=2)
+        rest = [table.sum(axis=2) - hit, table.sum(axis=1) - hit]
+        other = table.sum(axis=(1, 2))[:, None] - hit - rest[0] - rest[1]
+        one = np.stack([np.stack([hit, rest[0]], axis=-1), np.stack([rest[1], other], axis=-1)], axis=-2)
+        return {"all": agreement.cohen(table), "one": agreement.cohen(one)}
+
+    told = {"measure": "cohen", "reader": names[0], "other_reader": names[1]}
+    return _measured(study, data, both, kappas, told)
+
+
+def _krippendorff(study: Study, data: PartData, codes: np.ndarray) -> list[dict[str, Any]]:
+    classes = len(study.class_names)
+    counts = (codes[:, :, None] == np.arange(classes)).sum(axis=0)
+    several = counts.sum(axis=1) > 1
+    if several.sum() < FEWEST:
+        return []
+    pairs = agreement.coincidences(counts[several]).reshape(-1, classes * classes)
+
+    def alphas(weights: np.ndarray) -> dict[str, np.ndarray]:
+        table = (weights @ pairs).reshape(-1, classes, classes)
+        own = np.diagonal(table, axis1=1, axis2=2)
+        apart = table.sum(axis=2) - own
+        other = table.sum(axis=(1, 2))[:, None] - own - 2 * apart
+        one = np.stack([np.stack([own, apart], axis=-1), np.stack([apart, other], axis=-1)], axis=-2)
+        return {"all": agreement.krippendorff(table), "one": agreement.krippendorff(one)}
+
+    told = {"measure": "krippendorff", "reader": ANNOTATORS, "other_reader": None}
+    return _measured(study, data, several, alphas, told)
+
+
+def _measured(study: Study, data: PartData, inside: np.ndarray, measure: Callable, told: dict) -> list[dict[str, Any]]:
+    """Return a row over all classes and one for each class."""
+    _, patient = np.unique(data.patient[inside], return_inverse=True)
+    value = measure(np.ones((1, len(patient))))
+    drawn = patient_bootstrap(measure, patient, replicates=study.evaluate.replicates, seed=study.study.seed)
+    support = {"cases": len(patient), "patients": int(patient.max()) + 1}
+    made = []
+    for number, name in enumerate([None, *study.class_names]):
+        kind, column = ("all", ...) if name is None else ("one", (..., number - 1))
+        interval = percentile(drawn[kind][column], confidence=study.evaluate.confidence)
+        point = float(value[kind][0][column])
+        made.append({**told, "class_name": name, "value": point, **interval._asdict(), **support})
+    return made
