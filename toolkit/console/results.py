@@ -145,21 +145,14 @@ def _(result: Audit) -> RenderableType:
         lines.append(f"! {whole(result.missing)} photographs are no longer there, or cannot be read, and were left out")
     if result.across_patients:
         lines.append(
-            f"! {whole(result.across_patients)} pairs of photographs show the same under two patients: one person "
-            "with two identifiers, or a photograph filed wrongly; `split` keeps them together, you put them right"
+            f"! {whole(result.across_patients)} pairs stand under two patients: a wrong identifier or a wrong photograph"
         )
-    steps = [next_step(f"{program()} query findings --set kind={kind}") for kind in _first_to_see(result)]
-    return Group(told("audit", *lines, *_without_patients(result)), *steps)
+    return told("audit", *lines, *_without_patients(result))
 
 
 @rendered.register
 def _(result: AuditPage) -> RenderableType:
-    return unwrapped(f"page: {result.page}")
-
-
-def _first_to_see(result: Audit) -> list[str]:
-    """Return the kind of finding that a person should look at first."""
-    return [kind for kind in MEANING if kind != "duplicate_within_patient" and kind in result.findings][:1]
+    return Group(unwrapped(f"page: {result.page}"), next_step(f"{program()} query findings"))
 
 
 @rendered.register
@@ -177,7 +170,7 @@ def _(result: Split) -> RenderableType:
         f"{result.split_id}{again}{pinned}: no {bound} in two parts, verified; {off}",
     ]
     if result.reasons:
-        lines.append(f"groups of several patients: {_counted(result.reasons)}")
+        lines.append(f"patients joined by {_counted(result.reasons)}")
     if result.folds:
         lines.append(f"fold 1 of {len(result.folds)}: {', '.join(result.folds)}")
     if result.kept or result.placed:
