@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import AllotmentError, LeakError, StudyError, WorkspaceError
-from toolkit.manifest import SplitSection, load_study, shipped
+from toolkit.manifest import RELATIONS, SplitSection, load_study, shipped
 from toolkit.parse import parse
 from toolkit.registry import Workspace
 from toolkit.split import PARTS, split, verify, verify_photographs
@@ -309,7 +309,7 @@ def linked(workspace, first, other, relation="near_duplicate"):
         connection.execute("insert into duplicate_searches values ('{}', sha256(?), 1, 1)", [text])
 
 
-BINDS = ["patient", "lesion", "identical_bytes", "identical_pixels", "near_duplicate"]
+BINDS = [*RELATIONS]
 
 
 def test_a_near_duplicate_binds_and_is_named_as_the_reason(forty, study):

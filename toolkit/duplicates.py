@@ -25,6 +25,7 @@ SETTINGS: dict[str, Any] = {
     "view_likeness": 0.88,
     "most_viewed": 30_000,
     "correlation": 0.7,
+    "degrees": 12,
 }
 """What a search is determined by; docs/method.md says why these. `method` counts changes that no number here shows."""
 THREADS = 2
@@ -48,6 +49,14 @@ class Pair(NamedTuple):
     other: int
     score: float
     change: str
+
+
+class Turned(NamedTuple):
+    """Whether a photograph is mirrored, by how many quarters it is turned then, and by how many degrees beyond."""
+
+    mirrored: bool
+    quarters: int
+    degrees: float
 
 
 class Proposal(NamedTuple):
@@ -91,7 +100,8 @@ def find(pictures: Sequence[np.ndarray], *, progress: Progress = silent) -> list
         one, two = told[each.first], told[each.other]
         placement = _placement(pictures[one].shape, pictures[two].shape, each)
         alignment = align(levels(one), levels(two), placement)
-        if alignment.score >= SETTINGS["correlation"]:
+        is_sought = abs(_turned(alignment.placement).degrees) <= SETTINGS["degrees"]
+        if alignment.score >= SETTINGS["correlation"] and is_sought:
             found.append(_pair(one, two, pictures, alignment.score, alignment.placement))
         progress("comparing photographs that look alike", done, len(proposals))
     return sorted(found)
@@ -176,17 +186,23 @@ def _pair(one: int, two: int, pictures: Sequence[np.ndarray], score: float, plac
     return Pair(one, two, round(min(score, 1.0), 4), _change(pictures[one].shape, pictures[two].shape, placement))
 
 
-def _change(first: tuple[int, ...], other: tuple[int, ...], placement: Placement) -> str:
-    """Say how the other photograph is turned or cut against the first."""
+def _turned(placement: Placement) -> Turned:
+    """Return how the other photograph is turned against the first."""
     back = np.linalg.inv(placement.turn)
-    mirrored = np.linalg.det(back) < 0
+    mirrored = bool(np.linalg.det(back) < 0)
     turned = back @ np.diag([-1.0, 1.0]) if mirrored else back
     degrees = np.degrees(np.arctan2(turned[1, 0] - turned[0, 1], turned[0, 0] + turned[1, 1]))
     quarters = round(degrees / 90)
-    rest = degrees - 90 * quarters
+    return Turned(mirrored, quarters % 4, float(degrees - 90 * quarters))
+
+
+def _change(first: tuple[int, ...], other: tuple[int, ...], placement: Placement) -> str:
+    """Say how the other photograph is turned or cut against the first."""
+    back = np.linalg.inv(placement.turn)
+    mirrored, quarters, rest = _turned(placement)
     said = ["mirrored"] if mirrored else []
-    if quarters % 4:
-        said.append(f"turned by {90 * (quarters % 4)}°")
+    if quarters:
+        said.append(f"turned by {90 * quarters}°")
     if abs(rest) >= 1:
         said.append(f"rotated by {abs(rest):.0f}°")
     there, kept = _shown(other, first, placement), _shown(first, other, Placement(back, -back @ placement.shift))

@@ -144,9 +144,8 @@ def _(result: Audit) -> RenderableType:
     if result.missing:
         lines.append(f"! {whole(result.missing)} photographs are no longer there, or cannot be read, and were left out")
     if result.across_patients:
-        lines.append(
-            f"! {whole(result.across_patients)} pairs stand under two patients: a wrong identifier or a wrong photograph"
-        )
+        pairs = whole(result.across_patients)
+        lines.append(f"! {pairs} pairs stand under two patients: a wrong identifier, or a wrong photograph")
     return told("audit", *lines, *_without_patients(result))
 
 
