@@ -6,6 +6,7 @@ import pytest
 from exports import label, row
 
 from toolkit.errors import ModelError, WorkspaceError
+from toolkit.runs import find_split
 from toolkit.split import split
 from toolkit.train import train
 
@@ -86,3 +87,26 @@ def test_a_model_that_is_not_there_is_named(finished):
 def test_no_split_says_what_to_do(parsed, study, tmp_path):
     with pytest.raises(WorkspaceError, match="no split"):
         train(parsed(row("i1", label("L1", "nevus"))), study, study_folder=tmp_path)
+
+
+def test_the_split_to_train_on_can_be_named(finished):
+    again = train(
+        finished.workspace,
+        finished.study_file.study,
+        study_folder=finished.study_file.folder,
+        split_id=finished.results["Split"].split_id,
+    )
+
+    assert finished.run_id == again.run_id
+    with pytest.raises(WorkspaceError, match="no such split: nosuch"):
+        train(finished.workspace, finished.study_file.study, study_folder=finished.study_file.folder, split_id="nosuch")
+
+
+def test_each_fold_of_a_cross_validation_can_be_found(parsed, study):
+    rows = [row(f"i{n}", label(f"L{n}", ("nevus", "melasma")[n % 2]), patient=f"P-{n}") for n in range(20)]
+    workspace = parsed(*rows)
+    folds = study.split.model_copy(update={"folds": 3})
+    made = split(workspace, study.model_copy(update={"split": folds}))
+
+    assert 3 == len(set(made.folds))
+    assert made.folds == [find_split(workspace, name) for name in ("latest", *made.folds[1:])]

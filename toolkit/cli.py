@@ -243,13 +243,21 @@ def verify(
 
 
 @app.command(sort_key=6)
-def train(*, resume: Annotated[bool, Parameter(negative="")] = False, device: Device = None, settings: Given) -> None:
-    """Fine-tune the study's model on the training part of the newest split.
+def train(
+    *,
+    split: Annotated[str, Parameter(name="--split")] = "latest",
+    resume: Annotated[bool, Parameter(negative="")] = False,
+    device: Device = None,
+    settings: Given,
+) -> None:
+    """Fine-tune the study's model on the training part of a split.
 
     Example: toolkit train --resume
 
     Parameters
     ----------
+    split
+        Split ID, or latest: each fold of a cross-validation is a split.
     resume
         Go on from the last whole epoch of an interrupted training.
     device
@@ -260,7 +268,13 @@ def train(*, resume: Annotated[bool, Parameter(negative="")] = False, device: De
     study = settings.study_file()
     with settings.progress() as progress:
         result = fit(
-            settings.space, study.study, study_folder=study.folder, device=device, resume=resume, progress=progress
+            settings.space,
+            study.study,
+            study_folder=study.folder,
+            split_id=split,
+            device=device,
+            resume=resume,
+            progress=progress,
         )
     settings.show(result)
 

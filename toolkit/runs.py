@@ -26,12 +26,17 @@ class PartCase(NamedTuple):
     roi: Box | None
 
 
-def newest_split(workspace: Workspace) -> str:
-    """Return the split that was made last."""
-    rows = workspace.rows("select split_id from splits order by created_at desc, split_id limit 1")
-    if not rows:
-        raise WorkspaceError("there is no split yet", place=str(workspace.folder), remedy="toolkit split")
-    return rows[0]["split_id"]
+def find_split(workspace: Workspace, name: str = "latest") -> str:
+    """Return a split's ID; "latest" is the split that was made last, of a cross-validation its first fold."""
+    text = "select split_id from splits group by split_id order by max(created_at) desc, split_id"
+    known = [row["split_id"] for row in workspace.rows(text)]
+    if name == "latest" and known:
+        return known[0]
+    if name not in known:
+        what = "there is no split yet" if name == "latest" else f"no such split: {name}"
+        there = f"the splits are: {', '.join(known)}" if known else "toolkit split"
+        raise WorkspaceError(what, place=str(workspace.folder), remedy=there)
+    return name
 
 
 def find_run(workspace: Workspace, name: str) -> str:

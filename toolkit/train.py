@@ -22,7 +22,7 @@ from toolkit.models.backend import Backend, Epoch, Examples
 from toolkit.progress import Progress, silent
 from toolkit.prompts import prompt_of
 from toolkit.registry import Workspace, insert
-from toolkit.runs import PartCase, crops_of, newest_split, read_run, resolved_cases
+from toolkit.runs import PartCase, crops_of, find_split, read_run, resolved_cases
 
 
 @dataclass(frozen=True)
@@ -44,20 +44,21 @@ class Trained:
     already_there: bool
 
 
-def train(
+def train(  # noqa: PLR0913 - the stage's inputs
     workspace: Workspace,
     study: Study,
     *,
     study_folder: Path,
+    split_id: str = "latest",
     device: str | None = None,
     resume: bool = False,
     progress: Progress = silent,
 ) -> Trained:
-    """Fine-tune the study's model on the newest split; the same study, split and truth give the same run ID.
+    """Fine-tune the study's model on a split; the same study, split and truth give the same run ID.
 
     A run that is complete is not trained again. Raises ModelError where one was interrupted, unless `resume`.
     """
-    split_id = newest_split(workspace)
+    split_id = find_split(workspace, split_id)
     parts = {part: resolved_cases(workspace, split_id, part) for part in ("train", "validation")}
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     sections = study.digest("classes", "prompt", "model", "train")

@@ -18,7 +18,7 @@ from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace
 from toolkit.report.page import Badge, environment, generator, policy
 from toolkit.report.wording import counted
-from toolkit.runs import newest_split
+from toolkit.runs import find_split
 
 LONGEST = 224
 """Pixels on a thumbnail's longer side."""
@@ -90,7 +90,7 @@ def audit_page(workspace: Workspace, study: Study, *, progress: Progress = silen
 
 def _newest(workspace: Workspace) -> str | None:
     try:
-        return newest_split(workspace)
+        return find_split(workspace)
     except WorkspaceError:
         return None
 
