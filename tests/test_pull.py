@@ -691,7 +691,7 @@ def test_a_pull_killed_at_any_of_ten_moments_goes_on_to_the_same_bytes(labelbox,
         killed = runner.pull(workspace.folder)
         labelbox.on_piece = None
 
-        assert -9 == killed
+        assert -9 == killed or last >= pieces - 3  # the last pieces may be there before the kill is
         assert 0 == runner.pull(workspace.folder)
         assert [labelbox.export] == landed_bytes(workspace)
         assert ["task1"] == list(labelbox.tasks) or last >= pieces - 3
