@@ -68,7 +68,11 @@ def predict(
     cases = {part: part_cases(workspace, facts["split_id"], part) for part in parts}
     shards = [shard for part in parts for shard in _shards(workspace.run(run_id), part, cases[part])]
     waiting = [shard for shard in shards if not shard.path.exists()]
-    learner = backend(study.model.backend).load(str(_checkpoint(workspace, run_id)), device=_device(device))
+    trained = facts["study"]["train"]["mode"]
+    learner = backend(study.model.backend).load(
+        str(_checkpoint(workspace, run_id)), device=_device(device), mode=trained, dtype=study.model.dtype
+    )
+    learner.keep_features(workspace.features, gigabytes=study.features.gigabytes)
     done, total = 0, sum(len(shard.cases) for shard in waiting)
     for shard in waiting:
         for scored in score_shard(learner, study, run_id, shard):
