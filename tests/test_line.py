@@ -36,6 +36,8 @@ ORDER = (
     "comparing",
     "agreement",
     "models",
+    "wordings",
+    "controls",
     *STAGES,
     "init",
     "withdraw",

@@ -284,12 +284,13 @@ def predict(
     *,
     run: Run = "latest",
     part: Literal["validation", "test", "both"] = "both",
+    control: Literal["blank", "shuffled", "border", "metadata"] | None = None,
     device: Device = None,
     settings: Given,
 ) -> None:
     """Give every case of validation and test its exact class probabilities; a rerun does what is missing.
 
-    Example: toolkit predict --run 1a2b3c4d --part test
+    Example: toolkit predict --run 1a2b3c4d --control blank
 
     Parameters
     ----------
@@ -297,6 +298,10 @@ def predict(
         Run ID, or latest.
     part
         Part to predict.
+    control
+        Replace the photographs, to see whether the model looks at the lesion: blank shows a grey square, shuffled
+        the photograph of another patient, border only what is around the lesion's box, metadata a grey square with
+        the prompt's metadata. It is stored as a run of its own, to be evaluated and compared with the run.
     device
         Device to run on; else TOOLKIT_DEVICE, else the best there is.
     """
@@ -306,7 +311,7 @@ def predict(
     study = settings.study_file().study
     parts = PARTS if part == "both" else (part,)
     with settings.progress() as progress:
-        result = score(settings.space, study, run=run, parts=parts, device=device, progress=progress)
+        result = score(settings.space, study, run=run, parts=parts, control=control, device=device, progress=progress)
     settings.show(result)
 
 

@@ -20,7 +20,7 @@ from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples
 from toolkit.progress import Progress, silent
-from toolkit.prompts import prompt_of
+from toolkit.prompts import prompts_of
 from toolkit.registry import Workspace, insert
 from toolkit.runs import PartCase, crops_of, find_split, read_run, resolved_cases
 
@@ -69,7 +69,7 @@ def train(  # noqa: PLR0913 - the stage's inputs
         return _known(workspace, run_id)
     started = time.monotonic()
     learner = _learner(workspace, study, study_folder, device)
-    training, validation = (_examples(study, learner, parts[part], progress) for part in parts)
+    training, validation = (_examples(workspace, study, learner, parts[part], progress) for part in parts)
     epochs = learner.fit(
         training,
         validation,
@@ -118,7 +118,7 @@ def _learner(workspace: Workspace, study: Study, study_folder: Path, device: str
     if name == "tiny":
         from toolkit.models.tiny import build_tiny  # noqa: PLC0415 - torch is imported only to train
 
-        texts = [prompt_of(study.prompt), *study.answers]
+        texts = [f"USER: {study.prompt.words} ASSISTANT:", *study.answers]
         folder = workspace.folder / "models" / f"tiny-{short_id([version('lesion-toolkit'), texts, study.study.seed])}"
         if not folder.exists():
             build_tiny(folder, texts, seed=study.study.seed)
@@ -127,11 +127,13 @@ def _learner(workspace: Workspace, study: Study, study_folder: Path, device: str
     return learner.load(str(beside) if beside.is_dir() else name, device=chosen)
 
 
-def _examples(study: Study, learner: Backend, cases: list[PartCase], progress: Progress) -> Examples:
+def _examples(
+    workspace: Workspace, study: Study, learner: Backend, cases: list[PartCase], progress: Progress
+) -> Examples:
     crops = crops_of(cases, margin=study.model.roi_margin, size=learner.input_size)
     crops.load(progress)
     classes = np.array([study.class_names.index(case.class_name) for case in cases])
-    return Examples(crops, [prompt_of(study.prompt)] * len(cases), classes)
+    return Examples(crops, prompts_of(workspace, study, [case.case_id for case in cases]).texts, classes)
 
 
 def _training_folder(folder: Path, *, resume: bool) -> Path:

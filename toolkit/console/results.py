@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from toolkit.audit import MEANING, Audit
 from toolkit.compare import Compared
 from toolkit.console.text import interval, line, next_step, number, program, table, told, unwrapped, whole
+from toolkit.controls import MEANING as MEANING_OF_CONTROL
 from toolkit.evaluate import Evaluated
 from toolkit.init import Initialised
 from toolkit.line import Status
@@ -221,7 +222,24 @@ def _(result: Trained) -> RenderableType:
 def _(result: Predicted) -> RenderableType:
     parts = ", ".join(f"{part} {whole(count)}" for part, count in result.cases.items())
     mass = number(result.mean_label_mass)
-    return told("predict", f"{parts} cases ({whole(result.scored_now)} now); mean label mass {mass}")
+    lines = [f"{parts} cases ({whole(result.scored_now)} now); mean label mass {mass}"]
+    if result.control:
+        shows = f"{result.control} control of run {result.control_of}"
+        lines.insert(0, f"run {result.run_id}, {shows}: {MEANING_OF_CONTROL[result.control]}")
+    if result.left_out:
+        lines.append(f"! {whole(result.left_out)} cases have no box and were left out")
+    if result.values_left_out:
+        lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
+    if result.flipped:
+        flips = f"{whole(result.flipped)} cases would be of another class by the mean over an answer's tokens"
+        lines.append(f"{flips} (toolkit query length_flips)")
+    if result.unparseable is not None:
+        share = number(result.unparseable / sum(result.cases.values()))
+        lines.append(f"freely generated: {whole(result.unparseable)} answers ({share}) name no class")
+    if not result.control:
+        return told("predict", *lines)
+    steps = (f"evaluate --run {result.run_id}", f"compare {result.control_of} {result.run_id}", "query controls")
+    return Group(told("predict", *lines), *(next_step(f"{program()} {step}") for step in steps))
 
 
 @rendered.register
@@ -285,6 +303,8 @@ def _(result: Status) -> RenderableType:
         runs = table("run", "split", "model", ">predicted", ">scored", "report", "state")
         for row in result.runs:
             state = "labels have changed since" if row["stale"] else "fits the labels"
+            if row["control"]:
+                state = f"{row['control']} control of {row['control_of']}; {state}"
             told = "yes" if row["reported"] else "no"
             runs.add_row(
                 row["run_id"],

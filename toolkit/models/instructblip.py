@@ -16,9 +16,13 @@ from toolkit.models.backend import Epoch, Examples
 from toolkit.models.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from toolkit.models.guards import check_head
 from toolkit.models.inputs import Inputs
+from toolkit.models.library import quiet
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
 from toolkit.models.training import train
 from toolkit.progress import Progress
+
+LONGEST_TEXT = 32
+"""Tokens of a freely given answer."""
 
 
 class InstructBlip:
@@ -88,6 +92,19 @@ class InstructBlip:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
+
+    def answer_lengths(self, answers: list[str]) -> list[int]:
+        """Return how many tokens each whole answer has, its end included."""
+        return [len(tokens) for tokens in self.inputs.answer_tokens(answers)]
+
+    @torch.inference_mode()
+    def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
+        """Return what the model says freely, its likeliest word at every step."""
+        self.model.eval()
+        tensors = {name: t.to(self.model.device) for name, t in self.inputs(photographs, prompts).items()}
+        with quiet():
+            said = self.model.generate(**tensors, max_new_tokens=LONGEST_TEXT, do_sample=False, num_beams=1)
+        return self.processor.tokenizer.batch_decode(said, skip_special_tokens=True)
 
     def _trie(self, answers: list[str]) -> Trie:
         key = tuple(answers)

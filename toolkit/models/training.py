@@ -22,6 +22,7 @@ from transformers import (
     TrainerState,
 )
 
+from toolkit.images import DIHEDRAL, dihedral
 from toolkit.manifest import TrainSection
 from toolkit.metrics import macro_metrics
 from toolkit.models.backend import Epoch, Examples, probabilities
@@ -31,7 +32,6 @@ from toolkit.models.library import Model, quiet
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
 from toolkit.progress import Progress
 
-DIHEDRAL = 8
 EVAL_BATCH = 32
 EVAL_PREFIX = "eval_"
 VALIDATION_LOSS = f"{EVAL_PREFIX}validation_loss"
@@ -43,12 +43,6 @@ class Example(NamedTuple):
     photograph: np.ndarray
     prompt: str
     class_index: int
-
-
-def dihedral(photograph: np.ndarray, variant: int) -> np.ndarray:
-    """Return one of the eight ways to lay a square photograph: 0 to 3 quarter turns, then those of its mirror image."""
-    turned = np.rot90(photograph, variant % 4)
-    return turned[:, ::-1] if variant >= 4 else turned
 
 
 class Cases(Dataset):
