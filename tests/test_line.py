@@ -38,6 +38,7 @@ ORDER = (
     "models",
     "wordings",
     "controls",
+    "triples",
     *STAGES,
     "init",
     "withdraw",

@@ -279,6 +279,43 @@ def train(
     settings.show(result)
 
 
+@app.command(sort_key=6.5)
+def prompts(
+    file: Path,
+    /,
+    *,
+    part: Literal["train", "validation", "test", "external"] = "train",
+    split: Annotated[str, Parameter(name="--split")] = "latest",
+    check: Annotated[bool, Parameter(negative="")] = False,
+    settings: Given,
+) -> None:
+    """Write a part as the published study's JSON (image, user, assistant), or hold such a file against the part.
+
+    Example: toolkit prompts train.json --part train
+
+    The paths of photographs may hold patients' identifiers: the file gets mode 0600, and should not be passed on.
+
+    Parameters
+    ----------
+    file
+        JSON file to write, or to check.
+    part
+        Part of the split.
+    split
+        Split ID, or latest.
+    check
+        Read the file instead, and count the entries of which photograph, prompt or class are not today's.
+    """
+    from toolkit.triples import compare_triples, write_triples
+
+    study = settings.study_file().study
+    if check:
+        settings.show(compare_triples(settings.space, study, file, part=part, split_id=split))
+        return
+    with settings.progress() as progress:
+        settings.show(write_triples(settings.space, study, file, part=part, split_id=split, progress=progress))
+
+
 @app.command(sort_key=7)
 def predict(
     *,

@@ -23,6 +23,7 @@ from toolkit.report.audit_page import AuditPage
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Trained
+from toolkit.triples import TriplesCompared, TriplesWritten
 from toolkit.withdraw import Withdrawn
 
 COUNTED = {
@@ -216,6 +217,29 @@ def _(result: Trained) -> RenderableType:
         f"loss {result.train_loss:.3f}, {result.validation_loss:.3f} on validation; macro recall there "
         f"{number(result.metrics['macro_recall'])}",
     )
+
+
+@rendered.register
+def _(result: TriplesWritten) -> RenderableType:
+    lines = [f"{whole(result.entries)} entries of part {result.part} of split {result.split_id}"]
+    if result.values_left_out:
+        lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
+    lines.append("! its paths may hold patients' identifiers: do not pass it on")
+    return Group(told("prompts", *lines), unwrapped(f"file: {result.file}"))
+
+
+@rendered.register
+def _(result: TriplesCompared) -> RenderableType:
+    lines = [f"{whole(result.same)} of {whole(result.entries)} entries are as part {result.part} has them today"]
+    found = {
+        "have another prompt": result.other_prompt,
+        "have another class": result.other_class,
+        "are of no case of the part, or of one that cannot be told": result.unknown,
+    }
+    lines += [f"! {whole(times)} {what}" for what, times in found.items() if times]
+    if result.lacking:
+        lines.append(f"! {whole(result.lacking)} cases of the part do not stand in it")
+    return told("prompts", *lines)
 
 
 @rendered.register
