@@ -39,6 +39,7 @@ ORDER = (
     "wordings",
     "controls",
     "triples",
+    "external",
     *STAGES,
     "init",
     "withdraw",

@@ -320,7 +320,7 @@ def prompts(
 def predict(
     *,
     run: Run = "latest",
-    part: Literal["validation", "test", "both"] = "both",
+    part: Literal["validation", "test", "external"] | None = None,
     control: Literal["blank", "shuffled", "border", "metadata"] | None = None,
     device: Device = None,
     settings: Given,
@@ -332,9 +332,9 @@ def predict(
     Parameters
     ----------
     run
-        Run ID, or latest.
+        Run ID, or latest; or the folder of another workspace's run, to try it on this workspace's part external.
     part
-        Part to predict.
+        Part to predict; else validation and test, or external for a run of another workspace.
     control
         Replace the photographs, to see whether the model looks at the lesion: blank shows a grey square, shuffled
         the photograph of another patient, border only what is around the lesion's box, metadata a grey square with
@@ -342,11 +342,10 @@ def predict(
     device
         Device to run on; else TOOLKIT_DEVICE, else the best there is.
     """
-    from toolkit.predict import PARTS
     from toolkit.predict import predict as score
 
     study = settings.study_file().study
-    parts = PARTS if part == "both" else (part,)
+    parts = (part,) if part else None
     with settings.progress() as progress:
         result = score(settings.space, study, run=run, parts=parts, control=control, device=device, progress=progress)
     settings.show(result)

@@ -5,15 +5,19 @@ Refuses to score and to know truth.
 
 import hashlib
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from toolkit.errors import WorkspaceError
+from toolkit.files import short_id, write_json
 from toolkit.images import GREY, border_pixels
 from toolkit.manifest import Study
 from toolkit.models.backend import Backend, Photographs
-from toolkit.runs import PartCase, crops_of
+from toolkit.registry import Workspace, insert
+from toolkit.runs import PartCase, crops_of, now, read_run
 
 Control = Literal["blank", "shuffled", "border", "metadata"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
@@ -83,6 +87,22 @@ def _exchanged(cases: Sequence[PartCase], seed: int) -> list[Shown]:
     order = sorted(cases, key=lambda case: (drawn(first[case.patient_id]), drawn(case.case_id)))
     moved = {case.case_id: order[(place + most) % len(order)] for place, case in enumerate(order)}
     return [Shown(case, moved[case.case_id]) for case in cases]
+
+
+def record(workspace: Workspace, facts: dict[str, Any], control: str) -> str:
+    """Record a run's control, once, beside the run and in the registry; return its ID."""
+    own = {"run_id": short_id([facts["run_id"], control]), "control": control, "control_of": facts["run_id"]}
+    path = workspace.run(own["run_id"]) / "run.json"
+    if not path.exists():
+        write_json(path, {**facts, **own, "shown": MEANING[control], "finished_at": now()})
+    asked = {"run": facts["run_id"], "own": own["run_id"]}
+    rows = {row["run_id"]: row for row in workspace.rows("select * from runs where run_id in ($run, $own)", asked)}
+    if own["run_id"] not in rows:
+        finished = datetime.fromisoformat(read_run(workspace, own["run_id"])["finished_at"])
+        with workspace.writing() as connection:
+            row = {**rows[facts["run_id"]], **own, "finished_at": finished}
+            insert(connection, "runs", pa.Table.from_pylist([row]))
+    return own["run_id"]
 
 
 def photographs(control: str | None, sources: list[PartCase], *, margin: float, size: int) -> Photographs:

@@ -172,6 +172,9 @@ class SplitSection(_Section):
     """What keeps photographs in one part; patient is always among it. Near duplicates are those that `audit` found."""
     pinned: Name | None = None
     """Folder of a split's three files, relative to the study file: parts are taken from there."""
+    external: bool = False
+    """Whether every case is put into the part external: a cohort that nothing is trained on, for
+    `toolkit predict --run FOLDER --part external` with a run of another workspace."""
     incidents: Literal["drop", "move"] = "drop"
     """What `split --frozen` does with a group that stood in two parts before it was known to be one: it is left out of
     every part, or moved to the one of its parts that comes first among train, validation, test."""
@@ -192,6 +195,8 @@ class SplitSection(_Section):
             raise ValueError(f"strata: {reserved[0]} is a stratum anyway")
         if self.folds and set(self.targets) - {"test"}:
             raise ValueError("targets: with folds only test has targets")
+        if self.external and (self.folds or self.targets or self.pinned or self.held_out_first):
+            raise ValueError("external: there is one part, so no folds, targets, pinned split or test to draw first")
         return self
 
 

@@ -3,9 +3,9 @@
 Refuses to look at truth. Work is done in shards of Parquet; a rerun does only the shards that are missing.
 """
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit import controls, sql
+from toolkit import controls, external, sql
 from toolkit.controls import Blind, Shown
 from toolkit.errors import ModelError, WorkspaceError
-from toolkit.files import short_id, write_json, written_atomically
+from toolkit.files import short_id, written_atomically
 from toolkit.images import dihedral
 from toolkit.manifest import Study
 from toolkit.models import backend
@@ -25,7 +25,7 @@ from toolkit.progress import Progress, silent
 from toolkit.prompts import prompts_of, silent_prompts
 from toolkit.registry import Workspace, insert
 from toolkit.runs import PartCase, find_run, part_cases, read_run
-from toolkit.wordings import Wordings, predicted, wordings_of
+from toolkit.wordings import Wordings, mapped_wordings, predicted, wordings_of
 
 PARTS = ("validation", "test")
 SHARD = 256
@@ -47,6 +47,8 @@ class Task(NamedTuple):
     study: Study
     wordings: Wordings
     control: str | None
+    strict: bool
+    """Whether every field of the prompt must be there: another workspace may not have what a run was trained with."""
 
 
 class Shard(NamedTuple):
@@ -76,6 +78,12 @@ class Predicted:
     """Cases of which the control can show nothing."""
     values_left_out: int = 0
     """Values of metadata that name a class and do not stand in the prompt."""
+    external_of: str | None = None
+    """The run of another workspace that this is."""
+    unmapped: dict[str, int] = field(default_factory=dict)
+    """Cases left out since the run does not know their class, by class."""
+    patients_compared: bool | None = None
+    """Whether it could be seen that the run knows none of the patients; None for a run of this workspace."""
 
 
 def predict(  # noqa: PLR0913 - the stage's inputs
@@ -83,7 +91,7 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     study: Study,
     *,
     run: str = "latest",
-    parts: tuple[str, ...] = PARTS,
+    parts: tuple[str, ...] | None = None,
     control: str | None = None,
     device: str | None = None,
     progress: Progress = silent,
@@ -91,24 +99,21 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     """Score every class's answer for each case of the parts; write Parquet, then mirror it in the registry.
 
     With a `control`, or for a control run, the photographs are replaced: a run of its own, beside the one it controls.
+    `run` may be the folder of another workspace's run: then the part is external, and the run is recorded here.
     """
-    facts = read_run(workspace, find_run(workspace, run))
+    if external.is_folder(run):
+        facts = external.bring(workspace, Path(run))
+    else:
+        facts = read_run(workspace, find_run(workspace, run))
     if facts.get("control"):
         control, facts = control or facts["control"], read_run(workspace, facts["control_of"])
-    _check_study(study, facts)
-    task = Task(facts["run_id"], study, wordings_of(study), control)
-    if control:
-        controls.check(control, study)
-        task = task._replace(run_id=_control_run(workspace, facts, control))
-    cases = {part: part_cases(workspace, facts["split_id"], part) for part in parts}
-    work = _Work([], 0, 0)
-    for part in parts:
-        work = _more(work, workspace, task, part, cases[part])
+    task = _task(workspace, study, facts, control)
+    work = _Work([], 0, 0, {})
+    for part in parts or ((external.PART,) if "external_of" in facts else PARTS):
+        work = _more(work, workspace, task, part, part_cases(workspace, facts["split_id"], part))
     waiting = [shard for shard in work.shards if not shard.path.exists()]
     if waiting:
-        learner = backend(study.model.backend).load(
-            str(_checkpoint(workspace, facts["run_id"])), device=_device(device)
-        )
+        learner = backend(task.study.model.backend).load(str(_checkpoint(workspace, facts)), device=_device(device))
         shown = Blind(learner) if control in controls.BLIND else learner
         done, total = 0, sum(len(shard.cases) for shard in waiting)
         for shard in waiting:
@@ -117,6 +122,22 @@ def predict(  # noqa: PLR0913 - the stage's inputs
                 progress("predicting", done, total)
     _record(workspace, task.run_id, work.shards)
     return _summary(workspace, task, facts, work, scored_now=sum(len(shard.cases) for shard in waiting))
+
+
+def _task(workspace: Workspace, study: Study, facts: dict[str, Any], control: str | None) -> Task:
+    """Return what is asked: of a run from elsewhere as it was trained, of one of this study as the study says today."""
+    if "external_of" in facts:
+        said = external.classes_of(facts)
+        meaning = external.meaning(study, said)
+        asked = external.asked_as(study, facts)
+        task = Task(facts["run_id"], asked, mapped_wordings(study.class_names, said, meaning), control, strict=False)
+    else:
+        _check_study(study, facts)
+        task = Task(facts["run_id"], study, wordings_of(study), control, strict=True)
+    if control is None:
+        return task
+    controls.check(control, task.study)
+    return task._replace(run_id=controls.record(workspace, facts, control))
 
 
 def _check_study(study: Study, facts: dict[str, Any]) -> None:
@@ -131,42 +152,35 @@ def _check_study(study: Study, facts: dict[str, Any]) -> None:
         )
 
 
-def _control_run(workspace: Workspace, facts: dict[str, Any], control: str) -> str:
-    """Return the ID of a run's control; record it, once, beside the run and in the registry."""
-    own = {"run_id": short_id([facts["run_id"], control]), "control": control, "control_of": facts["run_id"]}
-    record = workspace.run(own["run_id"]) / "run.json"
-    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0)
-    if not record.exists():
-        told = {"shown": controls.MEANING[control], "epochs": [], "finished_at": now.isoformat(timespec="seconds")}
-        write_json(record, {**facts, **own, **told})
-    rows = workspace.rows(
-        "select * from runs where run_id in ($run, $own)", {"run": facts["run_id"], "own": own["run_id"]}
-    )
-    if own["run_id"] not in {row["run_id"] for row in rows}:
-        finished = datetime.fromisoformat(read_run(workspace, own["run_id"])["finished_at"])
-        with workspace.writing() as connection:
-            insert(connection, "runs", pa.Table.from_pylist([{**rows[0], **own, "finished_at": finished}]))
-    return own["run_id"]
-
-
 class _Work(NamedTuple):
     shards: list[Shard]
     left_out: int
     values_left_out: int
+    unmapped: dict[str, int]
 
 
 def _more(work: _Work, workspace: Workspace, task: Task, part: str, cases: list[PartCase]) -> _Work:
-    """Add a part's shards to the work."""
-    shown = controls.shown(task.control, cases, seed=task.study.study.seed)
+    """Add a part's shards to the work. Truth is looked at only to leave out classes that a run from elsewhere lacks."""
+    lacking = [name for n, name in enumerate(task.wordings.classes) if n not in task.wordings.class_of]
+    counted = Counter(case.class_name for case in cases if case.class_name in lacking)
+    known = [case for case in cases if case.class_name not in lacking]
+    shown = controls.shown(task.control, known, seed=task.study.study.seed) if known else []
     if not shown:
         raise WorkspaceError(
-            f"no case of part {part} has a box", place=f"--control {task.control}", remedy="use another control"
+            f"no case of part {part} can be shown", place=f"run {task.run_id}", remedy="use another control or run"
         )
     ids = [each.case.case_id for each in shown]
-    prompts = silent_prompts(task.study, ids) if task.control == "blank" else prompts_of(workspace, task.study, ids)
+    if task.control == "blank":
+        prompts = silent_prompts(task.study, ids)
+    else:
+        prompts = prompts_of(workspace, task.study, ids, strict=task.strict)
     shards = _shards(workspace.run(task.run_id), task, part, shown, prompts.texts)
-    left_out = work.left_out + len(cases) - len(shown)
-    return _Work([*work.shards, *shards], left_out, work.values_left_out + prompts.left_out)
+    return _Work(
+        [*work.shards, *shards],
+        work.left_out + len(known) - len(shown),
+        work.values_left_out + prompts.left_out,
+        dict(Counter(work.unmapped) + counted),
+    )
 
 
 def score_shard(learner: Backend | Blind, task: Task, shard: Shard) -> Iterator[int]:
@@ -221,15 +235,17 @@ def _summary(workspace: Workspace, task: Task, facts: dict[str, Any], work: _Wor
         control_of=facts["run_id"] if task.control else None,
         left_out=work.left_out,
         values_left_out=work.values_left_out,
+        external_of=facts.get("external_of"),
+        unmapped=work.unmapped,
+        patients_compared=facts["leaks"]["patients_compared"] if "external_of" in facts else None,
     )
 
 
-def _checkpoint(workspace: Workspace, run_id: str) -> Path:
-    path = workspace.run(run_id) / "checkpoint"
+def _checkpoint(workspace: Workspace, facts: dict[str, Any]) -> Path:
+    path = Path(facts.get("checkpoint") or workspace.run(facts["run_id"]) / "checkpoint")
     if not path.is_dir():
-        raise ModelError(
-            f"the checkpoint of run {run_id} is gone", place=str(path), remedy=f"delete runs/{run_id} and train again"
-        )
+        then = "put it back" if "external_of" in facts else f"delete runs/{facts['run_id']} and train again"
+        raise ModelError(f"the checkpoint of run {facts['run_id']} is gone", place=str(path), remedy=then)
     return path
 
 

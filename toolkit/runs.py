@@ -4,6 +4,7 @@ Refuses to make or change any of them.
 """
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,6 +62,11 @@ def read_run(workspace: Workspace, run_id: str) -> dict[str, Any]:
         raise WorkspaceError(
             f"the record of run {run_id} cannot be read: {error}", place=str(path), remedy="toolkit train"
         ) from None
+
+
+def now() -> str:
+    """Return the time (UTC) as runs record it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def part_cases(workspace: Workspace, split_id: str, part: str) -> list[PartCase]:

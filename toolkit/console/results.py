@@ -20,7 +20,7 @@ from toolkit.predict import Predicted
 from toolkit.pull import Pulled
 from toolkit.report import Report
 from toolkit.report.audit_page import AuditPage
-from toolkit.split import PARTS, Split, Verified
+from toolkit.split import Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Trained
 from toolkit.triples import TriplesCompared, TriplesWritten
@@ -159,8 +159,8 @@ def _(result: AuditPage) -> RenderableType:
 @rendered.register
 def _(result: Split) -> RenderableType:
     again = ", as before" if result.already_there else ""
-    sums = {part: sum(result.counts[part].values()) for part in PARTS}
-    first, *others = PARTS
+    sums = {part: sum(counts.values()) for part, counts in result.counts.items()}
+    first, *others = sums
     bound = "patient" if result.patients_known else "photograph"
     parts = "".join(f", {part} {whole(sums[part])}/{whole(result.patients[part])}" for part in others)
     best = ", nothing is nearer" if result.best else f"; {result.bound:.2f} would be the bound"
@@ -250,13 +250,21 @@ def _(result: Predicted) -> RenderableType:
     if result.control:
         shows = f"{result.control} control of run {result.control_of}"
         lines.insert(0, f"run {result.run_id}, {shows}: {MEANING_OF_CONTROL[result.control]}")
+    if result.external_of:
+        lines.insert(
+            0,
+            f"run {result.run_id}: run {result.external_of} of another workspace; it has seen no photograph here",
+        )
+        lines += [
+            f"! {whole(n)} cases of {name} were left out: the run does not know it"
+            for name, n in result.unmapped.items()
+        ]
+        if not result.patients_compared:
+            lines.append("! another pseudonym key was used there: whether it has seen a patient cannot be told")
     if result.left_out:
         lines.append(f"! {whole(result.left_out)} cases have no box and were left out")
     if result.values_left_out:
         lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
-    if result.flipped:
-        flips = f"{whole(result.flipped)} cases would be of another class by the mean over an answer's tokens"
-        lines.append(f"{flips} (toolkit query length_flips)")
     if result.unparseable is not None:
         share = number(result.unparseable / sum(result.cases.values()))
         lines.append(f"freely generated: {whole(result.unparseable)} answers ({share}) name no class")
