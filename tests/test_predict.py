@@ -98,9 +98,13 @@ def test_one_part_alone_leaves_the_other_as_it_was(copied, finished):
     assert before == len(copied.rows("from predictions"))
 
 
-def test_an_interruption_costs_no_finished_shard(copied, finished, monkeypatch):
+def test_an_interruption_costs_no_finished_shard_and_changes_no_bit(copied, finished, monkeypatch):
     monkeypatch.setattr("toolkit.predict.SHARD", 8)
     study = finished.study_file.study
+    predict(copied, study)
+    clean = copied.rows("from predictions order by case_id")
+    for path in shards(copied, finished.run_id):
+        path.unlink()
 
     def interrupt(_, done, total):
         if done > total // 2:
@@ -108,12 +112,13 @@ def test_an_interruption_costs_no_finished_shard(copied, finished, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         predict(copied, study, progress=interrupt)
-    kept = len(list((copied.run(finished.run_id) / "predictions").glob("*-0000?-*.parquet")))
+    kept = shards(copied, finished.run_id)
+    (kept[0].parent / f".{kept[0].name}.half").write_bytes(kept[0].read_bytes()[:100])
     rest = predict(copied, study)
 
-    assert 1 < kept
+    assert 1 < len(kept)
     assert 0 < rest.scored_now < sum(rest.cases.values())
-    assert len(finished.workspace.rows("from predictions")) == len(copied.rows("from predictions"))
+    assert clean == copied.rows("from predictions order by case_id")
 
 
 def test_a_run_of_other_classes_is_refused(finished):
