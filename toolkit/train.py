@@ -21,7 +21,7 @@ from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples
 from toolkit.progress import Progress, silent
-from toolkit.prompts import prompt_of
+from toolkit.prompts import prompts_of
 from toolkit.registry import Workspace, insert
 from toolkit.runs import PartCase, crops_of, find_split, read_run, resolved_cases
 
@@ -137,7 +137,7 @@ def train(  # noqa: PLR0913 - the stage's inputs
         return _known(workspace, run_id)
     started = time.monotonic()
     learner = _learner(workspace, study, study_folder, device)
-    training, validation = (_examples(study, learner, parts[part], progress) for part in parts)
+    training, validation = (_examples(workspace, study, learner, parts[part], progress) for part in parts)
     epochs = learner.fit(
         training,
         validation,
@@ -156,7 +156,7 @@ def train(  # noqa: PLR0913 - the stage's inputs
         "truth_id": truth_id,
         "split_seal": _seal(workspace, split_id),
         **_facts(study, learner, parts, epochs),
-        "checkpoint": _digests(folder / "checkpoint"),
+        "checkpoint_files": _digests(folder / "checkpoint"),
         "seconds": round(time.monotonic() - started, 3),
     }
     write_json(folder / "run.json", facts)
@@ -199,7 +199,7 @@ def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:
         return str(beside) if beside.is_dir() else name
     from toolkit.models.tiny import build_tiny  # noqa: PLC0415 - torch is imported only to train
 
-    texts = [prompt_of(study.prompt), *study.answers]
+    texts = [f"USER: {study.prompt.words} ASSISTANT:", *study.answers]
     folder = workspace.folder / "models" / f"tiny-{short_id([version('lesion-toolkit'), texts, study.study.seed])}"
     if not folder.exists():
         build_tiny(folder, texts, seed=study.study.seed)
@@ -221,11 +221,13 @@ def _learner(workspace: Workspace, study: Study, study_folder: Path, device: str
     return learner
 
 
-def _examples(study: Study, learner: Backend, cases: list[PartCase], progress: Progress) -> Examples:
+def _examples(
+    workspace: Workspace, study: Study, learner: Backend, cases: list[PartCase], progress: Progress
+) -> Examples:
     crops = crops_of(cases, margin=study.model.roi_margin, size=learner.input_size)
     crops.load(progress)
     classes = np.array([study.class_names.index(case.class_name) for case in cases])
-    return Examples(crops, [prompt_of(study.prompt)] * len(cases), classes)
+    return Examples(crops, prompts_of(workspace, study, [case.case_id for case in cases]).texts, classes)
 
 
 def _training_folder(folder: Path, *, resume: bool) -> Path:

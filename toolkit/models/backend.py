@@ -113,6 +113,14 @@ class Backend(Protocol):
         """Return (B, C) float64: the natural logarithm of the probability of each whole answer."""
         ...
 
+    def answer_lengths(self, answers: list[str]) -> list[int]:
+        """Return how many tokens each whole answer has, its end included; 1 for a model without tokens."""
+        ...
+
+    def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
+        """Return what the model says freely, its likeliest word at every step."""
+        ...
+
     def save(self, folder: Path) -> None:
         """Write a checkpoint that `load` reads, whole or not at all."""
         ...
