@@ -192,17 +192,16 @@ def _seal(workspace: Workspace, split_id: str) -> str | None:
 
 
 def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:
-    """Return the checkpoint the study names: "tiny", a folder beside the study file, or a hub name."""
+    """Return the checkpoint the study names: "tiny" of its backend, a folder beside the study file, or a hub name."""
     name = study.model.name
     if name != "tiny":
         beside = study_folder / name
         return str(beside) if beside.is_dir() else name
-    from toolkit.models.tiny import build_tiny  # noqa: PLC0415 - torch is imported only to train
-
     texts = [f"USER: {study.prompt.words} ASSISTANT:", *study.answers]
-    folder = workspace.folder / "models" / f"tiny-{short_id([version('lesion-toolkit'), texts, study.study.seed])}"
+    determined = [version("lesion-toolkit"), study.model.backend, texts, study.study.seed]
+    folder = workspace.folder / "models" / f"tiny-{short_id(determined)}"
     if not folder.exists():
-        build_tiny(folder, texts, seed=study.study.seed)
+        backend(study.model.backend).build_tiny(folder, texts, seed=study.study.seed)
     return str(folder)
 
 

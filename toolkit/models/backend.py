@@ -86,6 +86,11 @@ class Backend(Protocol):
         ...
 
     @staticmethod
+    def build_tiny(folder: Path, texts: list[str], *, seed: int) -> None:
+        """Write a small checkpoint with random weights that knows the words of `texts`: for trials and tests."""
+        ...
+
+    @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> Sequence[Budget]:
         """Return what each mode of training takes, before anything is loaded."""
         ...

@@ -22,6 +22,7 @@ from toolkit.models.guards import check_head
 from toolkit.models.inputs import Inputs, Tensors
 from toolkit.models.library import Model, Processor, quiet
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
+from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import freezes_vision, prepare, set_precision
 from toolkit.models.training import train
 from toolkit.progress import Progress
@@ -86,6 +87,8 @@ class InstructBlip:
         let_features_in(found.model)
         found.model.to(device).eval()
         return loaded
+
+    build_tiny = staticmethod(build_tiny)
 
     @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> list[Budget]:
