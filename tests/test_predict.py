@@ -33,6 +33,7 @@ def test_a_rerun_does_only_what_is_missing_and_gives_the_same(copied, finished):
     again = predict(copied, study)
 
     assert 0 < again.scored_now < sum(again.cases.values())
+    assert again.scores_are_older
     assert 0 == predict(copied, study).scored_now
     for path in shards(copied, run_id):
         old, new = before[path.name].to_pylist(), pq.read_table(path).to_pylist()

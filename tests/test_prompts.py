@@ -35,6 +35,13 @@ def test_what_is_missing_says_nothing(values, expected):
     assert expected == prompt_of(PromptSection(user=TEMPLATE), values)
 
 
+def test_the_tiny_vocabulary_holds_every_word_that_is_not_a_value():
+    words = PromptSection(user=TEMPLATE).words.split()
+
+    assert {"lesion", "of", "year", "old", "on", "the"} <= set(words)
+    assert not {"{age}", "age", "sex"} & set(words)
+
+
 def test_a_prompt_without_fields_is_the_published_one_to_the_letter():
     assert "USER: Two  spaces stay. ASSISTANT:" == prompt_of(PromptSection(user="Two  spaces stay."))
 

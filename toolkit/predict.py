@@ -78,6 +78,8 @@ class Predicted:
     """Cases of which the control can show nothing."""
     values_left_out: int = 0
     """Values of metadata that name a class and do not stand in the prompt."""
+    scores_are_older: bool = False
+    """Whether the run was scored before some of these predictions were made."""
     external_of: str | None = None
     """The run of another workspace that this is."""
     unmapped: dict[str, int] = field(default_factory=dict)
@@ -239,6 +241,7 @@ def _summary(workspace: Workspace, task: Task, facts: dict[str, Any], work: _Wor
     for shard in work.shards:
         cases[shard.part] = cases.get(shard.part, 0) + len(shard.cases)
     found = workspace.rows(sql.step("predicted"), {"run_id": task.run_id, "parts": "\x1f".join(cases)})[0]
+    scored = found.pop("scored")
     return Predicted(
         run_id=task.run_id,
         cases=cases,
@@ -248,6 +251,7 @@ def _summary(workspace: Workspace, task: Task, facts: dict[str, Any], work: _Wor
         control_of=facts["run_id"] if task.control else None,
         left_out=work.left_out,
         values_left_out=work.values_left_out,
+        scores_are_older=scored_now > 0 and scored,
         external_of=facts.get("external_of"),
         unmapped=work.unmapped,
         patients_compared=facts["leaks"]["patients_compared"] if "external_of" in facts else None,

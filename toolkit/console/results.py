@@ -281,6 +281,8 @@ def _(result: Predicted) -> RenderableType:
         lines.append(f"! {whole(result.left_out)} cases have no box and were left out")
     if result.values_left_out:
         lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
+    if result.scores_are_older:
+        lines.append(f"! the run's scores are of earlier predictions: toolkit evaluate --run {result.run_id}")
     if result.unparseable is not None:
         share = number(result.unparseable / sum(result.cases.values()))
         lines.append(f"freely generated: {whole(result.unparseable)} answers ({share}) name no class")
