@@ -22,6 +22,7 @@ from toolkit.models.checkpoint import whole_folder
 from toolkit.models.device import DEVICES, VARIABLE, pick_device
 from toolkit.models.inputs import IGNORED, Inputs, Tensors
 from toolkit.models.instructblip import InstructBlip
+from toolkit.models.processes import Process, this_process
 from toolkit.models.scoring import build_trie
 from toolkit.models.tiny import build_tiny
 from toolkit.models.training import Cases, Collator, dihedral
@@ -620,6 +621,25 @@ def test_a_device_is_picked_by_flag_then_environment_then_what_is_there(monkeypa
     assert "cpu" == pick_device("cpu")
     with pytest.raises(ModelError, match="no such device: 'abacus'"):
         pick_device()
+
+
+def test_each_of_several_processes_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+
+    assert "cuda:3" == pick_device("cuda")
+    assert "cpu" == pick_device("cpu")
+
+
+def test_every_item_is_the_share_of_one_process(monkeypatch):
+    shares = [Process(rank, 3).share(range(8)) for rank in range(3)]
+
+    assert [[0, 3, 6], [1, 4, 7], [2, 5]] == shares
+    assert Process(0, 1) == this_process()
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert Process(2, 3) == this_process()
+    assert not this_process().is_first
 
 
 def test_a_device_that_is_not_there_is_refused():

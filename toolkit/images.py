@@ -10,8 +10,10 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +33,8 @@ LONGEST_ASPECT = 20
 KEPT_BYTES = 2 * 1024**3
 """Memory that decoded crops may take while training."""
 THREADS = 4
+AHEAD = 2
+"""Batches that are decoded while one is scored."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,119}")
 SUFFIXES = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -257,3 +261,17 @@ class Crops:
         with ThreadPoolExecutor(THREADS) as pool:
             for done, _ in enumerate(pool.map(self.__getitem__, first), start=1):
                 progress("cropping photographs", done, len(first))
+
+
+def batches(photographs: Crops | np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Give photographs stacked by `size`; while one batch is used, threads decode the next ones."""
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        waiting = (pool.submit(lambda number=number: photographs[number]) for number in range(len(photographs)))
+        ahead = deque(islice(waiting, (AHEAD + 1) * size))
+        while ahead:
+            batch = [ahead.popleft().result() for _ in range(min(size, len(ahead)))]
+            ahead.extend(islice(waiting, size))
+            yield np.stack(batch)
+    finally:
+        pool.shutdown(cancel_futures=True)

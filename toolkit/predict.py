@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.errors import ModelError
 from toolkit.files import short_id, written_atomically
+from toolkit.images import batches
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, probabilities
+from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts import prompt_of
 from toolkit.registry import Workspace, insert
@@ -61,22 +62,32 @@ def predict(
     device: str | None = None,
     progress: Progress = silent,
 ) -> Predicted:
-    """Score every class's answer for each case of the parts; write Parquet, then mirror it in the registry."""
+    """Score every class's answer for each case of the parts; write Parquet, then mirror it in the registry.
+
+    Of several processes each scores its share of the shards, and the first mirrors them all.
+    """
+    process = this_process()
     run_id = find_run(workspace, run)
     facts = read_run(workspace, run_id)
     _check_study(study, facts)
     cases = {part: part_cases(workspace, facts["split_id"], part) for part in parts}
     shards = [shard for part in parts for shard in _shards(workspace.run(run_id), part, cases[part])]
-    waiting = [shard for shard in shards if not shard.path.exists()]
+    missing = {shard.path for shard in shards if not shard.path.exists()}
+    process.wait_for_others()  # until all have read the registry and seen what is missing
+    waiting = [shard for shard in process.share(shards) if shard.path in missing]
     learner = backend(study.model.backend).load(str(_checkpoint(workspace, run_id)), device=_device(device))
     done, total = 0, sum(len(shard.cases) for shard in waiting)
     for shard in waiting:
         for scored in score_shard(learner, study, run_id, shard):
             done += scored
             progress("predicting", done, total)
-    _record(workspace, run_id, shards)
+    process.wait_for_others()
+    if process.is_first:
+        _record(workspace, run_id, shards)
+    process.wait_for_others()  # while one writes to the registry nobody can read it
     mass = workspace.rows("select avg(label_mass) as mass from predictions where run_id = $run_id", {"run_id": run_id})
-    return Predicted(run_id, {part: len(cases[part]) for part in parts}, total, float(mass[0]["mass"]))
+    scored_now = sum(len(shard.cases) for shard in shards if shard.path in missing)
+    return Predicted(run_id, {part: len(cases[part]) for part in parts}, scored_now, float(mass[0]["mass"]))
 
 
 def _check_study(study: Study, facts: dict[str, Any]) -> None:
@@ -95,9 +106,8 @@ def score_shard(learner: Backend, study: Study, run_id: str, shard: Shard) -> It
     crops = crops_of(shard.cases, margin=study.model.roi_margin, size=learner.input_size)
     size = study.predict.batch_size
     rows = []
-    for start in range(0, len(shard.cases), size):
+    for start, photographs in zip(range(0, len(shard.cases), size), batches(crops, size), strict=True):
         batch = shard.cases[start : start + size]
-        photographs = np.stack([crops[start + offset] for offset in range(len(batch))])
         likelihoods = learner.log_likelihoods(photographs, [prompt_of(study.prompt)] * len(batch), study.answers)
         chances = probabilities(likelihoods)
         for number, case in enumerate(batch):
