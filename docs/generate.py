@@ -64,15 +64,19 @@ def manifest() -> str:
     pages = [MADE, "# The study file\n", intro]
     for name, section in Study.model_fields.items():
         model = next(m for m in _models(section.annotation))
-        title = f"[[{name}]]" if name == "classes" else f"[{name}]"
-        rows = [
-            f"| `{key}` | {_default(field)} | {_flat(field.description)} |" for key, field in model.model_fields.items()
-        ]
-        doc = _flat(model.__doc__)
-        pages.append(
-            "\n".join([f"## {title}\n\n{doc}\n", "| key | default | meaning |", "| --- | --- | --- |", *rows, ""])
-        )
+        pages += _keys(f"[[{name}]]" if name == "classes" else f"[{name}]", model)
+        for key, field in model.model_fields.items():
+            if isinstance(field.default, BaseModel):
+                pages += _keys(f"[{name}.{key}]", type(field.default))
     return "\n".join(pages)
+
+
+def _keys(title: str, model: type[BaseModel]) -> list[str]:
+    rows = [
+        f"| `{key}` | {_default(field)} | {_flat(field.description)} |" for key, field in model.model_fields.items()
+    ]
+    doc = _flat(model.__doc__)
+    return ["\n".join([f"## {title}\n\n{doc}\n", "| key | default | meaning |", "| --- | --- | --- |", *rows, ""])]
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
@@ -88,6 +92,8 @@ def _flat(text: str | None) -> str:
 def _default(field: Any) -> str:
     if field.default is PydanticUndefined:
         return "required"
+    if isinstance(field.default, BaseModel):
+        return "its own"
     return f"`{'none' if field.default is None else json.dumps(field.default)}`"
 
 

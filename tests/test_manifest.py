@@ -85,3 +85,11 @@ def test_a_digest_follows_its_sections_only(write):
 
     assert study.digest("classes") == other.digest("classes")
     assert study.digest("model") != other.digest("model")
+
+
+@pytest.mark.parametrize("name", ["pigmented8", "pigmented8-lora"])
+def test_a_study_that_ships_can_be_read(name):
+    study = load_study(shipped("manifests") / f"{name}.toml")
+
+    assert 8 == len(study.classes)
+    assert ("full" if name == "pigmented8" else "lora") == study.train.mode

@@ -255,6 +255,7 @@ def train(
     *,
     split: Annotated[str, Parameter(name="--split")] = "latest",
     resume: Annotated[bool, Parameter(negative="")] = False,
+    plan: Annotated[bool, Parameter(negative="")] = False,
     device: Device = None,
     settings: Given,
 ) -> None:
@@ -267,13 +268,19 @@ def train(
     split
         Split ID, or latest: each fold of a cross-validation is a split.
     resume
-        Go on from the last whole epoch of an interrupted training.
+        Go on from where an interrupted training was saved: after Ctrl-C its last step, else its last whole epoch.
+    plan
+        Train nothing: show what each mode of training takes, and what of it this device can hold.
     device
         Device to train on; else TOOLKIT_DEVICE, else the best there is.
     """
+    from toolkit.train import plan as planned
     from toolkit.train import train as fit
 
     study = settings.study_file()
+    if plan:
+        settings.show(planned(settings.space, study.study, study_folder=study.folder, split_id=split, device=device))
+        return
     with settings.progress() as progress:
         result = fit(
             settings.space,

@@ -14,7 +14,7 @@ from toolkit import sql
 from toolkit.audit import audit
 from toolkit.errors import StudyError
 from toolkit.evaluate import evaluate
-from toolkit.files import write_json
+from toolkit.files import size_of, write_json
 from toolkit.landing import landed_exports
 from toolkit.manifest import Study, load_study
 from toolkit.parse import parse
@@ -61,6 +61,7 @@ class Status:
     unknown_keys: dict[str, int] = field(default_factory=dict)
     truth_id: str | None = None
     content_hash: str | None = None
+    features_gigabytes: float = 0.0
     splits: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
     next: str = "toolkit parse EXPORT --images DIR"
@@ -183,6 +184,7 @@ def status(workspace: Workspace) -> Status:
         kept_out={row["reason"]: row["cases"] for row in kept},
         findings={row["kind"]: row["times"] for row in found},
         unknown_keys={row["key_path"]: row["rows"] for row in keys},
+        features_gigabytes=size_of(workspace.features) / 1e9,
         splits=splits,
         runs=runs,
         next=_next(splits, runs),

@@ -21,6 +21,7 @@ Address = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0
 Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
 ClassName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.+-]*$")]
 Part = Literal["train", "validation", "test"]
+TrainMode = Literal["full", "language_model", "qformer", "lora"]
 Relation = Literal["patient", "lesion", "identical_bytes", "identical_pixels", "near_duplicate"]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
 
@@ -197,13 +198,37 @@ class ModelSection(_Section):
     """"tiny" (built into the workspace, trained from nothing), a folder relative to the study file, or a hub name."""
     backend: Name = "instructblip"
     """"instructblip", or package.module:Class of a backend of your own."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the weights that are not trained; what is trained is float32 always, or small steps would be lost.
+    There is no float16: T5 overflows in it."""
     roi_margin: Annotated[float, Field(ge=0, le=2)] = 0.15
     """Share of the ROI's size that is added on every side of the crop."""
+
+    @field_validator("dtype", mode="before")
+    @classmethod
+    def _no_float16(cls, dtype: object) -> object:
+        if dtype in ("float16", "fp16", "half"):
+            raise ValueError("T5 overflows in float16 and answers NaN; use float32 or bfloat16")
+        return dtype
+
+
+class LoraSection(_Section):
+    """Low-rank adapters of the language model's queries and values, for mode = "lora"."""
+
+    rank: Annotated[int, Field(ge=1, le=512)] = 16
+    """Rank of an adapter."""
+    alpha: Annotated[int, Field(ge=1, le=4096)] = 32
+    """Scale: an adapter's output is multiplied by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Dropout before an adapter, while training."""
 
 
 class TrainSection(_Section):
     """How the model is trained."""
 
+    mode: TrainMode = "full"
+    """What is trained: everything; the language model; the Q-Former with its queries and projection; or low-rank
+    adapters of the language model. `toolkit train --plan` shows what each takes."""
     epochs: Positive = 3
     """Passes over the training cases."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
@@ -211,15 +236,38 @@ class TrainSection(_Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """Weight decay of AdamW."""
     batch_size: Positive = 1
-    """Cases per step."""
+    """Cases at a time."""
+    accumulate: Positive = 1
+    """Batches whose gradients are added up before a step."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate goes down."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Steps over which the learning rate goes up first."""
     augment: bool = True
     """Random flips and quarter turns of the training photographs."""
+    balance: Literal["none", "sampling", "weights"] = "none"
+    """Against uneven classes: cases of every class are drawn equally often, or the loss of each counts equally much."""
+    best: Literal["last", "validation_loss", "macro_recall", "macro_f1", "macro_roc_auc", "macro_pr_auc"] = "last"
+    """Which epoch is kept: the last, or the one best on validation by a loss or a metric."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Epochs without a better one after which training stops early; needs `best`."""
+    lora: LoraSection = LoraSection()
+    """Table `[train.lora]` with `rank`, `alpha` and `dropout`, for mode = "lora"."""
     threads: Annotated[int, Field(ge=0)] = 0
     """CPU threads; 0 leaves the choice to torch. The tiny model is fastest on 1."""
+
+    @model_validator(mode="after")
+    def _patience_has_its_measure(self) -> "TrainSection":
+        if self.patience is not None and self.best == "last":
+            raise ValueError("patience: say with `best` by what an epoch is better")
+        return self
+
+
+class FeaturesSection(_Section):
+    """What is kept of the work of a vision part that training leaves as it is (every mode but "full")."""
+
+    gigabytes: Annotated[float, Field(ge=0)] = 20.0
+    """Disk it may take below the workspace's features/; 0 keeps nothing."""
 
 
 class PredictSection(_Section):
@@ -317,6 +365,7 @@ class Study(_Section):
     prompt: PromptSection
     model: ModelSection
     train: TrainSection = TrainSection()
+    features: FeaturesSection = FeaturesSection()
     predict: PredictSection = PredictSection()
     evaluate: EvaluateSection = EvaluateSection()
     report: ReportSection = ReportSection()
@@ -337,6 +386,8 @@ class Study(_Section):
         wanted = {name for point in self.evaluate.operating_points for name in point.classes}
         if unknown := sorted(wanted - {c.name for c in self.classes}):
             raise ValueError(f"evaluate.operating_points: no such class: {unknown[0]}")
+        if self.model.dtype != "float32" and self.train.mode == "full":
+            raise ValueError('model.dtype: with train.mode = "full" everything is trained, and that is float32')
         leaked = [c.answer for c in self.classes if fold(c.answer) in fold(self.prompt.user)]
         if leaked:
             raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")

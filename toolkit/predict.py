@@ -75,7 +75,11 @@ def predict(
     missing = {shard.path for shard in shards if not shard.path.exists()}
     process.wait_for_others()  # until all have read the registry and seen what is missing
     waiting = [shard for shard in process.share(shards) if shard.path in missing]
-    learner = backend(study.model.backend).load(str(_checkpoint(workspace, run_id)), device=_device(device))
+    trained = facts["study"]["train"]["mode"]
+    learner = backend(study.model.backend).load(
+        str(_checkpoint(workspace, run_id)), device=_device(device), mode=trained, dtype=study.model.dtype
+    )
+    learner.keep_features(workspace.features, gigabytes=study.features.gigabytes)
     done, total = 0, sum(len(shard.cases) for shard in waiting)
     for shard in waiting:
         for scored in score_shard(learner, study, run_id, shard):

@@ -65,6 +65,11 @@ class Workspace:
         """Return the folder of a split's certificate."""
         return self.folder / "splits" / split_id
 
+    @property
+    def features(self) -> Path:
+        """What vision parts have made of photographs: a cache."""
+        return self.folder / "features"
+
     def run(self, run_id: str) -> Path:
         """Return the folder of a run."""
         return self.folder / "runs" / run_id

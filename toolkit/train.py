@@ -3,6 +3,7 @@
 Refuses to see the test part. The model itself is behind `models.backend`.
 """
 
+import json
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.errors import ModelError
-from toolkit.files import csv_text, short_id, write_atomically, write_json
+from toolkit.files import csv_text, sha256_of_file, short_id, write_atomically, write_json
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples
@@ -27,7 +28,7 @@ from toolkit.runs import PartCase, crops_of, find_split, read_run, resolved_case
 
 @dataclass(frozen=True)
 class Trained:
-    """What was trained on what; `metrics` are those of the last epoch on validation."""
+    """What was trained on what; `metrics` are those of the epoch that was kept, on validation."""
 
     run_id: str
     split_id: str
@@ -42,6 +43,73 @@ class Trained:
     metrics: dict[str, float]
     seconds: float
     already_there: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training would take, before anything is loaded; memory in GiB, without activations."""
+
+    model: str
+    device: str
+    device_gib: float
+    mode: str
+    dtype: str
+    train_cases: int
+    validation_cases: int
+    epochs: int
+    steps: int
+    modes: list["PlannedMode"]
+
+
+@dataclass(frozen=True)
+class PlannedMode:
+    """One mode of training: the weights it moves, and the memory it takes."""
+
+    mode: str
+    trained: int
+    frozen: int
+    gib_float32: float
+    gib_bfloat16: float
+    fits: bool
+    """Whether one of both is within the device's memory."""
+
+
+def plan(
+    workspace: Workspace, study: Study, *, study_folder: Path, split_id: str = "latest", device: str | None = None
+) -> Plan:
+    """Return what each mode of training takes on this device, and how many steps the study's own would be."""
+    split_id = find_split(workspace, split_id)
+    parts = {part: len(resolved_cases(workspace, split_id, part)) for part in ("train", "validation")}
+    chosen = backend(study.model.backend)
+    from toolkit.models.budget import GIB, device_memory  # noqa: PLC0415 - torch is imported only to train
+    from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to train
+
+    place = pick_device(device)
+    memory = device_memory(place)
+    found = chosen.budgets(_source(workspace, study, study_folder), lora=study.train.lora)
+    batches = -(-parts["train"] // study.train.batch_size)
+    return Plan(
+        model=study.model.name,
+        device=place,
+        device_gib=memory / GIB,
+        mode=study.train.mode,
+        dtype=study.model.dtype,
+        train_cases=parts["train"],
+        validation_cases=parts["validation"],
+        epochs=study.train.epochs,
+        steps=study.train.epochs * -(-batches // study.train.accumulate),
+        modes=[
+            PlannedMode(
+                mode=budget.mode,
+                trained=budget.trained,
+                frozen=budget.frozen,
+                gib_float32=budget.bytes_float32 / GIB,
+                gib_bfloat16=budget.bytes_bfloat16 / GIB,
+                fits=budget.least() <= memory,
+            )
+            for budget in found
+        ],
+    )
 
 
 def train(  # noqa: PLR0913 - the stage's inputs
@@ -63,7 +131,7 @@ def train(  # noqa: PLR0913 - the stage's inputs
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     sections = study.digest("classes", "prompt", "model", "train")
     determined = [version("lesion-toolkit"), split_id, truth_id, study.study.seed, sections]
-    run_id = short_id([*determined, [[case.case_id, case.class_name] for case in parts["train"]]])
+    run_id = short_id([*determined, [[[case.case_id, case.class_name] for case in cases] for cases in parts.values()]])
     folder = workspace.run(run_id)
     if (folder / "run.json").exists():
         return _known(workspace, run_id)
@@ -86,7 +154,9 @@ def train(  # noqa: PLR0913 - the stage's inputs
         "run_id": run_id,
         "split_id": split_id,
         "truth_id": truth_id,
+        "split_seal": _seal(workspace, split_id),
         **_facts(study, learner, parts, epochs),
+        "checkpoint": _digests(folder / "checkpoint"),
         "seconds": round(time.monotonic() - started, 3),
     }
     write_json(folder / "run.json", facts)
@@ -109,22 +179,46 @@ def _facts(study: Study, learner: Backend, parts: dict[str, list[PartCase]], epo
     }
 
 
+def _digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file of a checkpoint."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files}
+
+
+def _seal(workspace: Workspace, split_id: str) -> str | None:
+    """Return the digest that seals the split's certificate; None where its folder is gone."""
+    path = workspace.split(split_id) / "certificate.json"
+    return json.loads(path.read_bytes())["seal"] if path.is_file() else None
+
+
+def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:
+    """Return the checkpoint the study names: "tiny", a folder beside the study file, or a hub name."""
+    name = study.model.name
+    if name != "tiny":
+        beside = study_folder / name
+        return str(beside) if beside.is_dir() else name
+    from toolkit.models.tiny import build_tiny  # noqa: PLC0415 - torch is imported only to train
+
+    texts = [prompt_of(study.prompt), *study.answers]
+    folder = workspace.folder / "models" / f"tiny-{short_id([version('lesion-toolkit'), texts, study.study.seed])}"
+    if not folder.exists():
+        build_tiny(folder, texts, seed=study.study.seed)
+    return str(folder)
+
+
 def _learner(workspace: Workspace, study: Study, study_folder: Path, device: str | None) -> Backend:
-    """Load the checkpoint the study names: "tiny", a folder beside the study file, or a hub name."""
-    learner = backend(study.model.backend)
+    """Load the study's checkpoint for its mode of training, if the device has the memory."""
+    chosen = backend(study.model.backend)
+    from toolkit.models.budget import check_budget, device_memory  # noqa: PLC0415 - torch is imported only to train
     from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to train
 
-    name, chosen = study.model.name, pick_device(device)
-    if name == "tiny":
-        from toolkit.models.tiny import build_tiny  # noqa: PLC0415 - torch is imported only to train
-
-        texts = [prompt_of(study.prompt), *study.answers]
-        folder = workspace.folder / "models" / f"tiny-{short_id([version('lesion-toolkit'), texts, study.study.seed])}"
-        if not folder.exists():
-            build_tiny(folder, texts, seed=study.study.seed)
-        return learner.load(str(folder), device=chosen)
-    beside = study_folder / name
-    return learner.load(str(beside) if beside.is_dir() else name, device=chosen)
+    source, place = _source(workspace, study, study_folder), pick_device(device)
+    mode, dtype = study.train.mode, study.model.dtype
+    found = chosen.budgets(source, lora=study.train.lora)
+    check_budget(found, mode=mode, dtype=dtype, device=place, memory=device_memory(place))
+    learner = chosen.load(source, device=place, mode=mode, dtype=dtype)
+    learner.keep_features(workspace.features, gigabytes=study.features.gigabytes)
+    return learner
 
 
 def _examples(study: Study, learner: Backend, cases: list[PartCase], progress: Progress) -> Examples:
@@ -179,7 +273,7 @@ def _known(workspace: Workspace, run_id: str) -> Trained:
 
 
 def _trained(facts: dict[str, Any], *, already_there: bool) -> Trained:
-    last = facts["epochs"][-1]
+    last = next(epoch for epoch in facts["epochs"] if epoch["kept"])
     undefined = float("nan")
     return Trained(
         run_id=facts["run_id"],

@@ -11,6 +11,7 @@ import models
 import torch
 
 from toolkit.models.baselines import SCORERS
+from toolkit.models.features import let_features_in
 from toolkit.models.scoring import build_trie, encode
 
 BATCH, REPEATS = 4, 3
@@ -35,7 +36,8 @@ def main() -> None:
     model, photographs = models.build(), models.inputs(BATCH)
     trie = build_trie(models.answers(), start=0)
     features = model.vision_model(photographs["pixel_values"]).last_hidden_state
-    cached = {"image_embeds": features, **{k: v for k, v in photographs.items() if k != "pixel_values"}}
+    let_features_in(model)
+    cached = {**photographs, "pixel_values": features}
     ways: dict[str, Callable[[], object]] = {
         name: lambda scorer=scorer: scorer(model, photographs, trie) for name, scorer in SCORERS.items()
     }

@@ -21,7 +21,7 @@ from toolkit.report import Report
 from toolkit.report.audit_page import AuditPage
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
-from toolkit.train import Trained
+from toolkit.train import Plan, Trained
 from toolkit.withdraw import Withdrawn
 
 COUNTED = {
@@ -218,6 +218,23 @@ def _(result: Trained) -> RenderableType:
 
 
 @rendered.register
+def _(result: Plan) -> RenderableType:
+    made = table("mode", ">trained", ">frozen", ">float32", ">bfloat16", "here")
+    for mode in result.modes:
+        own = " *" if mode.mode == result.mode else ""
+        coarse = "-" if mode.mode == "full" else f"{mode.gib_bfloat16:.1f} GiB"
+        sizes = (whole(mode.trained), whole(mode.frozen), f"{mode.gib_float32:.1f} GiB", coarse)
+        made.add_row(f"{mode.mode}{own}", *sizes, "fits" if mode.fits else "does not fit")
+    what = f"{result.model} on {whole(result.train_cases)} cases, {result.epochs} epochs, {whole(result.steps)} steps"
+    note = f"* the study's own; its frozen weights are {result.dtype}. Weights, gradients and AdamW: activations come"
+    return Group(
+        told("train", what),
+        made,
+        told("", f"{note} on top. This device ({result.device}) has {result.device_gib:.1f} GiB."),
+    )
+
+
+@rendered.register
 def _(result: Predicted) -> RenderableType:
     parts = ", ".join(f"{part} {whole(count)}" for part, count in result.cases.items())
     mass = number(result.mean_label_mass)
@@ -268,6 +285,8 @@ def _(result: Status) -> RenderableType:
     facts = table("what", ">count")
     for name in ("exports", "rows", "rows_quarantined", "photographs", "patients", "cases", "resolved"):
         facts.add_row(name.replace("_", " "), whole(getattr(result, name)))
+    if result.features_gigabytes:
+        facts.add_row("kept features (GB)", f"{result.features_gigabytes:.2f}")
     for reason, count in result.kept_out.items():
         facts.add_row(line(f"kept out: {reason}", "yellow"), whole(count))
     for kind, count in result.findings.items():

@@ -9,7 +9,7 @@ from toolkit.errors import ModelError
 from toolkit.models.backend import Backend
 
 INSTRUCTBLIP = "toolkit.models.instructblip:InstructBlip"
-MODEL_EXTRA = {"torch", "transformers", "accelerate", "safetensors", "tokenizers"}
+MODEL_EXTRA = {"torch", "transformers", "accelerate", "peft", "safetensors", "tokenizers"}
 
 
 def backend(name: str) -> type[Backend]:

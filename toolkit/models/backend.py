@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
-from toolkit.manifest import TrainSection
+from toolkit.manifest import LoraSection, TrainMode, TrainSection
 from toolkit.progress import Progress
 
 
@@ -41,6 +41,8 @@ class Epoch:
     train_loss: float
     validation_loss: float
     metrics: dict[str, float]
+    kept: bool = False
+    """Whether the run's weights are those after this epoch."""
 
 
 class Probabilities(NamedTuple):
@@ -50,14 +52,46 @@ class Probabilities(NamedTuple):
     label_mass: np.ndarray
 
 
+@dataclass(frozen=True)
+class Budget:
+    """Memory of one mode of training, in bytes: weights, gradients and optimizer; activations come on top."""
+
+    mode: TrainMode
+    trained: int
+    """Weights that are trained."""
+    frozen: int
+    """Weights that are not."""
+    bytes_float32: int
+    """With frozen weights in float32."""
+    bytes_bfloat16: int
+    """With frozen weights in bfloat16."""
+
+    def needed(self, dtype: str) -> int:
+        """Return the bytes that this mode takes with frozen weights of a type."""
+        return self.bytes_bfloat16 if dtype == "bfloat16" else self.bytes_float32
+
+    def least(self) -> int:
+        """Return the fewest bytes that this mode takes; with everything trained there is nothing to make smaller."""
+        return self.bytes_float32 if self.mode == "full" else self.bytes_bfloat16
+
+
 class Backend(Protocol):
     """A model that answers a prompt about a photograph, and can say how likely each answer is."""
 
     input_size: int
 
     @classmethod
-    def load(cls, source: str, *, device: str) -> Self:
-        """Read a checkpoint from a local directory or by its hub name."""
+    def load(cls, source: str, *, device: str, mode: TrainMode = "full", dtype: str = "float32") -> Self:
+        """Read a checkpoint from a local directory or by its hub name; what `mode` does not train is of `dtype`."""
+        ...
+
+    @staticmethod
+    def budgets(source: str, *, lora: LoraSection) -> Sequence[Budget]:
+        """Return what each mode of training takes, before anything is loaded."""
+        ...
+
+    def keep_features(self, folder: Path, *, gigabytes: float) -> None:
+        """Keep below `folder` what can be kept of the work on a photograph; a backend may keep nothing."""
         ...
 
     def fit(  # noqa: PLR0913 everything a training depends on, by name

@@ -22,9 +22,9 @@ from transformers import (
 )
 
 from toolkit.errors import ModelError
-from toolkit.files import UNWRITABLE
+from toolkit.files import UNWRITABLE, write_json
 from toolkit.models.guards import check_weights
-from toolkit.models.library import Model, Processor, quiet
+from toolkit.models.library import Config, Model, Processor, quiet
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -36,26 +36,93 @@ class Checkpoint(NamedTuple):
     processor: Processor
 
 
-def read_checkpoint(source: str, *, device: str) -> Checkpoint:
-    """Read a checkpoint from a folder or by its hub name; raise ModelError if it cannot be used as it stands."""
+ADAPTER = "adapter_config.json"
+BASE = "base.json"
+"""Beside an adapter: the checkpoint it belongs to, and the digest of that one's weights."""
+
+
+class Adapter(NamedTuple):
+    """A LoRA adapter on disk; `base` is the folder or hub name of the checkpoint it was trained on."""
+
+    folder: Path
+    base: str
+    weights_sha256: str
+
+    def put_around(self, model: Model, *, weights_sha256: str) -> Any:
+        """Return the model with the adapter in it; refuse one that the adapter was not trained on."""
+        from peft import PeftModel  # noqa: PLC0415 - two seconds, and only LoRA needs it
+
+        if weights_sha256 != self.weights_sha256:
+            raise ModelError(
+                f"the checkpoint {self.base} is not the one that this adapter was trained on: its weights differ",
+                place=str(self.folder),
+                remedy="put the old one back, or train again",
+            )
+        with quiet(), _readable(str(self.folder), is_folder=True):
+            return PeftModel.from_pretrained(model, str(self.folder))
+
+
+def read_adapter(source: str) -> Adapter | None:
+    """Return the adapter in a folder, or None where it holds none."""
+    folder = Path(source)
+    if not (folder / ADAPTER).is_file():
+        return None
+    with _readable(source, is_folder=True):
+        base = json.loads((folder / BASE).read_bytes())
+        beside = folder / base["name"]
+        name = str(beside.resolve()) if beside.is_dir() else base["name"]
+        return Adapter(folder, name, base["weights_sha256"])
+
+
+def read_config(source: str) -> Config:
+    """Read a checkpoint's configuration only."""
+    is_folder = _found(source)
+    with quiet(), _readable(source, is_folder=is_folder):
+        return InstructBlipConfig.from_pretrained(source, local_files_only=is_folder)
+
+
+def _found(source: str) -> bool:
+    """Tell whether a source is a folder; refuse what is neither one of InstructBLIP nor a hub name."""
     is_folder = bool(source) and Path(source).is_dir()
     if is_folder:
         _check_folder(Path(source))
     elif not HUB_NAME.fullmatch(source):
         raise ModelError("no such checkpoint folder", place=source, remedy=_REMEDY)
+    return is_folder
+
+
+def read_checkpoint(source: str) -> Checkpoint:
+    """Read a checkpoint from a folder or by its hub name; raise ModelError if it cannot be used as it stands."""
+    is_folder = _found(source)
     model = _read_model(source, is_folder=is_folder)
     check_weights(model, place=source)
     processor = _read_processor(source, is_folder=is_folder)
     # Processors saved before transformers 4.46 do not say it.
     processor.num_query_tokens = processor.num_query_tokens or model.config.num_query_tokens
-    return Checkpoint(model.to(device).eval(), processor)
+    return Checkpoint(model.eval(), processor)
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write model and processor so that `read_checkpoint` gives them back."""
+def write_checkpoint(
+    folder: Path, checkpoint: Checkpoint, *, adapted: Any = None, base: dict[str, str] | None = None
+) -> None:
+    """Write model and processor so that `read_checkpoint` gives them back; of an adapted model the adapter only."""
     with whole_folder(folder) as temporary, quiet():
-        checkpoint.model.save_pretrained(temporary)
+        if adapted is None:
+            checkpoint.model.save_pretrained(temporary)
+        else:
+            _write_adapter(temporary, adapted, base or {}, beside=folder)
         checkpoint.processor.save_pretrained(temporary)
+
+
+def _write_adapter(temporary: Path, adapted: Any, base: dict[str, str], *, beside: Path) -> None:
+    # Whether embeddings were resized is not asked: the library would look for the answer on the hub.
+    adapted.save_pretrained(temporary, save_embedding_layers=False)
+    (temporary / "README.md").unlink(missing_ok=True)
+    is_folder = Path(base["name"]).is_dir()
+    name = os.path.relpath(Path(base["name"]).resolve(), beside.resolve()) if is_folder else base["name"]
+    write_json(temporary / BASE, {**base, "name": name})
+    config = json.loads((temporary / ADAPTER).read_bytes())
+    write_json(temporary / ADAPTER, {**config, "base_model_name_or_path": name})
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from toolkit.errors import ModelError
+from toolkit.models.features import Features
 from toolkit.models.guards import check_image_tokens
 from toolkit.models.library import Config, Processor
 
@@ -32,6 +33,8 @@ class Inputs:
     def __init__(self, processor: Processor, config: Config) -> None:
         self.processor = processor
         self.config = config
+        self.features: Features | None = None
+        """Where it is set, photographs go in as what the vision part makes of them."""
         self._tokens: dict[str, PromptTokens] = {}
 
     def __call__(self, photographs: Sequence[np.ndarray] | np.ndarray, prompts: Sequence[str]) -> Tensors:
@@ -40,7 +43,7 @@ class Inputs:
         language, mask = _padded([t.language for t in tokens], self.processor.tokenizer.pad_token_id)
         qformer, qformer_mask = _padded([t.qformer for t in tokens], self.processor.qformer_tokenizer.pad_token_id)
         return {
-            "pixel_values": self.pixel_values(photographs),
+            "pixel_values": (self.features or self.pixel_values)(photographs),
             "input_ids": language,
             "attention_mask": mask,
             "qformer_input_ids": qformer,

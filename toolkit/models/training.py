@@ -1,18 +1,22 @@
-"""Knows how InstructBLIP is trained with the Trainer of transformers, and resumed after an interruption.
+"""Knows how a learner is trained with the Trainer of transformers, and resumed after an interruption.
 
 Refuses to know runs, registries and studies: examples come in, a trained model and its epochs go out.
 """
 
+import json
 import re
 import shutil
+import signal
+import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
+from torch.nn.functional import cross_entropy
 from transformers import (
     EvalPrediction,
     PrinterCallback,
@@ -22,81 +26,73 @@ from transformers import (
     TrainerState,
 )
 
+from toolkit.errors import ModelError
 from toolkit.manifest import TrainSection
 from toolkit.metrics import macro_metrics
 from toolkit.models.backend import Epoch, Examples, probabilities
-from toolkit.models.guards import check_finite, check_head
-from toolkit.models.inputs import Inputs, Tensors
+from toolkit.models.batches import Balanced, Cases, Example, class_weights
+from toolkit.models.guards import check_finite
+from toolkit.models.inputs import IGNORED, Tensors
 from toolkit.models.library import Model, quiet
-from toolkit.models.scoring import Trie, build_trie, log_likelihoods
 from toolkit.progress import Progress
 
-DIHEDRAL = 8
 EVAL_BATCH = 32
 EVAL_PREFIX = "eval_"
 VALIDATION_LOSS = f"{EVAL_PREFIX}validation_loss"
+BEST = "best_model_checkpoint"
 
 
-class Example(NamedTuple):
-    """One case of a batch to be."""
+class Learner(Protocol):
+    """What is trained: a model, how a batch is made for it, and what it says of one."""
 
-    photograph: np.ndarray
-    prompt: str
-    class_index: int
+    model: Model
+    lengths: np.ndarray
+    """(C,) tokens of each answer."""
 
+    def batch(self, photographs: Sequence[np.ndarray], prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
+        """Return the model's inputs with `labels`."""
+        ...
 
-def dihedral(photograph: np.ndarray, variant: int) -> np.ndarray:
-    """Return one of the eight ways to lay a square photograph: 0 to 3 quarter turns, then those of its mirror image."""
-    turned = np.rot90(photograph, variant % 4)
-    return turned[:, ::-1] if variant >= 4 else turned
-
-
-class Cases(Dataset):
-    """Examples one by one; with a seed, each laid in one of eight ways, drawn anew for every epoch."""
-
-    def __init__(self, examples: Examples, *, augment_seed: int | None = None) -> None:
-        self.examples = examples
-        self.augment_seed = augment_seed
-        self.variants = np.zeros(len(self), dtype=int)
-
-    def draw_variants(self, epoch: int) -> None:
-        """Draw the variants of an epoch: they depend on nothing else, so a resumed training sees the same."""
-        if self.augment_seed is not None:
-            self.variants = np.random.default_rng([self.augment_seed, epoch]).integers(DIHEDRAL, size=len(self))
-
-    def __len__(self) -> int:
-        return len(self.examples.prompts)
-
-    def __getitem__(self, index: int) -> Example:
-        photograph = dihedral(self.examples.photographs[index], int(self.variants[index]))
-        return Example(photograph, self.examples.prompts[index], int(self.examples.classes[index]))
+    def scores(self, model: Model, inputs: Tensors) -> torch.Tensor:
+        """Return (B, C) log-likelihoods."""
+        ...
 
 
 class Collator:
-    """Turns cases into a batch: photographs and prompts as inputs, the tokens of the true answers as labels."""
+    """Turns cases into a batch: the learner's inputs, and the `classes` that an evaluation needs."""
 
-    def __init__(self, inputs: Inputs, answer_tokens: Sequence[list[int]]) -> None:
-        self.inputs = inputs
-        self.answer_tokens = answer_tokens
+    def __init__(self, learner: Learner) -> None:
+        self.learner = learner
 
     def __call__(self, batch: Sequence[Example]) -> Tensors:
-        """Return the model's inputs with `labels`, and the `classes` that an evaluation needs."""
-        tensors = self.inputs([case.photograph for case in batch], [case.prompt for case in batch])
+        """Return the model's inputs with `labels` and `classes`."""
         classes = [case.class_index for case in batch]
-        labels = self.inputs.labels([self.answer_tokens[index] for index in classes])
-        return {**tensors, "labels": labels, "classes": torch.tensor(classes)}
+        made = self.learner.batch([case.photograph for case in batch], [case.prompt for case in batch], classes)
+        return {**made, "classes": torch.tensor(classes)}
 
 
 class LabelTrainer(Seq2SeqTrainer):
     """A trainer that evaluates by the exact probability of every answer instead of by generated text."""
 
-    def __init__(self, *args: Any, trie: Trie, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.trie = trie
+    def __init__(self, learner: Learner, *, balance: str, **kwargs: Any) -> None:
+        super().__init__(model=learner.model, data_collator=Collator(learner), **kwargs)
+        self.learner = learner
+        cases: Any = self.train_dataset
+        classes = cases.examples.classes
+        self.sampler = Balanced(classes, seed=self.args.seed) if balance == "sampling" else None
+        weights = torch.tensor(class_weights(classes, len(learner.lengths)), dtype=torch.float32)
+        self.weights = weights.to(self.args.device) if balance == "weights" else None
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        return self.sampler or super()._get_train_sampler(*args, **kwargs)
 
     def compute_loss(self, model: torch.nn.Module, inputs: Tensors, *args: Any, **kwargs: Any) -> Any:
-        """Leave out what only the evaluation needs."""
-        return super().compute_loss(model, {k: v for k, v in inputs.items() if k != "classes"}, *args, **kwargs)
+        """Return the model's own loss, or the one in which every class counts equally much."""
+        classes = inputs["classes"]
+        inputs = {name: tensor for name, tensor in inputs.items() if name != "classes"}
+        if self.weights is None:
+            return super().compute_loss(model, inputs, *args, **kwargs)
+        return weighted_loss(model(**inputs).logits, inputs["labels"], self.weights[classes])
 
     def prediction_step(
         self,
@@ -112,24 +108,43 @@ class LabelTrainer(Seq2SeqTrainer):
         """
         inputs = self._prepare_inputs(inputs)
         classes = inputs.pop("classes")
-        scores = log_likelihoods(self.accelerator.unwrap_model(model), inputs, self.trie)
-        return None, scores, classes
+        return None, self.learner.scores(self.accelerator.unwrap_model(model), inputs), classes
+
+
+def weighted_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross entropy of labels (B, L) or (B,), each case counting by its weight (B,)."""
+    losses = cross_entropy(logits.float().movedim(-1, 1), labels, ignore_index=IGNORED, reduction="none")
+    counted = (labels != IGNORED) * weights.view(-1, *[1] * (labels.ndim - 1))
+    return (losses * counted).sum() / counted.sum()
 
 
 class Watch(TrainerCallback):
-    """Draws each epoch's variants, tells how far the training is, and stops one that has diverged."""
+    """Draws each epoch anew, tells how far the training is, and stops it: diverged, no longer better, interrupted."""
 
-    def __init__(self, cases: Cases, progress: Progress) -> None:
+    def __init__(self, cases: Cases, settings: TrainSection, progress: Progress) -> None:
         self.cases = cases
+        self.settings = settings
         self.progress = progress
+        self.sampler: Balanced | None = None
+        self.interrupted = False
 
     def on_epoch_begin(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:  # noqa: ARG002 the signature is the library's
-        """Lay the photographs anew; `state.epoch` counts those that are over, also after a resume."""
-        self.cases.draw_variants(round(state.epoch or 0))
+        """Lay and draw the photographs anew; `state.epoch` counts what is over, also after a resume within an epoch."""
+        epoch = int((state.epoch or 0) + 1e-6)
+        self.cases.draw_variants(epoch)
+        if self.sampler is not None:
+            self.sampler.epoch = epoch
 
     def on_step_end(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:  # noqa: ARG002 the signature is the library's
-        """Report after every optimizer step."""
+        """Report after every optimizer step; after an interruption, save and stop."""
         self.progress("training", state.global_step, state.max_steps)
+        if self.interrupted and state.global_step < state.max_steps:
+            control.should_log = control.should_save = control.should_training_stop = True
+
+    def on_epoch_end(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:  # noqa: ARG002 the signature is the library's
+        """Take no epoch that was broken off for a whole one."""
+        if state.epoch is not None and abs(state.epoch - round(state.epoch)) > 1e-6:
+            control.should_log = control.should_evaluate = control.should_save = False
 
     def on_log(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:  # noqa: ARG002 the signature is the library's
         """Check the mean loss of an epoch before a checkpoint is made of it."""
@@ -137,53 +152,88 @@ class Watch(TrainerCallback):
             torch.tensor(kwargs["logs"].get("loss", 0.0)), what=f"the training loss at step {state.global_step}"
         )
 
+    def on_evaluate(self, args: Any, state: TrainerState, control: Any, **_: Any) -> None:  # noqa: ARG002 the signature is the library's
+        """Stop when the last `patience` epochs were none better; worked out anew, so that a resume stops as well."""
+        if self.settings.best == "last":
+            return
+        measured = [_measure(epoch, self.settings.best) for epoch in _epochs(state.log_history)]
+        check_finite(torch.tensor(measured), what=f"{self.settings.best} on validation")
+        since = len(measured) - 1 - int(np.argmax(measured))
+        control.should_training_stop |= self.settings.patience is not None and since >= self.settings.patience
+
+
+def _measure(epoch: Epoch, best: str) -> float:
+    """Return what an epoch is chosen by, the higher the better."""
+    return -epoch.validation_loss if best == "validation_loss" else epoch.metrics[best]
+
 
 def train(  # noqa: PLR0913 the arguments of a backend's fit
-    model: Model,
-    inputs: Inputs,
+    learner: Learner,
     *,
     training: Examples,
     validation: Examples,
-    answers: list[str],
     settings: TrainSection,
     seed: int,
     folder: Path,
     resume: bool,
     progress: Progress,
 ) -> list[Epoch]:
-    """Train `model` in place; `folder` keeps a checkpoint of the last whole epoch until the caller removes it."""
+    """Train in place; `folder` keeps the last whole epoch, and the best one, until the caller removes it.
+
+    Raises ModelError where Ctrl-C was pressed: the step at hand is then finished and saved.
+    """
     checkpoint = _last_checkpoint(folder) if resume else None
-    _remove_checkpoints(folder, but=checkpoint)
-    answer_tokens = inputs.answer_tokens(answers)
-    lengths = np.array([len(tokens) for tokens in answer_tokens])
+    _remove_checkpoints(folder, but={checkpoint, _best_before(checkpoint)})
     cases = Cases(training, augment_seed=seed if settings.augment else None)
-    with quiet(), _threads(settings.threads):
+    watch = Watch(cases, settings, progress)
+    with quiet(), _threads(settings.threads), _interruptible(watch):
         trainer = LabelTrainer(
-            model=model,
-            args=_arguments(settings, seed=seed, folder=folder, device=model.device.type),
+            learner,
+            balance=settings.balance,
+            args=arguments(settings, seed=seed, folder=folder, device=learner.model.device.type),
             train_dataset=cases,
             eval_dataset=Cases(validation),
-            data_collator=Collator(inputs, answer_tokens),
-            compute_metrics=lambda scored: _metrics(scored, lengths),
-            callbacks=[Watch(cases, progress)],
-            trie=build_trie(answer_tokens, start=model.config.text_config.decoder_start_token_id),
+            compute_metrics=lambda scored: _metrics(scored, learner.lengths),
+            callbacks=[watch],
         )
+        watch.sampler = trainer.sampler
         # With its bars off, the library prints its log to stdout instead.
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    check_head(model, place=str(folder))
-    model.eval()
-    return _epochs(trainer.state.log_history)
+    if watch.interrupted and trainer.state.global_step < trainer.state.max_steps:
+        raise ModelError(
+            f"training was interrupted after step {trainer.state.global_step} of {trainer.state.max_steps}; it is kept",
+            place=str(folder),
+            remedy="toolkit train --resume goes on from there",
+        )
+    return _kept(trainer.state, settings)
 
 
-def _arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -> Seq2SeqTrainingArguments:
-    arguments = Seq2SeqTrainingArguments(
+def _kept(state: TrainerState, settings: TrainSection) -> list[Epoch]:
+    """Return the epochs, the one marked whose weights the model has now."""
+    epochs = _epochs(state.log_history)
+    number = len(epochs) - 1
+    if settings.best != "last":
+        if state.best_model_checkpoint is None or not Path(state.best_model_checkpoint).is_dir():
+            raise ModelError(
+                "the checkpoint of the best epoch is gone",
+                place=str(state.best_model_checkpoint),
+                remedy="delete the run's training folder and train again",
+            )
+        number = next(n for n, e in enumerate(epochs) if e.step == _step(Path(state.best_model_checkpoint)))
+    return [replace(epoch, kept=place == number) for place, epoch in enumerate(epochs)]
+
+
+def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -> Seq2SeqTrainingArguments:
+    """Return what the library is told: everything in float32, on one device, an evaluation after every epoch."""
+    told = Seq2SeqTrainingArguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=EVAL_BATCH,
+        gradient_accumulation_steps=settings.accumulate,
         lr_scheduler_type=settings.schedule if not settings.warmup_steps else _WITH_WARMUP[settings.schedule],
         warmup_steps=settings.warmup_steps,
         seed=seed,
@@ -191,6 +241,9 @@ def _arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) 
         logging_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,
+        load_best_model_at_end=settings.best != "last",
+        metric_for_best_model=None if settings.best == "last" else settings.best,
+        greater_is_better=settings.best != "validation_loss",
         # A loss that is not a number must be seen, not smoothed over.
         logging_nan_inf_filter=False,
         label_names=["labels"],
@@ -201,8 +254,8 @@ def _arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) 
         dataloader_pin_memory=device == "cuda",
     )
     # One process uses one GPU: DataParallel would split the batch among all; `torchrun` is the way to several.
-    arguments._n_gpu = min(arguments.n_gpu, 1)  # noqa: SLF001
-    return arguments
+    told._n_gpu = min(told.n_gpu, 1)  # noqa: SLF001
+    return told
 
 
 _WITH_WARMUP = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -219,7 +272,7 @@ def _metrics(scored: EvalPrediction, lengths: np.ndarray) -> dict[str, float]:
 
 def _epochs(history: Sequence[dict[str, Any]]) -> list[Epoch]:
     """Read the epochs back from the trainer's log, which a checkpoint carries along."""
-    losses = {entry["step"]: entry["loss"] for entry in history if "loss" in entry}
+    losses = _losses(history)
     return [
         Epoch(
             epoch=round(entry["epoch"]),
@@ -237,16 +290,40 @@ def _epochs(history: Sequence[dict[str, Any]]) -> list[Epoch]:
     ]
 
 
+def _losses(history: Sequence[dict[str, Any]]) -> dict[int, float]:
+    """Return the mean training loss by the step at which an epoch ended, to six digits.
+
+    An interruption logs the part before it. float32 sums of parts differ from the sum of the whole in the last digits.
+    """
+    losses, before, total, began = {}, 0, 0.0, 0
+    for entry in history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - before)
+            before = entry["step"]
+        if VALIDATION_LOSS in entry and before > began:
+            losses[before] = float(f"{total / (before - began):.6g}")
+            total, began = 0.0, before
+    return losses
+
+
 def _last_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint that was written to its end: the trainer's state is its last file."""
     whole = [path for path in _checkpoints(folder) if (path / "trainer_state.json").is_file()]
     return max(whole, key=_step, default=None)
 
 
-def _remove_checkpoints(folder: Path, *, but: Path | None) -> None:
+def _best_before(checkpoint: Path | None) -> Path | None:
+    """Return the checkpoint that was the best so far when another was written."""
+    if checkpoint is None:
+        return None
+    best = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))[BEST]
+    return checkpoint.with_name(Path(best).name) if best else None
+
+
+def _remove_checkpoints(folder: Path, *, but: set[Path | None]) -> None:
     """Remove the checkpoints of an earlier training, and what an interrupted save has left."""
     for path in _checkpoints(folder):
-        if path != but:
+        if path not in but:
             shutil.rmtree(path)
 
 
@@ -267,3 +344,21 @@ def _threads(count: int) -> Generator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _interruptible(watch: Watch) -> Generator[None]:
+    """Let the first Ctrl-C end the training after the step at hand; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(*_: object) -> None:
+        watch.interrupted = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -173,7 +173,8 @@ def _remove(workspace: Workspace, study: Study, key: Key, found: _Found, patient
         path.unlink(missing_ok=True)
     results.clean_runs(workspace, found.cases)
     results.clean_splits(workspace, pseudonym, found.cases, date=today)
-    shutil.rmtree(workspace.reports, ignore_errors=True)
+    for folder in (workspace.reports, workspace.features):
+        shutil.rmtree(folder, ignore_errors=True)
     _clear_leftovers(workspace)
     stones = tombstones(workspace, study, key)
     for export in landed_exports(workspace):

@@ -1,0 +1,73 @@
+"""Knows how much memory each way of training a model takes, before anything of it is loaded.
+
+Refuses to guess at activations: they depend on batch and kernels, and come on top.
+"""
+
+import os
+from collections.abc import Sequence
+
+import torch
+
+from toolkit.errors import ModelError
+from toolkit.manifest import LoraSection, TrainMode
+from toolkit.models.backend import Budget
+from toolkit.models.library import Config, Model, quiet
+from toolkit.models.trainable import TRAINED, prepare
+
+GIB = 2**30
+ADAMW = 16
+"""Bytes for each weight that AdamW trains: the weight, its gradient and two moments, float32 each."""
+WIDTHS = {"float32": 4, "bfloat16": 2}
+
+
+def budgets(config: Config, lora: LoraSection) -> list[Budget]:
+    """Return the budget of every mode for the model of a configuration, counted on a model without memory."""
+    return [_budget(skeleton(config), mode, lora) for mode in TRAINED]
+
+
+def skeleton(config: Config) -> Model:
+    """Return the model of a configuration on the meta device: every shape and no memory."""
+    from transformers import InstructBlipForConditionalGeneration  # noqa: PLC0415 - with its class at hand elsewhere
+
+    with quiet(), torch.device("meta"):
+        model = InstructBlipForConditionalGeneration(config)
+        head = model.language_model.lm_head
+        if not config.text_config.scale_decoder_outputs:
+            # transformers 5 ties it in every new T5; a Flan-T5 has its own.
+            head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
+    return model
+
+
+def _budget(model: Model, mode: TrainMode, lora: LoraSection) -> Budget:
+    prepared = prepare(model, mode=mode, lora=lora)
+    trained = sum(p.numel() for p in prepared.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in prepared.parameters()) - trained
+    sizes = {dtype: trained * ADAMW + frozen * width for dtype, width in WIDTHS.items()}
+    return Budget(mode, trained, frozen, sizes["float32"], sizes["bfloat16"])
+
+
+def device_memory(device: str) -> int:
+    """Return the bytes of memory of a device: of the first GPU, or of this machine."""
+    if device == "cuda":
+        return torch.cuda.get_device_properties(0).total_memory
+    if device == "mps":
+        return torch.mps.recommended_max_memory()
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def check_budget(found: Sequence[Budget], *, mode: TrainMode, dtype: str, device: str, memory: int) -> None:
+    """Refuse a mode that cannot fit into the device's memory, and name those that can."""
+    need = next(budget for budget in found if budget.mode == mode).needed(dtype)
+    if need <= memory:
+        return
+    fitting = [
+        f'mode = "{b.mode}"' + (' with dtype = "bfloat16"' if b.needed(dtype) > memory else "")
+        for b in found
+        if b.least() <= memory
+    ]
+    raise ModelError(
+        f'training with mode = "{mode}" needs {need / GIB:.1f} GiB and its activations, '
+        f"this device ({device}) has {memory / GIB:.1f}",
+        place="[train] mode",
+        remedy=f"use {' or '.join(fitting)}" if fitting else "use a larger device or a smaller model",
+    )

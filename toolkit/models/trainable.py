@@ -1,0 +1,79 @@
+"""Knows which weights a mode of training moves, and in what precision the others stand still.
+
+Refuses to know how they are moved.
+"""
+
+import torch
+from torch.nn import Module
+
+from toolkit.errors import ModelError
+from toolkit.manifest import LoraSection, TrainMode
+from toolkit.models.library import Model, quiet
+
+TRAINED: dict[TrainMode, tuple[str, ...]] = {
+    "full": ("",),
+    "language_model": ("language_model.",),
+    "qformer": ("qformer.", "query_tokens", "language_projection."),
+    "lora": (),
+}
+"""How the names of the weights begin that a mode trains; LoRA trains none of the model's own."""
+LORA_TARGETS = r"language_model\..*\.(q|v)"
+"""Anchored: by its bare suffix "qkv" of the vision part would be hit too."""
+LORA_COUNT = "lora_"
+
+
+def freezes_vision(mode: TrainMode) -> bool:
+    """Tell whether a mode leaves the vision part as it is, so that what it makes of a photograph can be kept."""
+    return mode != "full"
+
+
+def set_precision(model: Model, *, mode: TrainMode, dtype: str) -> None:
+    """Cast what the mode does not train to `dtype`; what it trains is float32: at 1e-6 bfloat16 does not move."""
+    wanted = getattr(torch, dtype)
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data.to(torch.float32 if _is_trained(name, mode) else wanted)
+    for buffer in model.buffers():
+        if buffer.is_floating_point():
+            buffer.data = buffer.data.to(wanted)
+
+
+def prepare(model: Model, *, mode: TrainMode, lora: LoraSection) -> Model:
+    """Freeze what the mode does not train; return the model to train, with adapters around it for LoRA."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(_is_trained(name, mode))
+    prepared = _with_adapters(model, lora) if mode == "lora" else model
+    check_trained(prepared, mode=mode)
+    return prepared
+
+
+def _with_adapters(model: Model, lora: LoraSection) -> Model:
+    from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - two seconds, and only LoRA needs it
+
+    config = LoraConfig(
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=LORA_TARGETS, bias="none"
+    )
+    with quiet():
+        return get_peft_model(model, config)
+
+
+def check_trained(model: Module, *, mode: TrainMode) -> None:
+    """Refuse weights to train that are not float32, none at all, or adapters outside the language model."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trained:
+        raise ModelError(f"mode {mode!r} trains nothing of this model", place="[train] mode", remedy="use another mode")
+    if coarse := sorted(name for name, p in trained.items() if p.dtype != torch.float32):
+        raise ModelError(
+            f"{len(coarse)} weights to train are not float32, {coarse[0]} among them; small steps would be lost",
+            place="[model] dtype",
+            remedy="only what is not trained may be bfloat16",
+        )
+    if mode == "lora" and (astray := sorted(n for n in trained if "language_model." not in n or LORA_COUNT not in n)):
+        raise ModelError(
+            f"LoRA would train {astray[0]}, which is no adapter of the language model",
+            place="[train] mode",
+            remedy="start from a checkpoint without adapters of its own",
+        )
+
+
+def _is_trained(name: str, mode: TrainMode) -> bool:
+    return name.startswith(TRAINED[mode]) if TRAINED[mode] else False
