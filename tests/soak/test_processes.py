@@ -1,4 +1,4 @@
-"""Several processes under torchrun do what one does, to the last bit."""
+"""Several processes under torchrun: they predict what one predicts, to the last bit, and train one model together."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.registry import Workspace
 from toolkit.synthetic import sample
 
 # Shards of eight cases, so that a small sample has some for every process.
@@ -57,3 +58,24 @@ def test_two_processes_predict_what_one_predicts_and_a_rerun_does_what_is_missin
     next((trained / "two").glob("runs/*/predictions/test-00001-*.parquet")).unlink()
     assert 8 == json.loads(toolkit(trained, "two", "predict", processes=True).stdout)["scored_now"]
     assert expected == predictions(trained / "two")
+
+
+def test_two_processes_train_one_model_on_batches_twice_as_large(trained):
+    shutil.copytree(trained / "workspace", trained / "apart", ignore=shutil.ignore_patterns("runs"))
+    again = (trained / "sample" / "study.toml").read_text(encoding="utf-8").replace("seed = ", "seed = 1", 1)
+    (trained / "sample" / "study.toml").write_text(again, encoding="utf-8")
+
+    for command in ("train", "predict"):
+        done = toolkit(trained, "apart", command, processes=True)
+        assert 0 == done.returncode, done.stderr
+
+    facts = json.loads(next((trained / "apart").glob("runs/*/run.json")).read_text(encoding="utf-8"))
+    assert 2 == facts["processes"]
+    size = 2 * facts["study"]["train"]["batch_size"]
+    assert -(-facts["train_cases"] // size) == facts["epochs"][0]["step"]
+    # Each validation case was counted once, and the weights that were kept are those that were measured.
+    text = """select avg((predicted = class_name)::int) as accuracy
+        from predictions join truth using (case_id)
+        where part = 'validation' and run_id = $run_id and class_name is not null"""
+    found = Workspace(trained / "apart").rows(text, {"run_id": facts["run_id"]})[0]["accuracy"]
+    assert facts["epochs"][0]["metrics"]["accuracy"] == pytest.approx(found)

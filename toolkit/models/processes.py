@@ -4,7 +4,8 @@ Refuses to know what they do; without a launcher there is one process, and it ne
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
@@ -32,11 +33,22 @@ class Process(NamedTuple):
         """Return when every process has come here."""
         if self.count == 1:
             return
-        from torch import distributed  # noqa: PLC0415 - one process needs no torch to know that it is alone
+        import torch  # noqa: PLC0415 - one process needs no torch to know that it is alone
+        from torch import distributed  # noqa: PLC0415
 
         if not distributed.is_initialized():
-            distributed.init_process_group("gloo", timeout=PATIENCE)
-        distributed.barrier()
+            distributed.init_process_group(timeout=PATIENCE)
+        # A barrier would be the GPUs' own, before each process has taken its one; a tensor on the CPU is gloo's.
+        distributed.all_reduce(torch.zeros(1))
+
+    @contextmanager
+    def first_alone(self) -> Generator[None]:
+        """Let the first do the block, then the others, who find done what is done once."""
+        if not self.is_first:
+            self.wait_for_others()
+        yield
+        if self.is_first:
+            self.wait_for_others()
 
 
 def this_process() -> Process:

@@ -34,6 +34,7 @@ from toolkit.models.batches import Balanced, Cases, Example, class_weights
 from toolkit.models.guards import check_finite
 from toolkit.models.inputs import IGNORED, Tensors
 from toolkit.models.library import Model, quiet
+from toolkit.models.processes import this_process
 from toolkit.progress import Progress
 
 EVAL_BATCH = 32
@@ -182,8 +183,9 @@ def train(  # noqa: PLR0913 the arguments of a backend's fit
 
     Raises ModelError where Ctrl-C was pressed: the step at hand is then finished and saved.
     """
-    checkpoint = _last_checkpoint(folder) if resume else None
-    _remove_checkpoints(folder, but={checkpoint, _best_before(checkpoint)})
+    with this_process().first_alone():
+        checkpoint = _last_checkpoint(folder) if resume else None
+        _remove_checkpoints(folder, but={checkpoint, _best_before(checkpoint)})
     cases = Cases(training, augment_seed=seed if settings.augment else None)
     watch = Watch(cases, settings, progress)
     with quiet(), _threads(settings.threads), _interruptible(watch):
@@ -349,7 +351,8 @@ def _threads(count: int) -> Generator[None]:
 @contextmanager
 def _interruptible(watch: Watch) -> Generator[None]:
     """Let the first Ctrl-C end the training after the step at hand; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
+    # Of several processes each would stop at a step of its own; their launcher ends them anyway.
+    if threading.current_thread() is not threading.main_thread() or this_process().count > 1:
         yield
         return
 
