@@ -195,7 +195,7 @@ def train(  # noqa: PLR0913 the arguments of a backend's fit
             args=arguments(settings, seed=seed, folder=folder, device=learner.model.device.type),
             train_dataset=cases,
             eval_dataset=Cases(validation),
-            compute_metrics=lambda scored: _metrics(scored, learner.lengths),
+            compute_metrics=lambda scored: _metrics(scored, learner.lengths, cases=len(validation.classes)),
             callbacks=[watch],
         )
         watch.sampler = trainer.sampler
@@ -263,10 +263,11 @@ def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -
 _WITH_WARMUP = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
-def _metrics(scored: EvalPrediction, lengths: np.ndarray) -> dict[str, float]:
+def _metrics(scored: EvalPrediction, lengths: np.ndarray, *, cases: int) -> dict[str, float]:
     """Return the loss and the metrics of a validation pass from its (N, C) log-likelihoods."""
-    truth = np.asarray(scored.label_ids)
-    likelihoods = np.asarray(scored.predictions)
+    # Several processes fill up their last batch with the first cases again.
+    truth = np.asarray(scored.label_ids)[:cases]
+    likelihoods = np.asarray(scored.predictions)[:cases]
     lost = -likelihoods[np.arange(len(truth)), truth].sum() / lengths[truth].sum()
     metrics = macro_metrics(truth, probabilities(likelihoods).values)
     return {"validation_loss": float(lost), **{name: float(value) for name, value in metrics.items()}}
