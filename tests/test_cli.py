@@ -142,3 +142,13 @@ def test_a_run_in_json_has_every_stage(call, finished):
     assert 0 == code
     assert ["parsed", "audit", "split", "trained", "predicted", "evaluated", "report"] == list(json.loads(out))
     assert json.loads(out)["trained"]["already_there"]
+
+
+def test_a_command_that_works_in_one_process_is_refused_in_several(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    with pytest.raises(SystemExit) as left:
+        main(["--workspace", str(tmp_path), "status"])
+
+    assert 1 == left.value.code
+    assert "this command works in one process" in capsys.readouterr().err

@@ -10,6 +10,7 @@ from toolkit.errors import PhotographError, WorkspaceError
 from toolkit.images import (
     Crops,
     Source,
+    batches,
     case_pixels,
     crop,
     find_photograph,
@@ -141,3 +142,20 @@ def test_a_photograph_that_is_gone_is_told_by_its_case_not_by_its_name(tmp_path)
     with pytest.raises(WorkspaceError, match="case c1") as caught:
         crops.load(silent)
     assert "PAT_7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 40])
+def test_photographs_decoded_ahead_come_in_their_order(count):
+    photographs = np.arange(count, dtype=np.uint8)[:, None, None, None]
+
+    found = list(batches(photographs, 4))
+
+    assert [min(4, count - start) for start in range(0, count, 4)] == [len(batch) for batch in found]
+    assert list(range(count)) == [int(photograph.item()) for batch in found for photograph in batch]
+
+
+def test_a_photograph_that_cannot_be_decoded_ends_the_batches(tmp_path):
+    crops = Crops([Source("c1", tmp_path / "gone.jpg", None)], margin=0, size=8)
+
+    with pytest.raises(WorkspaceError, match="can no longer be used"):
+        list(batches(crops, 4))

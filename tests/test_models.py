@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from toolkit.errors import ModelError
@@ -14,11 +17,13 @@ from toolkit.images import dihedral
 from toolkit.manifest import TrainSection
 from toolkit.models import backend
 from toolkit.models.backend import Examples, probabilities
+from toolkit.models.baselines import SCORERS
 from toolkit.models.batches import Cases
 from toolkit.models.checkpoint import whole_folder
 from toolkit.models.device import DEVICES, VARIABLE, pick_device
 from toolkit.models.inputs import IGNORED, Inputs, Tensors
 from toolkit.models.instructblip import Answering, InstructBlip
+from toolkit.models.processes import Process, this_process
 from toolkit.models.scoring import build_trie
 from toolkit.models.tiny import build_tiny
 from toolkit.models.training import Collator
@@ -64,25 +69,63 @@ def examples(photographs: np.ndarray) -> Examples:
     return Examples(photographs, prompts, np.arange(10) % len(ANSWERS))
 
 
-def one_forward_per_label(model: torch.nn.Module, inputs: Tensors, answer_tokens: list[list[int]]) -> np.ndarray:
-    """Score the plain way: the model's own loss, which is the mean over the answer's tokens, for each pair."""
-    scores = np.zeros((len(inputs["pixel_values"]), len(answer_tokens)))
-    for row in range(len(scores)):
-        one = {name: tensor[row : row + 1] for name, tensor in inputs.items()}
-        for column, tokens in enumerate(answer_tokens):
-            with torch.no_grad():
-                loss = model(**one, labels=torch.tensor([tokens])).loss
-            scores[row, column] = -loss.item() * len(tokens)
-    return scores
+@functools.cache
+def prompt_inputs(model: InstructBlip, prompt: str) -> Tensors:
+    """One photograph and one prompt, encoded once for all tests."""
+    photograph = np.random.default_rng(7).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    return model.inputs(photograph, [prompt])
 
 
-def test_the_trie_agrees_with_one_forward_per_label(model, photographs):
-    prompts = [PROMPT, LONG_PROMPT, PROMPT]
-    inputs = model.inputs(photographs[:3], prompts)
+def scored(scorer: str, model: InstructBlip, inputs: Tensors, answers: list[list[int]]) -> torch.Tensor:
+    return SCORERS[scorer](model.model, inputs, build_trie(answers, start=0))
 
-    expected = one_forward_per_label(model.model, inputs, model.inputs.answer_tokens(ANSWERS))
 
-    np.testing.assert_allclose(model.log_likelihoods(photographs[:3], prompts, ANSWERS), expected, atol=1e-4)
+@pytest.mark.parametrize("scorer", ["encode once, decode every label", "trie"])
+def test_every_scorer_agrees_with_one_forward_per_label(model, photographs, scorer):
+    inputs = model.inputs(photographs[:3], [PROMPT, LONG_PROMPT, PROMPT])
+    answers = model.inputs.answer_tokens(ANSWERS)
+
+    expected = scored("one forward per label", model, inputs, answers)
+
+    np.testing.assert_allclose(scored(scorer, model, inputs, answers), expected, atol=1e-4)
+
+
+def test_one_forward_per_label_is_the_loss_that_the_model_itself_gives(model, photographs):
+    inputs = model.inputs(photographs[:1], [PROMPT])
+    tokens = model.inputs.answer_tokens(ANSWERS)[3]
+
+    with torch.no_grad():
+        loss = model.model(**inputs, labels=torch.tensor([tokens])).loss.item()
+
+    assert -loss * len(tokens) == pytest.approx(
+        scored("one forward per label", model, inputs, [tokens]).item(), abs=1e-4
+    )
+
+
+# Few tokens and short answers: shared beginnings and answers that begin another come up in most draws.
+SPELT = st.lists(st.integers(3, 6), max_size=5).map(lambda tokens: [*tokens, 1])
+PROMPTS = st.sampled_from([PROMPT, LONG_PROMPT, "nevus " * 20, "?"])
+
+
+@given(answers=st.lists(SPELT, min_size=1, max_size=6, unique_by=tuple), prompt=PROMPTS)
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_set_of_answers_is_scored_exactly_and_holds_at_most_all_there_is(model, answers, prompt):
+    inputs = prompt_inputs(model, prompt)
+    likelihoods = scored("trie", model, inputs, answers)
+
+    np.testing.assert_allclose(likelihoods, scored("one forward per label", model, inputs, answers), atol=1e-4)
+    assert likelihoods.exp().sum() <= 1 + 1e-6
+
+
+def test_generating_tells_one_answer_or_none(model, photographs):
+    inputs = model.inputs(photographs[:2], [PROMPT] * 2)
+    with torch.no_grad():
+        first = model.model.generate(**inputs, max_new_tokens=3, do_sample=False)[0, 1:4].tolist()
+
+    said = scored("generate", model, inputs, [first, [3, 4, 1]])
+
+    assert [0, -torch.inf] == said[0].tolist()
+    assert [-torch.inf] == said[:, 1].unique().tolist()
 
 
 def test_the_trie_agrees_under_plain_attention_too(model, tiny, photographs):
@@ -95,14 +138,11 @@ def test_the_trie_agrees_under_plain_attention_too(model, tiny, photographs):
     np.testing.assert_allclose(scores, model.log_likelihoods(photographs[:2], [PROMPT] * 2, ANSWERS), atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "answers",
-    [["melasma"], ["nevus", "melasma"], ["nevus blue", "nevus"], ["an unheard-of answer", "nevus blue nevus blue"]],
-)
-def test_any_set_of_answers_is_scored_exactly(model, photographs, answers):
+@pytest.mark.parametrize("answers", [["melasma"], ["nevus blue", "nevus"], ["an unheard-of answer", "nevus nevus"]])
+def test_a_backend_scores_any_texts_exactly(model, photographs, answers):
     inputs = model.inputs(photographs[:1], [PROMPT])
 
-    expected = one_forward_per_label(model.model, inputs, model.inputs.answer_tokens(answers))
+    expected = scored("one forward per label", model, inputs, model.inputs.answer_tokens(answers))
 
     np.testing.assert_allclose(model.log_likelihoods(photographs[:1], [PROMPT], answers), expected, atol=1e-4)
 
@@ -583,6 +623,25 @@ def test_a_device_is_picked_by_flag_then_environment_then_what_is_there(monkeypa
     assert "cpu" == pick_device("cpu")
     with pytest.raises(ModelError, match="no such device: 'abacus'"):
         pick_device()
+
+
+def test_each_of_several_processes_has_a_gpu_of_its_own(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+
+    assert "cuda:3" == pick_device("cuda")
+    assert "cpu" == pick_device("cpu")
+
+
+def test_every_item_is_the_share_of_one_process(monkeypatch):
+    shares = [Process(rank, 3).share(range(8)) for rank in range(3)]
+
+    assert [[0, 3, 6], [1, 4, 7], [2, 5]] == shares
+    assert Process(0, 1) == this_process()
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert Process(2, 3) == this_process()
+    assert not this_process().is_first
 
 
 def test_a_device_that_is_not_there_is_refused():

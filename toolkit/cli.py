@@ -44,6 +44,13 @@ class Settings:
     quiet: bool
 
     @property
+    def speaks(self) -> bool:
+        """Whether this process shows anything: of several that were started together only the first does."""
+        from toolkit.models.processes import this_process
+
+        return this_process().is_first
+
+    @property
     def space(self) -> "Workspace":
         """The workspace."""
         from toolkit.registry import Workspace
@@ -60,7 +67,8 @@ class Settings:
         """Show a result on stdout."""
         from toolkit import console
 
-        console.show(result, as_json=self.as_json)
+        if self.speaks:
+            console.show(result, as_json=self.as_json)
 
     def tell(self, result: Any) -> None:
         """Show what a stage of the line has done; the report comes at the end, below the scores."""
@@ -72,7 +80,7 @@ class Settings:
         """Draw progress on stderr."""
         from toolkit import console
 
-        with console.drawn_progress(quiet=self.quiet) as progress:
+        with console.drawn_progress(quiet=self.quiet or not self.speaks) as progress:
             yield progress
 
 
@@ -605,6 +613,10 @@ def _launch(
     """
     settings = Settings(study, workspace, json, quiet)
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and command not in (train, predict):
+        raise ToolkitError(
+            "this command works in one process", place="WORLD_SIZE", remedy="start only train and predict with torchrun"
+        )
     command(*bound.args, **bound.kwargs, **dict.fromkeys(ignored, settings))
 
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from toolkit.errors import WorkspaceError
 from toolkit.files import short_id, write_json
-from toolkit.images import GREY, border_pixels
+from toolkit.images import GREY, Photographs, border_pixels
 from toolkit.manifest import Study
-from toolkit.models.backend import Backend, Photographs
+from toolkit.models.backend import Backend
 from toolkit.registry import Workspace, insert
 from toolkit.runs import PartCase, crops_of, now, read_run
 

@@ -10,10 +10,12 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -33,6 +35,8 @@ GREY = 128
 KEPT_BYTES = 2 * 1024**3
 """Memory that decoded crops may take while training."""
 THREADS = 4
+AHEAD = 2
+"""Batches that are decoded while one is scored."""
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,119}")
 SUFFIXES = {
     "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
@@ -289,3 +293,25 @@ class Crops:
         with ThreadPoolExecutor(THREADS) as pool:
             for done, _ in enumerate(pool.map(self.__getitem__, first), start=1):
                 progress("cropping photographs", done, len(first))
+
+
+class Photographs(Protocol):
+    """Photographs by number, (S, S, 3) uint8 each: an array (N, S, S, 3), or something that decodes them when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
+def batches(photographs: Photographs, size: int) -> Iterator[np.ndarray]:
+    """Give photographs stacked by `size`; while one batch is used, threads decode the next ones."""
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        waiting = (pool.submit(lambda number=number: photographs[number]) for number in range(len(photographs)))
+        ahead = deque(islice(waiting, (AHEAD + 1) * size))
+        while ahead:
+            batch = [ahead.popleft().result() for _ in range(min(size, len(ahead)))]
+            ahead.extend(islice(waiting, size))
+            yield np.stack(batch)
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -17,10 +17,11 @@ from toolkit import controls, external, sql
 from toolkit.controls import Blind, Shown
 from toolkit.errors import ModelError, WorkspaceError
 from toolkit.files import short_id, written_atomically
-from toolkit.images import dihedral
+from toolkit.images import batches, dihedral
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend
+from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts import prompts_of, silent_prompts
 from toolkit.registry import Workspace, insert
@@ -88,6 +89,13 @@ class Predicted:
     """Whether it could be seen that the run knows none of the patients; None for a run of this workspace."""
 
 
+class _Work(NamedTuple):
+    shards: list[Shard]
+    left_out: int
+    values_left_out: int
+    unmapped: dict[str, int]
+
+
 def predict(  # noqa: PLR0913 - the stage's inputs
     workspace: Workspace,
     study: Study,
@@ -102,7 +110,34 @@ def predict(  # noqa: PLR0913 - the stage's inputs
 
     With a `control`, or for a control run, the photographs are replaced: a run of its own, beside the one it controls.
     `run` may be the folder of another workspace's run: then the part is external, and the run is recorded here.
+    Of several processes each scores its share of the shards, and the first mirrors them all.
     """
+    process = this_process()
+    with process.first_alone():
+        task, facts, work = _asked(workspace, study, run, parts, control)
+    missing = {shard.path for shard in work.shards if not shard.path.exists()}
+    process.wait_for_others()  # until all have seen what is missing
+    waiting = [shard for shard in process.share(work.shards) if shard.path in missing]
+    if waiting:
+        learner = _learner(workspace, study, facts, device)
+        shown = Blind(learner) if task.control in controls.BLIND else learner
+        done, total = 0, sum(len(shard.cases) for shard in waiting)
+        for shard in waiting:
+            for scored in score_shard(shown, task, shard):
+                done += scored
+                progress("predicting", done, total)
+    process.wait_for_others()
+    if process.is_first:
+        _record(workspace, task.run_id, work.shards)
+    process.wait_for_others()  # while one writes to the registry nobody can read it
+    scored_now = sum(len(shard.cases) for shard in work.shards if shard.path in missing)
+    return _summary(workspace, task, facts, work, scored_now=scored_now)
+
+
+def _asked(
+    workspace: Workspace, study: Study, run: str, parts: tuple[str, ...] | None, control: str | None
+) -> tuple[Task, dict[str, Any], _Work]:
+    """Return what is asked of which run, and its shards."""
     if external.is_folder(run):
         facts = external.bring(workspace, Path(run))
     else:
@@ -113,17 +148,7 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     work = _Work([], 0, 0, {})
     for part in parts or ((external.PART,) if "external_of" in facts else PARTS):
         work = _more(work, workspace, task, part, part_cases(workspace, facts["split_id"], part))
-    waiting = [shard for shard in work.shards if not shard.path.exists()]
-    if waiting:
-        learner = _learner(workspace, study, facts, device)
-        shown = Blind(learner) if control in controls.BLIND else learner
-        done, total = 0, sum(len(shard.cases) for shard in waiting)
-        for shard in waiting:
-            for scored in score_shard(shown, task, shard):
-                done += scored
-                progress("predicting", done, total)
-    _record(workspace, task.run_id, work.shards)
-    return _summary(workspace, task, facts, work, scored_now=sum(len(shard.cases) for shard in waiting))
+    return task, facts, work
 
 
 def _learner(workspace: Workspace, study: Study, facts: dict[str, Any], device: str | None) -> Backend:
@@ -167,13 +192,6 @@ def _check_study(study: Study, facts: dict[str, Any]) -> None:
         )
 
 
-class _Work(NamedTuple):
-    shards: list[Shard]
-    left_out: int
-    values_left_out: int
-    unmapped: dict[str, int]
-
-
 def _more(work: _Work, workspace: Workspace, task: Task, part: str, cases: list[PartCase]) -> _Work:
     """Add a part's shards to the work. Truth is looked at only to leave out classes that a run from elsewhere lacks."""
     lacking = [name for n, name in enumerate(task.wordings.classes) if n not in task.wordings.class_of]
@@ -205,9 +223,10 @@ def score_shard(learner: Backend | Blind, task: Task, shard: Shard) -> Iterator[
     crops = controls.photographs(task.control, sources, margin=study.model.roi_margin, size=learner.input_size)
     lengths = learner.answer_lengths(texts)
     rows = []
-    for start in range(0, len(shard.cases), study.predict.batch_size):
-        batch = range(start, min(start + study.predict.batch_size, len(shard.cases)))
-        photographs, prompts = np.stack([crops[n] for n in batch]), [shard.prompts[n] for n in batch]
+    size = study.predict.batch_size
+    for start, photographs in zip(range(0, len(shard.cases), size), batches(crops, size), strict=True):
+        batch = range(start, start + len(photographs))
+        prompts = [shard.prompts[n] for n in batch]
         views = [
             learner.log_likelihoods(np.stack([dihedral(p, view) for p in photographs]), prompts, texts)
             for view in range(study.predict.views)

@@ -20,6 +20,7 @@ from toolkit.files import csv_text, sha256_of_file, short_id, write_atomically, 
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples
+from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts import prompts_of
 from toolkit.registry import Workspace, insert
@@ -133,10 +134,13 @@ def train(  # noqa: PLR0913 - the stage's inputs
     determined = [version("lesion-toolkit"), split_id, truth_id, study.study.seed, sections]
     run_id = short_id([*determined, [[[case.case_id, case.class_name] for case in cases] for cases in parts.values()]])
     folder = workspace.run(run_id)
+    process = this_process()
     if (folder / "run.json").exists():
-        return _known(workspace, run_id)
+        with process.first_alone():
+            return _known(workspace, run_id)
     started = time.monotonic()
-    learner = _learner(workspace, study, study_folder, device)
+    with process.first_alone():
+        learner = _learner(workspace, study, study_folder, device)
     training, validation = (_examples(workspace, study, learner, parts[part], progress) for part in parts)
     epochs = learner.fit(
         training,
@@ -148,21 +152,23 @@ def train(  # noqa: PLR0913 - the stage's inputs
         resume=resume,
         progress=progress,
     )
+    if process.is_first:
+        seconds = round(time.monotonic() - started, 3)
+        facts = {"run_id": run_id, "split_id": split_id, "truth_id": truth_id, "seconds": seconds}
+        _keep(workspace, learner, epochs, facts | _facts(study, learner, parts, epochs))
+    process.wait_for_others()
+    return _trained(read_run(workspace, run_id), already_there=False)
+
+
+def _keep(workspace: Workspace, learner: Backend, epochs: list[Epoch], facts: dict[str, Any]) -> None:
+    """Write a trained run; `run.json` is its last file, so that a run is complete where it is there."""
+    folder = workspace.run(facts["run_id"])
     learner.save(folder / "checkpoint")
     write_atomically(folder / "loss.csv", _loss_csv(epochs).encode())
-    facts = {
-        "run_id": run_id,
-        "split_id": split_id,
-        "truth_id": truth_id,
-        "split_seal": _seal(workspace, split_id),
-        **_facts(study, learner, parts, epochs),
-        "checkpoint_files": _digests(folder / "checkpoint"),
-        "seconds": round(time.monotonic() - started, 3),
-    }
+    facts |= {"split_seal": _seal(workspace, facts["split_id"]), "checkpoint_files": _digests(folder / "checkpoint")}
     write_json(folder / "run.json", facts)
     shutil.rmtree(folder / "training", ignore_errors=True)
     _record(workspace, facts)
-    return _trained(facts, already_there=False)
 
 
 def _facts(study: Study, learner: Backend, parts: dict[str, list[PartCase]], epochs: list[Epoch]) -> dict[str, Any]:
@@ -171,6 +177,7 @@ def _facts(study: Study, learner: Backend, parts: dict[str, list[PartCase]], epo
         "study": study.model_dump(mode="json", exclude={"privacy": True, "ingest": {"annotator"}}),
         "model": {"name": study.model.name, "backend": study.model.backend, **learner.facts()},
         "toolkit": version("lesion-toolkit"),
+        "processes": this_process().count,
         "train_cases": len(parts["train"]),
         "train_patients": len({case.patient_id for case in parts["train"]}),
         "validation_cases": len(parts["validation"]),

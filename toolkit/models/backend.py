@@ -10,16 +10,9 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
+from toolkit.images import Photographs
 from toolkit.manifest import LoraSection, TrainMode, TrainSection
 from toolkit.progress import Progress
-
-
-class Photographs(Protocol):
-    """Photographs by number, (S, S, 3) uint8 each: an array (N, S, S, 3), or something that decodes them when asked."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> np.ndarray: ...
 
 
 class Examples(NamedTuple):

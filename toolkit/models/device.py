@@ -14,7 +14,16 @@ VARIABLE = "TOOLKIT_DEVICE"
 
 
 def pick_device(flag: str | None = None) -> str:
-    """Return the device asked for by flag, else by TOOLKIT_DEVICE, else the first there is of cuda, mps, cpu."""
+    """Return the device asked for by flag, else by TOOLKIT_DEVICE, else the first there is of cuda, mps, cpu.
+
+    Of several processes on one machine each gets a GPU of its own.
+    """
+    device = _picked(flag)
+    own = os.environ.get("LOCAL_RANK")
+    return f"cuda:{own}" if device == "cuda" and own else device
+
+
+def _picked(flag: str | None) -> str:
     asked, place = (flag, "--device") if flag else (os.environ.get(VARIABLE), VARIABLE)
     if not asked:
         return next(device for device in DEVICES if _is_there(device))

@@ -61,7 +61,7 @@ def build_trie(answers: Sequence[list[int]], *, start: int) -> Trie:
 def log_likelihoods(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
     """Return (B, C) float64 natural logarithms; raise ModelError if one is not finite."""
     inputs = {name: tensor.to(model.device) for name, tensor in inputs.items() if name != "labels"}
-    logits = _decode(model, _encode(model, inputs), trie)
+    logits = _decode(model, encode(model, inputs), trie)
     answer, node, token = trie.edges.to(logits.device).unbind(dim=1)
     said = logits[:, node, token] - logits.logsumexp(dim=-1)[:, node]
     check_finite(said, what="the likelihood of an answer")
@@ -70,7 +70,7 @@ def log_likelihoods(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
     return totals.index_add_(1, answer.cpu(), said.double() if said.device.type == "cpu" else said.cpu().double())
 
 
-def _encode(model: Model, inputs: Tensors) -> Encoded:
+def encode(model: Model, inputs: Tensors) -> Encoded:
     """Do what the model's own forward does before its decoder."""
     features = model.get_image_features(
         inputs["pixel_values"],

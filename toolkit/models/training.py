@@ -34,6 +34,7 @@ from toolkit.models.batches import Balanced, Cases, Example, class_weights
 from toolkit.models.guards import check_finite
 from toolkit.models.inputs import IGNORED, Tensors
 from toolkit.models.library import Model, quiet
+from toolkit.models.processes import this_process
 from toolkit.progress import Progress
 
 EVAL_BATCH = 32
@@ -182,8 +183,9 @@ def train(  # noqa: PLR0913 the arguments of a backend's fit
 
     Raises ModelError where Ctrl-C was pressed: the step at hand is then finished and saved.
     """
-    checkpoint = _last_checkpoint(folder) if resume else None
-    _remove_checkpoints(folder, but={checkpoint, _best_before(checkpoint)})
+    with this_process().first_alone():
+        checkpoint = _last_checkpoint(folder) if resume else None
+        _remove_checkpoints(folder, but={checkpoint, _best_before(checkpoint)})
     cases = Cases(training, augment_seed=seed if settings.augment else None)
     watch = Watch(cases, settings, progress)
     with quiet(), _threads(settings.threads), _interruptible(watch):
@@ -193,7 +195,7 @@ def train(  # noqa: PLR0913 the arguments of a backend's fit
             args=arguments(settings, seed=seed, folder=folder, device=learner.model.device.type),
             train_dataset=cases,
             eval_dataset=Cases(validation),
-            compute_metrics=lambda scored: _metrics(scored, learner.lengths),
+            compute_metrics=lambda scored: _metrics(scored, learner.lengths, cases=len(validation.classes)),
             callbacks=[watch],
         )
         watch.sampler = trainer.sampler
@@ -261,10 +263,11 @@ def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -
 _WITH_WARMUP = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
-def _metrics(scored: EvalPrediction, lengths: np.ndarray) -> dict[str, float]:
+def _metrics(scored: EvalPrediction, lengths: np.ndarray, *, cases: int) -> dict[str, float]:
     """Return the loss and the metrics of a validation pass from its (N, C) log-likelihoods."""
-    truth = np.asarray(scored.label_ids)
-    likelihoods = np.asarray(scored.predictions)
+    # Several processes fill up their last batch with the first cases again.
+    truth = np.asarray(scored.label_ids)[:cases]
+    likelihoods = np.asarray(scored.predictions)[:cases]
     lost = -likelihoods[np.arange(len(truth)), truth].sum() / lengths[truth].sum()
     metrics = macro_metrics(truth, probabilities(likelihoods).values)
     return {"validation_loss": float(lost), **{name: float(value) for name, value in metrics.items()}}
@@ -349,7 +352,8 @@ def _threads(count: int) -> Generator[None]:
 @contextmanager
 def _interruptible(watch: Watch) -> Generator[None]:
     """Let the first Ctrl-C end the training after the step at hand; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
+    # Of several processes each would stop at a step of its own; their launcher ends them anyway.
+    if threading.current_thread() is not threading.main_thread() or this_process().count > 1:
         yield
         return
 

@@ -1,0 +1,81 @@
+"""Knows the plain ways to score answers: what the trie of `scoring` is tested against and measured beside.
+
+Knows nothing that is needed to use the toolkit. Each takes what `log_likelihoods` takes and returns (B, C) as it does.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers.modeling_outputs import BaseModelOutput
+
+from toolkit.models.inputs import IGNORED, Tensors
+from toolkit.models.library import Model
+from toolkit.models.scoring import Trie, encode, log_likelihoods
+
+Scorer = Callable[[Model, Tensors, Trie], torch.Tensor]
+
+
+@torch.inference_mode()
+def one_forward_per_label(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
+    """Run the whole model for every answer: the definition of what is to be computed, and the slowest way."""
+    count = len(inputs["input_ids"])
+    columns = []
+    for tokens in answers_of(trie):
+        labels = torch.tensor([tokens] * count)
+        columns.append(_summed(model(**inputs, labels=labels).logits, labels))
+    return torch.stack(columns, dim=1)
+
+
+@torch.inference_mode()
+def encode_once(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
+    """Encode once and decode every answer for itself, all in one batch: `predict_class` of LAVIS."""
+    states, mask = encode(model, inputs)
+    answers = answers_of(trie)
+    longest = max(map(len, answers))
+    padded = torch.tensor([tokens + [IGNORED] * (longest - len(tokens)) for tokens in answers])
+    labels = padded.repeat(len(states), 1)
+    logits = model.language_model(
+        encoder_outputs=BaseModelOutput(last_hidden_state=states.repeat_interleave(len(answers), dim=0)),
+        attention_mask=mask.repeat_interleave(len(answers), dim=0),
+        labels=labels,
+    ).logits
+    return _summed(logits, labels).view(len(states), len(answers))
+
+
+@torch.inference_mode()
+def generated(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
+    """Let the model say what it likes best: 0 for an answer it said word for word, -inf for every other.
+
+    This is all that generating tells: one answer or none of them, and never how likely it is.
+    """
+    states, mask = encode(model, inputs)
+    answers = answers_of(trie)
+    said = model.language_model.generate(
+        encoder_outputs=BaseModelOutput(last_hidden_state=states),
+        attention_mask=mask,
+        max_new_tokens=max(map(len, answers)),
+        do_sample=False,
+    )
+    # The start token comes first; behind the end token stands padding.
+    rows = [[row[1 : 1 + len(tokens)] == tokens for tokens in answers] for row in said.tolist()]
+    return torch.tensor(rows).double().log()
+
+
+SCORERS: dict[str, Scorer] = {
+    "generate": generated,
+    "one forward per label": one_forward_per_label,
+    "encode once, decode every label": encode_once,
+    "trie": log_likelihoods,
+}
+
+
+def answers_of(trie: Trie) -> list[list[int]]:
+    """Return the token sequences that a trie was built from."""
+    return [trie.edges[trie.edges[:, 0] == answer, 2].tolist() for answer in range(trie.answers)]
+
+
+def _summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the log-likelihood of each row's whole answer, float64."""
+    lost = cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    return -lost.view_as(labels).double().sum(dim=1)
