@@ -67,6 +67,10 @@ def test_all_faults_are_told_at_once_with_their_keys(write):
         (("[model]", "[split]\ntrain = 0.9\n[model]"), "add up to 1"),
         (("[model]", '[privacy]\npublished_key = "a"\nkey_file = "b"\n[model]'), "not both"),
         (('projects = ["p"]', "projects = []"), "labelbox.projects"),
+        (("[model]", "[split]\nexternal = true\nfolds = 3\n[model]"), "there is one part"),
+        (("[model]", '[external]\nclasses = {wart = "nevus"}\n[model]'), "no such class in this study: wart"),
+        (('aliases = ["MM"]', 'answers = ["nevus"]'), "share the spelling nevus"),
+        (("What is it?", "A [x]?"), "holds no field"),
         (('"tiny"', '"tiny'), "cannot be read"),
     ],
 )

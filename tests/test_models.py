@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from toolkit.errors import ModelError
+from toolkit.images import dihedral
 from toolkit.manifest import TrainSection
 from toolkit.models import backend
 from toolkit.models.backend import Examples, probabilities
 from toolkit.models.baselines import SCORERS
-from toolkit.models.batches import Cases, dihedral
+from toolkit.models.batches import Cases
 from toolkit.models.checkpoint import whole_folder
 from toolkit.models.device import DEVICES, VARIABLE, pick_device
 from toolkit.models.inputs import IGNORED, Inputs, Tensors
@@ -144,6 +145,22 @@ def test_a_backend_scores_any_texts_exactly(model, photographs, answers):
     expected = scored("one forward per label", model, inputs, model.inputs.answer_tokens(answers))
 
     np.testing.assert_allclose(model.log_likelihoods(photographs[:1], [PROMPT], answers), expected, atol=1e-4)
+
+
+def test_lengths_count_tokens_and_the_end(model):
+    assert [2, 3, 2, 4] == model.answer_lengths(ANSWERS)
+
+
+def test_what_is_said_freely_is_the_likeliest_word_at_every_step(model, photographs):
+    said = model.generate(photographs[:2], [PROMPT, LONG_PROMPT])
+    again = model.generate(photographs[1:2], [LONG_PROMPT])
+    others = model.log_likelihoods(photographs[:2], [PROMPT, LONG_PROMPT], ANSWERS)
+
+    assert 2 == len(said)
+    assert again == said[1:]
+    for number, text in enumerate(said):
+        if text in ANSWERS:
+            assert ANSWERS.index(text) == others[number].argmax()
 
 
 def test_the_trie_shares_beginnings_and_sees_ancestors_only():

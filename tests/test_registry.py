@@ -68,7 +68,7 @@ def test_python_variables_are_out_of_reach(parsed):
 def test_nan_stays_nan(parsed):
     workspace = parsed(row("i1", label("L1", "nevus")))
     with workspace.writing() as connection:
-        connection.execute("insert into runs values ('r', 's', 't', 'm', 1, 1, 1, 1, 'cpu', now())")
+        connection.execute("insert into runs values ('r', 's', 't', 'm', 1, 1, 1, 1, 'cpu', now(), null, null)")
         insert(connection, "epochs", pa.table({"run_id": ["r"], "epoch": [1], "metric": ["x"], "value": [math.nan]}))
 
     assert math.isnan(workspace.rows("select value from epochs")[0]["value"])
@@ -81,7 +81,7 @@ def test_python_users_get_data_frames(parsed):
     assert isinstance(workspace, Workspace)
 
 
-MAY_HAVE_NONE = ("agreement", "leakage", "low_label_mass", "quarantine", "unknown_keys")
+MAY_HAVE_NONE = ("agreement", "leakage", "length_flips", "low_label_mass", "quarantine", "unknown_keys")
 
 
 @pytest.mark.parametrize("question", sql.questions().values(), ids=lambda question: question.name)

@@ -1,14 +1,17 @@
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from exports import label, row
 
 from toolkit.errors import ModelError, WorkspaceError
-from toolkit.runs import find_split
+from toolkit.progress import silent
+from toolkit.prompts import prompts_of
+from toolkit.runs import find_split, resolved_cases
 from toolkit.split import split
-from toolkit.train import train
+from toolkit.train import _examples, train
 
 
 def test_a_run_leaves_a_checkpoint_its_losses_and_its_record(finished):
@@ -46,6 +49,17 @@ def test_only_training_cases_are_trained_on(finished):
 
     assert cases["train"] == finished.results["Trained"].train_cases
     assert cases["validation"] == finished.results["Trained"].validation_cases
+
+
+def test_training_is_asked_what_prediction_is_asked(finished):
+    study = finished.study_file.study
+    asked = study.prompt.model_copy(update={"user": "A lesion[ of a {age} year old]. What is it?"})
+    study = study.model_copy(update={"prompt": asked})
+    cases = resolved_cases(finished.workspace, finished.results["Split"].split_id, "train")[:3]
+    examples = _examples(finished.workspace, study, SimpleNamespace(input_size=8), cases, silent)
+
+    assert prompts_of(finished.workspace, study, [case.case_id for case in cases]).texts == examples.prompts
+    assert any("year old" in prompt for prompt in examples.prompts)
 
 
 def test_an_interrupted_training_is_not_thrown_away(finished, copied):

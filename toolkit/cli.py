@@ -294,34 +294,75 @@ def train(
     settings.show(result)
 
 
+@app.command(sort_key=6.5)
+def prompts(
+    file: Path,
+    /,
+    *,
+    part: Literal["train", "validation", "test", "external"] = "train",
+    split: Annotated[str, Parameter(name="--split")] = "latest",
+    check: Annotated[bool, Parameter(negative="")] = False,
+    settings: Given,
+) -> None:
+    """Write a part as the published study's JSON (image, user, assistant), or hold such a file against the part.
+
+    Example: toolkit prompts train.json --part train
+
+    The paths of photographs may hold patients' identifiers: the file gets mode 0600, and should not be passed on.
+
+    Parameters
+    ----------
+    file
+        JSON file to write, or to check.
+    part
+        Part of the split.
+    split
+        Split ID, or latest.
+    check
+        Read the file instead, and count the entries of which photograph, prompt or class are not today's.
+    """
+    from toolkit.triples import compare_triples, write_triples
+
+    study = settings.study_file().study
+    if check:
+        settings.show(compare_triples(settings.space, study, file, part=part, split_id=split))
+        return
+    with settings.progress() as progress:
+        settings.show(write_triples(settings.space, study, file, part=part, split_id=split, progress=progress))
+
+
 @app.command(sort_key=7)
 def predict(
     *,
     run: Run = "latest",
-    part: Literal["validation", "test", "both"] = "both",
+    part: Literal["validation", "test", "external"] | None = None,
+    control: Literal["blank", "shuffled", "border", "metadata"] | None = None,
     device: Device = None,
     settings: Given,
 ) -> None:
     """Give every case of validation and test its exact class probabilities; a rerun does what is missing.
 
-    Example: toolkit predict --run 1a2b3c4d --part test
+    Example: toolkit predict --run 1a2b3c4d --control blank
 
     Parameters
     ----------
     run
-        Run ID, or latest.
+        Run ID, or latest; or the folder of another workspace's run, to try it on this workspace's part external.
     part
-        Part to predict.
+        Part to predict; else validation and test, or external for a run of another workspace.
+    control
+        Replace the photographs, to see whether the model looks at the lesion: blank shows a grey square, shuffled
+        the photograph of another patient, border only what is around the lesion's box, metadata a grey square with
+        the prompt's metadata. It is stored as a run of its own, to be evaluated and compared with the run.
     device
         Device to run on; else TOOLKIT_DEVICE, else the best there is.
     """
-    from toolkit.predict import PARTS
     from toolkit.predict import predict as score
 
     study = settings.study_file().study
-    parts = PARTS if part == "both" else (part,)
+    parts = (part,) if part else None
     with settings.progress() as progress:
-        result = score(settings.space, study, run=run, parts=parts, device=device, progress=progress)
+        result = score(settings.space, study, run=run, parts=parts, control=control, device=device, progress=progress)
     settings.show(result)
 
 

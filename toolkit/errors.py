@@ -59,7 +59,7 @@ class AllotmentError(ToolkitError):
 
 
 class LeakError(ToolkitError):
-    """A certificate that does not hold."""
+    """A certificate that does not hold, or cases that a run has seen before."""
 
 
 class ModelError(ToolkitError):

@@ -11,11 +11,11 @@ import re
 import stat
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -30,6 +30,8 @@ LARGEST = 89_478_485
 SMALLEST = 16
 """Pixels on the shorter side."""
 LONGEST_ASPECT = 20
+GREY = 128
+"""What a photograph without anything on it shows."""
 KEPT_BYTES = 2 * 1024**3
 """Memory that decoded crops may take while training."""
 THREADS = 4
@@ -186,20 +188,48 @@ def _changes(image: Image.Image, suffix: str) -> dict[str, str]:
 
 def crop(image: Image.Image, roi: Box | None, *, margin: float) -> Image.Image:
     """Return the case's ROI with `margin` of its size added on every side, as far as the photograph goes."""
-    if roi is None:
-        return image
+    return image if roi is None else image.crop(bounds(image, roi, margin=margin))
+
+
+def bounds(image: Image.Image, roi: Box, *, margin: float) -> tuple[int, int, int, int]:
+    """Return left, top, right, bottom of a ROI with `margin` of its size added on every side, within the photograph."""
     across, down = roi.width * margin, roi.height * margin
     left = max(int(np.floor(roi.left - across)), 0)
     top = max(int(np.floor(roi.top - down)), 0)
     right = min(int(np.ceil(roi.left + roi.width + across)), image.width)
     bottom = min(int(np.ceil(roi.top + roi.height + down)), image.height)
-    return image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
+    return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def case_pixels(path: Path, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
     """Return a case's crop as the model sees it: (size, size, 3) uint8, bicubic."""
     image = crop(open_photograph(read_photograph(path)), roi, margin=margin)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def border_pixels(path: Path, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
+    """Return a case's crop with its ROI painted over in the mean colour of what is around it."""
+    image = open_photograph(read_photograph(path))
+    if roi is None:
+        return np.full((size, size, 3), GREY, np.uint8)
+    whole, inner = (np.asarray(crop(image, roi, margin=m), dtype=np.int64) for m in (margin, 0))
+    around = whole.shape[0] * whole.shape[1] - inner.shape[0] * inner.shape[1]
+    rest = (whole.sum(axis=(0, 1)) - inner.sum(axis=(0, 1))) / around if around else np.full(3, GREY)
+    red, green, blue = (round(float(channel)) for channel in rest)
+    image.paste((red, green, blue), bounds(image, roi, margin=0))
+    return np.asarray(crop(image, roi, margin=margin).resize((size, size), Image.Resampling.BICUBIC))
+
+
+Reader = Callable[..., np.ndarray]
+"""Makes a case's pixels: `case_pixels`, or what stands for them."""
+DIHEDRAL = 8
+"""Ways a square photograph can lie."""
+
+
+def dihedral(photograph: np.ndarray, variant: int) -> np.ndarray:
+    """Return one of the eight ways to lay a square photograph: 0 to 3 quarter turns, then those of its mirror image."""
+    turned = np.rot90(photograph, variant % 4)
+    return turned[:, ::-1] if variant >= 4 else turned
 
 
 def thumbnail(image: Image.Image, *, longest: int) -> bytes:
@@ -219,6 +249,14 @@ def sketch(content: bytes, *, longest: int) -> np.ndarray:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
+class Photographs(Protocol):
+    """Photographs by number, (S, S, 3) uint8 each: an array (N, S, S, 3), or something that decodes them when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
 class Source(NamedTuple):
     """Where a case's pixels come from; the case is named in errors, since a file's name may hold a patient's."""
 
@@ -233,8 +271,10 @@ class Crops:
     Up to `keep` bytes of them stay in memory, so that an epoch does not decode every photograph anew.
     """
 
-    def __init__(self, sources: list[Source], *, margin: float, size: int, keep: int = KEPT_BYTES) -> None:
-        self.sources, self.margin, self.size = sources, margin, size
+    def __init__(
+        self, sources: list[Source], *, margin: float, size: int, keep: int = KEPT_BYTES, read: Reader = case_pixels
+    ) -> None:
+        self.sources, self.margin, self.size, self.read = sources, margin, size, read
         self.room = keep // (size * size * 3)
         self.kept: dict[int, np.ndarray] = {}
 
@@ -246,7 +286,7 @@ class Crops:
             return self.kept[index]
         source = self.sources[index]
         try:
-            pixels = case_pixels(source.path, source.roi, margin=self.margin, size=self.size)
+            pixels = self.read(source.path, source.roi, margin=self.margin, size=self.size)
         except PhotographError as error:
             told = f"the photograph can no longer be used: {error.problem}"
             then = "put it back, or parse again: its case is then kept out"
@@ -263,7 +303,7 @@ class Crops:
                 progress("cropping photographs", done, len(first))
 
 
-def batches(photographs: Crops | np.ndarray, size: int) -> Iterator[np.ndarray]:
+def batches(photographs: Photographs, size: int) -> Iterator[np.ndarray]:
     """Give photographs stacked by `size`; while one batch is used, threads decode the next ones."""
     pool = ThreadPoolExecutor(THREADS)
     try:

@@ -195,9 +195,10 @@ def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
     """Return the command that brings the newest of everything up to date."""
     if not splits or splits[0]["changed_cases"]:
         return "toolkit split"
-    current = [row for row in runs if row["split_id"] == splits[0]["split_id"] and not row["stale"]]
+    own = [row for row in runs if not row["control"]]
+    current = [row for row in own if row["split_id"] == splits[0]["split_id"] and not row["stale"]]
     if not current:
-        return "toolkit train"
+        return "toolkit predict --run FOLDER --part external" if splits[0]["external"] else "toolkit train"
     newest = current[0]
     if newest["predicted"] == 0:
         return "toolkit predict"

@@ -3,11 +3,12 @@
 Refuses to know any single study: classes, prompts and seeds are rows of a TOML file, never of this module.
 """
 
+import re
 import tomllib
 from collections import Counter
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -29,6 +30,10 @@ NO_PATIENTS = "no patient identifiers: leakage by patient cannot be excluded"
 """What everything says that is made from a study with `patient_from = "none"`."""
 PATTERN_LIMIT = 300
 """Characters of a pattern for patient identifiers."""
+PROMPT_FIELD = re.compile(r"\{([^{}\[\]]+)\}")
+"""A metadata field in a prompt: {age}."""
+PROMPT_PART = re.compile(r"\[([^\[\]]*)\]")
+"""Words of a prompt that are said only where all fields in them are known: [The patient is {age} years old.]"""
 
 
 class _Section(BaseModel):
@@ -122,7 +127,9 @@ class ClassSection(_Section):
     name: ClassName
     """Name in tables and reports."""
     answer: Name
-    """What the model says for it."""
+    """What the model is trained to say for it."""
+    answers: list[Name] = []
+    """Further wordings that mean it: `predict` adds their probabilities to that of `answer`."""
     malignant: bool
     """Whether it is malignant."""
     aliases: list[Name] = []
@@ -131,6 +138,11 @@ class ClassSection(_Section):
     """A question of this class's own, such as "Is it a melanoma?"; answered with `yes`, it names this class."""
     yes: Name = "yes"
     """The answer to `question` that names this class."""
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Every text that means it."""
+        return (self.name, self.answer, *self.answers, *self.aliases)
 
 
 class SplitSection(_Section):
@@ -161,6 +173,9 @@ class SplitSection(_Section):
     """What keeps photographs in one part; patient is always among it. Near duplicates are those that `audit` found."""
     pinned: Name | None = None
     """Folder of a split's three files, relative to the study file: parts are taken from there."""
+    external: bool = False
+    """Whether every case is put into the part external: a cohort that nothing is trained on, for
+    `toolkit predict --run FOLDER --part external` with a run of another workspace."""
     incidents: Literal["drop", "move"] = "drop"
     """What `split --frozen` does with a group that stood in two parts before it was known to be one: it is left out of
     every part, or moved to the one of its parts that comes first among train, validation, test."""
@@ -181,6 +196,8 @@ class SplitSection(_Section):
             raise ValueError(f"strata: {reserved[0]} is a stratum anyway")
         if self.folds and set(self.targets) - {"test"}:
             raise ValueError("targets: with folds only test has targets")
+        if self.external and (self.folds or self.targets or self.pinned or self.held_out_first):
+            raise ValueError("external: there is one part, so no folds, targets, pinned split or test to draw first")
         return self
 
 
@@ -188,7 +205,28 @@ class PromptSection(_Section):
     """What the model is asked about every photograph."""
 
     user: Annotated[str, Field(min_length=1, max_length=2_000)]
-    """The words between "USER:" and "ASSISTANT:"; no class may stand in them."""
+    """The words between "USER:" and "ASSISTANT:"; no class may stand in them. `{age}` is the photograph's value of
+    the metadata field "age"; words in square brackets are said only where every field in them has a value:
+    `[The patient is {age} years old.]`"""
+
+    @field_validator("user")
+    @classmethod
+    def _is_a_template(cls, user: str) -> str:
+        if empty := [part for part in PROMPT_PART.findall(user) if not PROMPT_FIELD.search(part)]:
+            raise ValueError(f"[{empty[0]}] holds no field: square brackets are for words that need one, as {{age}}")
+        if re.search(r"[\[\]{}]", PROMPT_FIELD.sub("", PROMPT_PART.sub(r"\1", user))):
+            raise ValueError("brackets and braces are for fields alone: [The patient is {age} years old.]")
+        return user
+
+    @property
+    def fields(self) -> list[str]:
+        """The metadata fields that stand in it."""
+        return list(dict.fromkeys(PROMPT_FIELD.findall(self.user)))
+
+    @property
+    def words(self) -> str:
+        """What of it is the same for every photograph, the words of optional parts included."""
+        return PROMPT_FIELD.sub(" ", PROMPT_PART.sub(r"\1", self.user)) if self.fields else self.user
 
 
 class ModelSection(_Section):
@@ -197,7 +235,8 @@ class ModelSection(_Section):
     name: Name
     """"tiny" (built into the workspace, trained from nothing), a folder relative to the study file, or a hub name."""
     backend: Name = "instructblip"
-    """"instructblip", or package.module:Class of a backend of your own."""
+    """"instructblip"; "image-classification", any classifier of transformers, as the baseline; or package.module:Class of
+    a backend of your own."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the weights that are not trained; what is trained is float32 always, or small steps would be lost.
     There is no float16: T5 overflows in it."""
@@ -275,6 +314,18 @@ class PredictSection(_Section):
 
     batch_size: Positive = 32
     """Photographs at a time."""
+    views: Literal[1, 8] = 1
+    """8: each photograph is shown in all eight ways a square can lie, and the probabilities are averaged."""
+    generate: bool = False
+    """Whether the model also answers freely; what names no class is counted as an error (`toolkit query generated`)."""
+
+
+class ExternalSection(_Section):
+    """How the classes of a run that comes from another workspace are called in this study."""
+
+    classes: dict[ClassName, ClassName | list[ClassName]] = {}
+    """This study's class = the run's class, or a list of its classes; classes that share a spelling need no line. Cases
+    of a class that the run does not know are left out and counted."""
 
 
 class OperatingPoint(_Section):
@@ -367,6 +418,7 @@ class Study(_Section):
     train: TrainSection = TrainSection()
     features: FeaturesSection = FeaturesSection()
     predict: PredictSection = PredictSection()
+    external: ExternalSection = ExternalSection()
     evaluate: EvaluateSection = EvaluateSection()
     report: ReportSection = ReportSection()
     privacy: PrivacySection = PrivacySection()
@@ -374,7 +426,7 @@ class Study(_Section):
 
     @model_validator(mode="after")
     def _classes_are_told_apart(self) -> "Study":
-        spellings = Counter(s for c in self.classes for s in {fold(s) for s in (c.name, c.answer, *c.aliases)})
+        spellings = Counter(s for c in self.classes for s in {fold(s) for s in c.spellings})
         if shared := sorted(s for s, count in spellings.items() if count > 1):
             raise ValueError(f"classes: two classes share the spelling {', '.join(shared)}")
         asked = Counter(fold(q) for q in (self.labelbox.question, *(c.question for c in self.classes)) if q)
@@ -388,9 +440,23 @@ class Study(_Section):
             raise ValueError(f"evaluate.operating_points: no such class: {unknown[0]}")
         if self.model.dtype != "float32" and self.train.mode == "full":
             raise ValueError('model.dtype: with train.mode = "full" everything is trained, and that is float32')
-        leaked = [c.answer for c in self.classes if fold(c.answer) in fold(self.prompt.user)]
+        if unknown := sorted(set(self.external.classes) - set(self.class_names)):
+            raise ValueError(f"external.classes: no such class in this study: {unknown[0]}")
+        leaked = [a for c in self.classes for a in (c.answer, *c.answers) if fold(a) in fold(self.prompt.user)]
         if leaked:
             raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")
+        return self
+
+    @model_validator(mode="after")
+    def _prompt_asks_for_metadata_that_is_kept(self) -> "Study":
+        kept, hidden = self.labelbox.metadata, {self.labelbox.patient, self.labelbox.lesion}
+        for name in self.prompt.fields:
+            if name in hidden:
+                raise ValueError(
+                    f"prompt.user: {{{name}}} identifies a patient or a lesion; the model must not be told"
+                )
+            if kept is not None and name not in kept:
+                raise ValueError(f"prompt.user: {{{name}}} is none of labelbox.metadata: {', '.join(kept) or 'none'}")
         return self
 
     @property
@@ -425,11 +491,23 @@ class Study(_Section):
 
     @cached_property
     def _spellings(self) -> dict[str, str]:
-        return {fold(s): c.name for c in self.classes for s in (c.name, c.answer, *c.aliases)}
+        return {fold(s): c.name for c in self.classes for s in c.spellings}
+
+    def names_a_class(self, text: str) -> bool:
+        """Tell whether a spelling of a class stands in a text; one of up to four letters only as a word of its own."""
+        folded = fold(text)
+        return any(
+            spelling in folded if len(spelling) > 4 else re.search(rf"(?<!\w){re.escape(spelling)}(?!\w)", folded)
+            for spelling in self._spellings
+        )
+
+    def determining(self) -> dict[str, Any]:
+        """Return the study without further wordings of answers: no training knows them."""
+        return self.model_dump(mode="json", exclude={"classes": {"__all__": {"answers"}}})
 
     def digest(self, *sections: str) -> str:
-        """Return the SHA-256 of some sections: what a split or a run was determined by."""
-        document = self.model_dump(mode="json")
+        """Return the SHA-256 of some sections: what a split or a run was determined by; see `determining`."""
+        document = self.determining()
         return sha256_of({section: document[section] for section in sections})
 
 

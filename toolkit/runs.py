@@ -4,13 +4,14 @@ Refuses to make or change any of them.
 """
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit import sql
 from toolkit.cases import Box
 from toolkit.errors import WorkspaceError
-from toolkit.images import Crops, Source
+from toolkit.images import Crops, Reader, Source, case_pixels
 from toolkit.registry import Workspace
 
 SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
@@ -40,10 +41,11 @@ def find_split(workspace: Workspace, name: str = "latest") -> str:
 
 
 def find_run(workspace: Workspace, name: str) -> str:
-    """Return a run's ID; "latest" is the run that was finished last."""
-    known = [row["run_id"] for row in workspace.rows("select run_id from runs order by finished_at desc, run_id")]
-    if name == "latest" and known:
-        return known[0]
+    """Return a run's ID; "latest" is the run that was finished last, controls aside."""
+    rows = workspace.rows("select run_id, control from runs order by finished_at desc, run_id")
+    known, own = [row["run_id"] for row in rows], [row["run_id"] for row in rows if not row["control"]]
+    if name == "latest" and own:
+        return own[0]
     if name not in known:
         what = "there is no run yet" if name == "latest" else f"no such run: {name}"
         there = f"the runs are: {', '.join(known)}" if known else "toolkit train"
@@ -60,6 +62,11 @@ def read_run(workspace: Workspace, run_id: str) -> dict[str, Any]:
         raise WorkspaceError(
             f"the record of run {run_id} cannot be read: {error}", place=str(path), remedy="toolkit train"
         ) from None
+
+
+def now() -> str:
+    """Return the time (UTC) as runs record it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def part_cases(workspace: Workspace, split_id: str, part: str) -> list[PartCase]:
@@ -92,6 +99,6 @@ def resolved_cases(workspace: Workspace, split_id: str, part: str) -> list[PartC
     return resolved
 
 
-def crops_of(cases: list[PartCase], *, margin: float, size: int) -> Crops:
-    """Return the crops of cases as the model sees them."""
-    return Crops([Source(case.case_id, case.path, case.roi) for case in cases], margin=margin, size=size)
+def crops_of(cases: list[PartCase], *, margin: float, size: int, read: Reader = case_pixels) -> Crops:
+    """Return the crops of cases as the model sees them, or as `read` makes them."""
+    return Crops([Source(case.case_id, case.path, case.roi) for case in cases], margin=margin, size=size, read=read)

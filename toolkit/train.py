@@ -22,7 +22,7 @@ from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples
 from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
-from toolkit.prompts import prompt_of
+from toolkit.prompts import prompts_of
 from toolkit.registry import Workspace, insert
 from toolkit.runs import PartCase, crops_of, find_split, read_run, resolved_cases
 
@@ -141,7 +141,7 @@ def train(  # noqa: PLR0913 - the stage's inputs
     started = time.monotonic()
     with process.first_alone():
         learner = _learner(workspace, study, study_folder, device)
-    training, validation = (_examples(study, learner, parts[part], progress) for part in parts)
+    training, validation = (_examples(workspace, study, learner, parts[part], progress) for part in parts)
     epochs = learner.fit(
         training,
         validation,
@@ -165,7 +165,7 @@ def _keep(workspace: Workspace, learner: Backend, epochs: list[Epoch], facts: di
     folder = workspace.run(facts["run_id"])
     learner.save(folder / "checkpoint")
     write_atomically(folder / "loss.csv", _loss_csv(epochs).encode())
-    facts |= {"split_seal": _seal(workspace, facts["split_id"]), "checkpoint": _digests(folder / "checkpoint")}
+    facts |= {"split_seal": _seal(workspace, facts["split_id"]), "checkpoint_files": _digests(folder / "checkpoint")}
     write_json(folder / "run.json", facts)
     shutil.rmtree(folder / "training", ignore_errors=True)
     _record(workspace, facts)
@@ -199,17 +199,16 @@ def _seal(workspace: Workspace, split_id: str) -> str | None:
 
 
 def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:
-    """Return the checkpoint the study names: "tiny", a folder beside the study file, or a hub name."""
+    """Return the checkpoint the study names: "tiny" of its backend, a folder beside the study file, or a hub name."""
     name = study.model.name
     if name != "tiny":
         beside = study_folder / name
         return str(beside) if beside.is_dir() else name
-    from toolkit.models.tiny import build_tiny  # noqa: PLC0415 - torch is imported only to train
-
-    texts = [prompt_of(study.prompt), *study.answers]
-    folder = workspace.folder / "models" / f"tiny-{short_id([version('lesion-toolkit'), texts, study.study.seed])}"
+    texts = [f"USER: {study.prompt.words} ASSISTANT:", *study.answers]
+    determined = [version("lesion-toolkit"), study.model.backend, texts, study.study.seed]
+    folder = workspace.folder / "models" / f"tiny-{short_id(determined)}"
     if not folder.exists():
-        build_tiny(folder, texts, seed=study.study.seed)
+        backend(study.model.backend).build_tiny(folder, texts, seed=study.study.seed)
     return str(folder)
 
 
@@ -228,11 +227,13 @@ def _learner(workspace: Workspace, study: Study, study_folder: Path, device: str
     return learner
 
 
-def _examples(study: Study, learner: Backend, cases: list[PartCase], progress: Progress) -> Examples:
+def _examples(
+    workspace: Workspace, study: Study, learner: Backend, cases: list[PartCase], progress: Progress
+) -> Examples:
     crops = crops_of(cases, margin=study.model.roi_margin, size=learner.input_size)
     crops.load(progress)
     classes = np.array([study.class_names.index(case.class_name) for case in cases])
-    return Examples(crops, [prompt_of(study.prompt)] * len(cases), classes)
+    return Examples(crops, prompts_of(workspace, study, [case.case_id for case in cases]).texts, classes)
 
 
 def _training_folder(folder: Path, *, resume: bool) -> Path:

@@ -9,7 +9,7 @@ create table splits ( -- Which part a case belongs to.
     primary key (split_id, case_id),
 );
 
-create table runs ( -- One trained model.
+create table runs ( -- One trained model, or one shown something else than the photographs.
     run_id text primary key, -- 8 hexadecimal digits over what determined it.
     split_id text not null, -- The split it was trained on.
     truth_id text not null, -- The truth it was trained on.
@@ -20,6 +20,8 @@ create table runs ( -- One trained model.
     seconds double not null, -- Wall time of the training.
     device text not null, -- Device it was trained on.
     finished_at timestamp not null, -- When training ended (UTC).
+    control text, -- Control the photographs were replaced by; NULL for a run of its own.
+    control_of text, -- The run whose control this is.
 );
 
 create table epochs ( -- What was watched while training.
@@ -38,7 +40,11 @@ create table predictions ( -- What a run says about a case.
     confidence double not null check (confidence between 0 and 1), -- Its probability.
     label_mass double not null check (label_mass between 0 and 1.0001), -- Probability the answers hold together.
     probabilities map(text, double) not null, -- Probability per class; sums to 1.
-    log_likelihoods map(text, double) not null, -- Natural log-likelihood of each class's answer.
+    log_likelihoods map(text, double) not null, -- Natural log-likelihood of each class: of all its wordings together.
+    wordings map(text, double), -- Natural log-likelihood of each wording, as the model gives it.
+    normalised text, -- Class whose wording is the most probable by the mean over its tokens.
+    generated text, -- What the model said freely; NULL where it was not asked to.
+    generated_class text, -- The class that names; NULL where it names none.
     primary key (run_id, part, case_id),
 );
 

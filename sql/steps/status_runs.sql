@@ -3,7 +3,10 @@ select
     runs.run_id,
     runs.split_id,
     runs.model,
-    runs.truth_id <> label_states.truth_id as stale,
+    runs.control,
+    runs.control_of,
+    runs.truth_id <> label_states.truth_id
+    and exists (from splits where splits.split_id = runs.split_id and splits.part = 'train') as stale,
     (select count(*) from predictions where predictions.run_id = runs.run_id) as predicted,
     (
         select count(*)

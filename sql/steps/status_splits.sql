@@ -23,6 +23,7 @@ compared as (
 select
     known.split_id,
     (select count(*) from splits where splits.split_id = known.split_id) as cases,
+    exists (from splits where splits.split_id = known.split_id and splits.part = 'external') as external,
     count(*) filter (where changed) as changed_cases,
 from known
 left join compared on compared.split_id = known.split_id

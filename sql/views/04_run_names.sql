@@ -1,8 +1,9 @@
--- Every run under its ID, and the run that was finished last under the name "latest".
+-- Every run under its ID, and the run that was finished last, controls aside, under the name "latest".
 create or replace view run_names as
 select run_id as name, run_id,
 from runs
 union all
 select 'latest', arg_max(run_id, finished_at),
 from runs
+where control is null
 having count(*) > 0;

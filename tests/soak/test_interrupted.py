@@ -1,4 +1,4 @@
-"""Parsing that is killed or runs out of disk: a clear end, and a rerun that gives what a clean run gives."""
+"""Parsing and predicting that are killed, parsing that runs out of disk: a rerun gives what a clean run gives."""
 
 import json
 import random
@@ -11,15 +11,26 @@ from pathlib import Path
 
 import pytest
 
+from toolkit.line import StudyFile, run
+from toolkit.manifest import load_study
+from toolkit.registry import Workspace
 from toolkit.synthetic import sample
 
 KILLS = 10
+KILLS_OF_PREDICT = 20
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 from toolkit.cli import main
 main(sys.argv[2:])
+"""
+IN_SMALL_SHARDS = """
+import sys
+import toolkit.predict
+toolkit.predict.SHARD = 4
+from toolkit.cli import main
+main(sys.argv[1:])
 """
 
 
@@ -74,3 +85,52 @@ def test_a_disk_that_is_full_ends_in_one_clear_message_and_a_rerun_goes_on(drawn
     assert stopped.stderr.startswith("error: ")
     assert 0 == _parse(drawn, tmp_path / "workspace").returncode
     assert clean[0] == _content(tmp_path / "workspace")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A study whose predicting takes some seconds, and its workspace."""
+    folder = tmp_path_factory.mktemp("trained")
+    drawn = sample(folder / "sample", cases=200, seed=3)
+    text = drawn.study.read_text(encoding="utf-8").replace("epochs = 20", "epochs = 1")
+    drawn.study.write_text(text.replace("[predict]\nbatch_size = 32", "[predict]\nbatch_size = 4\nviews = 8"))
+    run(
+        Workspace(folder / "workspace"),
+        StudyFile(load_study(drawn.study), drawn.study),
+        [drawn.export],
+        images=drawn.images,
+    )
+    return drawn, folder / "workspace"
+
+
+def _predict(drawn, workspace, *, seconds=None) -> bool:
+    """Run `toolkit predict`; tell whether it ended before it was killed, with SIGKILL."""
+    where = ["--quiet", "--study", drawn.study, "--workspace", workspace, "predict"]
+    command = [sys.executable, "-c", IN_SMALL_SHARDS, *where]
+    try:
+        subprocess.run(list(map(str, command)), capture_output=True, check=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def test_predicting_killed_at_random_moments_and_run_again_gives_the_same_to_the_last_bit(trained):
+    drawn, folder = trained
+    workspace, moments = Workspace(folder), random.Random(5)
+    shutil.rmtree(next(folder.glob("runs/*/predictions")))
+    began = time.monotonic()
+    assert _predict(drawn, folder)
+    seconds, expected = time.monotonic() - began, workspace.rows("from predictions order by case_id")
+    killed, halfway = 0, 0
+    while killed < KILLS_OF_PREDICT:
+        shutil.rmtree(next(folder.glob("runs/*/predictions")))
+        with workspace.writing() as connection:
+            connection.execute("delete from predictions")
+        while not _predict(drawn, folder, seconds=seconds * moments.uniform(0.4, 1.0)):
+            killed += 1
+            halfway += 0 < len(list(folder.glob("runs/*/predictions/[!.]*"))) < len(expected) // 4
+
+        assert expected == workspace.rows("from predictions order by case_id")
+    print(f"killed {killed} times, {halfway} times with some of the shards written")
+
+    assert halfway

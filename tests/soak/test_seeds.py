@@ -9,9 +9,13 @@ from typing import Any
 import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
+from toolkit.compare import compare
+from toolkit.evaluate import evaluate
 from toolkit.line import StudyFile, run
 from toolkit.manifest import load_study
+from toolkit.predict import predict
 from toolkit.registry import Workspace
+from toolkit.runs import find_run
 from toolkit.synthetic import Sample, sample
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +25,21 @@ def _run(drawn: Sample, workspace: Workspace, *, seed: int = 7) -> None:
     text = drawn.study.read_text(encoding="utf-8").replace("seed = 7", f"seed = {seed}")
     drawn.study.write_text(text, encoding="utf-8")
     run(workspace, StudyFile(load_study(drawn.study), drawn.study), [drawn.export], images=drawn.images)
+
+
+def _controls(drawn: Sample, workspace: Workspace, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """Return the run and its controls on test, by macro ROC AUC, and print them."""
+    study = load_study(drawn.study)
+    for name in names:
+        made = predict(workspace, study, control=name)
+        evaluate(workspace, study, run=made.run_id)
+        compare(workspace, study, find_run(workspace, "latest"), made.run_id)
+    rows = {row["shown"]: row for row in workspace.ask("controls").to_pylist()}
+    for shown, row in rows.items():
+        less = row["difference_from_run"]
+        told = "" if less is None else f"; {less:+.3f} ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})"
+        print(f"  {shown}: macro ROC AUC {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}){told}")
+    return rows
 
 
 def _truth(drawn: Sample, name: str) -> list[dict[str, str]]:
@@ -56,8 +75,31 @@ def test_the_tiny_model_learns_the_sample_on_patients_never_seen(tmp_path, seed)
     print(f"seed {seed}: macro recall {found['macro_recall']:.3f}, macro ROC AUC {found['macro_roc_auc']:.3f}")
     print(f"  without planted leaks ({len(unseen)} cases): {recall:.3f}, {area:.3f}")
 
+    shown = _controls(drawn, workspace, ("blank", "shuffled", "border"))
+
     assert 0.95 <= min(found["macro_roc_auc"], area)
     assert 0.80 <= min(found["macro_recall"], recall)
+    assert 0.5 == shown["blank"]["value"]
+    assert 0.4 <= shown["shuffled"]["value"] <= 0.6
+    assert all(shown[name]["run_beats_it"] for name in ("blank", "shuffled", "border"))
+
+
+METADATA = "Clinical photograph[ of the {anatomical_site}][ of a {age} year old][, {sex}]. What is the diagnosis?"
+
+
+@pytest.mark.parametrize("seed", [7, 8, 9])
+def test_a_model_that_is_told_metadata_still_looks_at_the_lesion(tmp_path, seed):
+    drawn, workspace = sample(tmp_path / "sample", seed=seed), Workspace(tmp_path / "workspace")
+    text = drawn.study.read_text(encoding="utf-8")
+    asked = 'user = "Clinical photograph of a pigmented skin lesion. What is the diagnosis?"'
+    drawn.study.write_text(text.replace(asked, f'user = "{METADATA}"'), encoding="utf-8")
+    _run(drawn, workspace, seed=seed)
+    print(f"seed {seed}, metadata in the prompt")
+    shown = _controls(drawn, workspace, ("blank", "metadata", "shuffled"))
+
+    assert 0.95 <= shown["the run itself"]["value"]
+    assert all(shown[name]["run_beats_it"] for name in ("blank", "metadata", "shuffled"))
+    assert 0.2 <= shown["the run itself"]["value"] - shown["metadata"]["value"]
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from toolkit.audit import MEANING, Audit
 from toolkit.compare import Compared
 from toolkit.console.text import interval, line, next_step, number, program, table, told, unwrapped, whole
+from toolkit.controls import MEANING as MEANING_OF_CONTROL
 from toolkit.evaluate import Evaluated
 from toolkit.init import Initialised
 from toolkit.line import Status
@@ -19,9 +20,10 @@ from toolkit.predict import Predicted
 from toolkit.pull import Pulled
 from toolkit.report import Report
 from toolkit.report.audit_page import AuditPage
-from toolkit.split import PARTS, Split, Verified
+from toolkit.split import Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Plan, Trained
+from toolkit.triples import TriplesCompared, TriplesWritten
 from toolkit.withdraw import Withdrawn
 
 COUNTED = {
@@ -157,8 +159,8 @@ def _(result: AuditPage) -> RenderableType:
 @rendered.register
 def _(result: Split) -> RenderableType:
     again = ", as before" if result.already_there else ""
-    sums = {part: sum(result.counts[part].values()) for part in PARTS}
-    first, *others = PARTS
+    sums = {part: sum(counts.values()) for part, counts in result.counts.items()}
+    first, *others = sums
     bound = "patient" if result.patients_known else "photograph"
     parts = "".join(f", {part} {whole(sums[part])}/{whole(result.patients[part])}" for part in others)
     best = ", nothing is nearer" if result.best else f"; {result.bound:.2f} would be the bound"
@@ -234,11 +236,60 @@ def _(result: Plan) -> RenderableType:
     )
 
 
+def _(result: TriplesWritten) -> RenderableType:
+    lines = [f"{whole(result.entries)} entries of part {result.part} of split {result.split_id}"]
+    if result.values_left_out:
+        lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
+    lines.append("! its paths may hold patients' identifiers: do not pass it on")
+    return Group(told("prompts", *lines), unwrapped(f"file: {result.file}"))
+
+
+@rendered.register
+def _(result: TriplesCompared) -> RenderableType:
+    lines = [f"{whole(result.same)} of {whole(result.entries)} entries are as part {result.part} has them today"]
+    found = {
+        "have another prompt": result.other_prompt,
+        "have another class": result.other_class,
+        "are of no case of the part, or of one that cannot be told": result.unknown,
+    }
+    lines += [f"! {whole(times)} {what}" for what, times in found.items() if times]
+    if result.lacking:
+        lines.append(f"! {whole(result.lacking)} cases of the part do not stand in it")
+    return told("prompts", *lines)
+
+
 @rendered.register
 def _(result: Predicted) -> RenderableType:
     parts = ", ".join(f"{part} {whole(count)}" for part, count in result.cases.items())
     mass = number(result.mean_label_mass)
-    return told("predict", f"{parts} cases ({whole(result.scored_now)} now); mean label mass {mass}")
+    lines = [f"{parts} cases ({whole(result.scored_now)} now); mean label mass {mass}"]
+    if result.control:
+        shows = f"{result.control} control of run {result.control_of}"
+        lines.insert(0, f"run {result.run_id}, {shows}: {MEANING_OF_CONTROL[result.control]}")
+    if result.external_of:
+        lines.insert(
+            0,
+            f"run {result.run_id}: run {result.external_of} of another workspace; it has seen no photograph here",
+        )
+        lines += [
+            f"! {whole(n)} cases of {name} were left out: the run does not know it"
+            for name, n in result.unmapped.items()
+        ]
+        if not result.patients_compared:
+            lines.append("! another pseudonym key was used there: whether it has seen a patient cannot be told")
+    if result.left_out:
+        lines.append(f"! {whole(result.left_out)} cases have no box and were left out")
+    if result.values_left_out:
+        lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
+    if result.scores_are_older:
+        lines.append(f"! the run's scores are of earlier predictions: toolkit evaluate --run {result.run_id}")
+    if result.unparseable is not None:
+        share = number(result.unparseable / sum(result.cases.values()))
+        lines.append(f"freely generated: {whole(result.unparseable)} answers ({share}) name no class")
+    if not result.control:
+        return told("predict", *lines)
+    steps = (f"evaluate --run {result.run_id}", f"compare {result.control_of} {result.run_id}", "query controls")
+    return Group(told("predict", *lines), *(next_step(f"{program()} {step}") for step in steps))
 
 
 @rendered.register
@@ -280,8 +331,7 @@ def _(result: Report) -> RenderableType:
     return Group(told("report", shown, *_without_patients(result)), unwrapped(f"page: {result.page}"))
 
 
-@rendered.register
-def _(result: Status) -> RenderableType:
+def _held(result: Status) -> RenderableType:
     facts = table("what", ">count")
     for name in ("exports", "rows", "rows_quarantined", "photographs", "patients", "cases", "resolved"):
         facts.add_row(name.replace("_", " "), whole(getattr(result, name)))
@@ -293,7 +343,15 @@ def _(result: Status) -> RenderableType:
         facts.add_row(line(f"finding: {kind}"), whole(count))
     for path, count in result.unknown_keys.items():
         facts.add_row(line(f"key not known, its values only in the landed file: {path}"), whole(count))
-    lines: list[RenderableType] = [line(f"{result.workspace} (study: {result.study or 'none yet'})", "bold"), facts]
+    return facts
+
+
+@rendered.register
+def _(result: Status) -> RenderableType:
+    lines: list[RenderableType] = [
+        line(f"{result.workspace} (study: {result.study or 'none yet'})", "bold"),
+        _held(result),
+    ]
     if result.splits:
         splits = table("split", ">cases", "state")
         for row in result.splits:
@@ -304,6 +362,8 @@ def _(result: Status) -> RenderableType:
         runs = table("run", "split", "model", ">predicted", ">scored", "report", "state")
         for row in result.runs:
             state = "labels have changed since" if row["stale"] else "fits the labels"
+            if row["control"]:
+                state = f"{row['control']} control of {row['control_of']}; {state}"
             told = "yes" if row["reported"] else "no"
             runs.add_row(
                 row["run_id"],

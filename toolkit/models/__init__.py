@@ -8,13 +8,16 @@ import importlib
 from toolkit.errors import ModelError
 from toolkit.models.backend import Backend
 
-INSTRUCTBLIP = "toolkit.models.instructblip:InstructBlip"
+NAMED = {
+    "instructblip": "toolkit.models.instructblip:InstructBlip",
+    "image-classification": "toolkit.models.classifier:ImageClassifier",
+}
 MODEL_EXTRA = {"torch", "transformers", "accelerate", "peft", "safetensors", "tokenizers"}
 
 
 def backend(name: str) -> type[Backend]:
-    """Return the backend class that `[model] backend` names: "instructblip", or `package.module:Class`."""
-    target = INSTRUCTBLIP if name == "instructblip" else name
+    """Return the backend class that `[model] backend` names: one of `NAMED`, or `package.module:Class`."""
+    target = NAMED.get(name, name)
     module_name, colon, class_name = target.partition(":")
     if not (colon and module_name and class_name):
         raise ModelError(f"no such model backend: {name!r}", place="[model] backend", remedy=_REMEDY)
@@ -28,7 +31,7 @@ def backend(name: str) -> type[Backend]:
         ) from error
 
 
-_REMEDY = 'use "instructblip", or "package.module:Class" of a module that can be imported here'
+_REMEDY = 'use "instructblip", "image-classification" or "package.module:Class" of a module that can be imported here'
 
 
 def _not_importable(target: str, error: ImportError) -> ModelError:

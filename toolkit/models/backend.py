@@ -10,16 +10,9 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
+from toolkit.images import Photographs
 from toolkit.manifest import LoraSection, TrainMode, TrainSection
 from toolkit.progress import Progress
-
-
-class Photographs(Protocol):
-    """Photographs by number, (S, S, 3) uint8 each: an array (N, S, S, 3), or something that decodes them when asked."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> np.ndarray: ...
 
 
 class Examples(NamedTuple):
@@ -86,6 +79,11 @@ class Backend(Protocol):
         ...
 
     @staticmethod
+    def build_tiny(folder: Path, texts: list[str], *, seed: int) -> None:
+        """Write a small checkpoint with random weights that knows the words of `texts`: for trials and tests."""
+        ...
+
+    @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> Sequence[Budget]:
         """Return what each mode of training takes, before anything is loaded."""
         ...
@@ -111,6 +109,14 @@ class Backend(Protocol):
 
     def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
         """Return (B, C) float64: the natural logarithm of the probability of each whole answer."""
+        ...
+
+    def answer_lengths(self, answers: list[str]) -> list[int]:
+        """Return how many tokens each whole answer has, its end included; 1 for a model without tokens."""
+        ...
+
+    def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
+        """Return what the model says freely, its likeliest word at every step."""
         ...
 
     def save(self, folder: Path) -> None:

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
+from toolkit.images import DIHEDRAL, dihedral
 from toolkit.models.backend import Examples
-
-DIHEDRAL = 8
 
 
 class Example(NamedTuple):
@@ -20,12 +19,6 @@ class Example(NamedTuple):
     photograph: np.ndarray
     prompt: str
     class_index: int
-
-
-def dihedral(photograph: np.ndarray, variant: int) -> np.ndarray:
-    """Return one of the eight ways to lay a square photograph: 0 to 3 quarter turns, then those of its mirror image."""
-    turned = np.rot90(photograph, variant % 4)
-    return turned[:, ::-1] if variant >= 4 else turned
 
 
 class Cases(Dataset):

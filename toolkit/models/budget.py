@@ -57,7 +57,14 @@ def device_memory(device: str) -> int:
 
 def check_budget(found: Sequence[Budget], *, mode: TrainMode, dtype: str, device: str, memory: int) -> None:
     """Refuse a mode that cannot fit into the device's memory, and name those that can."""
-    need = next(budget for budget in found if budget.mode == mode).needed(dtype)
+    own = next((budget for budget in found if budget.mode == mode), None)
+    if own is None:
+        raise ModelError(
+            f"this model cannot be trained with mode = {mode!r}",
+            place="[train] mode",
+            remedy=f"its modes are: {', '.join(budget.mode for budget in found)}",
+        )
+    need = own.needed(dtype)
     if need <= memory:
         return
     fitting = [

@@ -58,7 +58,7 @@ class Adapter(NamedTuple):
                 place=str(self.folder),
                 remedy="put the old one back, or train again",
             )
-        with quiet(), _readable(str(self.folder), is_folder=True):
+        with quiet(), readable(str(self.folder), is_folder=True):
             return PeftModel.from_pretrained(model, str(self.folder))
 
 
@@ -67,7 +67,7 @@ def read_adapter(source: str) -> Adapter | None:
     folder = Path(source)
     if not (folder / ADAPTER).is_file():
         return None
-    with _readable(source, is_folder=True):
+    with readable(source, is_folder=True):
         base = json.loads((folder / BASE).read_bytes())
         beside = folder / base["name"]
         name = str(beside.resolve()) if beside.is_dir() else base["name"]
@@ -77,7 +77,7 @@ def read_adapter(source: str) -> Adapter | None:
 def read_config(source: str) -> Config:
     """Read a checkpoint's configuration only."""
     is_folder = _found(source)
-    with quiet(), _readable(source, is_folder=is_folder):
+    with quiet(), readable(source, is_folder=is_folder):
         return InstructBlipConfig.from_pretrained(source, local_files_only=is_folder)
 
 
@@ -154,7 +154,7 @@ _REMEDY = "give the folder of a checkpoint (config.json, *.safetensors, processo
 
 def _check_folder(folder: Path) -> None:
     """Refuse a folder of something else; the library would go looking for its configuration on the hub."""
-    with _readable(str(folder), is_folder=True):
+    with readable(str(folder), is_folder=True):
         config = json.loads((folder / "config.json").read_bytes())
     found = config.get("model_type") if isinstance(config, dict) else None
     if found != InstructBlipConfig.model_type:
@@ -163,7 +163,7 @@ def _check_folder(folder: Path) -> None:
 
 def _read_model(source: str, *, is_folder: bool) -> Model:
     # float32 is asked for: version 5 loads in the checkpoint's own dtype, and bfloat16 weights do not move at 1e-6.
-    with quiet(), _readable(source, is_folder=is_folder):
+    with quiet(), readable(source, is_folder=is_folder):
         loaded: Any = InstructBlipForConditionalGeneration.from_pretrained(
             source, dtype=torch.float32, local_files_only=is_folder, use_safetensors=True, output_loading_info=True
         )
@@ -178,7 +178,7 @@ def _read_model(source: str, *, is_folder: bool) -> Model:
 
 
 def _read_processor(source: str, *, is_folder: bool) -> Processor:
-    with quiet(), _readable(source, is_folder=is_folder):
+    with quiet(), readable(source, is_folder=is_folder):
         processor = InstructBlipProcessor.from_pretrained(source, local_files_only=is_folder)
         # The same pixels everywhere: where torchvision is installed, another resize would be chosen.
         processor.image_processor = BlipImageProcessorPil.from_pretrained(source, local_files_only=is_folder)
@@ -186,7 +186,7 @@ def _read_processor(source: str, *, is_folder: bool) -> Processor:
 
 
 @contextmanager
-def _readable(source: str, *, is_folder: bool) -> Generator[None]:
+def readable(source: str, *, is_folder: bool, remedy: str = "") -> Generator[None]:
     """Turn whatever reading a checkpoint raises into one ModelError: what can be wrong with a folder has no end."""
     try:
         yield
@@ -196,5 +196,7 @@ def _readable(source: str, *, is_folder: bool) -> Generator[None]:
         lines = str(error).strip().splitlines() or [""]
         where = source if is_folder else f"{source} (not a folder here, so looked for on the hub)"
         raise ModelError(
-            f"the checkpoint cannot be read: {type(error).__name__}: {lines[0][:300]}", place=where, remedy=_REMEDY
+            f"the checkpoint cannot be read: {type(error).__name__}: {lines[0][:300]}",
+            place=where,
+            remedy=remedy or _REMEDY,
         ) from error

@@ -20,11 +20,15 @@ from toolkit.models.checkpoint import Checkpoint, read_adapter, read_checkpoint,
 from toolkit.models.features import Features, let_features_in, weights_digest
 from toolkit.models.guards import check_head
 from toolkit.models.inputs import Inputs, Tensors
-from toolkit.models.library import Model, Processor
+from toolkit.models.library import Model, Processor, quiet
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
+from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import freezes_vision, prepare, set_precision
 from toolkit.models.training import train
 from toolkit.progress import Progress
+
+LONGEST_TEXT = 32
+"""Tokens of a freely given answer."""
 
 
 class Answering:
@@ -83,6 +87,8 @@ class InstructBlip:
         let_features_in(found.model)
         found.model.to(device).eval()
         return loaded
+
+    build_tiny = staticmethod(build_tiny)
 
     @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> list[Budget]:
@@ -156,6 +162,19 @@ class InstructBlip:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
         }
+
+    def answer_lengths(self, answers: list[str]) -> list[int]:
+        """Return how many tokens each whole answer has, its end included."""
+        return [len(tokens) for tokens in self.inputs.answer_tokens(answers)]
+
+    @torch.inference_mode()
+    def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
+        """Return what the model says freely, its likeliest word at every step."""
+        self.model.eval()
+        tensors = {name: t.to(self.model.device) for name, t in self.inputs(photographs, prompts).items()}
+        with quiet():
+            said = self.model.generate(**tensors, max_new_tokens=LONGEST_TEXT, do_sample=False, num_beams=1)
+        return self.processor.tokenizer.batch_decode(said, skip_special_tokens=True)
 
     def _trie(self, answers: list[str]) -> Trie:
         key = tuple(answers)

@@ -109,6 +109,10 @@ def split(
     if frozen is not None:
         folder = _folder_of(workspace, frozen, pinned)
         rows = before.read(folder)
+        if any(row.part == "external" for row in rows):
+            raise WorkspaceError(
+                "this split is external: there is nothing to keep", place=str(folder), remedy="toolkit split"
+            )
         kept = before.keep(verify(folder).split_id, rows, cohort.cases, incidents=section.incidents)
         cases = [case for case in cohort.cases if case.group_id not in kept.dropped]
         made = made._replace(cohort=cohort._replace(cases=cases), kept=kept)
@@ -144,6 +148,10 @@ def _folder_of(workspace: Workspace, split_id: str, pinned: Path | None) -> Path
 def _make(workspace: Workspace, made: _Made) -> Split:
     """Place what is free, and write and record one split, or one for each fold."""
     section = made.study.split
+    if section.external and made.kept:
+        raise WorkspaceError(
+            "every case is in part external: there is nothing to keep", place="split.external", remedy="toolkit split"
+        )
     if section.folds and made.kept:
         raise WorkspaceError(
             "a cross-validation cannot be kept", place="split.folds", remedy="freeze the split of a study without folds"
@@ -188,11 +196,13 @@ def _determined(made: _Made, fold: int | None) -> dict[str, Any]:
     """Return what a split's ID stands for; no pseudonym is in it."""
     determined: dict[str, Any] = {
         "seed": made.study.study.seed,
-        "split": made.study.split.model_dump(mode="json", exclude={"pinned", "incidents"}),
+        "split": made.study.split.model_dump(mode="json", exclude={"pinned", "incidents", "external"}),
         "cases": [(c.case_id, c.group_id, c.class_name, c.pixels, c.roi, c.strata) for c in made.cohort.cases],
     }
     if not made.facts["patients_known"]:
         determined["patients"] = NO_PATIENTS
+    if made.study.split.external:
+        determined["external"] = True
     if fold is not None:
         determined["fold"] = fold
     if made.kept:

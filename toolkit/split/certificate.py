@@ -17,6 +17,8 @@ from toolkit.manifest import NO_PATIENTS, shipped
 from toolkit.split.groups import Case
 
 PARTS = ("train", "validation", "test")
+EXTERNAL = ("external",)
+"""The parts of a split of cases that another workspace's run is tried on."""
 FILES = ("cases.csv", "certificate.json", "verify.sql")
 PROVED = (
     "no case twice; no patient, lesion, linked group or photograph digest in two parts; "
@@ -81,15 +83,16 @@ def certified(cases: Iterable[Case], parts: Iterable[str], strata: Iterable[str]
 
 def counted(rows: list[Certified], shares: Shares, classes: list[str], *, minimum: int) -> dict[str, Any]:
     """Return a certificate's counts: by part and class, of every stratum beside its wish, patients and groups."""
-    cells: dict[tuple[str, str], dict[str, int]] = {key: dict.fromkeys(PARTS, 0) for key in shares}
-    patients: dict[str, set[str]] = {part: set() for part in PARTS}
+    parts = EXTERNAL if {row.part for row in rows} == set(EXTERNAL) else PARTS
+    cells: dict[tuple[str, str], dict[str, int]] = {key: dict.fromkeys(parts, 0) for key in shares}
+    patients: dict[str, set[str]] = {part: set() for part in parts}
     for row in rows:
         for key in ((CLASS, row.class_name), *json.loads(row.strata).items(), (TOTAL, "")):
             cells[key][row.part] += 1
         patients[row.part].add(row.patient_id)
     cells[UNITS, ""] = {part: len(members) for part, members in patients.items()}
     strata = [_stratum(*key, cells[key], shares[key], minimum) for key in shares if any(cells[key].values())]
-    counts = {part: {name: cells.get((CLASS, name), {}).get(part, 0) for name in classes} for part in PARTS}
+    counts = {part: {name: cells.get((CLASS, name), {}).get(part, 0) for name in classes} for part in parts}
     groups = len({row.group_id for row in rows})
     return {
         "counts": counts,
@@ -112,7 +115,7 @@ def _stratum(
         "stratum": stratum,
         "value": value,
         "counts": counts,
-        "wished": dict(zip(PARTS, np.round(wished, 6).tolist(), strict=True)),
+        "wished": dict(zip(counts, np.round(wished, 6).tolist(), strict=True)),
         "bound": round(integer_bound(wished, minimum if stratum == CLASS else 0), 6),
         "distance": round(float(distance), 6),
     }
@@ -121,9 +124,16 @@ def _stratum(
 def shares_of(strata: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[float, ...]]:
     """Return the wished shares that a certificate states."""
     return {
-        (each["stratum"], each["value"]): tuple(each["wished"][part] / sum(each["wished"].values()) for part in PARTS)
+        (each["stratum"], each["value"]): tuple(
+            wished / sum(each["wished"].values()) for wished in _in_order(each["wished"])
+        )
         for each in strata
     }
+
+
+def _in_order(wished: Mapping[str, float]) -> list[float]:
+    """Return the numbers of parts in the order of PARTS: JSON sorts its keys."""
+    return [wished[part] for part in (*PARTS, *EXTERNAL) if part in wished]
 
 
 def attested(*, patients_known: bool) -> dict[str, Any]:

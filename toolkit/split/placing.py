@@ -10,7 +10,7 @@ import numpy as np
 
 from toolkit.allotment import CLASS, Allotment, Tally, Wish, allot, tally
 from toolkit.manifest import SplitSection
-from toolkit.split.certificate import PARTS
+from toolkit.split.certificate import EXTERNAL, PARTS
 from toolkit.split.groups import Case
 
 TRAIN, VALIDATION, TEST = range(3)
@@ -30,6 +30,8 @@ class Placing(NamedTuple):
 def place(cases: list[Case], section: SplitSection, *, seed: int, fixed: Mapping[str, str]) -> list[Placing]:
     """Return one placing, or one for each fold; `fixed` is the part of groups that must stay in it."""
     table = tally_of(cases, list(section.strata))
+    if section.external:
+        return [Placing([*EXTERNAL] * len(cases), {tuple(column): (1.0,) for column in table.columns}, best=True)]
     kept = np.array([PARTS.index(fixed[unit]) if unit in fixed else -1 for unit in table.units])
     wish = wish_of(section)
     if section.folds:

@@ -115,20 +115,33 @@ def predictions_of(workspace: Workspace, cases: set[str]) -> dict[str, int]:
 
 
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
-    """Return the runs that were trained on, or watched, cases of these splits."""
-    records = sorted((workspace.folder / "runs").glob("*/run.json"))
-    return [path.parent.name for path in records if json.loads(path.read_text(encoding="utf-8"))["split_id"] in splits]
+    """Return the runs that were trained on, or watched, cases of these splits; a control was trained on nothing."""
+    return [
+        run_id
+        for run_id, facts in _records(workspace).items()
+        if facts["split_id"] in splits and not facts.get("control")
+    ]
+
+
+def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
+    paths = sorted((workspace.folder / "runs").glob("*/run.json"))
+    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
 
 
 def clean_runs(workspace: Workspace, cases: set[str]) -> None:
-    """Take cases out of the predictions; scores that rest on them go first, so that none can outlive them."""
-    for run_id in predictions_of(workspace, cases):
+    """Take cases out of the predictions; scores that rest on them go first, so that none can outlive them.
+
+    Where photographs were exchanged, what is said of another case may have been said of theirs: all of it goes.
+    """
+    concerned = predictions_of(workspace, cases)
+    for run_id in concerned:
         for results in workspace.run(run_id).glob("*.parquet"):
             results.unlink()
-    for _, path in shards(workspace):
+    exchanged = {run_id for run_id, facts in _records(workspace).items() if facts.get("control") == "shuffled"}
+    for run_id, path in shards(workspace):
         table = pq.read_table(path)
         kept = table.filter(pa.array([case not in cases for case in table["case_id"].to_pylist()]))
-        if not kept.num_rows:
+        if not kept.num_rows or run_id in exchanged & set(concerned):
             path.unlink()
         elif kept.num_rows < table.num_rows:
             with written_atomically(path) as temporary:

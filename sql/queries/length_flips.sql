@@ -1,0 +1,16 @@
+-- Which predictions flip under length normalisation: which cases are of another class by the mean over tokens?
+-- $run = latest: run ID
+-- $part = test: part of the split
+select
+    predictions.case_id,
+    truth.class_name as truth,
+    predictions.predicted,
+    predictions.normalised,
+    predictions.confidence,
+    predictions.predicted = truth.class_name as right_as_predicted,
+    predictions.normalised = truth.class_name as right_if_normalised,
+from predictions
+inner join run_names on run_names.run_id = predictions.run_id
+left join truth on truth.case_id = predictions.case_id
+where run_names.name = $run and part = $part and predictions.predicted <> predictions.normalised
+order by predictions.confidence desc, predictions.case_id;
