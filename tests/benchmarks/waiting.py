@@ -16,7 +16,7 @@ from PIL import Image
 from toolkit.images import Crops, Source, batches
 from toolkit.models.scoring import build_trie, log_likelihoods
 
-FILES, TIMES, BATCH, SIZE = 8, 12, 4, 224
+FILES, TIMES, BATCH, SIZE = 8, 6, 4, 224
 MEGAPIXELS_12 = (4000, 3000)
 
 
