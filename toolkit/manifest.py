@@ -235,8 +235,8 @@ class ModelSection(_Section):
     name: Name
     """"tiny" (built into the workspace, trained from nothing), a folder relative to the study file, or a hub name."""
     backend: Name = "instructblip"
-    """"instructblip"; "image-classification", any classifier of transformers, as the baseline; or package.module:Class of
-    a backend of your own."""
+    """"instructblip"; "image-classification", any classifier of transformers, as the baseline; or package.module:Class
+    of a backend of your own."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the weights that are not trained; what is trained is float32 always, or small steps would be lost.
     There is no float16: T5 overflows in it."""

@@ -95,7 +95,7 @@ class ImageClassifier:
     @staticmethod
     def build_tiny(folder: Path, texts: list[str], *, seed: int) -> None:  # noqa: ARG004 - it reads no text
         """Write a tiny residual network, drawn at random: it can be trained on drawn photographs."""
-        config = Tiny(embedding_size=16, hidden_sizes=[16, 32, 64], depths=[1, 1, 1], layer_type="basic", num_labels=2)
+        config = Tiny(embedding_size=16, hidden_sizes=[16, 32, 64], depths=[1, 1, 1], layer_type="basic")
         with torch.random.fork_rng(devices=[]), quiet(), whole_folder(folder) as temporary:
             torch.manual_seed(seed)
             AutoModelForImageClassification.from_config(config).save_pretrained(temporary)
@@ -138,7 +138,7 @@ class ImageClassifier:
         return epochs
 
     def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:  # noqa: ARG002 - a classifier reads no prompt
-        """Return (B, C) float64: the natural logarithm of the probability of each answer; −∞ for one it does not know."""
+        """Return (B, C) float64: the logarithm of the probability of each answer, −∞ for one it does not know."""
         self.model.eval()
         known = scores(self.model, self.pixels(photographs)).numpy()
         unknown = np.full((len(known), 1), -np.inf)
