@@ -249,6 +249,14 @@ def sketch(content: bytes, *, longest: int) -> np.ndarray:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
+class Photographs(Protocol):
+    """Photographs by number, (S, S, 3) uint8 each: an array (N, S, S, 3), or something that decodes them when asked."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> np.ndarray: ...
+
+
 class Source(NamedTuple):
     """Where a case's pixels come from; the case is named in errors, since a file's name may hold a patient's."""
 
@@ -293,14 +301,6 @@ class Crops:
         with ThreadPoolExecutor(THREADS) as pool:
             for done, _ in enumerate(pool.map(self.__getitem__, first), start=1):
                 progress("cropping photographs", done, len(first))
-
-
-class Photographs(Protocol):
-    """Photographs by number, (S, S, 3) uint8 each: an array (N, S, S, 3), or something that decodes them when asked."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> np.ndarray: ...
 
 
 def batches(photographs: Photographs, size: int) -> Iterator[np.ndarray]:

@@ -6,6 +6,7 @@ Refuses to look at truth. Work is done in shards of Parquet; a rerun does only t
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,9 +115,12 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     """
     process = this_process()
     with process.first_alone():
-        task, facts, work = _asked(workspace, study, run, parts, control)
+        facts, task = _asked(workspace, study, run, control)
+    work = _Work([], 0, 0, {})
+    for part in parts or ((external.PART,) if "external_of" in facts else PARTS):
+        work = _more(work, workspace, task, part, part_cases(workspace, facts["split_id"], part))
     missing = {shard.path for shard in work.shards if not shard.path.exists()}
-    process.wait_for_others()  # until all have seen what is missing
+    process.wait_for_others()  # until all have read the registry and seen what is missing
     waiting = [shard for shard in process.share(work.shards) if shard.path in missing]
     if waiting:
         learner = _learner(workspace, study, facts, device)
@@ -134,21 +138,15 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     return _summary(workspace, task, facts, work, scored_now=scored_now)
 
 
-def _asked(
-    workspace: Workspace, study: Study, run: str, parts: tuple[str, ...] | None, control: str | None
-) -> tuple[Task, dict[str, Any], _Work]:
-    """Return what is asked of which run, and its shards."""
+def _asked(workspace: Workspace, study: Study, run: str, control: str | None) -> tuple[dict[str, Any], Task]:
+    """Return what a run recorded of itself, and what it is asked; a control or a run from elsewhere is recorded."""
     if external.is_folder(run):
         facts = external.bring(workspace, Path(run))
     else:
         facts = read_run(workspace, find_run(workspace, run))
     if facts.get("control"):
         control, facts = control or facts["control"], read_run(workspace, facts["control_of"])
-    task = _task(workspace, study, facts, control)
-    work = _Work([], 0, 0, {})
-    for part in parts or ((external.PART,) if "external_of" in facts else PARTS):
-        work = _more(work, workspace, task, part, part_cases(workspace, facts["split_id"], part))
-    return task, facts, work
+    return facts, _task(workspace, study, facts, control)
 
 
 def _learner(workspace: Workspace, study: Study, facts: dict[str, Any], device: str | None) -> Backend:
@@ -223,9 +221,9 @@ def score_shard(learner: Backend | Blind, task: Task, shard: Shard) -> Iterator[
     crops = controls.photographs(task.control, sources, margin=study.model.roi_margin, size=learner.input_size)
     lengths = learner.answer_lengths(texts)
     rows = []
-    size = study.predict.batch_size
-    for start, photographs in zip(range(0, len(shard.cases), size), batches(crops, size), strict=True):
-        batch = range(start, start + len(photographs))
+    places = iter(range(len(shard.cases)))
+    for photographs in batches(crops, study.predict.batch_size):
+        batch = list(islice(places, len(photographs)))
         prompts = [shard.prompts[n] for n in batch]
         views = [
             learner.log_likelihoods(np.stack([dihedral(p, view) for p in photographs]), prompts, texts)
