@@ -9,6 +9,7 @@ from exports import label, row
 from PIL import Image
 
 from toolkit import external
+from toolkit.console.results import rendered
 from toolkit.errors import LeakError, ModelError, StudyError, WorkspaceError
 from toolkit.evaluate import evaluate
 from toolkit.line import status
@@ -104,6 +105,8 @@ def test_an_external_part_is_scored_reported_and_controlled(tried):
     scored = evaluate(workspace, study)
     made = report(workspace, study)
     blank = predict(workspace, study, control="blank")
+    rendered(result)
+    rendered(blank)
 
     assert {"external": 8} == scored.cases == blank.cases
     assert result.run_id == scored.run_id == made.run_id == blank.control_of

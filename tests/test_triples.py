@@ -3,6 +3,7 @@ import stat
 
 import pytest
 
+from toolkit.console.results import rendered
 from toolkit.errors import ToolkitError
 from toolkit.triples import Triple, compare_triples, read_triples, write_triples
 
@@ -11,7 +12,7 @@ from toolkit.triples import Triple, compare_triples, read_triples, write_triples
 def written(finished, tmp_path):
     """The validation part as JSON, and its entries."""
     file = tmp_path / "validation.json"
-    write_triples(finished.workspace, finished.study_file.study, file, part="validation")
+    rendered(write_triples(finished.workspace, finished.study_file.study, file, part="validation"))
     return file, json.loads(file.read_text())
 
 
@@ -48,6 +49,7 @@ def test_a_file_from_elsewhere_is_held_against_the_part(finished, written):
     entries[2]["image"] = "nobody.jpg"
     file.write_text(json.dumps(entries[:-1]))
     found = compared(finished, file)
+    rendered(found)
 
     assert (1, 1, 1, 2) == (found.other_class, found.other_prompt, found.unknown, found.lacking)
     assert len(entries) - 4 == found.same

@@ -97,9 +97,9 @@ def test_a_model_that_is_told_metadata_still_looks_at_the_lesion(tmp_path, seed)
     print(f"seed {seed}, metadata in the prompt")
     shown = _controls(drawn, workspace, ("blank", "metadata", "shuffled"))
 
-    assert 0.95 <= shown["the run itself"]["value"]
+    assert 0.9 <= shown["the run itself"]["value"]
     assert all(shown[name]["run_beats_it"] for name in ("blank", "metadata", "shuffled"))
-    assert 0.2 <= shown["the run itself"]["value"] - shown["metadata"]["value"]
+    assert 0.15 <= shown["the run itself"]["value"] - shown["metadata"]["value"]
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])

@@ -236,6 +236,7 @@ def _(result: Plan) -> RenderableType:
     )
 
 
+@rendered.register
 def _(result: TriplesWritten) -> RenderableType:
     lines = [f"{whole(result.entries)} entries of part {result.part} of split {result.split_id}"]
     if result.values_left_out:
