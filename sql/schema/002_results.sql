@@ -20,6 +20,8 @@ create table runs ( -- One trained model.
     seconds double not null, -- Wall time of the training.
     device text not null, -- Device it was trained on.
     finished_at timestamp not null, -- When training ended (UTC).
+    control text, -- Control the photographs were replaced by; NULL for a run of its own.
+    control_of text, -- The run whose control this is.
 );
 
 create table epochs ( -- What was watched while training.

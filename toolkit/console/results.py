@@ -19,6 +19,7 @@ from toolkit.predict import Predicted
 from toolkit.pull import Pulled
 from toolkit.report import Report
 from toolkit.report.audit_page import AuditPage
+from toolkit.report.compare_page import ComparePage
 from toolkit.split import PARTS, Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Trained
@@ -155,6 +156,11 @@ def _(result: AuditPage) -> RenderableType:
 
 
 @rendered.register
+def _(result: ComparePage) -> RenderableType:
+    return unwrapped(f"page: {result.page}")
+
+
+@rendered.register
 def _(result: Split) -> RenderableType:
     again = ", as before" if result.already_there else ""
     sums = {part: sum(result.counts[part].values()) for part in PARTS}
@@ -259,8 +265,12 @@ def _(result: Evaluated) -> RenderableType:
 
 @rendered.register
 def _(result: Report) -> RenderableType:
-    shown = f"{whole(result.errors_shown)} of {whole(result.errors)} errors shown on the page:"
-    return Group(told("report", shown, *_without_patients(result)), unwrapped(f"page: {result.page}"))
+    lines = [f"{whole(result.errors)} errors, each with its photograph; right predictions too"]
+    if result.audience == "shared":
+        lines = [f"for others: no single case but {whole(result.errors_shown)} numbered crops; read it before it leaves"]
+    if not result.one_file:
+        lines.append("photographs stand beside the page, in thumbs: give the whole folder away, or none of it")
+    return Group(told("report", *lines, *_without_patients(result)), unwrapped(f"page: {result.page}"))
 
 
 @rendered.register
