@@ -361,9 +361,7 @@ def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Gi
 
 
 @app.command(sort_key=9)
-def report(
-    *, run: Run = "latest", audience: Literal["internal", "shared"] = "internal", settings: Given
-) -> None:
+def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "internal", settings: Given) -> None:
     """Write the HTML page, CSV files and figures of a run, and show the same tables here.
 
     Example: toolkit report --run latest --audience shared

@@ -141,7 +141,7 @@ def audit_and_show(workspace: Workspace, study_file: StudyFile, *, progress: Pro
     return [found, audit_page(workspace, study_file.study, progress=progress)]
 
 
-def compare_and_show(  # noqa: PLR0913 - what compare takes
+def compare_and_show(
     workspace: Workspace, study: Study, run_id: str, other: str, *, since: str = "", progress: Progress = silent
 ) -> list[Any]:
     """Run compare, and write its page."""

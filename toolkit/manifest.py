@@ -315,9 +315,9 @@ class ReportSection(_Section):
     """Tables `[[report.conditions]]` with `metric`, `class_name` (of a class's metric) and `at_least` or `at_most`:
     a badge each, judged on test by value and interval."""
     costs: Costs = Costs()
-    """What errors cost, for sorting: `costs = {malignant_called_benign = 10, benign_called_malignant = 2, other = 1}`."""
+    """What errors cost, for sorting: `costs = {malignant_called_benign = 10, benign_called_malignant = 2}`."""
     share_crops: bool = False
-    """Whether a report for others (`--audience shared`) shows crops of misclassified lesions, without any identifier."""
+    """Whether a report for others (`--audience shared`) shows crops of misclassified lesions, without identifiers."""
 
 
 class PrivacySection(_Section):

@@ -70,6 +70,7 @@ function copying() {
 addEventListener("DOMContentLoaded", () => {
   hiding();
   copying();
+  if (typeof matrices === "function") matrices();
   if (typeof gallery === "function" && byId("data")) gallery(JSON.parse(byId("data").textContent));
   addEventListener("hashchange", address.read);
   addEventListener("popstate", address.read);

@@ -6,7 +6,7 @@ const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" :
 
 function make(tag, attributes = {}, ...children) {
   const drawn = ["svg", "rect"].includes(tag);
-  const element = drawn ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  const element = drawn ? document.createElementNS(document.querySelector("svg").namespaceURI, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children.filter((child) => child !== null));
   return element;
@@ -66,7 +66,7 @@ function testsOf(state, data, facets, text) {
 
 function gallery(data) {
   const facets = facetsOf(data), cases = casesOf(data), ticked = new Set();
-  const form = byId("filters"), matrix = matrices(data);
+  const form = byId("filters");
   const texts = [];
   const text = (one) => (texts[one.place] ??= [
     one.case, one.image, data.patients[one.patient], spoken(data.classes[one.truth]), spoken(data.classes[one.predicted]),
@@ -75,7 +75,7 @@ function gallery(data) {
   const ofPatient = Map.groupBy ? Map.groupBy(cases, (one) => one.patient) : grouped(cases);
   let page = 0, shown = [], last = null;
 
-  address.keys.push(...facets.map((facet) => facet.key), "patient", "from", "to", "text", "sort", "ticked", "matrix", "diagonal");
+  address.keys = [...new Set([...address.keys, ...facets.map((facet) => facet.key), "patient", "from", "to", "text", "sort", "ticked"])];
 
   function look(state) {
     const tests = testsOf(state, data, facets, text);
@@ -98,7 +98,6 @@ function gallery(data) {
 
   function show(state) {
     const asked = JSON.stringify({ ...state, photographs: "", matrix: "", diagonal: "" });
-    matrix(state);
     if (asked === last) return; // photographs hidden, or the matrix looked at differently
     last = asked;
     page = 0;
@@ -272,9 +271,11 @@ function others(one, data, family) {
 }
 
 // The confusion matrix chooses what the gallery shows; seen as counts or shares, with its diagonal or without.
-function matrices(data) {
+function matrices() {
   const cells = all("button.cell"), parts = all("button.part"), tables = all(".matrix"), looks = all("button.look-at");
-  const first = tables.length ? tables[0].dataset.part : "";
+  if (!tables.length) return;
+  const first = tables[0].dataset.part;
+  address.keys.push("part", "truth", "predicted", "matrix", "diagonal");
   for (const button of parts) button.addEventListener("click", () => address.choose({ part: button.dataset.part, truth: "", predicted: "", patient: "", ticked: "" }));
   for (const button of looks) button.addEventListener("click", () => {
     const { key, value } = button.dataset;
@@ -290,8 +291,8 @@ function matrices(data) {
       if (!again && event.detail > 0 && below) byId("gallery").scrollIntoView(); // a pointer's click; the keyboard stays where it is
     });
   }
-  return (state) => {
-    const part = data.parts.includes(state.part) ? state.part : first;
+  address.watchers.push((state) => {
+    const part = tables.some((table) => table.dataset.part === state.part) ? state.part : first;
     for (const table of tables) table.classList.toggle("off", table.dataset.part !== part);
     for (const button of parts) button.setAttribute("aria-pressed", String(button.dataset.part === part));
     for (const button of looks) button.setAttribute("aria-pressed", String(state[button.dataset.key] === button.dataset.value));
@@ -302,5 +303,5 @@ function matrices(data) {
     root.classList.toggle("shares", state.matrix === "shares");
     root.classList.toggle("errors-only", state.diagonal === "hidden");
     for (const cell of all("td[data-shade]")) cell.className = `${cell.dataset.look} heat h${state.diagonal === "hidden" ? cell.dataset.errors : cell.dataset.shade}`;
-  };
+  });
 }

@@ -40,7 +40,7 @@ MOST_SHOWN = 30
 """Names of one kind in the table of what an export holds."""
 
 
-def _without_patients(result: Parsed | Audit | Split | Verified | Report) -> list[str]:
+def _without_patients(result: Parsed | Audit | Split | Verified) -> list[str]:
     return [] if result.patients_known else [f"! {NO_PATIENTS}"]
 
 
@@ -267,10 +267,15 @@ def _(result: Evaluated) -> RenderableType:
 def _(result: Report) -> RenderableType:
     lines = [f"{whole(result.errors)} errors, each with its photograph; right predictions too"]
     if result.audience == "shared":
-        lines = [f"for others: no single case but {whole(result.errors_shown)} numbered crops; read it before it leaves"]
+        lines = [
+            f"for others: no single case but {whole(result.errors_shown)} numbered crops; read it before it leaves"
+        ]
     if not result.one_file:
         lines.append("photographs stand beside the page, in thumbs: give the whole folder away, or none of it")
-    return Group(told("report", *lines, *_without_patients(result)), unwrapped(f"page: {result.page}"))
+    look = [text for shape, text in result.checks if shape == "look"]
+    lines += [f"! {'; '.join(look)}"] if look else ["every check is good"]
+    next_question = next_step(f"{program()} query confident_errors --set run={result.run_id}")
+    return Group(told("report", *lines), unwrapped(f"page: {result.page}"), next_question)
 
 
 @rendered.register

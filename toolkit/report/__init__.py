@@ -19,6 +19,7 @@ from toolkit.report.index_page import write_index
 from toolkit.report.page import render
 from toolkit.report.pictures import Shot, shots
 from toolkit.report.sharing import shared
+from toolkit.report.verdicts import badges
 from toolkit.runs import find_run
 
 OUTCOMES = [("wrong", "errors"), ("right", "right predictions")]
@@ -37,6 +38,8 @@ class Report:
     one_file: bool
     """Whether the page holds its photographs itself."""
     patients_known: bool
+    checks: list[tuple[str, str]]
+    """Each badge of the first screen: good, look or fact, and its words."""
 
 
 def report(
@@ -60,7 +63,7 @@ def report(
         margin = facts.record.get("study", {}).get("model", {}).get("roi_margin", study.model.roi_margin)
         made = shots(facts.cases, margin=margin, crops_only=audience == "shared", progress=progress)
         taken = [shot if inlined else put_beside(new, shot) for shot in made]
-        text = _island(facts, study.report.costs, taken, inlined=inlined)
+        text = _island(facts, study.report.costs, taken, inlined=inlined) if facts.cases else None
         contents = {
             "index.html": render(facts, study, {n: drawn.svg for n, drawn in figures.items()}, text, inlined=inlined),
             **with_dictionary(tables.files(facts), facts.classes),
@@ -78,6 +81,7 @@ def report(
         errors=len(whole.errors),
         one_file=inlined,
         patients_known=facts.patients_known,
+        checks=[(badge.shape, badge.text) for badge in badges(facts)],
     )
 
 

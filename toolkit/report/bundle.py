@@ -4,7 +4,7 @@ Refuses to know what the files say. What an older report left behind must not st
 """
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from toolkit.files import write_atomically
 
 
 @contextmanager
-def renewed(folder: Path) -> Iterator[Path]:
+def renewed(folder: Path) -> Generator[Path]:
     """Give an empty folder to write into; when the block ends well it takes the place of `folder`."""
     new, old = (folder.with_name(f".{folder.name}.{ending}") for ending in ("new", "old"))
     for left in (new, old):

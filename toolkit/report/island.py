@@ -19,7 +19,7 @@ ENDING = {True: "", False: "-roi"}
 
 
 class Shown(NamedTuple):
-    """What a page says of cases besides the cases: its classes, parts and outcomes, and whether pictures stand in it."""
+    """What a page says of cases besides the cases: its classes, parts and outcomes, and where its pictures are."""
 
     classes: list[str]
     malignant: set[str]

@@ -45,7 +45,7 @@ class MatrixRow(NamedTuple):
     cases: int | None
 
 
-def render(facts: Facts, study: Study, figures: dict[str, bytes], island: str, *, inlined: bool) -> bytes:
+def render(facts: Facts, study: Study, figures: dict[str, bytes], island: str | None, *, inlined: bool) -> bytes:
     """Return the page: one file that needs no other, but its pictures where they are too many."""
     from markupsafe import Markup  # noqa: PLC0415 - needed only to render
 
@@ -56,7 +56,7 @@ def render(facts: Facts, study: Study, figures: dict[str, bytes], island: str, *
         beside=not inlined,
         facts=facts,
         study=study.study,
-        island=Markup(island),  # noqa: S704 - JSON in which no "<" stands
+        island=island and Markup(island),  # noqa: S704 - JSON in which no "<" stands
         drawn={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - serialised by our own code
         captions=FIGURES,
         curves=CURVES,
@@ -93,9 +93,8 @@ def matrix_rows(facts: Facts, part: str) -> list[MatrixRow]:
 def _matrix_row(facts: Facts, part: str, truth: str) -> MatrixRow:
     cells = {predicted: facts.matrices[part].get((truth, predicted), Cell(0, 0)) for predicted in facts.classes}
     known = [cell.cases for cell in cells.values() if cell.cases is not None]
-    complete = len(known) == len(cells)
     own = facts.scores.get((part, "recall", truth))
-    total = sum(known) if complete else own and own["cases"]
+    total: int | None = sum(known) if len(known) == len(cells) else own["cases"] if own else None
     errors = sum(cell.cases or 0 for predicted, cell in cells.items() if predicted != truth)
     made = []
     for predicted, cell in cells.items():

@@ -1,6 +1,6 @@
-"""Knows how the photographs of cases become thumbnails: whole with the ROI's place, and the crop; in the page or beside it.
+"""Knows how the photographs of cases become thumbnails: the whole, and the crop; in the page or beside it.
 
-Refuses to let a file's name or metadata through: pictures are encoded anew and stand under the case's ID, or in the page.
+Refuses to let a file's name or metadata through: pictures are encoded anew and stand under the case's ID.
 """
 
 import base64

@@ -54,7 +54,7 @@ def shared(facts: Facts) -> Facts:
 
 
 def _matrix(facts: Facts, part: str) -> tuple[dict[tuple[str, str], Cell], set[str]]:
-    """Return a part's matrix with what may be shown of it, and the classes whose scores would give away what may not."""
+    """Return a part's matrix with what may be shown of it, and the classes whose scores would give the rest away."""
     table: dict[Any, Cell] = {
         (truth, predicted): facts.matrices[part].get((truth, predicted), Cell(0, 0))
         for truth in facts.classes
@@ -66,8 +66,7 @@ def _matrix(facts: Facts, part: str) -> tuple[dict[tuple[str, str], Cell], set[s
                 table[place] = Cell(score["cases"], score["patients"])
     kept_back = hidden(table, diagonal=True)
     secret = {name for name in facts.classes if kept_back & {(name, name), (name, None), (None, name)}}
-    shown = {place: cell for place, cell in facts.matrices[part].items()}
-    shown |= {place: NOTHING for place in kept_back if None not in place}
+    shown = facts.matrices[part] | {place: NOTHING for place in kept_back if None not in place}
     return shown, secret
 
 
@@ -89,7 +88,7 @@ def _cases(facts: Facts, matrices: dict[str, dict[tuple[str, str], Cell]]) -> li
     """Return the errors whose cell is shown, numbered, without anything that leads to case, patient or reader."""
     cells = ((case, matrices[case["part"]].get((case["truth"], case["predicted"]), NOTHING)) for case in facts.errors)
     kept = [case for case, cell in cells if cell.cases is not None and case["roi_width"] is not None]
-    nothing = {"image_id": "", "patient_id": "", "resolved_by": "", "agreeing": 0, "readings": 0}
+    nothing: dict[str, Any] = {"image_id": "", "patient_id": "", "resolved_by": "", "agreeing": 0, "readings": 0}
     nothing |= {"groups": [], "findings": []}
     return [{**case, **nothing, "case_id": f"{number:05}"} for number, case in enumerate(kept, start=1)]
 

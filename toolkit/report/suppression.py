@@ -1,7 +1,7 @@
 """Knows which cells of a table of counts must stay hidden, so that no small one can be seen or worked out.
 
 Knows nothing of reports. A cell is small where it counts at least one and fewer than five patients. What else must be
-hidden is found by linear algebra: a hidden cell is given away where the sums that are shown determine it.
+hidden is found by linear programmes: a hidden cell is told where the shown ones and their sums leave it one count only.
 """
 
 from collections.abc import Mapping
@@ -25,24 +25,30 @@ def hidden(table: Mapping[Place, Cell], *, diagonal: bool = False) -> set[Place]
     places = sorted(table, key=str)
     kept_back = {place for place in places if 0 < (table[place].patients or 0) < SMALLEST}
     sums = _sums(places, diagonal=diagonal)
-    while given_away := _given_away(kept_back, sums):
-        row, column = given_away[0]
-        near = [p for p in places if p not in kept_back and (p[0] == row or p[1] == column)] or [
-            p for p in places if p not in kept_back
-        ]
-        if not near:
+    while (told := _told(table, kept_back, sums)) is not None:
+        shown = [place for place in places if place not in kept_back]
+        if not shown:
             return kept_back
-        kept_back.add(min(near, key=lambda place: _price(table[place], place)))
+        alone = min((0, 1), key=lambda side: sum(place[side] == told[side] for place in kept_back))
+        near = [place for place in shown if place[alone] == told[alone]] or shown
+        crossing = {place[1 - alone] for place in kept_back if place[alone] != told[alone]}
+        kept_back.add(
+            min(
+                near,
+                key=lambda place: (
+                    None in place,  # sums last, then the diagonal
+                    diagonal and place[0] == place[1],
+                    place[1 - alone] not in crossing,  # what is hidden there already helps to hide it
+                    table[place].patients or 0,
+                    str(place),
+                ),
+            )
+        )
     return kept_back
 
 
-def _price(cell: Cell, place: Place) -> tuple[bool, bool, int, str]:
-    """Return what it costs to hide a cell: sums last, empty cells before them, else the fewest patients first."""
-    return None in place, not cell.patients, cell.patients or 0, str(place)
-
-
 def _sums(places: list[Place], *, diagonal: bool) -> list[dict[Place, int]]:
-    """Return each known sum as the cells that enter it, with their signs."""
+    """Return each known sum as the cells that enter it, with their signs; the cells of each add up to 0."""
     found = []
     for side in (0, 1):
         for line in dict.fromkeys(place[side] for place in places):
@@ -54,11 +60,27 @@ def _sums(places: list[Place], *, diagonal: bool) -> list[dict[Place, int]]:
     return found
 
 
-def _given_away(kept_back: set[Place], sums: list[dict[Place, int]]) -> list[Place]:
-    """Return the hidden cells that the shown ones determine."""
+def _told(table: Mapping[Place, Cell], kept_back: set[Place], sums: list[dict[Place, int]]) -> Place | None:
+    """Return a hidden cell that can have one count only, given what is shown and that no count is below 0."""
     order = sorted(kept_back, key=str)
+    for own in sums:
+        alone = [place for place in order if place in own]
+        if len(alone) == 1:  # no programme is needed to see it
+            return alone[0]
     if not order:
-        return []
+        return None
     matrix = np.array([[own.get(place, 0) for place in order] for own in sums], dtype=float).reshape(-1, len(order))
-    free = np.eye(len(order)) - np.linalg.pinv(matrix) @ matrix
-    return [place for place, row in zip(order, free, strict=True) if np.abs(row).max() < 1e-9]
+    counts = np.array([table[place].cases for place in order], dtype=float)
+    for number, place in enumerate(order):
+        aim = np.eye(len(order))[number]
+        least, most = (_extreme(sign * aim, matrix, matrix @ counts) for sign in (1, -1))
+        if -most - least < 1:
+            return place
+    return None
+
+
+def _extreme(aim: np.ndarray, matrix: np.ndarray, totals: np.ndarray) -> float:
+    from scipy.optimize import linprog
+
+    found = linprog(aim, A_eq=matrix, b_eq=totals, bounds=(0, None))
+    return float(found.fun) if found.status == 0 else -np.inf

@@ -1,4 +1,4 @@
-"""Knows what stands on the first screen: four numbers with their change, and the badges that say whether to believe them.
+"""Knows what stands on the first screen: four numbers with their change, and badges that say what to think of them.
 
 Refuses to know HTML. A condition is judged by its value and its interval, never by the value alone.
 """
@@ -103,9 +103,10 @@ def judged(facts: Facts, condition: Condition) -> Badge:
     """Return the verdict on a condition: met, reached by the value but not by the interval, or missed."""
     least = condition.at_least is not None
     bound = condition.at_least if least else condition.at_most
-    of = "" if condition.class_name is None else f" of {wording.spoken(condition.class_name)}"
-    name = f"{wording.metric_name(condition.metric)}{of}"
-    what = f"{name[0].upper()}{name[1:]} {'at least' if least else 'at most'} {bound:g}"
+    of = "" if condition.class_name is None else f"{wording.spoken(condition.class_name)} "
+    name = of + wording.metric_name(condition.metric).replace(" (sensitivity)", "")
+    sign = "\N{GREATER-THAN OR EQUAL TO}" if least else "\N{LESS-THAN OR EQUAL TO}"
+    what = f"{name[0].upper()}{name[1:]} {sign} {bound:g}"
     score = facts.scores.get((facts.parts[0], condition.metric, condition.class_name))
     if score is None or bound is None or score["value"] is None or math.isnan(score["value"]):
         return Badge("look", f"{what}: not known", "per-class")
@@ -119,7 +120,7 @@ def judged(facts: Facts, condition: Condition) -> Badge:
 
 
 def _control(facts: Facts) -> Badge:
-    """Return whether the run beats its blind control in macro recall: the whole interval of the difference is below 0."""
+    """Return whether the run beats its controls in macro recall: the whole interval of each difference is below 0."""
     own = [row for row in facts.controls if row["part"] == facts.parts[0] and row["metric"] == "macro_recall"]
     if not own:
         return Badge("fact", "No blind control yet", "control")
@@ -149,7 +150,7 @@ def _evaluation(facts: Facts) -> list[Badge]:
     for row in facts.evaluation.guarantees:
         shape, verdict = ("good", "vouched for") if row["vouched"] else ("look", "not vouched for")
         name = wording.clean(wording.spoken(row["target"]))
-        found.append(Badge(shape, f"{name.capitalize()} sensitivity {row['required']:g}: {verdict}", "operating"))
+        found.append(Badge(shape, f"{name.capitalize()} sensitivity {row['required']:g} {verdict}", "operating"))
     if worst := facts.evaluation.worst_group:
         shape = "look" if worst["q"] < 0.05 else "fact"
         name = f"{wording.spoken(worst['group_name'])} {worst['group_value']}"

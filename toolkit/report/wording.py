@@ -32,7 +32,8 @@ def interval(low: float | None, high: float | None) -> str:
     """Write an interval; a missing one is said, not shown as a number."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return "no interval"
-    return f"{proportion(low)}\N{EN DASH}{proportion(high)}"
+    between = " to " if low < 0 else "\N{EN DASH}"
+    return f"{proportion(low)}{between}{proportion(high)}"
 
 
 def signed(value: float) -> str:
