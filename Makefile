@@ -27,6 +27,7 @@ bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/parse.py --cases 5000 20000
 	$(BIN)/python tests/benchmarks/split.py
 	$(BIN)/python tests/benchmarks/duplicates.py
+	$(BIN)/python tests/benchmarks/report.py
 
 # 20 minutes: how often the intervals of evaluate hold the true value.
 coverage: .venv/.model .venv/.dev

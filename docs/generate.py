@@ -88,7 +88,8 @@ def _flat(text: str | None) -> str:
 def _default(field: Any) -> str:
     if field.default is PydanticUndefined:
         return "required"
-    return f"`{'none' if field.default is None else json.dumps(field.default)}`"
+    value = field.default.model_dump() if isinstance(field.default, BaseModel) else field.default
+    return f"`{'none' if value is None else json.dumps(value)}`"
 
 
 def tables() -> str:

@@ -63,7 +63,7 @@ def photograph(folder: Path, number: int) -> Path:
     return path
 
 
-def case_rows(number: int, row: tuple, folder: Path) -> dict[str, dict]:
+def case_rows(number: int, row: tuple, path: Path) -> dict[str, dict]:
     part, truth, predicted, patient, confidence = row
     case_id, image_id = f"{number:04}", f"image-{number}"
     box = {"roi_left": 10.0, "roi_top": 8.0, "roi_width": 20.0, "roi_height": 16.0} if number != 3 else {}
@@ -72,7 +72,7 @@ def case_rows(number: int, row: tuple, folder: Path) -> dict[str, dict]:
     said = {"predicted": predicted, "confidence": confidence, "label_mass": 0.875}
     pairs = [(name, shares[name]) for name in CLASSES]
     image = {"image_id": image_id, "global_key": name, "external_id": f"{name}.png", "patient_id": patient}
-    pixels = {"path": str(photograph(folder, number)), "pixel_sha256": f"pixels-{number}", "export_id": "e"}
+    pixels = {"path": str(path), "pixel_sha256": f"pixels-{number}", "export_id": "e"}
     place = {"split_id": IDS["split_id"], "case_id": case_id, "part": part, "class_name": truth, "created_at": TIME}
     key = {"run_id": IDS["run_id"], "part": part, "case_id": case_id}
     case = {"case_id": case_id, "image_id": image_id, "patient_id": patient, **box}
@@ -109,12 +109,12 @@ def single_rows() -> dict[str, list[dict]]:
     }
 
 
-def a_registry(folder: Path, study: Study) -> Workspace:
+def a_registry(folder: Path, study: Study, cases=CASES, photographs=photograph) -> Workspace:
     workspace = Workspace(folder / "workspace")
     (folder / "photographs").mkdir(parents=True)
     tables = single_rows()
-    for number, row in enumerate(CASES):
-        for table, made in case_rows(number, row, folder / "photographs").items():
+    for number, row in enumerate(cases):
+        for table, made in case_rows(number, row, photographs(folder / "photographs", number)).items():
             if table != "predictions" or made["predicted"]:
                 tables.setdefault(table, []).append(made)
     shares = pa.map_(pa.string(), pa.float64())

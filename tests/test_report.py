@@ -5,6 +5,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,15 +14,16 @@ import pytest
 from PIL import Image
 from registries import CLASSES, a_registry, a_study
 
+from toolkit.console import show_scores
 from toolkit.errors import WorkspaceError
 from toolkit.evaluate import evaluate
-from toolkit.manifest import Study
+from toolkit.manifest import Condition, ReportSection, Study
 from toolkit.registry import Workspace
 from toolkit.report import Report, report, wording
-from toolkit.report.facts import Facts, gather
+from toolkit.report.facts import Facts, Previous, gather
 from toolkit.report.figures import spread
 from toolkit.report.frame import generator
-from toolkit.report.verdicts import badges
+from toolkit.report.verdicts import badges, headlines
 
 ROOT = Path(__file__).parents[1]
 ERRORS = ["0007", "0003", "0008", "0004", "0006", "0009", "0011"]
@@ -325,6 +327,104 @@ def test_a_run_without_scores_is_refused_with_the_next_step(tmp_path):
 
     with pytest.raises(WorkspaceError, match="toolkit evaluate --run aaaa0001"):
         report(workspace, study)
+
+
+class PerClass(HTMLParser):
+    """The values of the page's per-class tables, by row and column."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.within, self.value = False, False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        look = dict(attrs).get("class") or ""
+        if tag == "table":
+            self.within = look == "metrics"
+            self.tables += [[]] if self.within else []
+        elif tag == "tr" and self.within:
+            self.tables[-1].append([])
+        self.value = tag == "span" and look == "value"
+
+    def handle_data(self, data):
+        if self.within and self.value:
+            self.tables[-1][-1].append(data)
+            self.value = False
+
+
+def test_page_csv_terminal_and_registry_say_the_same(made, capsys):
+    show_scores(made.workspace, "aaaa0001")
+    terminal = capsys.readouterr().out.split("per class, test")[1].split("most frequent")[0]
+    said = {line.split()[0]: line.split() for line in terminal.splitlines() if line.startswith(CLASSES)}
+    page = dict(zip(CLASSES, PerClass(made.text).tables[0][1:], strict=False))
+    table = {row["class_name"]: row for row in made.rows("per_class.csv") if row["part"] == "test"}
+    metrics = ("precision", "recall", "specificity", "f1", "roc_auc", "pr_auc")
+    for name in CLASSES:
+        own = "select metric, value from scores where part = 'test' and class_name = $name"
+        stored = {row["metric"]: row["value"] for row in made.workspace.rows(own, {"name": name})}
+        shown = [wording.proportion(stored[metric]) for metric in metrics]
+        bar = 0 if math.isnan(stored["recall"]) else 1
+        recall, *others = [said[name][2], *said[name][3 + bar :]]
+
+        assert shown == page[name][: len(metrics)]
+        assert shown == [wording.proportion(float(table[name][metric])) for metric in metrics]
+        assert shown == [others[0], recall, *others[1:]]
+
+
+def test_no_cell_of_a_table_starts_a_formula(made):
+    for path in (Path(name) for name in made.report.files if name.endswith(".csv")):
+        cells = [cell for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) for cell in row]
+
+        assert [] == [cell for cell in cells if re.match(r"[=+@\t\r]|-(?![\d.]|inf)", cell)]
+
+
+def test_every_column_of_every_table_has_its_meaning(made):
+    told = {(row["file"], row["column"]): row["meaning"] for row in made.rows("data_dictionary.csv")}
+    files = [Path(name) for name in made.report.files if name.endswith(".csv")]
+    columns = {(path.name, column) for path in files for column in path.read_text().partition("\n")[0].split(",")}
+
+    assert columns == set(told)
+    assert [] == [column for column, meaning in told.items() if not meaning]
+
+
+def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
+    before = Previous("bbbb0002", True, {("test", "accuracy", None): 0.5})
+    asked = ReportSection(
+        conditions=[
+            Condition(metric="accuracy", at_least=0.4),
+            Condition(metric="accuracy", at_least=0.1),
+            Condition(metric="recall", class_name="nevus", at_least=0.9),
+            Condition(metric="recall", class_name="keratosis", at_least=0.9),
+        ]
+    )
+    found = dataclasses.replace(facts, previous=before, report=asked)
+    told = [badge for badge in badges(found) if "\N{GREATER-THAN OR EQUAL TO}" in badge.text]
+
+    assert "\N{MINUS SIGN}0.056 since run bbbb0002" == headlines(found)[2].change
+    assert ["fact", "good", "look", "look"] == [badge.shape for badge in told]
+    assert "Nevus recall \N{GREATER-THAN OR EQUAL TO} 0.9: missed, 0.600" == told[2].text
+
+
+@pytest.mark.parametrize(
+    ("high", "expected"),
+    [
+        (-0.1, ("good", "Beats its blind control by 0.300 macro recall")),
+        (0.1, ("look", "Does not beat a blank photograph")),
+    ],
+)
+def test_a_run_beats_its_blind_control_or_not(facts, high, expected):
+    row = {"control": "blank", "part": "test", "metric": "macro_recall", "difference": -0.3, "low": -0.5, "high": high}
+    found = dataclasses.replace(facts, controls=[row])
+
+    assert expected in [(badge.shape, badge.text) for badge in badges(found)]
+
+
+def test_the_index_lists_every_page(made):
+    index = (Path(made.report.page).parents[1] / "index.html").read_text(encoding="utf-8")
+
+    assert 'href="aaaa0001/index.html"' in index
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from toolkit.report.wording import METRICS, spoken
 COLUMN = re.compile(r"^\s+(?P<name>\w+) [a-z]+.*? -- (?P<meaning>.+)$")
 TABLE = re.compile(r"^create table (?P<name>\w+)")
 TABLES = (
-    "scores", "operating_points", "guarantees", "decision_curves", "calibration_bins", "subgroup_scores",
-          "comparisons", "predictions", "splits", "findings", "ingest_issues", "images", "epochs", "duplicates")  # fmt: skip
+    "scores", "operating_points", "guarantees", "decision_curves", "calibration_bins", "subgroup_scores", "comparisons",
+    "predictions", "splits", "findings", "ingest_issues", "images", "epochs", "duplicates",
+)  # fmt: skip
 """Where a column's meaning is looked for, in this order."""
 OWN = {
     "patient_id": "Pseudonym of the patient.",

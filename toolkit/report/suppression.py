@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linprog
 
 from toolkit.report.facts import Cell
 from toolkit.report.wording import SMALLEST
@@ -80,7 +81,5 @@ def _told(table: Mapping[Place, Cell], kept_back: set[Place], sums: list[dict[Pl
 
 
 def _extreme(aim: np.ndarray, matrix: np.ndarray, totals: np.ndarray) -> float:
-    from scipy.optimize import linprog
-
     found = linprog(aim, A_eq=matrix, b_eq=totals, bounds=(0, None))
     return float(found.fun) if found.status == 0 else -np.inf
