@@ -86,7 +86,7 @@ def _headline(
             own = next(
                 (r for r in scores if (r["part"], r["metric"], r["class_name"]) == (parts[0], metric, None)), None
             )
-            cells.append(_difference(own and own["value"], changes.get(metric)))
+            cells.append(_difference(own["value"] if own else None, changes.get(metric)))
         made.add_row(_shown(metric), *cells)
     notes = _undefined_classes(scores, metrics)
     if since and not before[0]["same_split"]:

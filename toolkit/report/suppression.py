@@ -30,7 +30,8 @@ def hidden(table: Mapping[Place, Cell], *, diagonal: bool = False) -> set[Place]
         shown = [place for place in places if place not in kept_back]
         if not shown:
             return kept_back
-        alone = min((0, 1), key=lambda side: sum(place[side] == told[side] for place in kept_back))
+        companions = [sum(place[side] == told[side] for place in kept_back) for side in (0, 1)]
+        alone = companions.index(min(companions))
         near = [place for place in shown if place[alone] == told[alone]] or shown
         crossing = {place[1 - alone] for place in kept_back if place[alone] != told[alone]}
         kept_back.add(
