@@ -5,56 +5,27 @@ import hashlib
 import io
 import itertools
 import json
-import os
+import math
 import re
-import shutil
-from datetime import datetime
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from PIL import Image
+from registries import CLASSES, a_registry, a_study
 
+from toolkit.console import show_scores
 from toolkit.errors import WorkspaceError
 from toolkit.evaluate import evaluate
-from toolkit.manifest import Study
-from toolkit.registry import Workspace, insert
+from toolkit.manifest import Condition, ReportSection, Study
+from toolkit.registry import Workspace
 from toolkit.report import Report, report, wording
-from toolkit.report.facts import Facts, gather
+from toolkit.report.facts import Facts, Previous, gather
 from toolkit.report.figures import spread
-from toolkit.report.page import badges, generator
+from toolkit.report.frame import generator
+from toolkit.report.verdicts import badges, headlines
 
 ROOT = Path(__file__).parents[1]
-
-HOSTILE = "<img src=x onerror=alert(1)>"
-SWITCHES = [
-    "--no-sandbox",
-    "--no-first-run",
-    *(f"--disable-{name}" for name in ("gpu", "quic", "background-networking", "component-update", "sync")),
-]
-LEAKY = f"{HOSTILE}<script>alert(2)</script> see https://example.org/a?sig=1 or jo@example.org or /home/jo/x/PAT_7.jpg"
-CLASSES = ("nevus", "malignant_melanoma", "keratosis")
-IDS = {"run_id": "aaaa0001", "split_id": "bbbb0001", "truth_id": "majority-cccc0001"}
-TIME = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - the registry keeps UTC without a zone
-# part, truth, predicted, patient, confidence; no case of class keratosis stands in test, none is predicted as it
-CASES = [
-    *(("test", "nevus", "nevus", f"p-{n}", 0.6) for n in range(3)),
-    ("test", "nevus", "malignant_melanoma", "p-3", 0.9),
-    ("test", "nevus", "malignant_melanoma", "p-3", 0.7),
-    ("test", "malignant_melanoma", "malignant_melanoma", "p-4", 0.8),
-    ("test", "malignant_melanoma", "nevus", "p-5", 0.5),
-    ("test", "malignant_melanoma", "nevus", "p-5", 0.95),
-    ("test", "malignant_melanoma", "nevus", "p-6", 0.85),
-    ("validation", "nevus", "malignant_melanoma", "p-7", 0.99),
-    ("validation", "malignant_melanoma", "malignant_melanoma", "p-8", 0.6),
-    ("validation", "keratosis", "nevus", "p-9", 0.55),
-    ("train", "keratosis", None, "p-10", None),
-    ("train", "nevus", None, "p-11", None),
-]
-LABEL = {"latest": True, "first_export": "e", "last_export": "e", "kind": "label", "in_study": True}
-LABEL |= {"project_id": "project-1", "project": "small", "content_sha256": "c" * 64}
 ERRORS = ["0007", "0003", "0008", "0004", "0006", "0009", "0011"]
 """Test first, most confident first."""
 
@@ -79,113 +50,24 @@ class Elements(HTMLParser):
         super().__init__()
         self.found: list[tuple[str, dict[str, str | None]]] = []
         self.inline: dict[str, str] = {}
+        self.data = ""
         self.open = ""
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag, attrs):
         self.found.append((tag, dict(attrs)))
-        self.open = tag
+        self.open = "data" if dict(attrs).get("id") == "data" else tag
 
     def handle_data(self, data):
-        if self.open in ("style", "script"):
+        if self.open == "data":
+            self.data += data
+        elif self.open in ("style", "script"):
             self.inline[self.open] = data
             self.open = ""
 
-
-def a_study(**report_section) -> Study:
-    classes = [{"name": n, "answer": n.replace("_", " "), "malignant": "melanoma" in n} for n in CLASSES]
-    return Study.model_validate(
-        {
-            "study": {"name": "small", "title": HOSTILE, "notice": LEAKY},
-            "labelbox": {"projects": ["x"]},
-            "classes": classes,
-            "prompt": {"user": f"What is it? {HOSTILE}"},
-            "model": {"name": "/data/models/secret_folder/weights"},
-            "evaluate": {"replicates": 100},
-            "report": report_section,
-        }
-    )
-
-
-def photograph(folder: Path, number: int) -> Path:
-    """Give a case its photograph; that of 0006 is no photograph, that of 0004 does not exist."""
-    path = folder / f"PAT_SECRET_{number}.png"
-    if number == 6:
-        path.write_bytes(b"no photograph")
-    elif number != 4:
-        pixels = np.random.default_rng(number).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        exif = Image.Exif()
-        exif[270] = "taken by Dr Secret"
-        Image.fromarray(pixels).save(path, exif=exif)
-    return path
-
-
-def case_rows(number: int, row: tuple, folder: Path) -> dict[str, dict]:
-    part, truth, predicted, patient, confidence = row
-    case_id, image_id = f"{number:04}", f"image-{number}"
-    box = {"roi_left": 10.0, "roi_top": 8.0, "roi_width": 20.0, "roi_height": 16.0} if number != 3 else {}
-    name = f"PAT_SECRET_{number}"
-    shares = dict.fromkeys(CLASSES, (1 - (confidence or 0)) / 2) | {predicted: confidence}
-    said = {"predicted": predicted, "confidence": confidence, "label_mass": 0.875}
-    pairs = [(name, shares[name]) for name in CLASSES]
-    image = {"image_id": image_id, "global_key": name, "external_id": f"{name}.png", "patient_id": patient}
-    pixels = {"path": str(photograph(folder, number)), "pixel_sha256": f"pixels-{number}", "export_id": "e"}
-    place = {"split_id": IDS["split_id"], "case_id": case_id, "part": part, "class_name": truth, "created_at": TIME}
-    key = {"run_id": IDS["run_id"], "part": part, "case_id": case_id}
-    case = {"case_id": case_id, "image_id": image_id, "patient_id": patient, **box}
-    of_label = {"label_id": f"label-{number}", "revision": 1}
-    reading = {"case_id": case_id, **of_label, "class_name": truth}
-    return {
-        "images": image | pixels,
-        "cases": case,
-        "case_history": {"case_id": case_id, "image_id": image_id, "since": 1},
-        "labels": of_label | LABEL | {"image_id": image_id},
-        "readings": reading | {"counts": True},
-        "reading_history": reading | {"counts": True, "benchmark": False, "since": 1},
-        "splits": place,
-        "predictions": key | said | {"probabilities": pairs, "log_likelihoods": pairs},
-    }
-
-
-def single_rows() -> dict[str, list[dict]]:
-    counts = {"train_cases": 2, "train_patients": 2, "epochs": 2, "seconds": 1.5}
-    kept = {"export_id": "e", "level": "case", "reason": HOSTILE, "detail": LEAKY}
-    conserved = {"export_id": "e", "noun": "row", "read": 1234, "stored": 1230, "quarantined": 4, "repeated": 0}
-    state = {"policy": "majority", "label_revision": "cccc0001", "key_fingerprint": "dddd0001", "study": "small"}
-    state |= {"patient_from": "metadata", "content_hash": "c" * 64}
-    losses = [("train_loss", 1, 2.0), ("train_loss", 2, 1.0), ("validation_loss", 1, 2.5), ("validation_loss", 2, 1.5)]
-    run = {"model": "/data/models/secret_folder/weights", "device": "cpu", "finished_at": TIME}
-    return {
-        "exports": [{"export_id": "e", "source": LEAKY, "sha256": "f" * 64, "rows": 1234, "moment": 1}],
-        "conservation": [conserved],
-        "ingest_issues": [kept],
-        "findings": [{"kind": HOSTILE, "source": "audit", "case_id": "0001", "detail": LEAKY}],
-        "label_states": [{"truth_id": IDS["truth_id"], **state}],
-        "runs": [{**IDS, **counts, **run}],
-        "epochs": [{"run_id": IDS["run_id"], "metric": m, "epoch": e, "value": v} for m, e, v in losses],
-    }
-
-
-def a_registry(folder: Path, study: Study) -> Workspace:
-    workspace = Workspace(folder / "workspace")
-    (folder / "photographs").mkdir(parents=True)
-    tables = single_rows()
-    for number, row in enumerate(CASES):
-        for table, made in case_rows(number, row, folder / "photographs").items():
-            if table != "predictions" or made["predicted"]:
-                tables.setdefault(table, []).append(made)
-    shares = pa.map_(pa.string(), pa.float64())
-    with workspace.writing() as connection:
-        for table, rows in tables.items():
-            names = list(dict.fromkeys(name for row in rows for name in row))
-            kinds = {"probabilities": shares, "log_likelihoods": shares}
-            columns = {name: pa.array([row.get(name) for row in rows], type=kinds.get(name)) for name in names}
-            insert(connection, table, pa.table(columns))
-    record = {"study": study.model_dump(mode="json"), "model": {"parameters": 1234567, "trainable_parameters": 9}}
-    workspace.run(IDS["run_id"]).mkdir(parents=True)
-    (workspace.run(IDS["run_id"]) / "run.json").write_text(json.dumps(record))
-    return workspace
+    def handle_endtag(self, _):
+        self.open = ""
 
 
 @pytest.fixture(scope="module")
@@ -209,11 +91,11 @@ def facts(made) -> Facts:
 
 def test_a_hostile_text_becomes_no_element(made, elements):
     tags = [tag for tag, _ in elements.found]
-    pictures = [attributes for tag, attributes in elements.found if tag == "img"]
+    kinds = [attributes.get("type") for tag, attributes in elements.found if tag == "script"]
 
-    assert 1 == tags.count("script")
+    assert ["application/json", None] == kinds
     assert 1 == tags.count("style")
-    assert all(picture["src"].startswith("data:image/webp;base64,") for picture in pictures)
+    assert "img" not in tags
     assert "&lt;img src=x onerror=alert(1)&gt;" in made.text
 
 
@@ -226,19 +108,19 @@ def test_no_element_carries_a_style_or_an_event(elements):
 def test_the_page_asks_for_no_other_file(elements):
     named = [attributes.get(name) for _, attributes in elements.found for name in ("src", "href", "xlink:href")]
 
-    assert [] == [link for link in named if link and not link.startswith(("#", "data:image/webp;base64,"))]
+    assert {"../index.html"} == {link for link in named if link and not link.startswith("#")}
 
 
 def test_ids_are_unique_and_every_link_has_its_target(elements):
     ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
-    links = {attributes["href"][1:] for tag, attributes in elements.found if tag == "a"}
+    links = {a["href"][1:] for tag, a in elements.found if tag == "a" and a["href"].startswith("#")}
 
     assert len(set(ids)) == len(ids)
     assert set() == links - set(ids)
 
 
 def test_no_name_path_address_or_e_mail_leaves_the_registry(made):
-    texts = [Path(name).read_text(encoding="utf-8") for name in made.report.files if not name.endswith(".svg")]
+    texts = [Path(name).read_text(encoding="utf-8") for name in made.report.files if name.endswith((".html", ".csv"))]
     secrets = ("PAT_", "secret_folder", "example.org", "/home/", str(made.workspace.folder), "://", "Dr Secret")
 
     assert [] == [(secret, text[:40]) for secret in secrets for text in texts if secret in text]
@@ -267,42 +149,67 @@ def test_headings_stand_in_order(elements):
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
 
 
-def test_the_gallery_shows_test_first_and_the_most_confident_first(made, elements):
-    shown = [attributes["data-case"] for tag, attributes in elements.found if tag == "li" and "data-case" in attributes]
-
-    assert ERRORS == shown
-    assert (7, 7) == (made.report.errors_shown, made.report.errors)
-    assert "Showing 7 of 7" in made.text
+def shown_cases(text: str) -> list[dict]:
+    data = json.loads(Elements(text).data)
+    return [dict(zip(data["columns"], row, strict=True)) for row in data["cases"]]
 
 
-def test_the_gallery_is_as_long_as_the_study_wants_and_the_table_holds_the_rest(tmp_path):
+def test_the_page_holds_every_scored_case_wrong_ones_and_the_most_confident_first(made):
+    cases = shown_cases(made.text)
+
+    assert ERRORS == [case["case"] for case in cases if case["truth"] != case["predicted"]]
+    assert ERRORS == [case["case"] for case in cases][:7]
+    assert 12 == len(cases)
+    assert (7, 7, True) == (made.report.errors_shown, made.report.errors, made.report.one_file)
+
+
+def test_a_case_is_shown_with_who_said_so_and_what_is_known_of_it(made):
+    data = json.loads(Elements(made.text).data)
+    first = shown_cases(made.text)[0]
+    shares = [(1 - 0.95) / 2 if name != "nevus" else 0.95 for name in CLASSES]
+
+    assert ("0007", shares, 0.875) == (first["case"], first["chances"], first["mass"])
+    assert (1, 1, "single_reading") == (first["agreeing"], first["readings"], first["resolved"])
+    assert "p-5" == data["patients"][first["patient"]]
+    assert [10.0, 8.0, 20.0, 16.0] == first["roi"]
+    # a melanoma taken for a nevus costs most
+    assert [[0, 2, 1], [10, 0, 10], [1, 2, 0]] == data["costs"]
+
+
+def test_with_more_errors_than_the_study_wants_photographs_stand_beside_the_page(tmp_path):
     study = a_study(gallery=2)
     workspace = a_registry(tmp_path, study)
     evaluate(workspace, study)
 
     written = report(workspace, study, run="aaaa0001")
-    text = Path(written.page).read_text(encoding="utf-8")
+    page = Path(written.page)
+    cases = shown_cases(page.read_text(encoding="utf-8"))
+    named = {case[side] for case in cases for side in ("photograph", "crop") if case[side]}
 
-    assert (2, 7) == (written.errors_shown, written.errors)
-    assert "Showing 2 of 7" in text
-    assert 2 == text.count("data-case=")
-    assert 7 == (Path(written.page).parent / "misclassified.csv").read_text().count("\n") - 1
+    assert not written.one_file
+    assert {f"thumbs/{path.name}" for path in page.parent.glob("thumbs/*")} == named
+    assert 19 == len(named)
+    assert "img-src &#39;self&#39; data:;" in page.read_text(encoding="utf-8")
 
 
 def test_a_photograph_that_cannot_be_opened_is_said_so(made):
-    assert 2 == made.text.count("the photograph cannot be shown: image unreadable")
+    faults = [case["fault"] for case in shown_cases(made.text) if case["fault"]]
+
+    assert 2 == len(faults)
+    assert {"the photograph cannot be shown: image unreadable"} == set(faults)
 
 
-def test_a_thumbnail_carries_nothing_but_pixels(elements):
-    sources = [attributes["src"] for tag, attributes in elements.found if tag == "img"]
+def test_a_thumbnail_carries_nothing_but_pixels(made):
+    cases = shown_cases(made.text)
+    sources = [case[side] for case in cases for side in ("photograph", "crop") if case[side]]
     for source in sources:
         image = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
 
         assert {} == dict(image.getexif())
         assert 224 >= max(image.size)
 
-    # five photographs can be opened, four of them with their ROI
-    assert 9 == len(sources)
+    # ten photographs can be opened, nine of them with their ROI
+    assert 19 == len(sources)
 
 
 def test_the_matrix_counts_cases_and_patients(elements):
@@ -310,7 +217,8 @@ def test_the_matrix_counts_cases_and_patients(elements):
 
     assert "2 cases / 1 patient: truth nevus, predicted malignant melanoma" in labels
     assert "3 cases / 2 patients: truth malignant melanoma, predicted nevus" in labels
-    assert 4 == len(labels)
+    # four kinds of error, and four classes that were hit in their parts
+    assert 7 == len(labels)
 
 
 def test_undefined_is_a_dash_with_its_denominator(made):
@@ -327,7 +235,7 @@ def test_the_first_screen_says_what_to_know_before_believing(facts):
     assert ("good", "No patient in two parts: split bbbb0001") in told
     assert ("look", "Quarantined: 4 rows") in told
     assert ("good", "Unresolved: 0 cases") in told
-    assert ("fact", "test scored 1 time") in told
+    assert ("fact", "Test scored 1 time") in told
 
 
 def test_a_patient_in_two_parts_is_shouted(facts):
@@ -366,6 +274,7 @@ def test_what_was_evaluated_stands_on_the_page_and_in_its_tables(made):
     assert {"recall", "specificity", "precision", "npv", "benign_per_found"} == set(points)
     assert {"malignant"} == {row["target"] for row in points.values()}
     assert "cannot vouch for a sensitivity of 0.95" in made.text
+    assert {"stage", "reason", "number"} == set(made.rows("flow.csv")[0])
     assert 9 == sum(int(row["cases"]) for row in made.rows("calibration.csv") if row["probabilities"] == "as predicted")
     assert 49 == len(made.rows("decision_curve.csv"))
     assert "too few patients" in made.text
@@ -420,6 +329,104 @@ def test_a_run_without_scores_is_refused_with_the_next_step(tmp_path):
         report(workspace, study)
 
 
+class PerClass(HTMLParser):
+    """The values of the page's per-class tables, by row and column."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tables: list[list[list[str]]] = []
+        self.within, self.value = False, False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        look = dict(attrs).get("class") or ""
+        if tag == "table":
+            self.within = look == "metrics"
+            self.tables += [[]] if self.within else []
+        elif tag == "tr" and self.within:
+            self.tables[-1].append([])
+        self.value = tag == "span" and look == "value"
+
+    def handle_data(self, data):
+        if self.within and self.value:
+            self.tables[-1][-1].append(data)
+            self.value = False
+
+
+def test_page_csv_terminal_and_registry_say_the_same(made, capsys):
+    show_scores(made.workspace, "aaaa0001")
+    terminal = capsys.readouterr().out.split("per class, test")[1].split("most frequent")[0]
+    said = {line.split()[0]: line.split() for line in terminal.splitlines() if line.startswith(CLASSES)}
+    page = dict(zip(CLASSES, PerClass(made.text).tables[0][1:], strict=False))
+    table = {row["class_name"]: row for row in made.rows("per_class.csv") if row["part"] == "test"}
+    metrics = ("precision", "recall", "specificity", "f1", "roc_auc", "pr_auc")
+    for name in CLASSES:
+        own = "select metric, value from scores where part = 'test' and class_name = $name"
+        stored = {row["metric"]: row["value"] for row in made.workspace.rows(own, {"name": name})}
+        shown = [wording.proportion(stored[metric]) for metric in metrics]
+        bar = 0 if math.isnan(stored["recall"]) else 1
+        recall, *others = [said[name][2], *said[name][3 + bar :]]
+
+        assert shown == page[name][: len(metrics)]
+        assert shown == [wording.proportion(float(table[name][metric])) for metric in metrics]
+        assert shown == [others[0], recall, *others[1:]]
+
+
+def test_no_cell_of_a_table_starts_a_formula(made):
+    for path in (Path(name) for name in made.report.files if name.endswith(".csv")):
+        cells = [cell for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) for cell in row]
+
+        assert [] == [cell for cell in cells if re.match(r"[=+@\t\r]|-(?![\d.]|inf)", cell)]
+
+
+def test_every_column_of_every_table_has_its_meaning(made):
+    told = {(row["file"], row["column"]): row["meaning"] for row in made.rows("data_dictionary.csv")}
+    files = [Path(name) for name in made.report.files if name.endswith(".csv")]
+    columns = {(path.name, column) for path in files for column in path.read_text().partition("\n")[0].split(",")}
+
+    assert columns == set(told)
+    assert [] == [column for column, meaning in told.items() if not meaning]
+
+
+def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
+    before = Previous("bbbb0002", True, {("test", "accuracy", None): 0.5})
+    asked = ReportSection(
+        conditions=[
+            Condition(metric="accuracy", at_least=0.4),
+            Condition(metric="accuracy", at_least=0.1),
+            Condition(metric="recall", class_name="nevus", at_least=0.9),
+            Condition(metric="recall", class_name="keratosis", at_least=0.9),
+        ]
+    )
+    found = dataclasses.replace(facts, previous=before, report=asked)
+    told = [badge for badge in badges(found) if "\N{GREATER-THAN OR EQUAL TO}" in badge.text]
+
+    assert "\N{MINUS SIGN}0.056 since run bbbb0002" == headlines(found)[2].change
+    assert ["fact", "good", "look", "look"] == [badge.shape for badge in told]
+    assert "Nevus recall \N{GREATER-THAN OR EQUAL TO} 0.9: missed, 0.600" == told[2].text
+
+
+@pytest.mark.parametrize(
+    ("high", "expected"),
+    [
+        (-0.1, ("good", "Beats its blind control by 0.300 macro recall")),
+        (0.1, ("look", "Does not beat a blank photograph")),
+    ],
+)
+def test_a_run_beats_its_blind_control_or_not(facts, high, expected):
+    row = {"control": "blank", "part": "test", "metric": "macro_recall", "difference": -0.3, "low": -0.5, "high": high}
+    found = dataclasses.replace(facts, controls=[row])
+
+    assert expected in [(badge.shape, badge.text) for badge in badges(found)]
+
+
+def test_the_index_lists_every_page(made):
+    index = (Path(made.report.page).parents[1] / "index.html").read_text(encoding="utf-8")
+
+    assert 'href="aaaa0001/index.html"' in index
+
+
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
@@ -451,79 +458,3 @@ def test_labels_keep_their_order_and_their_distance(wanted, expected):
 )
 def test_numbers_and_texts_are_written_for_a_reader(written, expected):
     assert expected == written
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    needed = bool(os.environ.get("LESION_TOOLKIT_NEED_BROWSER"))
-    path = shutil.which("chromium")
-    if path is None:
-        say = pytest.fail if needed else pytest.skip
-        say("no chromium on the PATH: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
-        yield browser
-        browser.close()
-
-
-def shown(page) -> list[str]:
-    return page.eval_on_selector_all(".case:not([hidden])", "cards => cards.map(card => card.dataset.case)")
-
-
-def test_the_page_works_in_a_browser_without_a_network(made, chromium):
-    context = chromium.new_context(offline=True, viewport={"width": 1120, "height": 900})
-    page = context.new_page()
-    said, asked = [], []
-    page.on("console", lambda message: said.append(message.text))
-    page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("request", lambda request: asked.append(request.url))
-    address = Path(made.report.page).as_uri()
-    page.goto(address)
-
-    assert ERRORS == shown(page)
-
-    page.click("button.cell[data-part=test][data-truth=malignant_melanoma][data-predicted=nevus]")
-
-    assert ["0007", "0008", "0006"] == shown(page)
-    assert "#part=test&truth=malignant_melanoma&predicted=nevus" == page.evaluate("location.hash")
-    assert "Showing 3 of 7: test, truth malignant melanoma, predicted nevus" == page.inner_text("#showing")
-
-    page.reload()
-
-    assert ["0007", "0008", "0006"] == shown(page)
-
-    page.click("#everything")
-
-    assert ERRORS == shown(page)
-
-    page.click("button.part[data-part=validation]")
-    page.focus("button.cell[data-part=validation][data-truth=keratosis]")
-    page.keyboard.press("Enter")
-
-    assert ["0011"] == shown(page)
-    assert not page.is_visible(".matrix[data-part=test]")
-    assert page.is_visible(".photo img >> visible=true")
-
-    page.keyboard.press("h")
-
-    assert 0 == page.locator(".photo img").filter(visible=True).count()
-    assert "Show photographs (h)" == page.inner_text("#hide")
-
-    page.keyboard.press("h")
-    page.set_viewport_size({"width": 390, "height": 844})
-
-    assert 390 == page.evaluate("document.documentElement.scrollWidth")
-    assert [] == said
-    assert {address} == {url.partition("#")[0] for url in asked if not url.startswith("data:")}
-    context.close()
-
-
-def test_the_first_screen_needs_no_scrolling(made, chromium):
-    page = chromium.new_page(offline=True, viewport={"width": 1120, "height": 900})
-    page.goto(Path(made.report.page).as_uri())
-
-    assert 900 >= page.evaluate("document.querySelector('nav').getBoundingClientRect().bottom")
-
-    page.close()

@@ -390,7 +390,7 @@ def evaluate(*, run: Run = "latest", settings: Given) -> None:
 
 @app.command(sort_key=8.5)
 def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Given) -> None:
-    """Compare a run with another on the same cases: paired differences, fixed and broken cases.
+    """Compare a run with another on the same cases: paired differences, fixed and broken cases, and a page of them.
 
     Example: toolkit compare 1a2b3c4d latest
 
@@ -403,32 +403,39 @@ def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Gi
     since
         ID of an export: also how much of the run's change since then comes from new labels alone.
     """
-    from toolkit.compare import compare as hold
+    from toolkit import console
+    from toolkit.line import compare_and_show
 
     study = settings.study_file().study
     with settings.progress() as progress:
-        result = hold(settings.space, study, run, other, since=since, progress=progress)
-    settings.show(result)
+        results = compare_and_show(settings.space, study, run, other, since=since, progress=progress)
+    if settings.as_json:
+        console.print_results(results)
+    else:
+        for result in results:
+            settings.show(result)
 
 
 @app.command(sort_key=9)
-def report(*, run: Run = "latest", settings: Given) -> None:
-    """Write the HTML page and the CSV files of a run, and show the same tables here.
+def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "internal", settings: Given) -> None:
+    """Write the HTML page, CSV files and figures of a run, and show the same tables here.
 
-    Example: toolkit report --run latest
+    Example: toolkit report --run latest --audience shared
 
     Parameters
     ----------
     run
         Run ID, or latest.
+    audience
+        internal holds everything; shared holds nothing that leads to a patient, and may leave the study.
     """
     from toolkit import console
     from toolkit.report import report as write
 
     study = settings.study_file().study
     with settings.progress() as progress:
-        result = write(settings.space, study, run=run, progress=progress)
-    if not settings.as_json:
+        result = write(settings.space, study, run=run, audience=audience, progress=progress)
+    if not settings.as_json and audience == "internal":
         console.show_scores(settings.space, result.run_id)
     settings.show(result)
 

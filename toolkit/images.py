@@ -235,9 +235,9 @@ def dihedral(photograph: np.ndarray, variant: int) -> np.ndarray:
 def thumbnail(image: Image.Image, *, longest: int) -> bytes:
     """Return a small WebP of an image, encoded anew: nothing of the file it came from but its pixels."""
     small = image.copy()
-    small.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    small.thumbnail((longest, longest), Image.Resampling.BICUBIC)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=80, method=4)
+    small.save(buffer, "WEBP", quality=80, method=0)  # half the time of method 4, a tenth larger
     return buffer.getvalue()
 
 

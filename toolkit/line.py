@@ -12,6 +12,7 @@ from typing import Any
 
 from toolkit import sql
 from toolkit.audit import audit
+from toolkit.compare import compare
 from toolkit.errors import StudyError
 from toolkit.evaluate import evaluate
 from toolkit.files import size_of, write_json
@@ -26,6 +27,7 @@ from toolkit.pull import Wish, pull
 from toolkit.registry import Workspace
 from toolkit.report import report
 from toolkit.report.audit_page import audit_page
+from toolkit.report.compare_page import compare_page
 from toolkit.split import split
 from toolkit.train import train
 
@@ -138,6 +140,14 @@ def audit_and_show(workspace: Workspace, study_file: StudyFile, *, progress: Pro
     """Run audit, and write its page."""
     found = audit(workspace, progress=progress)
     return [found, audit_page(workspace, study_file.study, progress=progress)]
+
+
+def compare_and_show(
+    workspace: Workspace, study: Study, run_id: str, other: str, *, since: str = "", progress: Progress = silent
+) -> list[Any]:
+    """Run compare, and write its page."""
+    found = compare(workspace, study, run_id, other, since=since, progress=progress)
+    return [found, compare_page(workspace, study, found.run_id, found.other_run_id, progress=progress)]
 
 
 def pull_and_parse(

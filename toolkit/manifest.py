@@ -360,12 +360,63 @@ class EvaluateSection(_Section):
     smallest_group: Positive = 10
     """Cases; groups with fewer, or with under 5 patients, are counted, not scored."""
 
+    def band_of(self, field: str, value: str) -> str:
+        """Return the group that a field's value falls into: its band where the field has bands, else the value."""
+        cuts = sorted(self.bands.get(field, []))
+        try:
+            number = float(value)
+        except ValueError:
+            return value
+        if not cuts:
+            return value
+        place = sum(number >= cut for cut in cuts)
+        if place == 0:
+            return f"under {cuts[0]:g}"
+        return f"{cuts[-1]:g} and over" if place == len(cuts) else f"{cuts[place - 1]:g} to under {cuts[place]:g}"
+
+
+class Condition(_Section):
+    """What a score must reach for its badge on the first screen to be good."""
+
+    metric: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    """A metric of `scores`: recall, macro_recall, ece."""
+    class_name: ClassName | None = None
+    """The class, where it is a class's metric."""
+    at_least: float | None = None
+    """The value that must be reached."""
+    at_most: float | None = None
+    """The value that must not be exceeded."""
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> "Condition":
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("give at_least or at_most")
+        return self
+
+
+class Costs(_Section):
+    """What an error costs, by which the gallery can be sorted; only their proportions matter."""
+
+    malignant_called_benign: Annotated[float, Field(ge=0)] = 10
+    """A malignant class taken for a benign one."""
+    benign_called_malignant: Annotated[float, Field(ge=0)] = 2
+    """A benign class taken for a malignant one."""
+    other: Annotated[float, Field(ge=0)] = 1
+    """Two classes of the same kind taken for each other."""
+
 
 class ReportSection(_Section):
     """What the page holds."""
 
     gallery: Annotated[int, Field(ge=0, le=300)] = 300
-    """Errors shown with their photographs, at the most."""
+    """Errors up to which the page holds its photographs itself and is one file; with more they stand beside it."""
+    conditions: list[Condition] = []
+    """Tables `[[report.conditions]]` with `metric`, `class_name` (of a class's metric) and `at_least` or `at_most`:
+    a badge each, judged on test by value and interval."""
+    costs: Costs = Costs()
+    """What errors cost, for sorting: `costs = {malignant_called_benign = 10, benign_called_malignant = 2}`."""
+    share_crops: bool = False
+    """Whether a report for others (`--audience shared`) shows crops of misclassified lesions, without identifiers."""
 
 
 class PrivacySection(_Section):
@@ -443,6 +494,9 @@ class Study(_Section):
         if unknown := sorted(set(self.external.classes) - set(self.class_names)):
             raise ValueError(f"external.classes: no such class in this study: {unknown[0]}")
         leaked = [a for c in self.classes for a in (c.answer, *c.answers) if fold(a) in fold(self.prompt.user)]
+        judged = {c.class_name for c in self.report.conditions if c.class_name}
+        if unknown := sorted(judged - {c.name for c in self.classes}):
+            raise ValueError(f"report.conditions: no such class: {unknown[0]}")
         if leaked:
             raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")
         return self

@@ -1,5 +1,23 @@
--- What a run was compared with, and what it was compared to, over all classes.
-select run_id, other_run_id, part, cause, metric, value, other_value, difference, low, high, p, cases, patients, method,
+-- What a run was compared with, and what it was compared to, over all classes; its controls stand elsewhere.
+select
+    comparisons.run_id,
+    comparisons.other_run_id,
+    comparisons.part,
+    comparisons.cause,
+    comparisons.metric,
+    comparisons.value,
+    comparisons.other_value,
+    comparisons.difference,
+    comparisons.low,
+    comparisons.high,
+    comparisons.p,
+    comparisons.cases,
+    comparisons.patients,
+    comparisons.method,
 from comparisons
-where (run_id = $run_id or other_run_id = $run_id) and class_name is null
-order by run_id, other_run_id, cause, part, metric;
+inner join runs on runs.run_id = comparisons.other_run_id
+where
+    (comparisons.run_id = $run_id or comparisons.other_run_id = $run_id)
+    and comparisons.class_name is null
+    and (runs.control is null or comparisons.cause = 'relabelling')
+order by comparisons.run_id, comparisons.other_run_id, comparisons.cause, comparisons.part, comparisons.metric;

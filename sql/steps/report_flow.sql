@@ -1,19 +1,36 @@
--- What became of the rows of the exports, from reading to the parts of one split.
+-- What became of the rows of the exports: what is counted, what was left out on the way there, and why; in order.
 with read as (
     select
         coalesce(sum(read), 0)::bigint as rows_read,
         coalesce(sum(stored), 0)::bigint as rows_stored,
-        coalesce(sum(quarantined), 0)::bigint as quarantined,
-        coalesce(sum(repeated), 0)::bigint as repeated,
     from conservation
     where noun = 'row'
+),
+excluded as (
+    select stage, reason, count(*) as number from excluded_from($split_id) group by stage, reason
+    union all
+    select 'photographs', 'photograph of another row or export', rows_stored - (select count(*) from images)
+    from read
+    where rows_stored > (select count(*) from images)
+),
+counted as (
+    select 1 as place, 'rows read' as stage, (select rows_read from read) as number
+    union all
+    select 2, 'rows stored', (select rows_stored from read)
+    union all
+    select 3, 'photographs', (select count(*) from images)
+    union all
+    select 4, 'photographs with a case', (select count(distinct image_id) from cases)
+    union all
+    select 5, 'cases', (select count(*) from cases)
+    union all
+    select 6, 'cases with a class', (select count(*) from truth where class_name is not null)
+    union all
+    select 7, 'cases in the split', (select count(*) from splits where split_id = $split_id)
 )
-select
-    read.*,
-    (select count(*) from images) as photographs,
-    (select count(*) from cases) as cases,
-    (select count(distinct patient_id) from cases) as patients,
-    (select count(*) from truth where class_name is not null) as resolved,
-    (select count(*) from truth where class_name is null) as unresolved,
-    (select count(*) from splits where split_id = $split_id) as in_split,
-from read;
+select place, stage, null as reason, number, from counted
+union all
+select counted.place, excluded.stage, excluded.reason, excluded.number,
+from excluded
+inner join counted on counted.stage = excluded.stage
+order by place, reason nulls first;

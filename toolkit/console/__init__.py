@@ -45,7 +45,6 @@ def show_ending(workspace: Workspace, report: Any) -> None:
     show(report, as_json=False)
     here = f"{program()} --workspace {workspace.folder}"
     for command in (
-        f"{here} query confident_errors",
         f"{here} query findings",
         f"{here} query score",
     ):

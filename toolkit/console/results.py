@@ -20,6 +20,7 @@ from toolkit.predict import Predicted
 from toolkit.pull import Pulled
 from toolkit.report import Report
 from toolkit.report.audit_page import AuditPage
+from toolkit.report.compare_page import ComparePage
 from toolkit.split import Split, Verified
 from toolkit.synthetic import Sample
 from toolkit.train import Plan, Trained
@@ -41,7 +42,7 @@ MOST_SHOWN = 30
 """Names of one kind in the table of what an export holds."""
 
 
-def _without_patients(result: Parsed | Audit | Split | Verified | Report) -> list[str]:
+def _without_patients(result: Parsed | Audit | Split | Verified) -> list[str]:
     return [] if result.patients_known else [f"! {NO_PATIENTS}"]
 
 
@@ -154,6 +155,11 @@ def _(result: Audit) -> RenderableType:
 @rendered.register
 def _(result: AuditPage) -> RenderableType:
     return Group(unwrapped(f"page: {result.page}"), next_step(f"{program()} query findings"))
+
+
+@rendered.register
+def _(result: ComparePage) -> RenderableType:
+    return unwrapped(f"page: {result.page}")
 
 
 @rendered.register
@@ -328,8 +334,17 @@ def _(result: Evaluated) -> RenderableType:
 
 @rendered.register
 def _(result: Report) -> RenderableType:
-    shown = f"{whole(result.errors_shown)} of {whole(result.errors)} errors shown on the page:"
-    return Group(told("report", shown, *_without_patients(result)), unwrapped(f"page: {result.page}"))
+    lines = [f"{whole(result.errors)} errors, each with its photograph; right predictions too"]
+    if result.audience == "shared":
+        lines = [
+            f"for others: no single case but {whole(result.errors_shown)} numbered crops; read it before it leaves"
+        ]
+    if not result.one_file:
+        lines.append("photographs stand beside the page, in thumbs: give the whole folder away, or none of it")
+    look = [text for shape, text in result.checks if shape == "look"]
+    lines += [f"! {'; '.join(look)}"] if look else ["every check is good"]
+    next_question = next_step(f"{program()} query confident_errors --set run={result.run_id}")
+    return Group(told("report", *lines), unwrapped(f"page: {result.page}"), next_question)
 
 
 def _held(result: Status) -> RenderableType:

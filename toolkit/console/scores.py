@@ -3,10 +3,12 @@
 Refuses to compute a metric: what is shown stands in the registry.
 """
 
+import math
 from typing import Any
 
 from rich.table import Table
 
+from toolkit import sql
 from toolkit.console.text import interval, interval_bar, line, number, stdout, table, told, whole
 from toolkit.registry import Workspace
 
@@ -20,13 +22,21 @@ HEADLINE = (
     "accuracy",
 )
 IN_SHORT = ("macro_recall", "macro_specificity", "macro_f1", "macro_roc_auc")
+CALIBRATION = {
+    "brier": "Brier score",
+    "log_loss": "log loss",
+    "ece": "calibration error",
+    "calibration_slope": "slope",
+    "calibration_intercept": "intercept",
+}
 SHOWN = {"macro_roc_auc": "macro ROC AUC", "macro_pr_auc": "macro PR AUC", "macro_f1": "macro F1"}
 
 
 def show_scores(workspace: Workspace, run_id: str) -> None:
-    """Show a run's headline, per-class table and confusions on the last of its parts: test where it was scored."""
+    """Show a run's tables in the page's order, those of a part on the first of its parts: test where it was scored."""
     scores, parts = _scores(workspace, run_id)
-    stdout.print(_headline(scores, parts, HEADLINE), "")
+    before = workspace.rows(sql.step("report_previous"), {"run_id": run_id})
+    stdout.print(_headline(scores, parts, HEADLINE, before), "")
     stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]), "")
     confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:5]
     stdout.print(_confusions(confusions, parts[0]), "")
@@ -34,12 +44,16 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
         stdout.print(_operating(points, parts[0]), "")
     if groups := workspace.ask("groups", run=run_id, part=parts[0]).to_pylist():
         stdout.print(_groups(groups, parts[0]), "")
+    stdout.print(_calibration([row for row in scores if row["part"] == parts[0]], parts[0]), "")
+    if controls := workspace.rows(sql.step("report_controls"), {"run_id": run_id}):
+        stdout.print(_controls(controls), "")
 
 
 def show_story(workspace: Workspace, run_id: str) -> None:
     """Show the same in short, so that a whole line fits a screen: four numbers, the classes, what is mixed up."""
     scores, parts = _scores(workspace, run_id)
-    stdout.print(_headline(scores, parts, IN_SHORT))
+    before = workspace.rows(sql.step("report_previous"), {"run_id": run_id})
+    stdout.print(_headline(scores, parts, IN_SHORT, before))
     stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]))
     confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:3]
     taken = [f"{row['truth']} for {row['predicted']} ({whole(row['cases'])})" for row in confusions]
@@ -52,9 +66,15 @@ def _scores(workspace: Workspace, run_id: str) -> tuple[list[dict[str, Any]], li
     return scores, sorted({row["part"] for row in scores}, key=lambda part: (part != "test", part))
 
 
-def _headline(scores: list[dict[str, Any]], parts: list[str], metrics: tuple[str, ...]) -> Table:
-    made = table("over all classes", *(f">{part}" for part in parts for _ in (0, 1)))
-    made.columns[-1].header = made.columns[2].header = "95 %" if not scores else f"{scores[0]['confidence']:.0%}"
+def _headline(
+    scores: list[dict[str, Any]], parts: list[str], metrics: tuple[str, ...], before: list[dict[str, Any]]
+) -> Table:
+    """Return the averages by part, with the first part's change since the run before, where there is one."""
+    changes = {row["metric"]: row["value"] for row in before if (row["part"], row["class_name"]) == (parts[0], None)}
+    since = [f">since {before[0]['run_id']}"] if changes else []
+    made = table("over all classes", *(f">{part}" for part in parts for _ in (0, 1)), *since)
+    for place in range(len(parts)):
+        made.columns[2 * place + 2].header = f"{scores[0]['confidence']:.0%}"
     for metric in metrics:
         cells = []
         for part in parts:
@@ -62,9 +82,22 @@ def _headline(scores: list[dict[str, Any]], parts: list[str], metrics: tuple[str
                 (r for r in scores if r["part"] == part and r["metric"] == metric and r["class_name"] is None), None
             )
             cells += [number(row["value"]), interval(row["low"], row["high"])] if row else ["", ""]
+        if since:
+            own = next(
+                (r for r in scores if (r["part"], r["metric"], r["class_name"]) == (parts[0], metric, None)), None
+            )
+            cells.append(_difference(own["value"] if own else None, changes.get(metric)))
         made.add_row(_shown(metric), *cells)
-    made.caption = "\n".join(_undefined_classes(scores, metrics)) or None
+    notes = _undefined_classes(scores, metrics)
+    if since and not before[0]["same_split"]:
+        notes.append("the run before stands on another split: other test cases")
+    made.caption = "\n".join(notes) or None
     return made
+
+
+def _difference(value: float | None, before: float | None) -> str:
+    known = value is not None and before is not None and not math.isnan(value - before)
+    return f"{value - before:+.3f}" if known else ""
 
 
 def _undefined_classes(scores: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
@@ -131,12 +164,30 @@ def _guarantee(row: dict[str, Any]) -> str:
 def _groups(rows: list[dict[str, Any]], part: str) -> Table:
     made = table("group", ">n/pat.", ">accuracy", "0 to 1", ">to others", ">q", title=f"groups, {part}")
     for row in rows:
-        name = line(f"{row['group_name']} {row['group_value']}"[:34])
+        name = f"{row['group_name']} {row['group_value']}"
+        name = line(name if len(name) <= 25 else f"{name[:24]}…")
         support = f"{row['cases']}/{row['patients']}"
         if row["refused"]:
-            made.add_row(name, support, "–", row["refused"])
+            made.add_row(name, support, "–", "too few")
             continue
         bar = interval_bar(row["value"], row["low"], row["high"])
         worst = " worst" if row["worst"] else ""
         made.add_row(name, support, number(row["value"]), bar, f"{row['difference']:+.3f}", number(row["q"]) + worst)
+    return made
+
+
+def _calibration(scores: list[dict[str, Any]], part: str) -> Table:
+    made = table("measure", ">value", ">interval", title=f"calibration, {part}")
+    found = {row["metric"]: row for row in scores if row["class_name"] is None}
+    for metric, name in CALIBRATION.items():
+        if row := found.get(metric):
+            made.add_row(name, number(row["value"]), interval(row["low"], row["high"]))
+    return made
+
+
+def _controls(rows: list[dict[str, Any]]) -> Table:
+    made = table("control", "part", "measure", ">run", ">control", ">change", title="blind controls")
+    for row in rows:
+        values = (number(row["value"]), number(row["other_value"]), _difference(row["other_value"], row["value"]))
+        made.add_row(line(row["control"]), row["part"], _shown(row["metric"]), *values)
     return made

@@ -36,7 +36,7 @@ def groups_of(study: Study, case_ids: tuple[str, ...], values: list[dict[str, st
         members: dict[str, np.ndarray] = {}
         for row in values:
             if row["group_name"] == name:
-                value = _banded(row["group_value"], study.evaluate.bands.get(name))
+                value = study.evaluate.band_of(name, row["group_value"])
                 inside = members.setdefault(value, np.zeros(len(case_ids), dtype=bool))
                 inside[place[row["case_id"]]] = True
         without = ~np.any([np.zeros(len(case_ids), dtype=bool), *members.values()], axis=0)
@@ -44,20 +44,6 @@ def groups_of(study: Study, case_ids: tuple[str, ...], values: list[dict[str, st
             members[NONE] = without
         found += [Group(name, value, inside) for value, inside in sorted(members.items())]
     return found
-
-
-def _banded(value: str, edges: list[float] | None) -> str:
-    if edges is None:
-        return value
-    try:
-        number = float(value)
-    except ValueError:
-        return value
-    cuts = sorted(edges)
-    place = int(np.searchsorted(cuts, number, "right"))
-    if place == 0:
-        return f"under {cuts[0]:g}"
-    return f"{cuts[-1]:g} and over" if place == len(cuts) else f"{cuts[place - 1]:g} to under {cuts[place]:g}"
 
 
 def rows(study: Study, data: PartData, key: Key, groups: list[Group]) -> list[dict[str, Any]]:

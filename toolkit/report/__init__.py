@@ -1,59 +1,111 @@
-"""Knows how a scored run becomes a page that a person reads, and the CSV files beside it.
+"""Knows how a scored run becomes a page that a person reads, with its tables, figures and photographs beside it.
 
 Refuses to compute a metric: what is shown is what the registry holds, and the same registry gives the same bytes.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from toolkit.files import write_atomically
-from toolkit.manifest import Study
+from toolkit.manifest import Costs, Study
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace
-from toolkit.report import evaluated, tables
-from toolkit.report.facts import gather
+from toolkit.report import island, tables
+from toolkit.report.bundle import renewed, write_all
+from toolkit.report.dictionary import with_dictionary
+from toolkit.report.facts import Audience, Facts, gather
 from toolkit.report.figures import draw
-from toolkit.report.gallery import cards
+from toolkit.report.index_page import write_index
 from toolkit.report.page import render
+from toolkit.report.pictures import Shot, shots
+from toolkit.report.sharing import shared
+from toolkit.report.verdicts import badges
 from toolkit.runs import find_run
+
+OUTCOMES = [("wrong", "errors"), ("right", "right predictions")]
 
 
 @dataclass(frozen=True)
 class Report:
-    """Where the page and its files stand, and how many of the misclassified cases it shows."""
+    """Where the page and its files stand, and how many cases and errors it shows."""
 
     run_id: str
+    audience: str
     page: str
     files: list[str]
     errors_shown: int
     errors: int
+    one_file: bool
+    """Whether the page holds its photographs itself."""
     patients_known: bool
+    checks: list[tuple[str, str]]
+    """Each badge of the first screen: good, look or fact, and its words."""
 
 
-def report(workspace: Workspace, study: Study, *, run: str = "latest", progress: Progress = silent) -> Report:
-    """Write the page of a run and its CSV files; raises WorkspaceError where the run was not scored."""
+def report(
+    workspace: Workspace,
+    study: Study,
+    *,
+    run: str = "latest",
+    audience: Audience = "internal",
+    progress: Progress = silent,
+) -> Report:
+    """Write the page of a run, its tables and figures; raises WorkspaceError where the run was not scored."""
     run_id = find_run(workspace, run)
     progress("reading the registry", 0, None)
-    facts = gather(workspace, study, run_id)
+    whole = gather(workspace, study, run_id)
+    facts = shared(whole) if audience == "shared" else whole
     progress("drawing curves", 0, None)
     figures = draw(facts)
-    margin = facts.record.get("study", {}).get("model", {}).get("roi_margin", study.model.roi_margin)
-    shown = cards(facts, margin=margin, progress=progress)
-    folder = workspace.reports / run_id
-    contents = {
-        "index.html": render(facts, study, figures, shown),
-        "per_class.csv": tables.per_class(facts).encode(),
-        "summary.csv": tables.summary(facts).encode(),
-        "misclassified.csv": tables.misclassified(facts).encode(),
-        **{name: text.encode() for name, text in evaluated.files(facts.evaluation).items()},
-        **{f"figures/{name}.svg": svg for name, svg in figures.items()},
-    }
-    for name, content in contents.items():
-        write_atomically(folder / name, content)
+    folder = workspace.reports / (f"{run_id}-shared" if audience == "shared" else run_id)
+    inlined = len(facts.errors) <= facts.report.gallery
+    with renewed(folder) as new:
+        margin = facts.record.get("study", {}).get("model", {}).get("roi_margin", study.model.roi_margin)
+        made = shots(facts.cases, margin=margin, crops_only=audience == "shared", progress=progress)
+        taken = [shot if inlined else put_beside(new, shot) for shot in made]
+        text = _island(facts, study.report.costs, taken, inlined=inlined) if facts.cases else None
+        contents = {
+            "index.html": render(facts, study, {n: drawn.svg for n, drawn in figures.items()}, text, inlined=inlined),
+            **with_dictionary(tables.files(facts), facts.classes),
+            **{f"figures/{name}.svg": drawn.svg for name, drawn in figures.items()},
+            **{f"figures/{name}.png": drawn.png for name, drawn in figures.items()},
+        }
+        write_all(new, contents)
+    write_index(workspace, study)
     return Report(
         run_id=run_id,
+        audience=audience,
         page=str(folder / "index.html"),
         files=[str(folder / name) for name in contents],
-        errors_shown=len(shown),
-        errors=len(facts.errors),
+        errors_shown=len(facts.errors),
+        errors=len(whole.errors),
+        one_file=inlined,
         patients_known=facts.patients_known,
+        checks=[(badge.shape, badge.text) for badge in badges(facts)],
     )
+
+
+def put_beside(folder: Path, shot: Shot) -> Shot:
+    """Write a case's thumbnails beside the page, and forget their bytes."""
+    for picture, whole in ((shot.photograph, True), (shot.crop, False)):
+        if picture is not None:
+            path = folder / island.file_name(shot.case_id, whole=whole)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(picture)  # the folder takes its place as a whole; syncing each would cost minutes
+    return shot._replace(photograph=shot.photograph and b"", crop=shot.crop and b"")
+
+
+def _island(facts: Facts, costs: Costs, taken: list[Shot], *, inlined: bool) -> str:
+    shown = island.Shown(
+        classes=facts.classes,
+        malignant=facts.malignant,
+        parts=facts.parts,
+        outcomes=OUTCOMES,
+        costs=costs,
+        inline=inlined,
+        name=facts.run["run_id"],
+    )
+    cases: list[dict[str, Any]] = [
+        {**case, "outcome": "right" if case["truth"] == case["predicted"] else "wrong"} for case in facts.cases
+    ]
+    return island.document(shown, cases, taken)

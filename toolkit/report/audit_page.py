@@ -3,7 +3,6 @@
 Refuses to look for anything: what is shown is what the registry holds. No photograph's name gets through.
 """
 
-import base64
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,17 +10,20 @@ from typing import Any, NamedTuple
 
 from toolkit import sql
 from toolkit.errors import PhotographError, WorkspaceError
-from toolkit.files import csv_text, write_atomically
+from toolkit.files import csv_text
 from toolkit.images import open_photograph, read_photograph, thumbnail
-from toolkit.manifest import NO_PATIENTS, Study, shipped
+from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace
-from toolkit.report.page import Badge, environment, generator, policy
+from toolkit.report import frame
+from toolkit.report.bundle import renewed, write_all
+from toolkit.report.dictionary import with_dictionary
+from toolkit.report.index_page import write_index
+from toolkit.report.pictures import LONGEST, inline
+from toolkit.report.verdicts import Badge
 from toolkit.report.wording import counted
 from toolkit.runs import find_split
 
-LONGEST = 224
-"""Pixels on a thumbnail's longer side."""
 PARTS = ("train", "validation", "test", "external")
 PATIENTS = {"across": "Two patients", "unknown": "Patient not known", "within": "One patient"}
 DUPLICATES = ("patients", "relation", "score", "change", "case_id", "other_case_id", "patient_id", "other_patient_id")
@@ -74,16 +76,17 @@ def audit_page(workspace: Workspace, study: Study, *, progress: Progress = silen
         "patients_known": workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"],
         "leakage": _leakage(workspace, split_id) if split_id else None,
     }
-    contents = {
-        "index.html": _render(study, facts, shown, cohort),
+    tables = {
         "duplicates.csv": _csv((*DUPLICATES, "class_name", "other_class_name"), duplicates),
         "contradictions.csv": _csv(CONTRADICTIONS, contradictions),
         "kept_out.csv": _csv(("level", "reason", "found"), issues),
         "cohort.csv": _cohort_csv(cohort),
     }
+    contents = {"index.html": _render(study, facts, shown, cohort), **with_dictionary(tables, [])}
     folder = workspace.reports / "audit"
-    for name, content in contents.items():
-        write_atomically(folder / name, content)
+    with renewed(folder) as new:
+        write_all(new, contents)
+    write_index(workspace, study)
     files = [str(folder / name) for name in contents]
     return AuditPage(str(folder / "index.html"), files, len(shown), len(duplicates))
 
@@ -102,7 +105,7 @@ def _picture(path: str | None) -> str | None:
         small = thumbnail(open_photograph(read_photograph(Path(path))), longest=LONGEST)
     except PhotographError:
         return None
-    return f"data:image/webp;base64,{base64.b64encode(small).decode('ascii')}"
+    return inline(small)
 
 
 def _leakage(workspace: Workspace, split_id: str) -> dict[str, int]:
@@ -137,11 +140,11 @@ def _standardised(one: float, other: float) -> float:
     return (other - one) / math.sqrt(spread) if spread > 0 else math.nan
 
 
-def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> bytes:
-    return csv_text(columns, ([row[name] for name in columns] for row in rows)).encode()
+def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
+    return csv_text(columns, ([row[name] for name in columns] for row in rows))
 
 
-def _cohort_csv(cohort: list[Level]) -> bytes:
+def _cohort_csv(cohort: list[Level]) -> str:
     columns = ("stratum", "level", "part", "cases", "photographs", "patients", "standardised_difference")
     rows = [
         (
@@ -154,7 +157,7 @@ def _cohort_csv(cohort: list[Level]) -> bytes:
         for each in cohort
         for part, row in each.counts.items()
     ]
-    return csv_text(columns, rows).encode()
+    return csv_text(columns, rows)
 
 
 def _badges(facts: dict[str, Any]) -> list[Badge]:
@@ -178,26 +181,12 @@ def _badges(facts: dict[str, Any]) -> list[Badge]:
 
 
 def _render(study: Study, facts: dict[str, Any], shown: list[Shown], cohort: list[Level]) -> bytes:
-    from markupsafe import Markup  # noqa: PLC0415 - needed only to render
-
-    folder = shipped("reports/template")
-    style, script = ((folder / name).read_text(encoding="utf-8") for name in ("style.css", "audit.js"))
-    text = (
-        environment(folder)
-        .get_template("audit.html.j2")
-        .render(
-            study=study.study,
-            **facts,
-            badges=_badges(facts),
-            groups={
-                words: [each for each in shown if each.row["patients"] == kind] for kind, words in PATIENTS.items()
-            },
-            cohort=cohort,
-            parts=[part for part in PARTS if cohort and part in cohort[-1].counts] or list(PARTS[:3]),
-            style=Markup(style),  # noqa: S704 - our own file
-            script=Markup(script),  # noqa: S704 - our own file
-            policy=policy(style=style, script=script),
-            generator=generator(),
-        )
+    return frame.render(
+        "audit.html.j2",
+        study=study.study,
+        **facts,
+        badges=_badges(facts),
+        groups={words: [each for each in shown if each.row["patients"] == kind] for kind, words in PATIENTS.items()},
+        cohort=cohort,
+        parts=[part for part in PARTS if cohort and part in cohort[-1].counts] or list(PARTS[:3]),
     )
-    return text.encode()

@@ -98,6 +98,8 @@ def files(found: Evaluation) -> dict[str, str]:
 def vouched(row: dict[str, Any]) -> str:
     """Say whether the data can vouch for the sensitivity required of an operating point."""
     verdict = "can vouch" if row["vouched"] else "cannot vouch"
+    if row["patients_found"] is None:
+        return f"These data {verdict} for a sensitivity of {row['required']:g} to {spoken(row['target'])}."
     needed = "" if row["needed"] is None else f", {row['needed']} with as many missed as here"
     return (
         f"{row['patients_found']} of {row['patients_to_be_found']} patients with {spoken(row['target'])} were found "

@@ -5,26 +5,47 @@ Refuses to know how it is shown, and changes nothing.
 
 import json
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from toolkit import sql
 from toolkit.errors import WorkspaceError
-from toolkit.manifest import Study
+from toolkit.manifest import ReportSection, Study
 from toolkit.registry import Workspace
 from toolkit.report.evaluated import Evaluation, read
+from toolkit.report.wording import clean
 from toolkit.runs import read_run
 
+Audience = Literal["internal", "shared"]
 PARTS = ("test", "validation", "external", "train")
 """In the order in which a report shows them."""
 
+EXCLUDED = "select stage, reason, case_id, image_id, export_id, line from excluded_from($split_id)"
+QUARANTINED = "select coalesce(sum(quarantined), 0)::bigint as rows from conservation where noun = 'row'"
+
 
 class Cell(NamedTuple):
-    """A cell of the confusion matrix: its cases, and the patients they are of."""
+    """A cell of a table of counts: its cases, and the patients they are of; None in both where it is not shown."""
 
-    cases: int
-    patients: int
+    cases: int | None
+    patients: int | None
+
+
+class Stage(NamedTuple):
+    """What was counted at a stage of the cohort's flow, and what was left out on the way there, by reason."""
+
+    name: str
+    number: int
+    excluded: list[tuple[str, int]]
+
+
+class Previous(NamedTuple):
+    """The run before this one, and its scores by part, metric and class."""
+
+    run_id: str
+    same_split: bool
+    values: dict[tuple[str, str, str | None], float]
 
 
 class Ranked(NamedTuple):
@@ -49,12 +70,17 @@ class Facts:
     """By part, metric and class."""
     matrices: dict[str, dict[tuple[str, str], Cell]]
     """By part; then by truth and predicted class."""
-    errors: list[dict[str, Any]]
+    cases: list[dict[str, Any]]
+    """Every scored case with what is known of it: wrong ones first, the first part first, the surest first."""
     epochs: dict[str, list[tuple[int, float]]]
     ranked: Ranked
     """Of the first part."""
     scorings: dict[str, dict[str, Any]]
-    flow: dict[str, Any]
+    flow: list[Stage]
+    excluded: list[dict[str, Any]]
+    """What did not come as far as the split, one row each."""
+    quarantined: int
+    unresolved: int
     issues: list[dict[str, Any]]
     by_class: dict[tuple[str | None, str | None], Cell]
     findings: list[dict[str, Any]]
@@ -63,9 +89,21 @@ class Facts:
     """Empty where the split's folder holds none."""
     exports: list[dict[str, Any]]
     label_state: dict[str, Any]
-    gallery: int
+    report: ReportSection
+    """What today's study file wants of the page."""
     evaluation: Evaluation
     """Of the first part."""
+    previous: Previous | None
+    controls: list[dict[str, Any]]
+    """The run beside its controls: a row per control, part and metric."""
+    audience: Audience = "internal"
+    rounded: bool = False
+    """Whether averages are rounded, since they would give away counts that are not shown."""
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The cases the run got wrong, in the same order."""
+        return [case for case in self.cases if case["truth"] != case["predicted"]]
 
     @property
     def patients_known(self) -> bool:
@@ -96,11 +134,14 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> Facts:
         parts=parts,
         scores={(score["part"], score["metric"], score["class_name"]): score for score in scores},
         matrices={part: _matrix(matrix, part) for part in parts},
-        errors=[_error(row) for row in workspace.rows(sql.step("report_errors"), key) if row["part"] in parts],
+        cases=_cases(workspace, study, run_id, parts),
         epochs=_epochs(workspace, run_id),
         ranked=_ranked(workspace, run_id, parts[0], classes),
         scorings={row["part"]: row for row in workspace.rows(sql.step("report_scorings"), key)},
-        flow=workspace.rows(sql.step("report_flow"), split)[0],
+        flow=_flow(workspace.rows(sql.step("report_flow"), split)),
+        excluded=workspace.rows(f"{EXCLUDED} order by all", split),
+        quarantined=workspace.rows(QUARANTINED)[0]["rows"],
+        unresolved=workspace.rows("select count(*) as cases from truth where class_name is null")[0]["cases"],
         issues=workspace.rows(sql.step("report_issues")),
         by_class=_by_class(workspace.rows(sql.step("report_parts"), split)),
         findings=workspace.rows(sql.step("report_findings")),
@@ -108,8 +149,10 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> Facts:
         certificate=_certificate(workspace, run["split_id"]),
         exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
         label_state=workspace.rows("select * from label_states")[0],
-        gallery=study.report.gallery,
+        report=study.report,
         evaluation=read(workspace, run_id, parts[0]),
+        previous=_previous(workspace.rows(sql.step("report_previous"), key)),
+        controls=workspace.rows(sql.step("report_controls"), key),
     )
 
 
@@ -126,8 +169,42 @@ def _matrix(rows: list[dict[str, Any]], part: str) -> dict[tuple[str, str], Cell
     }
 
 
-def _error(row: dict[str, Any]) -> dict[str, Any]:
-    return {**row, "probabilities": dict(row["probabilities"])}
+def _cases(workspace: Workspace, study: Study, run_id: str, parts: list[str]) -> list[dict[str, Any]]:
+    """Return the scored cases, each with the groups of the study that it belongs to, as (field, group)."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    wanted = {name: place for place, name in enumerate(study.evaluate.groups)}
+    for part in parts if wanted else []:
+        for row in workspace.rows(sql.step("group_values"), {"run_id": run_id, "part": part}):
+            if row["group_name"] in wanted:
+                value = clean(study.evaluate.band_of(row["group_name"], row["group_value"]))
+                groups.setdefault(row["case_id"], []).append((row["group_name"], value))
+    found = workspace.rows(sql.step("report_cases"), {"run_id": run_id})
+    return [
+        {
+            **row,
+            "probabilities": dict(row["probabilities"]),
+            "groups": sorted(set(groups.get(row["case_id"], [])), key=lambda group: (wanted[group[0]], group[1])),
+        }
+        for row in found
+        if row["part"] in parts
+    ]
+
+
+def _flow(rows: list[dict[str, Any]]) -> list[Stage]:
+    stages: dict[str, Stage] = {}
+    for row in rows:
+        if row["reason"] is None:
+            stages[row["stage"]] = Stage(row["stage"], row["number"], [])
+        else:
+            stages[row["stage"]].excluded.append((row["reason"], row["number"]))
+    return list(stages.values())
+
+
+def _previous(rows: list[dict[str, Any]]) -> Previous | None:
+    if not rows:
+        return None
+    values = {(row["part"], row["metric"], row["class_name"]): row["value"] for row in rows}
+    return Previous(rows[0]["run_id"], rows[0]["same_split"], values)
 
 
 def _epochs(workspace: Workspace, run_id: str) -> dict[str, list[tuple[int, float]]]:

@@ -15,8 +15,8 @@ import numpy as np
 from toolkit import metrics
 from toolkit.metrics import Curve
 from toolkit.report.evaluated import curves
-from toolkit.report.facts import Facts, Ranked
-from toolkit.report.wording import proportion, spoken
+from toolkit.report.facts import Cell, Facts, Ranked
+from toolkit.report.wording import count, proportion, spoken
 
 INK = "#6f6f6f"
 """Readable on white and on black."""
@@ -42,6 +42,7 @@ SETTINGS: dict[Any, Any] = {
     "grid.alpha": 0.18,
     "grid.linewidth": 0.6,
 }
+DPI = 200
 LABEL_GAP = 0.062
 """Height of a curve's label, as a share of the axes."""
 LEFT, AXES, HEIGHT, LEADER, CHARACTER = 0.55, 3.2, 3.4, 0.45, 0.074
@@ -66,8 +67,15 @@ class Plot(NamedTuple):
     step: bool = False
 
 
-def draw(facts: Facts) -> dict[str, bytes]:
-    """Return the figures of a report by name, each a standalone SVG file."""
+class Drawing(NamedTuple):
+    """A figure as two files."""
+
+    svg: bytes
+    png: bytes
+
+
+def draw(facts: Facts) -> dict[str, Drawing]:
+    """Return the figures of a report by name, each as standalone files."""
     roc = _by_class(facts.ranked, facts.classes, metrics.roc_curve, "roc")
     pr = _by_class(facts.ranked, facts.classes, pr_steps, "pr")
     plots = {
@@ -78,7 +86,8 @@ def draw(facts: Facts) -> dict[str, bytes]:
         "losses": _losses(facts),
         "watched": _watched(facts),
     }
-    return {name: _svg(plot) for name, plot in plots.items() if plot.lines}
+    heat = {f"confusions_{part}": _confusions(facts, part) for part in facts.parts}
+    return {name: _drawn(plot) for name, plot in plots.items() if plot.lines} | heat
 
 
 def _by_class(
@@ -145,7 +154,7 @@ def spread(wanted: list[float], *, gap: float) -> list[float]:
     return placed
 
 
-def _svg(plot: Plot) -> bytes:
+def _drawn(plot: Plot) -> Drawing:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -153,10 +162,40 @@ def _svg(plot: Plot) -> bytes:
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(width, HEIGHT))
         _plot(figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81)), plot)
-        buffer = io.BytesIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    return buffer.getvalue()
+        return _saved(figure)
+
+
+def _saved(figure: Any) -> Drawing:
+    """Return a figure's files: nothing in them tells when they were made, or by what."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    figure.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    return Drawing(svg.getvalue(), png.getvalue())
+
+
+def _confusions(facts: Facts, part: str) -> Drawing:
+    """Return the confusion matrix of a part, shaded by the share of the row, as it is printed in a paper."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    names = [spoken(name) for name in facts.classes]
+    cells = [[facts.matrices[part].get((t, p), Cell(0, 0)) for p in facts.classes] for t in facts.classes]
+    counts = np.array([[cell.cases or 0 for cell in row] for row in cells], dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    left, side = 0.3 + 0.075 * max(map(len, names)), 0.42 * len(names)
+    width, height = left + side + 0.2, left + side + 0.2
+    with mpl.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((left / width, left / height, side / width, side / height))
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+        axes.set(xlabel="predicted", ylabel="truth")
+        for down, row in enumerate(cells):
+            for across, cell in enumerate(row):
+                ink = "white" if shares[down, across] > 0.55 else "black"
+                axes.text(across, down, count(cell.cases), ha="center", va="center", color=ink, fontsize=8)
+        return _saved(figure)
 
 
 def _plot(axes: Any, plot: Plot) -> None:

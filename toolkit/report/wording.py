@@ -9,6 +9,10 @@ from datetime import datetime
 
 from toolkit.privacy import scrub
 
+SMALLEST = 5
+"""Patients; counts of fewer are not given to others."""
+HIDDEN = "n.s."
+"""Stands for a count that is not shown."""
 UNDEFINED = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*:/{2,}\S*", re.IGNORECASE)
@@ -28,21 +32,36 @@ def interval(low: float | None, high: float | None) -> str:
     """Write an interval; a missing one is said, not shown as a number."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return "no interval"
-    return f"{proportion(low)}\N{EN DASH}{proportion(high)}"
+    between = " to " if low < 0 else "\N{EN DASH}"
+    return f"{proportion(low)}{between}{proportion(high)}"
 
 
-def count(number: int) -> str:
-    """Write a whole number, thousands set apart by a thin space that does not break."""
-    return f"{number:,}".replace(",", THIN)
+def signed(value: float) -> str:
+    """Write a difference with its sign and three decimals."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
+def count(number: int | None) -> str:
+    """Write a whole number, thousands set apart by a thin space that does not break; "<5" where it is not shown."""
+    return HIDDEN if number is None else f"{number:,}".replace(",", THIN)
+
+
+def few(number: int, noun: str, audience: str) -> str:
+    """Write a count with its noun; for others, a small one is not given away."""
+    if audience == "shared" and 0 < number < SMALLEST:
+        return f"fewer than {SMALLEST} {noun}s"
+    return counted(number, noun)
+
+
+def counted(number: int | None, noun: str, plural: str | None = None) -> str:
     """Write a count with its noun: "1 case", "2 cases"."""
     return f"{count(number)} {noun if number == 1 else plural or noun + 's'}"
 
 
-def support(cases: int, patients: int) -> str:
-    """Write what a number rests on: "9 cases / 4 patients"."""
+def support(cases: int | None, patients: int | None) -> str:
+    """Write what a number rests on: "9 cases / 4 patients"; that it is not shown where there is no number."""
+    if cases is None:
+        return "not shown"
     return f"{counted(cases, 'case')} / {counted(patients, 'patient')}"
 
 
@@ -56,8 +75,10 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def moment(time: datetime | None) -> str:
-    """Write a time of the registry to the minute."""
+def moment(time: datetime | int | None) -> str:
+    """Write a time of the registry to the minute, or the year where no more is known."""
+    if isinstance(time, int):
+        return str(time)
     return UNDEFINED if time is None else f"{time:%Y-%m-%d %H:%M} UTC"
 
 
@@ -84,6 +105,7 @@ METRICS = {
     "accuracy": "accuracy",
     "brier": "Brier score",
     "ece": "expected calibration error",
+    "log_loss": "log loss",
 }
 
 

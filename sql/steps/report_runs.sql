@@ -1,0 +1,30 @@
+-- Every run, newest first, with its macro recall on the part that is shown first.
+with first as (
+    select *,
+    from scores
+    where metric = 'macro_recall' and class_name is null
+    qualify
+        row_number() over (
+            partition by run_id
+            order by list_position(['test', 'validation', 'external', 'train'], part)
+        )
+        = 1
+)
+select
+    runs.run_id,
+    runs.split_id,
+    runs.model,
+    runs.train_cases,
+    runs.train_patients,
+    runs.finished_at,
+    runs.control,
+    runs.control_of,
+    first.part,
+    first.value,
+    first.low,
+    first.high,
+    first.cases,
+    first.patients,
+from runs
+left join first on first.run_id = runs.run_id
+order by runs.finished_at desc, runs.run_id;

@@ -1,0 +1,158 @@
+"""What may leave the study: counts that hide small cells, and a bundle without anything that leads to a patient."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from registries import a_registry, a_study
+from scipy.optimize import Bounds, LinearConstraint, milp
+
+from toolkit.evaluate import evaluate
+from toolkit.registry import Workspace
+from toolkit.report import report
+from toolkit.report.facts import Cell
+from toolkit.report.suppression import hidden
+
+
+def table_of(rows: list[list[int]], *, sums: bool = True):
+    """Return counts as a table whose patients are its cases; sums over rows and columns stand under None."""
+    table = {(r, c): Cell(n, n) for r, row in enumerate(rows) for c, n in enumerate(row)}
+    if sums:
+        table |= {(r, None): Cell(sum(row), sum(row)) for r, row in enumerate(rows)}
+        table |= {(None, c): Cell(sum(col), sum(col)) for c, col in enumerate(zip(*rows, strict=True))}
+    return table
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([[9, 8], [7, 6]], set()),
+        ([[9, 0], [0, 9]], set()),
+        # one small cell takes a rectangle: two rows and two columns of which no sum tells it
+        ([[9, 2, 9], [9, 9, 9], [9, 9, 9]], {(0, 0), (0, 1), (1, 0), (1, 1)}),
+        # where nothing but empty cells stands beside it, the sums themselves must go
+    ],
+)
+def test_small_counts_are_hidden_with_what_would_tell_them(rows, expected):
+    found = hidden(table_of(rows))
+
+    assert len(expected) == len(found)
+    assert {place for place, cell in table_of(rows).items() if 0 < cell.patients < 5} <= found
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[9, 2, 0], [0, 8, 3], [1, 0, 7]],
+        [[6, 1, 0], [2, 9, 0], [0, 0, 12]],
+        [[3, 3, 0], [0, 5, 0], [0, 0, 8]],
+    ],
+)
+def test_no_hidden_count_can_be_worked_out_from_the_shown_ones(rows):
+    table = table_of(rows)
+    kept_back = hidden(table, diagonal=True)
+    places = list(table)
+    lines = [{(k, c): 1 for c in range(3)} | {(k, None): -1} for k in range(3)]
+    lines += [{(r, k): 1 for r in range(3)} | {(None, k): -1} for k in range(3)]
+    sums = np.array([[line.get(place, 0) for place in places] for line in lines])
+    trace = np.array([place in {(0, 0), (1, 1), (2, 2)} for place in places], dtype=float)
+    known = np.array([place not in kept_back for place in places])
+    counts = np.array([table[place].cases for place in places], dtype=float)
+    said = [LinearConstraint(sums, 0, 0), LinearConstraint(trace, trace @ counts, trace @ counts)]
+    bounds = Bounds(np.where(known, counts, 0), np.where(known, counts, 99))
+    certain = []
+    for number in np.flatnonzero(~known):
+        aim = np.eye(len(places))[number]
+        least, most = (
+            milp(sign * aim, constraints=said, bounds=bounds, integrality=np.ones_like(aim)).x[number]
+            for sign in (1, -1)
+        )
+        certain += [places[number]] if most - least < 0.5 else []
+
+    assert [] == certain
+
+
+@pytest.fixture(scope="module")
+def bundle(finished, tmp_path_factory) -> Path:
+    """The finished sample's report for others."""
+    copy = Workspace(tmp_path_factory.mktemp("shared") / "workspace")
+    shutil.copytree(finished.workspace.folder, copy.folder)
+    return Path(report(copy, finished.study_file.study, audience="shared").page).parent
+
+
+def planted(finished) -> dict[str, set[str]]:
+    """Return what the sample holds that leads to a person, by kind: from its answer sheet and its export."""
+    truth = finished.export.parent / "truth"
+    with (truth / "planted.csv").open(encoding="utf-8") as file:
+        faults = list(csv.DictReader(file))
+    found = {
+        "name": {row["detail"] for row in faults if row["kind"].startswith("name_in")},
+        "photograph": {row["global_key"] for row in faults},
+        "label": {row["label_id"] for row in faults if row["label_id"]},
+    }
+    with (truth / "annotators.csv").open(encoding="utf-8") as file:
+        found["e-mail"] = {row["annotator"] for row in csv.DictReader(file)}
+    lines = [json.loads(line) for line in finished.export.read_text(encoding="utf-8").splitlines()]
+    fields = [field for line in lines for field in line["metadata_fields"]]
+    found["patient"] = {str(f["value"]).strip() for f in fields if f["schema_name"] == "patient_id"}
+    found["date"] = {str(f["value"])[:10] for f in fields if f["schema_name"] == "captured_at"}
+    found["file"] = {line["data_row"]["external_id"] for line in lines}
+    found["row"] = {line["data_row"]["id"] for line in lines}
+    found["address"] = {line["data_row"]["row_data"].partition("?")[0] for line in lines}
+    return {kind: values - {""} for kind, values in found.items()}
+
+
+def test_a_bundle_for_others_holds_none_of_what_is_planted_in_the_sample(finished, bundle):
+    content = b"\n".join(path.read_bytes() for path in sorted(bundle.rglob("*")) if path.is_file())
+    text = content.decode("utf-8", errors="replace")
+    kinds = planted(finished)
+
+    assert all(len(values) > 0 for values in kinds.values())
+    assert 20 <= sum(len(values) for values in kinds.values())
+    assert [] == [(kind, value) for kind, values in kinds.items() for value in values if value in text]
+    assert [] == re.findall(r"\b(?:19|20)\d\d-\d\d-\d\d\b", text)
+    assert [] == re.findall(r"\bp-[0-9a-f]{16}\b", text)
+    assert not list(bundle.glob("thumbs/*"))
+    assert "data:image/webp" not in text
+
+
+def test_what_stays_within_the_study_names_no_person_and_no_photograph_either(finished):
+    folder = Path(finished.results["Report"].page).parent
+    text = "\n".join(path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.suffix in (".html", ".csv"))
+    kinds = {kind: values for kind, values in planted(finished).items() if kind not in ("row", "label")}
+
+    assert [] == [(kind, value) for kind, values in kinds.items() for value in values if value in text]
+
+
+def test_counts_of_few_patients_are_nowhere_in_a_bundle(bundle):
+    for name in ("confusions.csv", "split.csv", "groups.csv", "calibration.csv"):
+        with (bundle / name).open(encoding="utf-8") as file:
+            shown = [int(row["patients"]) for row in csv.DictReader(file) if row["patients"]]
+
+        assert [] == [patients for patients in shown if 0 < patients < 5]
+
+
+def test_each_page_says_whom_it_is_for(finished, bundle):
+    inside = Path(finished.results["Report"].page).read_text(encoding="utf-8")
+
+    assert "<strong>Internal</strong>" in inside
+    assert "<strong>For others</strong>" in (bundle / "index.html").read_text(encoding="utf-8")
+
+
+def test_crops_for_others_are_numbered_and_only_of_cells_that_are_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr("toolkit.report.suppression.SMALLEST", 1)
+    study = a_study(share_crops=True)
+    workspace = a_registry(tmp_path, study)
+    evaluate(workspace, study)
+    page = Path(report(workspace, study, audience="shared").page)
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page.read_text(encoding="utf-8"))[1])
+    cases = [dict(zip(data["columns"], row, strict=True)) for row in data["cases"]]
+
+    assert cases
+    assert [f"{number:05}" for number in range(1, len(cases) + 1)] == [case["case"] for case in cases]
+    assert {("", None)} == {(case["image"], case["photograph"]) for case in cases}
+    assert [""] == data["patients"]
