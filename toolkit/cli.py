@@ -435,9 +435,10 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
     study = settings.study_file().study
     with settings.progress() as progress:
         result = write(settings.space, study, run=run, audience=audience, progress=progress)
-    if not settings.as_json and audience == "internal":
-        console.show_scores(settings.space, result.run_id)
-    settings.show(result)
+    if settings.as_json:
+        settings.show(result)
+    else:
+        console.show_report(settings.space, result)
 
 
 @app.command(sort_key=10)

@@ -23,6 +23,7 @@ __all__ = [
     "show_ending",
     "show_error",
     "show_questions",
+    "show_report",
     "show_scores",
     "write_rows",
 ]
@@ -45,10 +46,20 @@ def show_ending(workspace: Workspace, report: Any) -> None:
     show(report, as_json=False)
     here = f"{program()} --workspace {workspace.folder}"
     for command in (
+        f"{here} query confident_errors",
         f"{here} query findings",
         f"{here} query score",
     ):
         stdout.print(next_step(command), soft_wrap=True)
+
+
+def show_report(workspace: Workspace, report: Any) -> None:
+    """Show the tables of a report for the study's own people, where it stands, and what to type next."""
+    if report.audience == "internal":
+        show_scores(workspace, report.run_id)
+    show(report, as_json=False)
+    command = f"{program()} --workspace {workspace.folder} query confident_errors --set run={report.run_id}"
+    stdout.print(next_step(command), soft_wrap=True)
 
 
 def print_results(results: list[Any]) -> None:

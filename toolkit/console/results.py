@@ -343,8 +343,7 @@ def _(result: Report) -> RenderableType:
         lines.append("photographs stand beside the page, in thumbs: give the whole folder away, or none of it")
     look = [text for shape, text in result.checks if shape == "look"]
     lines += [f"! {'; '.join(look)}"] if look else ["every check is good"]
-    next_question = next_step(f"{program()} query confident_errors --set run={result.run_id}")
-    return Group(told("report", *lines), unwrapped(f"page: {result.page}"), next_question)
+    return Group(told("report", *lines), unwrapped(f"page: {result.page}"))
 
 
 def _held(result: Status) -> RenderableType:
