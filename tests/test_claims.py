@@ -200,6 +200,28 @@ probabilities = {{ True = "rf_baseline_model_y_proba" }}
     assert "equals the value from hard labels, 0.5990; the probabilities give 0.6357" == found[-1].flag
 
 
+def test_the_published_consistency_checks_come_out_as_published(shared, judge):
+    name = "consistency_audit_mlscorecheck.json"
+    reference = json.loads((shared / "reference_values" / name).read_text())
+    expected = reference["expected"]
+    for one, consistent in zip(reference["data"]["isic2016"], expected["isic2016_consistent"], strict=True):
+        lines = [of_a("recall", one["sens"]), of_a("specificity", one["spec"])]
+        found = judge("{a = 75, b = 304}", *lines, f'metric = "accuracy"\nvalue = "{one["acc"]}"')
+
+        assert (FEASIBLE if consistent else NOT_REPRODUCIBLE) == found.joint[0].verdict
+    macros = reference["data"]["macro"]
+    cases = dict(zip("abc", macros["testset"], strict=True))
+    for told in ("ok", "bad"):
+        # their accuracy is the mean of one class against the rest: 1 - 2 errors / (3 classes x cases)
+        accuracy = 1 - 3 * (1 - macros[told]["acc"]) / 2
+        lines = [macro("recall", macros[told]["sens"]), macro("specificity", macros[told]["spec"])]
+        counts = ", ".join(f"{key} = {n}" for key, n in cases.items())
+        found = judge(f"{{{counts}}}", *lines, f'metric = "accuracy"\nvalue = "{accuracy:.4f}"')
+
+        # the consistent one has 20,000 ways for its classes, which is too many to try: it is not called wrong
+        assert expected[f"macro_{told}"] == (found.joint[0].verdict != NOT_REPRODUCIBLE)
+
+
 def test_every_fault_of_a_file_is_told_at_once(tmp_path):
     (tmp_path / "bad.toml").write_text(
         'title = "t"\n[[parts]]\nname = "test"\ncases = {a = 3, b = -1}\n'

@@ -166,16 +166,21 @@ class _Part:
 
     def _impossible(self, claim: ClaimSection) -> str:
         """Say why no share of the class's cases gives a number; nothing where one does, or it is about all classes."""
+        everyone = sum(self.part.cases.values())
+        if claim.metric == "accuracy" and claim.printed and claim.comparison == "=":
+            hits = np.arange(everyone + 1)
+            given = claim.printed.range("any").has(hits, np.full_like(hits, everyone)).any()
+            return "" if given else share_reason(claim.printed, everyone)
         if claim.class_name is None or claim.printed is None:
             return ""
         states = search.possible(self.part.cases, [claim], "any")
         if states is None or (states.of == list(self.part.cases).index(claim.class_name)).any():
             return ""
         own = self.part.cases[claim.class_name]
-        rests_on = {"recall": own, "specificity": sum(self.part.cases.values()) - own}.get(claim.rate)
+        rests_on = {"recall": own, "specificity": everyone - own}.get(claim.rate)
         if rests_on and claim.comparison == "=":
             return share_reason(claim.printed, rests_on)
-        return f"no hits and false alarms of {own} cases among {sum(self.part.cases.values())} give it"
+        return f"no hits and false alarms of {own} cases among {everyone} give it"
 
     def joint(self) -> list[Joint]:
         """Judge each source, and all of them together."""

@@ -17,8 +17,8 @@ from toolkit.claims.printed import CLOSE, Range, Rounding
 from toolkit.claims.stated import ClaimSection
 from toolkit.metrics import RATES, Outcome, shares
 
-MOST_STATES = 20_000
-"""Binaries in a programme; with more nobody waits for the answer."""
+MOST_STATES = 10_000
+"""Binaries in a programme; with more the solver may run far past its time."""
 INFEASIBLE = 2
 """The solver's word for it."""
 SCALE = 1_000.0
@@ -67,7 +67,19 @@ def possible(cases: dict[str, int], claims: list[ClaimSection], rounding: Roundi
     hit, false_alarm, left_out, undefined = (np.concatenate(column) for column in zip(*made, strict=True))
     own = np.array(list(cases.values()))[of]
     outcome = Outcome(hit, false_alarm, own - hit, sum(cases.values()) - own - false_alarm)
-    return States(of, hit, false_alarm, own - hit, left_out, undefined, shares(outcome))
+    states = States(of, hit, false_alarm, own - hit, left_out, undefined, shares(outcome))
+    return _kept_states(states, _possible_beside_others(states, len(cases)))
+
+
+def _possible_beside_others(states: States, classes: int) -> np.ndarray:
+    """Say where a class's misses can be the others' false alarms, and its false alarms the others' misses."""
+    each = [states.of == k for k in range(classes)]
+    missed, alarms = (
+        np.array([side[own].max(initial=0) for own in each]) for side in (states.missed, states.false_alarm)
+    )
+    return (states.missed <= (alarms.sum() - alarms)[states.of]) & (
+        states.false_alarm <= (missed.sum() - missed)[states.of]
+    )
 
 
 def _of_class(
@@ -79,7 +91,7 @@ def _of_class(
     hits = hits[_kept("recall", (hits, np.full_like(hits, own)), cases, name, claims, rounding)]
     others = np.full_like(alarms, everyone - own)
     alarms = alarms[_kept("specificity", (others - alarms, others), cases, name, claims, rounding)]
-    if len(hits) * len(alarms) > 50 * MOST_STATES:
+    if len(hits) * len(alarms) > 100 * MOST_STATES:
         return None
     hit, alarm = (side.ravel() for side in np.meshgrid(hits, alarms, indexing="ij"))
     found = shares(Outcome(hit, alarm, own - hit, everyone - own - alarm))
