@@ -1,4 +1,4 @@
-"""Writes the reference pages from the code: cli.md, queries.md, manifest.md, tables.md.
+"""Writes the reference pages from the code: claims.md, cli.md, queries.md, manifest.md, tables.md.
 
 `make docs` writes them; `make check` runs this with --check, which fails when a page is not what the code says.
 """
@@ -15,6 +15,7 @@ from pydantic_core import PydanticUndefined
 from rich.console import Console
 
 from toolkit import sql
+from toolkit.claims.stated import ClaimSection, PartSection, Predictions
 from toolkit.cli import app
 from toolkit.manifest import Study
 
@@ -79,6 +80,22 @@ def _keys(title: str, model: type[BaseModel]) -> list[str]:
     return ["\n".join([f"## {title}\n\n{doc}\n", "| key | default | meaning |", "| --- | --- | --- |", *rows, ""])]
 
 
+def claims() -> str:
+    """Return every key of a file of claims."""
+    intro = (
+        "A TOML file of printed figures and of the cases they rest on, for `toolkit claims FILE.toml`; see\n"
+        "`manifests/claims/pigmented8.toml`. At its top stand `title` and, if you like, `reference`.\n"
+    )
+    pages = [MADE, "# A file of claims\n", intro]
+    for title, model in (
+        ("[[parts]]", PartSection),
+        ("[parts.predictions]", Predictions),
+        ("[[claims]]", ClaimSection),
+    ):
+        pages += _keys(title, model)
+    return "\n".join(pages)
+
+
 def _models(annotation: Any) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
@@ -126,7 +143,13 @@ def _type(declared: str) -> str:
 
 def main() -> None:
     """Write the pages, or with --check say which are out of date."""
-    pages = {"cli.md": cli(), "queries.md": queries(), "manifest.md": manifest(), "tables.md": tables()}
+    pages = {
+        "claims.md": claims(),
+        "cli.md": cli(),
+        "queries.md": queries(),
+        "manifest.md": manifest(),
+        "tables.md": tables(),
+    }
     stale = [name for name, text in pages.items() if not (HERE / name).is_file() or (HERE / name).read_text() != text]
     if "--check" in sys.argv:
         sys.exit(f"out of date: {', '.join(stale)}; run `make docs`" if stale else 0)

@@ -20,6 +20,7 @@ from toolkit.intervals import (
     patient_jackknife,
     percentile,
     wilson,
+    wilson_corrected,
 )
 
 
@@ -35,6 +36,14 @@ def test_wilson_meets_the_published_values(shared):
         found = wilson(expected["x"], expected["n"], confidence=0.95)
 
         assert expected["wilson"] == pytest.approx(list(found), abs=reference["tolerance_abs"])
+
+
+def test_wilson_with_continuity_correction_meets_the_published_values(shared):
+    reference = json.loads((shared / "reference_values" / "binomial_ci_newcombe.json").read_text())
+    for expected in reference["expected"]:
+        found = wilson_corrected(expected["x"], expected["n"], confidence=0.95)
+
+        assert expected["wilson_cc"] == pytest.approx(list(found), abs=reference["tolerance_abs"])
 
 
 def test_clopper_pearson_meets_the_published_values_and_scipy(shared):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-STAGES = ("pull", "parse", "audit", "split", "train", "predict", "evaluate", "compare", "report")
+STAGES = ("pull", "parse", "audit", "split", "train", "predict", "evaluate", "compare", "report", "claims")
 ORDER = (
     "errors",
     "progress",

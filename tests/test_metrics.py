@@ -231,3 +231,25 @@ def test_published_pad_figures_are_met_and_their_roc_auc_is_that_of_hard_labels(
     assert expected["accuracy"] == pytest.approx((truth == said).mean(), abs=1e-12)
     assert expected["roc_auc"] == pytest.approx(hard, abs=1e-12)
     assert ours > hard + 0.01
+
+
+def test_the_area_above_a_sensitivity_is_that_of_the_isic_scorer(shared):
+    reference = json.loads((shared / "reference_values" / "isic_partial_auc_above_sensitivity.json").read_text())
+    for case, expected in zip(reference["data"], reference["expected"], strict=True):
+        found = metrics.roc_auc_above(np.array(case["t"]) == 1, np.array(case["p"]), sensitivity=case["s"])
+
+        assert expected == pytest.approx(found, abs=reference["tolerance_abs"])
+
+
+@pytest.mark.parametrize("file", ["baseline", "extended", "open"])
+def test_the_penguins_areas_are_those_of_scikit_learn(shared, file):
+    """Nothing was published beside these files; "open" holds the same predictions as "baseline"."""
+    with (shared / "predictions" / "pad_binary" / f"penguins_result_{file}.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    truth = np.array([row["label"] == "1" for row in rows])
+    chance = np.array([float(row["probability"]) for row in rows])
+    found = area_of(truth, chance)
+
+    assert (390, 223) == (len(rows), len({row["patient_id"] for row in rows}))
+    assert sk.roc_auc_score(truth, chance) == pytest.approx(found.roc[0], abs=1e-12)
+    assert sk.average_precision_score(truth, chance) == pytest.approx(found.pr[0], abs=1e-12)

@@ -441,6 +441,39 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
         console.show_report(settings.space, result)
 
 
+@app.command(sort_key=9.5)
+def claims(
+    file: Path,
+    /,
+    *,
+    seconds: Annotated[float, Parameter(name="--seconds")] = 20.0,
+    format_: Annotated[Literal["table", "csv", "json"], Parameter(name="--format")] = "table",
+    settings: Given,
+) -> None:
+    """Hold printed figures against the cases they rest on: feasible, not reproducible from the stated n, undecided.
+
+    Example: toolkit claims manifests/claims/pigmented8.toml
+
+    Parameters
+    ----------
+    file
+        File of claims, or the folder of a report: its figures must be feasible, else exit 1.
+    seconds
+        Time for one search; what it does not settle is undecided.
+    format_
+        Form of the answer.
+    """
+    from toolkit import console
+    from toolkit.claims import claims as judge
+
+    with settings.progress() as progress:
+        result = judge(file, seconds=seconds, progress=progress)
+    if format_ == "csv":
+        console.write_text(result.csv())
+    else:
+        console.show(result, as_json=settings.as_json or format_ == "json")
+
+
 @app.command(sort_key=10)
 def query(
     name: str | None = None,

@@ -8,6 +8,7 @@
     ├── QuestionError       SQL or a question that cannot be answered
     ├── AllotmentError      parts that cannot be as they are wished
     ├── LeakError           a certificate that does not hold
+    ├── ClaimsError         a file of claims that cannot be used, or a report that contradicts its own counts
     ├── ModelError          a checkpoint, a device or a training that cannot be used
     └── ServiceError        Labelbox: a key, a project, a network, an export that did not come
 
@@ -60,6 +61,10 @@ class AllotmentError(ToolkitError):
 
 class LeakError(ToolkitError):
     """A certificate that does not hold, or cases that a run has seen before."""
+
+
+class ClaimsError(ToolkitError):
+    """A file of claims that cannot be used, or a report that contradicts its own counts."""
 
 
 class ModelError(ToolkitError):

@@ -71,6 +71,18 @@ def wilson(successes: float | np.ndarray, trials: float | np.ndarray, *, confide
     return _bounds(low, high, np.isnan(share) | (np.asarray(trials) <= 0))
 
 
+def wilson_corrected(successes: float, trials: float, *, confidence: float) -> Interval:
+    """Return the Wilson score interval with continuity correction (Newcombe, Stat Med 1998;17:857, method 4)."""
+    z, miss = ndtri((1 + confidence) / 2), trials - successes
+    share = successes / trials
+    below = np.sqrt(max(z * z - 2 - 1 / trials + 4 * share * (miss + 1), 0))
+    above = np.sqrt(max(z * z + 2 - 1 / trials + 4 * share * (miss - 1), 0))
+    middle, width = 2 * successes + z * z, 2 * (trials + z * z)
+    low = 0.0 if successes == 0 else (middle - 1 - z * below) / width
+    high = 1.0 if miss == 0 else (middle + 1 + z * above) / width
+    return Interval(max(0.0, float(low)), min(1.0, float(high)))
+
+
 def clopper_pearson(successes: float | np.ndarray, trials: float | np.ndarray, *, confidence: float) -> Interval:
     """Return the exact binomial interval of a proportion (Clopper and Pearson, Biometrika 1934;26:404)."""
     k, n = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)

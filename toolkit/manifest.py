@@ -604,13 +604,13 @@ def load_study(path: Path) -> Study:
         return Study.model_validate(document)
     except ValidationError as error:
         raise StudyError(
-            "the study file has faults:\n" + "\n".join(f"  - {fault}" for fault in _faults(error)),
+            "the study file has faults:\n" + "\n".join(f"  - {fault}" for fault in faults(error)),
             place=str(path),
             remedy="docs/manifest.md lists every key",
         ) from None
 
 
-def _faults(error: ValidationError) -> list[str]:
+def faults(error: ValidationError) -> list[str]:
     """Return one line per fault: key path, what is wrong, what was given."""
     faults = []
     for fault in error.errors():

@@ -172,6 +172,16 @@ def roc_curve(positive: np.ndarray, score: np.ndarray) -> Curve:
     return Curve(np.r_[0, ratio(alarms, alarms[-1])], np.r_[0, ratio(hits, hits[-1])])
 
 
+def roc_auc_above(positive: np.ndarray, score: np.ndarray, *, sensitivity: float) -> float:
+    """Return the part of the area under the ROC curve that begins where it reaches a sensitivity (ISIC challenges)."""
+    curve = roc_curve(positive, score)
+    if np.isnan(curve.x).any() or np.isnan(curve.y).any():
+        return float("nan")
+    start = np.interp(sensitivity, curve.y, curve.x)
+    behind = (curve.y >= sensitivity) & (curve.x >= start)
+    return float(np.trapezoid(np.r_[sensitivity, curve.y[behind]], np.r_[start, curve.x[behind]]))
+
+
 def pr_curve(positive: np.ndarray, score: np.ndarray) -> Curve:
     """Return recall and precision at each distinct score, from the highest score down."""
     hits, alarms = (np.cumsum(counts) for counts in ranked_counts(positive, score))

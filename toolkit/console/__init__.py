@@ -9,7 +9,7 @@ from typing import Any
 from rich.text import Text
 
 from toolkit.console.bars import drawn_progress
-from toolkit.console.rows import print_json, write_rows
+from toolkit.console.rows import print_json, write_rows, write_text
 from toolkit.console.scores import show_scores, show_story
 from toolkit.console.text import line, next_step, plain, program, stderr, stdout, table
 from toolkit.errors import ToolkitError
@@ -26,6 +26,7 @@ __all__ = [
     "show_report",
     "show_scores",
     "write_rows",
+    "write_text",
 ]
 
 

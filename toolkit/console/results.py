@@ -8,7 +8,9 @@ from functools import singledispatch
 from rich.console import Group, RenderableType
 
 from toolkit.audit import MEANING, Audit
+from toolkit.claims import Claims
 from toolkit.compare import Compared
+from toolkit.console.judged import judged
 from toolkit.console.text import interval, line, next_step, number, program, table, told, unwrapped, whole
 from toolkit.controls import MEANING as MEANING_OF_CONTROL
 from toolkit.evaluate import Evaluated
@@ -324,6 +326,11 @@ def _(result: Withdrawn) -> RenderableType:
         lines.append(f"! models that have seen the patient stay as they are: {runs}; train anew, or delete them")
     lines.append("the patient will not be taken in again" if result.applied else "nothing was changed")
     return Group(made, told("withdraw", *lines), *map(next_step, result.next))
+
+
+@rendered.register
+def _(result: Claims) -> RenderableType:
+    return judged(result)
 
 
 @rendered.register

@@ -25,6 +25,11 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(without_nan(document), ensure_ascii=False, indent=2, default=str) + "\n")
 
 
+def write_text(text: str) -> None:
+    """Write a text to stdout as it is."""
+    sys.stdout.write(text)
+
+
 def write_rows(rows: pa.Table, form: str) -> None:
     """Write the rows of an answer to stdout; csv and json are never rounded."""
     if form == "parquet":
