@@ -11,7 +11,7 @@ from rich.text import Text
 from toolkit.console.bars import drawn_progress
 from toolkit.console.rows import print_json, write_rows, write_text
 from toolkit.console.scores import show_scores, show_story
-from toolkit.console.text import line, next_step, plain, program, stderr, stdout, table
+from toolkit.console.text import line, next_step, plain, program, stderr, stdout, table, told
 from toolkit.errors import ToolkitError
 from toolkit.registry import Workspace
 from toolkit.sql import Question
@@ -58,6 +58,7 @@ def show_report(workspace: Workspace, report: Any) -> None:
     """Show the tables of a report for the study's own people, where it stands, and what to type next."""
     if report.audience == "internal":
         show_scores(workspace, report.run_id)
+        stdout.print(told("checks", *(f"! {text}" if shape == "look" else text for shape, text in report.checks)))
     show(report, as_json=False)
     command = f"{program()} --workspace {workspace.folder} query confident_errors --set run={report.run_id}"
     stdout.print(next_step(command), soft_wrap=True)

@@ -341,15 +341,15 @@ def _(result: Evaluated) -> RenderableType:
 
 @rendered.register
 def _(result: Report) -> RenderableType:
-    lines = [f"{whole(result.errors)} errors, each with its photograph; right predictions too"]
+    look = sum(shape == "look" for shape, _ in result.checks)
+    checks = f"! {look} of {len(result.checks)} checks" if look else "none of the checks"
+    lines = [f"{checks} to be looked at; {whole(result.errors)} errors, each with its photograph"]
     if result.audience == "shared":
         lines = [
             f"for others: no single case but {whole(result.errors_shown)} numbered crops; read it before it leaves"
         ]
     if not result.one_file:
         lines.append("photographs stand beside the page, in thumbs: give the whole folder away, or none of it")
-    look = [text for shape, text in result.checks if shape == "look"]
-    lines += [f"! {'; '.join(look)}"] if look else ["every check is good"]
     return Group(told("report", *lines), unwrapped(f"page: {result.page}"))
 
 

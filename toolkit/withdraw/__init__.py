@@ -154,7 +154,7 @@ def _said(workspace: Workspace, found: _Found, pseudonym: str, *, apply: bool) -
         cases=len(found.cases),
         splits={split_id: len(rows) for split_id, rows in own.items() if rows},
         predictions=results.predictions_of(workspace, found.cases),
-        reports=sorted(path.name for path in workspace.reports.glob("*")),
+        reports=sorted(path.parent.name for path in workspace.reports.glob("*/index.html")),
         models_that_saw=results.runs_on(workspace, watched),
         next=[f"{here} {command}" for command in then],
     )
