@@ -430,10 +430,13 @@ def _(result: Compared) -> RenderableType:
             made = table("metric", ">change", ">interval", ">p", title=title if cause == "model" else f"{part}, labels")
             for metric, (difference, low, high, p) in rows.items():
                 bounds = interval(low, high).replace("–", " to ")
-                made.add_row(metric.replace("_", " "), f"{difference:+.3f}", bounds, number(p))
-            if cause == "model":
-                made.caption = ", ".join(
-                    f"{name.replace('_', ' ')} {whole(n)}" for name, n in result.cases[part].items()
+                made.add_row(
+                    metric.replace("_", " "), f"{difference:+.3f}", bounds, "<0.001" if p < 0.001 else number(p)
                 )
-            shown += [made, ""]
+            shown.append(made)
+            if cause == "model":
+                shown.append(
+                    ", ".join(f"{name.replace('_', ' ')} {whole(n)}" for name, n in result.cases[part].items())
+                )
+            shown.append("")
     return Group(*shown, next_step(result.next))
