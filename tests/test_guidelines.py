@@ -4,15 +4,16 @@ import csv
 import io
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from registries import HOSTILE, a_registry, a_study
+from registries import HOSTILE
 
-from toolkit.evaluate import evaluate
 from toolkit.manifest import ReportingSection
-from toolkit.report import guidelines, report
+from toolkit.report import guidelines
 from toolkit.report.facts import gather
 from toolkit.report.guidelines import FILLED, NOT_KNOWN, WITHHELD
+from toolkit.report.page import render
 from toolkit.report.sharing import shared
 
 RUN = {
@@ -73,9 +74,12 @@ def test_every_query_runs_and_gives_what_its_sentence_needs(finished, facts, nam
     assert table.num_rows or "none" in wanted
 
 
+def texts_of(made) -> dict[str, str]:
+    return {fact.name: fact.text for guideline in made for item in guideline.items for fact in item.facts}
+
+
 def test_a_finished_run_fills_every_item_it_is_said_to_fill(finished, facts):
-    made = guidelines.filled(finished.workspace, finished.study_file.study, facts)
-    texts = {fact.name: fact.text for guideline in made for item in guideline.items for fact in item.facts}
+    texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, facts))
 
     assert [] == [name for name, text in texts.items() if NOT_KNOWN in text.lower()]
     assert texts["total"].startswith(f"The split holds {facts.leakage['cases']} cases of")
@@ -93,44 +97,45 @@ def test_what_is_undefined_is_called_not_known(facts, value):
 
 def test_a_key_that_was_not_recorded_is_not_known(finished, facts):
     bare = replace(facts, record={}, certificate={})
-    made = guidelines.filled(finished.workspace, finished.study_file.study, bare)
-    texts = {fact.name: fact.text for guideline in made for item in guideline.items for fact in item.facts}
+    texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, bare))
 
     assert "Software: lesion-toolkit not known, torch not known, transformers not known." == texts["software"]
     assert "keeps not known groups whole; not known patients" in texts["linked"]
 
 
 def test_others_get_no_small_cell_and_no_day(finished, facts):
-    made = guidelines.filled(finished.workspace, finished.study_file.study, shared(facts))
-    texts = {fact.name: fact.text for guideline in made for item in guideline.items for fact in item.facts}
+    given = shared(facts)
+    texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, given))
     closed = {name for name, wanted in DOCUMENT["facts"].items() if "open" not in wanted and not wanted.get("said")}
 
     assert {WITHHELD} == {texts[name] for name in closed}
     assert {"matrix", "per_class", "groups", "classes_by_part", "flow", "linked"} <= closed
     assert texts["labelled"].startswith("Labels were made from 2025 to 2025;")
     few = [{"cases": 9, "patients": 4}]
-    assert WITHHELD == guidelines._sentence(shared(facts), {"open": True, "says": "{cases}"}, few)
+    assert WITHHELD == guidelines._sentence(given, {"open": True, "says": "{cases}"}, few)
 
 
-def test_what_the_study_says_stands_as_text_only(tmp_path):
-    study = a_study()
+def test_what_the_study_says_stands_as_text_only(finished, facts):
     texts = ReportingSection(ethics=f"{HOSTILE} [x](javascript:alert(1)) `a`", funding="=1+1")
-    study = study.model_copy(update={"reporting": texts})
-    workspace = a_registry(tmp_path, study)
-    evaluate(workspace, study)
-    written = report(workspace, study)
-    files = {path.rpartition("/")[2]: path for path in written.files}
-    page, text, table = (
-        open(files[name], encoding="utf-8").read() for name in ("index.html", "guidelines.md", "guidelines.csv")
-    )
-    rows = {(row["guideline"], row["item"]): row for row in csv.DictReader(io.StringIO(table))}
+    study = finished.study_file.study.model_copy(update={"reporting": texts})
+    made = guidelines.filled(finished.workspace, study, facts)
+    page = render(facts, study, {}, None, made, inlined=True).decode()
+    text = guidelines.markdown(made, finished.run_id)
+    rows = {(row["guideline"], row["item"]): row for row in csv.DictReader(io.StringIO(guidelines.table(made)))}
 
     assert "<img" not in page + text
     assert "&lt;img src=x onerror=alert(1)&gt; [x](javascript:alert(1)) `a`" in page
     assert r"&lt;img src=x onerror=alert\(1\)&gt; \[x\]\(javascript:alert\(1\)\) \`a\`" in text
     assert len(ITEMS) == len(rows)
     assert "'=1+1" == rows["TRIPOD+AI", "18a"]["text"]
-    assert "author" == rows["TRIPOD+AI", "18a"]["filled"]
     assert "registration" == rows["TRIPOD+AI", "18d"]["missing"]
     assert "Author must write: [reporting] registration of the study file, or the manuscript." in text
     assert "from scores" in rows["TRIPOD+AI", "23a"]["how"]
+
+
+def test_a_report_has_them_as_page_text_and_table(finished):
+    folder = Path(finished.results["Report"].page).parent
+
+    assert 'id="guidelines"' in (folder / "index.html").read_text(encoding="utf-8")
+    assert "## STARD-AI 2025" in (folder / "guidelines.md").read_text(encoding="utf-8")
+    assert "guidelines.csv,missing,Fields" in (folder / "data_dictionary.csv").read_text(encoding="utf-8")

@@ -63,7 +63,8 @@ def filled(workspace: Workspace, study: Study, facts: Facts) -> list[Guideline]:
     """Return every guideline as far as the run and the study fill it; for others without what may be a small cell."""
     document = listed()
     said = {paragraph.heading: paragraph.text for paragraph in methods(facts)}
-    known = {name: _fact(workspace, facts, said, name, wanted) for name, wanted in document["facts"].items()}
+    with workspace.reading() as registry:  # opened once: opening takes longer than the queries
+        known = {name: _fact(registry, facts, said, name, wanted) for name, wanted in document["facts"].items()}
     return [
         Guideline(guideline["name"], guideline["reference"], [_item(item, known, study) for item in guideline["items"]])
         for guideline in document["guidelines"]
@@ -82,7 +83,7 @@ def _item(item: dict[str, Any], known: dict[str, Fact], study: Study) -> Item:
     )
 
 
-def _fact(workspace: Workspace, facts: Facts, said: dict[str, str], name: str, wanted: dict[str, Any]) -> Fact:
+def _fact(registry: Any, facts: Facts, said: dict[str, str], name: str, wanted: dict[str, Any]) -> Fact:
     if heading := wanted.get("said"):
         how = f'"{heading}" in the Methods of this report: run.json, certificate.json and the table label_states'
         return Fact(name, said.get(heading, NOT_KNOWN), how)
@@ -93,7 +94,7 @@ def _fact(workspace: Workspace, facts: Facts, said: dict[str, str], name: str, w
             how = f"{stands}: {', '.join(keys.values())}"
             return Fact(name, _sentence(facts, wanted, rows), how)
     how = query(wanted, run=facts.run["run_id"], split=facts.run["split_id"], part=facts.parts[0])
-    return Fact(name, _sentence(facts, wanted, workspace.rows(how)), how)
+    return Fact(name, _sentence(facts, wanted, registry.sql(how).to_arrow_table().to_pylist()), how)
 
 
 def query(wanted: dict[str, Any], *, run: str, split: str, part: str) -> str:
