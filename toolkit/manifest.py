@@ -360,6 +360,8 @@ class EvaluateSection(_Section):
     """Where the values of a numeric field in `groups` are cut: `bands = {age = [40, 60]}`."""
     smallest_group: Positive = 10
     """Cases; groups with fewer, or with under 5 patients, are counted, not scored."""
+    ordered: list[ClassName] = []
+    """All classes in their order, where they have one; then agreement is also weighted by how far answers lie apart."""
 
     def band_of(self, field: str, value: str) -> str:
         """Return the group that a field's value falls into: its band where the field has bands, else the value."""
@@ -552,6 +554,8 @@ class Study(_Section):
         wanted = {name for point in self.evaluate.operating_points for name in point.classes}
         if unknown := sorted(wanted - {c.name for c in self.classes}):
             raise ValueError(f"evaluate.operating_points: no such class: {unknown[0]}")
+        if self.evaluate.ordered and sorted(self.evaluate.ordered) != sorted(self.class_names):
+            raise ValueError("evaluate.ordered: it names every class of the study once, or is empty")
         if self.model.dtype != "float32" and self.train.mode == "full":
             raise ValueError('model.dtype: with train.mode = "full" everything is trained, and that is float32')
         if unknown := sorted(set(self.external.classes) - set(self.class_names)):

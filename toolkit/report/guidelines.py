@@ -130,13 +130,13 @@ def _is_open(wanted: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
 
 
 def worded(facts: Facts, column: str, value: Any) -> str:
-    """Return a value as a reader sees it; for others times are years and averages as round as elsewhere on the page."""
+    """Return a value as a reader sees it; times are months, for others years: a day may lead to a patient."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return NOT_KNOWN
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return f"{value:%Y}" if facts.audience == "shared" else f"{value:%Y-%m-%d}"
+        return f"{value:%Y}" if facts.audience == "shared" else f"{value:%Y-%m}"
     return _number(facts, column, value) if isinstance(value, int | float) else _text(column, value)
 
 
