@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
+from toolkit import agreement
 from toolkit.evaluate import PartData, evaluate, groups, operating, readers, score_part
 from toolkit.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, Key
 from toolkit.metrics import AVERAGED
@@ -232,6 +233,55 @@ def test_readers_that_share_few_cases_are_not_held_beside_each_other(study):
 
     assert {("a", "model"), ("a", "truth"), ("model", "truth")} == {(r["reader"], r["other_reader"]) for r in made}
     assert {1.0} == {row["value"] for row in made}
+
+
+def read_by(study, said: dict[str, np.ndarray], **evaluate) -> dict[tuple[str, str | None, str | None], float]:
+    """Return the agreement of readers who say a class index for each case, by measure, other reader and class."""
+    truth = next(iter(said.values()))
+    names = tuple(str(n) for n in range(len(truth)))
+    data = PartData(truth, truth, np.eye(8)[truth], np.arange(len(truth)), names)
+    readings = [
+        {"case_id": name, "annotator": reader, "class_name": study.class_names[code]}
+        for reader, codes in said.items()
+        for name, code in zip(names, codes, strict=True)
+        if code >= 0
+    ]
+    wanted = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100, **evaluate})})
+    made = readers.rows(wanted, data, Key("r", "test", "t"), readings)
+    return {
+        (r["measure"], r["other_reader"], r["class_name"]): r["value"]
+        for r in made
+        if r["reader"] in ("a", "annotators")
+    }
+
+
+def test_fleiss_kappa_stands_only_where_all_cases_have_as_many_readers(study):
+    said = dict(zip("abc", np.random.default_rng(1).integers(0, 3, (3, 30)), strict=True))
+    counts = (np.stack(list(said.values()))[:, :, None] == np.arange(8)).sum(axis=0)
+    found = read_by(study, said)
+
+    assert agreement.fleiss(counts) == pytest.approx(found["fleiss", None, None], abs=1e-12)
+    one = agreement.fleiss_by_class(counts)[1]
+    assert one == pytest.approx(found["fleiss", None, study.class_names[1]], abs=1e-12)
+    said["c"] = np.where(np.arange(30) == 0, -1, said["c"])
+    assert {"cohen", "krippendorff"} == {measure for measure, _, _ in read_by(study, said)}
+
+
+def test_agreement_is_weighted_by_distance_only_where_classes_are_ordered(study):
+    first, second = np.random.default_rng(2).integers(0, 8, (2, 40))
+    order = study.class_names[::-1]
+    order[0], order[3] = order[3], order[0]
+    places = [order.index(name) for name in study.class_names]
+    by_place = [[places[code] for code in codes] for codes in (first, second)]
+    counts = (np.array(by_place)[:, :, None] == np.arange(8)).sum(axis=0)
+    found = read_by(study, {"a": first, "b": second}, ordered=order)
+    alpha = agreement.krippendorff(agreement.coincidences(counts).sum(axis=0), level="ordinal")
+
+    assert cohen_kappa_score(*by_place, weights="linear") == pytest.approx(
+        found["cohen_weighted", "b", None], abs=1e-12
+    )
+    assert float(alpha) == pytest.approx(found["krippendorff_ordinal", None, None], abs=1e-12)
+    assert ("cohen_weighted", "b", study.class_names[0]) not in found
 
 
 def test_without_a_positive_on_validation_there_is_no_operating_point(study):

@@ -70,6 +70,7 @@ def test_all_faults_are_told_at_once_with_their_keys(write):
         (("[model]", "[split]\nexternal = true\nfolds = 3\n[model]"), "there is one part"),
         (("[model]", '[external]\nclasses = {wart = "nevus"}\n[model]'), "no such class in this study: wart"),
         (('aliases = ["MM"]', 'answers = ["nevus"]'), "share the spelling nevus"),
+        (("[model]", '[evaluate]\nordered = ["nevus"]\n[model]'), "names every class of the study once"),
         (("What is it?", "A [x]?"), "holds no field"),
         (('"tiny"', '"tiny'), "cannot be read"),
     ],

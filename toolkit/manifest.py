@@ -16,6 +16,7 @@ from toolkit.errors import StudyError
 from toolkit.files import sha256_of
 
 Name = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Text = Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f]*$")]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Address = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$")]
@@ -359,6 +360,8 @@ class EvaluateSection(_Section):
     """Where the values of a numeric field in `groups` are cut: `bands = {age = [40, 60]}`."""
     smallest_group: Positive = 10
     """Cases; groups with fewer, or with under 5 patients, are counted, not scored."""
+    ordered: list[ClassName] = []
+    """All classes in their order, where they have one; then agreement is also weighted by how far answers lie apart."""
 
     def band_of(self, field: str, value: str) -> str:
         """Return the group that a field's value falls into: its band where the field has bands, else the value."""
@@ -419,6 +422,67 @@ class ReportSection(_Section):
     """Whether a report for others (`--audience shared`) shows crops of misclassified lesions, without identifiers."""
 
 
+class ReportingSection(_Section):
+    """What authors say on items of reporting guidelines that no run can know; printed as written, also for others."""
+
+    acquisition: Text = ""
+    """How, with which cameras and by whom photographs were taken."""
+    annotators: Text = ""
+    """Who annotated: number, training, experience."""
+    blinding: Text = ""
+    """What annotators knew when they judged."""
+    characteristics: Text = ""
+    """Who the patients are, and how far they stand for those the model is meant for."""
+    code_availability: Text = ""
+    """Where the code and the model can be had."""
+    comparators: Text = ""
+    """What the model is compared with, and why."""
+    conflicts: Text = ""
+    """Conflicts of interest."""
+    data_availability: Text = ""
+    """Where, and under which conditions, the data can be had."""
+    data_source: Text = ""
+    """Where the photographs come from, and why they were taken."""
+    deidentification: Text = ""
+    """How data were de-identified before they came to Labelbox."""
+    design: Text = ""
+    """Prospective or retrospective, and the study's goal."""
+    eligibility: Text = ""
+    """Who and what was included and excluded."""
+    ethics: Text = ""
+    """Ethical approval and consent, or why none was needed."""
+    fairness: Text = ""
+    """What was done for fairness, and what was found."""
+    funding: Text = ""
+    """Who paid, and what part they had."""
+    intended_use: Text = ""
+    """What the model is for, and who is to use it."""
+    involvement: Text = ""
+    """How patients and public were involved."""
+    limitations: Text = ""
+    """Limitations of the study."""
+    model_choice: Text = ""
+    """Why this model."""
+    prompt_development: Text = ""
+    """How the prompt was found, and on which data."""
+    protocol: Text = ""
+    """Where the protocol stands."""
+    reference_standard: Text = ""
+    """What the diagnosis rests on (histopathology, follow-up, opinion), and why."""
+    registration: Text = ""
+    """Registry and number."""
+    robustness: Text = ""
+    """Which analyses of robustness were made, and what they mean."""
+    sample_size: Text = ""
+    """How the sample size came about."""
+    setting: Text = ""
+    """Centres, places and kind of care."""
+    test_independence: Text = ""
+    """Whether the model's makers, or those who wrote the prompt, may have seen the test photographs."""
+    training_cutoff: Text = ""
+    """Up to when the pretrained model's own data reach."""
+
+
 class PrivacySection(_Section):
     """Where the pseudonym key comes from; without this section one is made in the user's configuration folder."""
 
@@ -472,6 +536,7 @@ class Study(_Section):
     external: ExternalSection = ExternalSection()
     evaluate: EvaluateSection = EvaluateSection()
     report: ReportSection = ReportSection()
+    reporting: ReportingSection = ReportingSection()
     privacy: PrivacySection = PrivacySection()
     pull: PullSection = PullSection()
 
@@ -489,6 +554,8 @@ class Study(_Section):
         wanted = {name for point in self.evaluate.operating_points for name in point.classes}
         if unknown := sorted(wanted - {c.name for c in self.classes}):
             raise ValueError(f"evaluate.operating_points: no such class: {unknown[0]}")
+        if self.evaluate.ordered and sorted(self.evaluate.ordered) != sorted(self.class_names):
+            raise ValueError("evaluate.ordered: it names every class of the study once, or is empty")
         if self.model.dtype != "float32" and self.train.mode == "full":
             raise ValueError('model.dtype: with train.mode = "full" everything is trained, and that is float32')
         if unknown := sorted(set(self.external.classes) - set(self.class_names)):

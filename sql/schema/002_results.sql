@@ -207,9 +207,11 @@ create table comparisons ( -- Two runs on the same cases, and one run before and
 create table agreement ( -- How far readers agree beyond chance on the scored cases; the model is one more reader.
     run_id text not null references runs (run_id), -- The run.
     part text not null, -- The part.
-    measure text not null check (measure in ('cohen', 'krippendorff')), -- Kappa of two readers, alpha of all annotators.
+    measure text not null check ( -- Kappa of two readers, alpha of all annotators; weighted and ordinal by ordered classes.
+        measure in ('cohen', 'cohen_weighted', 'fleiss', 'krippendorff', 'krippendorff_ordinal')
+    ),
     reader text not null, -- An annotator's pseudonym, "model", or "annotators".
-    other_reader text, -- An annotator's pseudonym, "model" or "truth"; NULL for alpha.
+    other_reader text, -- An annotator's pseudonym, "model" or "truth"; NULL for what all annotators reach together.
     class_name text, -- The class against all others; NULL = all classes.
     value double, -- NaN where undefined: nothing varies.
     low double, -- Lower bound of the interval.

@@ -22,7 +22,7 @@ MISSING = -1
 
 
 def rows(study: Study, data: PartData, key: Key, readings: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """Return kappa of every pair of readers and alpha of all annotators; `readings` say case, annotator, class."""
+    """Return rows of every pair of readers and of all annotators; `readings` say case, annotator, class."""
     readers = _codes(study, data, readings)
     annotators = [name for name in readers if name not in (MODEL, TRUTH)]
     made = []
@@ -31,7 +31,7 @@ def rows(study: Study, data: PartData, key: Key, readings: list[dict[str, str]])
         if both.sum() >= FEWEST:
             made += _cohen(study, data, both, (first, second), (readers[first], readers[second]))
     if len(annotators) > 1:
-        made += _krippendorff(study, data, np.stack([readers[name] for name in annotators]))
+        made += _together(study, data, np.stack([readers[name] for name in annotators]))
     told = {"confidence": study.evaluate.confidence, "method": BOOTSTRAP, "replicates": study.evaluate.replicates}
     return [{**key._asdict(), **told, **row} for row in made]
 
@@ -63,38 +63,69 @@ def _cohen(
         one = np.stack([np.stack([hit, rest[0]], axis=-1), np.stack([rest[1], other], axis=-1)], axis=-2)
         return {"all": agreement.cohen(table), "one": agreement.cohen(one)}
 
-    told = {"measure": "cohen", "reader": names[0], "other_reader": names[1]}
-    return _measured(study, data, both, kappas, told)
+    def weighted(weights: np.ndarray) -> dict[str, np.ndarray]:
+        table = _in_order(study, (weights @ cells).reshape(-1, classes, classes))
+        return {"all": agreement.cohen(table, weights=agreement.linear_weights(classes))}
+
+    told = {"reader": names[0], "other_reader": names[1]}
+    made = _measured(study, data, both, kappas, {"measure": "cohen", **told})
+    if study.evaluate.ordered:
+        made += _measured(study, data, both, weighted, {"measure": "cohen_weighted", **told})
+    return made
 
 
-def _krippendorff(study: Study, data: PartData, codes: np.ndarray) -> list[dict[str, Any]]:
+def _together(study: Study, data: PartData, codes: np.ndarray) -> list[dict[str, Any]]:
+    """Return alpha on the cases that several annotators read, and Fleiss' kappa where all have as many readings."""
     classes = len(study.class_names)
     counts = (codes[:, :, None] == np.arange(classes)).sum(axis=0)
-    several = counts.sum(axis=1) > 1
+    every = counts.sum(axis=1)
+    several = every > 1
     if several.sum() < FEWEST:
         return []
     pairs = agreement.coincidences(counts[several]).reshape(-1, classes * classes)
 
-    def alphas(weights: np.ndarray) -> dict[str, np.ndarray]:
-        table = (weights @ pairs).reshape(-1, classes, classes)
-        own = np.diagonal(table, axis1=1, axis2=2)
-        apart = table.sum(axis=2) - own
-        other = table.sum(axis=(1, 2))[:, None] - own - 2 * apart
-        one = np.stack([np.stack([own, apart], axis=-1), np.stack([apart, other], axis=-1)], axis=-2)
-        return {"all": agreement.krippendorff(table), "one": agreement.krippendorff(one)}
+    def found(statistic: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+            table = (weights @ pairs).reshape(-1, classes, classes)
+            own = np.diagonal(table, axis1=1, axis2=2)
+            apart = table.sum(axis=2) - own
+            other = table.sum(axis=(1, 2))[:, None] - own - 2 * apart
+            one = np.stack([np.stack([own, apart], axis=-1), np.stack([apart, other], axis=-1)], axis=-2)
+            return {"all": statistic(table), "one": statistic(one)}
 
-    told = {"measure": "krippendorff", "reader": ANNOTATORS, "other_reader": None}
-    return _measured(study, data, several, alphas, told)
+        return measure
+
+    def ordinal(weights: np.ndarray) -> dict[str, np.ndarray]:
+        table = _in_order(study, (weights @ pairs).reshape(-1, classes, classes))
+        return {"all": agreement.krippendorff(table, level="ordinal")}
+
+    measures = {"krippendorff": found(agreement.krippendorff)}
+    if study.evaluate.ordered:
+        measures["krippendorff_ordinal"] = ordinal
+    if several.all() and every.min() == every.max():
+        measures["fleiss"] = found(agreement.cohen)  # of coincidences, Cohen's formula is Fleiss' kappa
+    told = {"reader": ANNOTATORS, "other_reader": None}
+    return [
+        row
+        for name, measure in measures.items()
+        for row in _measured(study, data, several, measure, {"measure": name, **told})
+    ]
+
+
+def _in_order(study: Study, table: np.ndarray) -> np.ndarray:
+    """Return counts (..., K, K) by class with the classes in the order that the study declares."""
+    order = [study.class_names.index(name) for name in study.evaluate.ordered]
+    return table[..., order, :][..., order]
 
 
 def _measured(study: Study, data: PartData, inside: np.ndarray, measure: Callable, told: dict) -> list[dict[str, Any]]:
-    """Return a row over all classes and one for each class."""
+    """Return a row over all classes and, where the measure is taken of each class too, one for each."""
     _, patient = np.unique(data.patient[inside], return_inverse=True)
     value = measure(np.ones((1, len(patient))))
     drawn = patient_bootstrap(measure, patient, replicates=study.evaluate.replicates, seed=study.study.seed)
     support = {"cases": len(patient), "patients": int(patient.max()) + 1}
     made = []
-    for number, name in enumerate([None, *study.class_names]):
+    for number, name in enumerate([None, *(study.class_names if "one" in value else [])]):
         kind, column = ("all", ...) if name is None else ("one", (..., number - 1))
         interval = percentile(drawn[kind][column], confidence=study.evaluate.confidence)
         point = float(value[kind][0][column])

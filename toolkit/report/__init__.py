@@ -10,7 +10,7 @@ from typing import Any
 from toolkit.manifest import Costs, Study
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace
-from toolkit.report import island, tables
+from toolkit.report import guidelines, island, tables
 from toolkit.report.bundle import renewed, write_all
 from toolkit.report.dictionary import with_dictionary
 from toolkit.report.facts import Audience, Facts, gather
@@ -64,9 +64,13 @@ def report(
         made = shots(facts.cases, margin=margin, crops_only=audience == "shared", progress=progress)
         taken = [shot if inlined else put_beside(new, shot) for shot in made]
         text = _island(facts, study.report.costs, taken, inlined=inlined) if facts.cases else None
+        asked_for = guidelines.filled(workspace, study, facts)
+        tables_beside = {**tables.files(facts), "guidelines.csv": guidelines.table(asked_for)}
+        drawings = {name: drawn.svg for name, drawn in figures.items()}
         contents = {
-            "index.html": render(facts, study, {n: drawn.svg for n, drawn in figures.items()}, text, inlined=inlined),
-            **with_dictionary(tables.files(facts), facts.classes),
+            "index.html": render(facts, study, drawings, text, asked_for, inlined=inlined),
+            "guidelines.md": guidelines.markdown(asked_for, run_id).encode(),
+            **with_dictionary(tables_beside, facts.classes),
             **{f"figures/{name}.svg": drawn.svg for name, drawn in figures.items()},
             **{f"figures/{name}.png": drawn.png for name, drawn in figures.items()},
         }

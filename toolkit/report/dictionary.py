@@ -51,6 +51,13 @@ OWN = {
     "other_patient_id": "Pseudonym of the other patient.",
     "class_name": "The class; empty or all = over all classes.",
     "other_class_name": "The other photograph's class.",
+    "guideline": "The reporting guideline.",
+    "item": "The item's number in it.",
+    "asks": "What it asks for, in our words.",
+    "filled": "By whom: the run, run and author, or the author.",
+    "text": "What is said on it.",
+    "how": "What the numbers come from: SQL, or keys of the run's record.",
+    "missing": "Fields of the study's [reporting] that are still empty.",
 }
 
 

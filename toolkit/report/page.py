@@ -10,6 +10,7 @@ from toolkit.report import evaluated, frame, verdicts
 from toolkit.report.asked import queries
 from toolkit.report.facts import Cell, Facts
 from toolkit.report.figures import inline
+from toolkit.report.guidelines import Guideline, left
 from toolkit.report.methods import methods, provenance
 
 SHOWN = ("precision", "recall", "specificity", "f1", "roc_auc", "pr_auc")
@@ -45,7 +46,15 @@ class MatrixRow(NamedTuple):
     cases: int | None
 
 
-def render(facts: Facts, study: Study, figures: dict[str, bytes], island: str | None, *, inlined: bool) -> bytes:
+def render(
+    facts: Facts,
+    study: Study,
+    figures: dict[str, bytes],
+    island: str | None,
+    guidelines: list[Guideline],
+    *,
+    inlined: bool,
+) -> bytes:
     """Return the page: one file that needs no other, but its pictures where they are too many."""
     from markupsafe import Markup  # noqa: PLC0415 - needed only to render
 
@@ -60,6 +69,8 @@ def render(facts: Facts, study: Study, figures: dict[str, bytes], island: str | 
         drawn={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - serialised by our own code
         captions=FIGURES,
         curves=CURVES,
+        guidelines=guidelines,
+        left=left,
         **_sections(facts),
     )
 

@@ -1,0 +1,141 @@
+"""Reporting guidelines: what a run fills of them, that it invents nothing, and that no text becomes markup."""
+
+import csv
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from registries import HOSTILE
+
+from toolkit.manifest import ReportingSection
+from toolkit.report import guidelines
+from toolkit.report.facts import gather
+from toolkit.report.guidelines import FILLED, NOT_KNOWN, WITHHELD
+from toolkit.report.page import render
+from toolkit.report.sharing import shared
+
+RUN = {
+    "TRIPOD+AI": "5b 11 12a 12e 12g 13 15 16 20a 20b 20c 21 22 23a 23b",
+    "CLAIM 2024": "9 12 18 19 20 22 23 24 25 26 28 29 32 35 37 38 39",
+    "STARD-AI 2025": "14 15b 15c 18 19 20 21 24 25 26b 29 30 31 40b",
+    "TRIPOD-LLM 2025": "5b 5d 5e 6a 6c 6d 6e 7a",
+    "MI-CLEAR-LLM 2025": "1 2 3 4 6 7",
+}
+RUN_AND_AUTHOR = {
+    "TRIPOD+AI": "5a 7 8b 12c 18f",
+    "CLAIM 2024": "7 8 10 11 13 16 17 21 30 36 43",
+    "STARD-AI 2025": "12 13 15a 22 23 28 40a",
+    "TRIPOD-LLM 2025": "5a 5c 6b 7c 7d 7e",
+    "MI-CLEAR-LLM 2025": "5 8",
+}
+DOCUMENT = guidelines.listed()
+ITEMS = [(guideline["name"], item) for guideline in DOCUMENT["guidelines"] for item in guideline["items"]]
+
+
+@pytest.mark.parametrize(("by", "expected"), [("run", RUN), ("run and author", RUN_AND_AUTHOR)])
+def test_the_items_a_run_fills_are_those_of_the_design(by, expected):
+    found = {
+        name: " ".join(item["number"] for own, item in ITEMS if own == name and item["filled"] == by) for name in RUN
+    }
+
+    assert expected == found
+
+
+def test_the_list_names_only_facts_fields_and_fillings_that_there_are():
+    fields = {field for _, item in ITEMS for field in item.get("fields", [])}
+    used = {fact for _, item in ITEMS for fact in item.get("facts", [])}
+
+    assert set(ReportingSection.model_fields) == fields
+    assert set(DOCUMENT["facts"]) == used
+    assert set(FILLED) == {item["filled"] for _, item in ITEMS}
+    assert {True} == {bool(item.get("facts")) == (item["filled"] != "author") for _, item in ITEMS}
+    assert {True} == {bool(item.get("fields")) for _, item in ITEMS if item["filled"] == "run and author"}
+    assert [52, 44] == [len(g["items"]) for g in DOCUMENT["guidelines"]][:2]
+    assert len(ITEMS) == len({(name, item["number"]) for name, item in ITEMS})
+
+
+@pytest.fixture(scope="module")
+def facts(finished):
+    return gather(finished.workspace, finished.study_file.study, finished.run_id)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, wanted in DOCUMENT["facts"].items() if "query" in wanted or "step" in wanted]
+)
+def test_every_query_runs_and_gives_what_its_sentence_needs(finished, facts, name):
+    wanted = DOCUMENT["facts"][name]
+    text = guidelines.query(wanted, run=facts.run["run_id"], split=facts.run["split_id"], part="test")
+    table = finished.workspace.sql(text)
+
+    assert "$" not in text
+    assert wanted["says"].format(**dict.fromkeys(table.column_names, "x"))
+    assert table.num_rows or "none" in wanted
+
+
+def texts_of(made) -> dict[str, str]:
+    return {fact.name: fact.text for guideline in made for item in guideline.items for fact in item.facts}
+
+
+def test_a_finished_run_fills_every_item_it_is_said_to_fill(finished, facts):
+    texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, facts))
+
+    assert [] == [name for name, text in texts.items() if NOT_KNOWN in text.lower()]
+    assert texts["total"].startswith(f"The split holds {facts.leakage['cases']} cases of")
+    assert f"accuracy {facts.scores['test', 'accuracy', None]['value']:.3f} (" in texts["overall"]
+    assert "0 patients and 0 photographs stand in two parts" in texts["total"]
+
+
+@pytest.mark.parametrize("value", [None, math.nan])
+def test_what_is_undefined_is_called_not_known(facts, value):
+    wanted = {"says": "It is {value}."}
+
+    assert "It is not known." == guidelines._sentence(facts, wanted, [{"value": value}])
+    assert "Not known." == guidelines._sentence(facts, wanted, [])
+
+
+def test_a_key_that_was_not_recorded_is_not_known(finished, facts):
+    bare = replace(facts, record={}, certificate={})
+    texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, bare))
+
+    assert "Software: lesion-toolkit not known, torch not known, transformers not known." == texts["software"]
+    assert "keeps not known groups whole; not known patients" in texts["linked"]
+
+
+def test_others_get_no_small_cell_and_no_day(finished, facts):
+    given = shared(facts)
+    texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, given))
+    closed = {name for name, wanted in DOCUMENT["facts"].items() if "open" not in wanted and not wanted.get("said")}
+
+    assert {WITHHELD} == {texts[name] for name in closed}
+    assert {"matrix", "per_class", "groups", "classes_by_part", "flow", "linked"} <= closed
+    assert texts["labelled"].startswith("Labels were made from 2025 to 2025;")
+    few = [{"cases": 9, "patients": 4}]
+    assert WITHHELD == guidelines._sentence(given, {"open": True, "says": "{cases}"}, few)
+
+
+def test_what_the_study_says_stands_as_text_only(finished, facts):
+    texts = ReportingSection(ethics=f"{HOSTILE} [x](javascript:alert(1)) `a`", funding="=1+1")
+    study = finished.study_file.study.model_copy(update={"reporting": texts})
+    made = guidelines.filled(finished.workspace, study, facts)
+    page = render(facts, study, {}, None, made, inlined=True).decode()
+    text = guidelines.markdown(made, finished.run_id)
+    rows = {(row["guideline"], row["item"]): row for row in csv.DictReader(io.StringIO(guidelines.table(made)))}
+
+    assert "<img" not in page + text
+    assert "&lt;img src=x onerror=alert(1)&gt; [x](javascript:alert(1)) `a`" in page
+    assert r"&lt;img src=x onerror=alert\(1\)&gt; \[x\]\(javascript:alert\(1\)\) \`a\`" in text
+    assert len(ITEMS) == len(rows)
+    assert "'=1+1" == rows["TRIPOD+AI", "18a"]["text"]
+    assert "registration" == rows["TRIPOD+AI", "18d"]["missing"]
+    assert "Author must write: [reporting] registration of the study file, or the manuscript." in text
+    assert "from scores" in rows["TRIPOD+AI", "23a"]["how"]
+
+
+def test_a_report_has_them_as_page_text_and_table(finished):
+    folder = Path(finished.results["Report"].page).parent
+
+    assert 'id="guidelines"' in (folder / "index.html").read_text(encoding="utf-8")
+    assert "## STARD-AI 2025" in (folder / "guidelines.md").read_text(encoding="utf-8")
+    assert "guidelines.csv,missing,Fields" in (folder / "data_dictionary.csv").read_text(encoding="utf-8")
