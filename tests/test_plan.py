@@ -1,6 +1,7 @@
 """The analysis plan: locked with the split, and what departs from it."""
 
 import csv
+import io
 import json
 import shutil
 
@@ -13,8 +14,11 @@ from toolkit.errors import StudyError, WorkspaceError
 from toolkit.evaluate import evaluate
 from toolkit.manifest import PlanSection, load_study, shipped
 from toolkit.registry import Workspace, insert
-from toolkit.report import report
+from toolkit.report.facts import gather
+from toolkit.report.page import render
 from toolkit.report.planned import Planned, points
+from toolkit.report.sharing import shared
+from toolkit.report.tables import files
 from toolkit.split import split, verify
 
 OTHER = "0000000b"
@@ -28,7 +32,8 @@ def planning(study, **changed):
 
 @pytest.fixture(scope="module")
 def planned_study(finished):
-    return planning(finished.study_file.study)
+    study = finished.study_file.study
+    return planning(study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100})}))
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +81,7 @@ def test_a_plan_is_locked_in_a_certificate_that_holds_and_changes_no_split(finis
 
 
 def test_what_a_plan_refers_to_is_part_of_its_digest(planned_study):
-    fewer = planned_study.evaluate.model_copy(update={"replicates": 100})
+    fewer = planned_study.evaluate.model_copy(update={"replicates": 101})
     elsewhere = planned_study.report.model_copy(update={"gallery": 1})
 
     assert plan.sealed(planned_study) != plan.sealed(planned_study.model_copy(update={"evaluate": fewer}))
@@ -108,20 +113,26 @@ def test_a_split_without_a_plan_has_none_and_its_run_departs_from_nothing(finish
 
 def test_evaluate_records_what_departs_and_the_report_says_it(finished, locked, locked_once, planned_study):
     result = evaluate(locked, planned_study)
-    made = report(locked, planned_study, audience="shared")
     rows = locked.ask("departures").to_pylist()
-    folder = locked.reports / f"{finished.run_id}-shared"
-    page = (folder / "index.html").read_text()
+    facts = shared(gather(locked, planned_study, finished.run_id))
+    page = render(facts, planned_study, {}, None, inlined=True).decode()
+    listed = csv.DictReader(io.StringIO(files(facts)["departures.csv"]))
 
     assert result.plan_sha256 == locked_once[1].plan_sha256 == rows[0]["plan_sha256"]
     expected = {("comparison_missing", "the planned comparison was not made")}
     expected |= {("exploratory", f"subgroup {name} was not planned") for name in ("capture_site", "fitzpatrick")}
     assert expected == kinds(result.departures) == {(row["kind"], row["detail"]) for row in rows}
-    with (folder / "departures.csv").open(newline="") as file:
-        assert expected == {(row["kind"], row["detail"]) for row in csv.DictReader(file)}
-    assert "departures.csv" in {path.rpartition("/")[2] for path in made.files}
+    assert expected == {(row["kind"], row["detail"]) for row in listed}
     assert result.plan_sha256 in page
     assert "the planned comparison was not made" in page
+
+
+def test_the_report_says_where_no_plan_was_locked(finished):
+    study = finished.study_file.study
+    facts = gather(finished.workspace, study, finished.run_id)
+
+    assert "No analysis plan was locked" in render(facts, study, {}, None, inlined=True).decode()
+    assert "departures.csv" not in files(facts)
 
 
 def test_every_look_at_the_part_is_counted_but_those_that_were_planned(finished, locked, planned_study):
@@ -171,8 +182,8 @@ def test_what_was_planned_and_not_done_is_told(finished, locked, planned_study):
     assert ("primary_metric_undefined", "macro_recall has no value") in found
 
 
-def test_a_comparison_that_is_made_departs_no_more(finished, locked, locked_once):
-    study = planning(finished.study_file.study, comparison="resnet")
+def test_a_comparison_that_is_made_departs_no_more(finished, locked, locked_once, planned_study):
+    study = planning(planned_study, comparison="resnet")
     path = locked.split(locked_once[1].split_id) / "certificate.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **plan.sealed(study)}))
     scored(locked, finished.run_id)
