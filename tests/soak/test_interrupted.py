@@ -1,4 +1,4 @@
-"""Parsing and predicting that are killed, parsing that runs out of disk: a rerun gives what a clean run gives."""
+"""Parsing, training and predicting killed, parsing without disk: a rerun gives what an undisturbed run gives."""
 
 import json
 import random
@@ -18,6 +18,7 @@ from toolkit.synthetic import sample
 
 KILLS = 10
 KILLS_OF_PREDICT = 20
+KILLS_OF_TRAIN = 20
 LIMITED = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -132,5 +133,45 @@ def test_predicting_killed_at_random_moments_and_run_again_gives_the_same_to_the
 
         assert expected == workspace.rows("from predictions order by case_id")
     print(f"killed {killed} times, {halfway} times with some of the shards written")
+
+    assert halfway
+
+
+def _train(drawn, workspace, *, seconds=None) -> bool:
+    """Run `toolkit train --resume`; tell whether it ended before it was killed, with SIGKILL."""
+    command = [sys.executable, "-m", "toolkit", "--quiet", "--study", drawn.study, "--workspace", workspace, "train"]
+    try:
+        subprocess.run([*map(str, command), "--resume"], capture_output=True, check=True, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _outcome(workspace: Path) -> tuple[bytes, dict]:
+    folder = next(workspace.glob("runs/*/run.json")).parent
+    return (folder / "loss.csv").read_bytes(), json.loads((folder / "run.json").read_bytes())["checkpoint_files"]
+
+
+def test_training_killed_at_random_moments_and_gone_on_with_gives_the_same_to_the_last_bit(tmp_path):
+    drawn, folder = sample(tmp_path / "sample", cases=120, seed=4), tmp_path / "workspace"
+    text = drawn.study.read_text(encoding="utf-8").replace("epochs = 20", "epochs = 12")
+    drawn.study.write_text(text.replace("[train]\n", '[train]\nbest = "macro_roc_auc"\nbalance = "sampling"\n'))
+    where = ["--quiet", "--study", str(drawn.study), "--workspace", str(folder)]
+    for stage in (["parse", str(drawn.export), "--images", str(drawn.images)], ["audit"], ["split"]):
+        subprocess.run([sys.executable, "-m", "toolkit", *where, *stage], check=True, capture_output=True)
+    shutil.copytree(folder, tmp_path / "before")
+    began = time.monotonic()
+    assert _train(drawn, folder)
+    seconds, expected = time.monotonic() - began, _outcome(folder)
+    moments, killed, halfway = random.Random(6), 0, 0
+    while killed < KILLS_OF_TRAIN:
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "before", folder)
+        while not _train(drawn, folder, seconds=seconds * moments.uniform(0.3, 1.0)):
+            killed += 1
+            halfway += any(folder.glob("runs/*/training/checkpoint-*"))
+
+        assert expected == _outcome(folder)
+    print(f"killed {killed} times, {halfway} times with an epoch or more kept")
 
     assert halfway

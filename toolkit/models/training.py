@@ -284,7 +284,7 @@ def _epochs(history: Sequence[dict[str, Any]]) -> list[Epoch]:
             validation_loss=entry[VALIDATION_LOSS],
             metrics={
                 key.removeprefix(EVAL_PREFIX): value
-                for key, value in entry.items()
+                for key, value in sorted(entry.items())  # a checkpoint sorts them, the trainer does not
                 if key.startswith(f"{EVAL_PREFIX}macro_") or key == f"{EVAL_PREFIX}accuracy"
             },
         )
