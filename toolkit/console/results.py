@@ -190,6 +190,10 @@ def _(result: Split) -> RenderableType:
         lines.append(
             f"! {patients} belong together and stood in {stood}: {whole(incident.cases)} cases {incident.done}"
         )
+    if result.plan_sha256:
+        lines.append(f"analysis plan locked: {result.plan_sha256[:12]}")
+    if result.plan_changed:
+        lines.append("! the study's analysis plan is not the one that was locked when this split was made")
     return told("split", *lines, *_warnings(result), *_without_patients(result))
 
 
@@ -336,7 +340,12 @@ def _(result: Claims) -> RenderableType:
 @rendered.register
 def _(result: Evaluated) -> RenderableType:
     times = ", ".join(f"{part} {n}×" for part, n in result.times_scored.items())
-    return told("evaluate", f"against {result.truth_id}; scored so far: {times}")
+    lines = [f"against {result.truth_id}; scored so far: {times}"]
+    if result.plan_sha256:
+        kinds = ", ".join(spoken for spoken in dict.fromkeys(each.kind.replace("_", " ") for each in result.departures))
+        departs = f"departs from it: {kinds}; {program()} query departures" if kinds else "nothing departs from it"
+        lines.append(f"analysis plan {result.plan_sha256[:12]}: {departs}")
+    return told("evaluate", *lines)
 
 
 @rendered.register
