@@ -24,6 +24,7 @@ ORDER = (
     "duplicates",
     "prompts",
     "runs",
+    "plan",
     "synthetic",
     "landing",
     "lines",

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toolkit import comparing, delong, metrics, sql
+from toolkit import comparing, delong, metrics, plan, sql
 from toolkit.errors import WorkspaceError
 from toolkit.files import written_atomically
 from toolkit.intervals import Interval, patient_bootstrap, percentile
@@ -101,6 +101,8 @@ def compare(
             told = {**key, "other_run_id": run_id, "truth_id": truth_id}
             rows += [{**told, **row} for row in differences(study, older, cause="relabelling")]
     _record(workspace, run_id, other_id, rows)
+    for name in (run_id, other_id):
+        plan.record(workspace, study, name)
     return Compared(
         run_id,
         other_id,

@@ -378,6 +378,27 @@ class EvaluateSection(_Section):
         return f"{cuts[-1]:g} and over" if place == len(cuts) else f"{cuts[place - 1]:g} to under {cuts[place]:g}"
 
 
+class PlanSection(_Section):
+    """What is to be looked at, said before it is: the analysis plan.
+
+    `split` locks it into the certificate; `evaluate` and `compare` record what departs from it. Without this section
+    everything says that no analysis plan was locked.
+    """
+
+    metric: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    """The primary metric, one of `scores`: recall, macro_recall, macro_roc_auc."""
+    class_name: ClassName | None = None
+    """Its class, where it is a class's metric."""
+    part: Literal["test", "validation", "external"] = "test"
+    """The part it is judged on, to be scored once."""
+    comparison: Name | None = None
+    """What the run is compared with: the name of a control ("blank"), or a baseline's `[model]` name or backend."""
+    operating_points: list[Name] = []
+    """The threshold rules: names of `[[evaluate.operating_points]]`, or "malignant" where there are none."""
+    subgroups: list[Name] = []
+    """Fields of `evaluate.groups`; every other group that is scored is exploratory."""
+
+
 class Condition(_Section):
     """What a score must reach for its badge on the first screen to be good."""
 
@@ -535,6 +556,7 @@ class Study(_Section):
     predict: PredictSection = PredictSection()
     external: ExternalSection = ExternalSection()
     evaluate: EvaluateSection = EvaluateSection()
+    plan: PlanSection | None = None
     report: ReportSection = ReportSection()
     reporting: ReportingSection = ReportingSection()
     privacy: PrivacySection = PrivacySection()
@@ -578,6 +600,23 @@ class Study(_Section):
                 )
             if kept is not None and name not in kept:
                 raise ValueError(f"prompt.user: {{{name}}} is none of labelbox.metadata: {', '.join(kept) or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _plan_refers_to_what_there_is(self) -> "Study":
+        if self.plan is None:
+            return self
+        if self.plan.class_name is not None and self.plan.class_name not in self.class_names:
+            raise ValueError(f"plan.class_name: no such class: {self.plan.class_name}")
+        points = [point.name for point in self.operating_points]
+        for key, wanted, there in (
+            ("operating_points", self.plan.operating_points, points),
+            ("subgroups", self.plan.subgroups, self.evaluate.groups),
+        ):
+            if unknown := sorted(set(wanted) - set(there)):
+                raise ValueError(
+                    f"plan.{key}: none of evaluate's: {unknown[0]}; there are: {', '.join(there) or 'none'}"
+                )
         return self
 
     @property

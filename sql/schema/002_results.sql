@@ -55,6 +55,14 @@ create table evaluations ( -- Every scoring of a part, so that nobody scores tes
     scored_at timestamp not null, -- When (UTC).
     cases bigint not null, -- Cases scored.
     unresolved bigint not null, -- Predicted cases without resolved truth, left out.
+    plan_sha256 text, -- SHA-256 of the analysis plan locked when the split was made; NULL = none was.
+);
+
+create table departures ( -- Where a run departs from the analysis plan that was locked when its split was made.
+    run_id text not null references runs (run_id), -- The run.
+    part text, -- The part; NULL = the plan as a whole.
+    kind text not null, -- What departs; exploratory = evaluated though not planned.
+    detail text not null, -- In which way.
 );
 
 create table scores ( -- Metrics with intervals.

@@ -44,6 +44,10 @@ from old.predictions as predictions
 semi join held_predictions
     on held_predictions.held_by = predictions.run_id and held_predictions.case_id = predictions.case_id;
 insert into evaluations by name from old.evaluations;
+insert into departures by name
+select *
+from old.departures as departures
+semi join held_scores on held_scores.held_by = departures.run_id;
 insert into scores by name
 select *
 from old.scores as scores

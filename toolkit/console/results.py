@@ -190,6 +190,10 @@ def _(result: Split) -> RenderableType:
         lines.append(
             f"! {patients} belong together and stood in {stood}: {whole(incident.cases)} cases {incident.done}"
         )
+    if result.plan_sha256:
+        lines.append(f"analysis plan locked: {result.plan_sha256[:12]}")
+    if result.plan_changed:
+        lines.append("! the study's analysis plan is not the one that was locked when this split was made")
     return told("split", *lines, *_warnings(result), *_without_patients(result))
 
 
@@ -336,7 +340,12 @@ def _(result: Claims) -> RenderableType:
 @rendered.register
 def _(result: Evaluated) -> RenderableType:
     times = ", ".join(f"{part} {n}×" for part, n in result.times_scored.items())
-    return told("evaluate", f"against {result.truth_id}; scored so far: {times}")
+    lines = [f"against {result.truth_id}; scored so far: {times}"]
+    if result.plan_sha256:
+        kinds = ", ".join(spoken for spoken in dict.fromkeys(each.kind.replace("_", " ") for each in result.departures))
+        departs = f"departs from it: {kinds}; {program()} query departures" if kinds else "nothing departs from it"
+        lines.append(f"analysis plan {result.plan_sha256[:12]}: {departs}")
+    return told("evaluate", *lines)
 
 
 @rendered.register
@@ -430,10 +439,13 @@ def _(result: Compared) -> RenderableType:
             made = table("metric", ">change", ">interval", ">p", title=title if cause == "model" else f"{part}, labels")
             for metric, (difference, low, high, p) in rows.items():
                 bounds = interval(low, high).replace("–", " to ")
-                made.add_row(metric.replace("_", " "), f"{difference:+.3f}", bounds, number(p))
-            if cause == "model":
-                made.caption = ", ".join(
-                    f"{name.replace('_', ' ')} {whole(n)}" for name, n in result.cases[part].items()
+                made.add_row(
+                    metric.replace("_", " "), f"{difference:+.3f}", bounds, "<0.001" if p < 0.001 else number(p)
                 )
-            shown += [made, ""]
+            shown.append(made)
+            if cause == "model":
+                shown.append(
+                    ", ".join(f"{name.replace('_', ' ')} {whole(n)}" for name, n in result.cases[part].items())
+                )
+            shown.append("")
     return Group(*shown, next_step(result.next))

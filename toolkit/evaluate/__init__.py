@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from toolkit import sql
+from toolkit import plan, sql
 from toolkit.errors import WorkspaceError
 from toolkit.evaluate import calibrated, groups, operating, readers, tables
 from toolkit.evaluate.estimates import PartData
 from toolkit.evaluate.scoring import Key, Scorer
 from toolkit.manifest import Study
+from toolkit.plan import Departure
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace
 from toolkit.runs import find_run
@@ -35,6 +36,9 @@ class Evaluated:
     headline: dict[str, dict[str, tuple[float, float, float]]]
     times_scored: dict[str, int]
     temperature: float | None
+    plan_sha256: str | None
+    """Of the analysis plan that was locked when the split was made; None where none was."""
+    departures: list[Departure]
 
 
 def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progress: Progress = silent) -> Evaluated:
@@ -53,6 +57,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
         )
     parts = {row["part"]: _part_data(workspace, study, run_id, row["part"]) for row in counted}
     temperature, targets = calibrated.temperature_of(parts), operating.targets(study, parts)
+    lock = plan.locked_for(workspace, run_id)
     made: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.SCHEMAS}
     looks = []
     for row in counted:
@@ -71,12 +76,14 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
             made["subgroup_scores"] += groups.rows(study, data, key, groups.groups_of(study, data.case_ids, values))
         unresolved = row["cases"] - len(data.truth)
         now = datetime.now(UTC).replace(tzinfo=None)
-        looks.append({**key._asdict(), "scored_at": now, "cases": len(data.truth), "unresolved": unresolved})
+        look = {"scored_at": now, "cases": len(data.truth), "unresolved": unresolved}
+        looks.append({**key._asdict(), **look, "plan_sha256": lock and lock.sha256})
     if temperature is not None:
         fitted = {"fitted_on": calibrated.FITTED_ON, "cases": len(parts[calibrated.FITTED_ON].truth)}
         made["temperatures"] = [{"run_id": run_id, "temperature": temperature, "truth_id": truth_id, **fitted}]
     tables.record(workspace, run_id, made, looks)
-    return _summary(workspace, run_id, made["scores"], looks, temperature)
+    departures = plan.record(workspace, study, run_id)
+    return _summary(workspace, run_id, made["scores"], looks, temperature, departures)
 
 
 def _part_data(workspace: Workspace, study: Study, run_id: str, part: str) -> PartData:
@@ -113,6 +120,7 @@ def _summary(
     scores: list[dict[str, Any]],
     looks: list[dict[str, Any]],
     temperature: float | None,
+    departures: list[Departure],
 ) -> Evaluated:
     headline: dict[str, dict[str, tuple[float, float, float]]] = {}
     patients = {}
@@ -133,4 +141,6 @@ def _summary(
         headline=headline,
         times_scored={row["part"]: row["times"] for row in counted},
         temperature=temperature,
+        plan_sha256=looks[0]["plan_sha256"],
+        departures=departures,
     )

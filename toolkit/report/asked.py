@@ -30,6 +30,7 @@ def queries(facts: Facts) -> dict[str, Asked]:
         "controls": _step("report_controls", run_id=run),
         "compared": _step("report_compared", run_id=run),
         "leakage": _step("report_leakage", split_id=split),
+        "departures": _question("departures", run=run),
         **{
             name: _question(name, run=run, part=part)
             for name in ("groups", "operating_points", "calibration", "decision_curve")

@@ -14,6 +14,7 @@ COLUMN = re.compile(r"^\s+(?P<name>\w+) [a-z]+.*? -- (?P<meaning>.+)$")
 TABLE = re.compile(r"^create table (?P<name>\w+)")
 TABLES = (
     "scores", "operating_points", "guarantees", "decision_curves", "calibration_bins", "subgroup_scores", "comparisons",
+    "departures",
     "predictions", "splits", "findings", "ingest_issues", "images", "epochs", "duplicates",
 )  # fmt: skip
 """Where a column's meaning is looked for, in this order."""

@@ -13,7 +13,9 @@ from toolkit import sql
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import ReportSection, Study
 from toolkit.registry import Workspace
+from toolkit.report import planned
 from toolkit.report.evaluated import Evaluation, read
+from toolkit.report.planned import Planned
 from toolkit.report.wording import clean
 from toolkit.runs import read_run
 
@@ -96,6 +98,7 @@ class Facts:
     previous: Previous | None
     controls: list[dict[str, Any]]
     """The run beside its controls: a row per control, part and metric."""
+    planned: Planned
     audience: Audience = "internal"
     rounded: bool = False
     """Whether averages are rounded, since they would give away counts that are not shown."""
@@ -153,6 +156,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> Facts:
         evaluation=read(workspace, run_id, parts[0]),
         previous=_previous(workspace.rows(sql.step("report_previous"), key)),
         controls=workspace.rows(sql.step("report_controls"), key),
+        planned=planned.read(workspace, run),
     )
 
 

@@ -6,7 +6,7 @@ Refuses to know wording and numbers; the template holds the HTML.
 from typing import Any, NamedTuple
 
 from toolkit.manifest import NO_PATIENTS, Study
-from toolkit.report import evaluated, frame, verdicts
+from toolkit.report import evaluated, frame, planned, verdicts
 from toolkit.report.asked import queries
 from toolkit.report.facts import Cell, Facts
 from toolkit.report.figures import inline
@@ -90,6 +90,7 @@ def _sections(facts: Facts) -> dict[str, Any]:
         "split_parts": [p for p in ("train", "validation", "test", "external") if (p, None) in facts.by_class],
         "found": evaluated.FOUND,
         "vouched": evaluated.vouched,
+        "plan_points": planned.points(facts.planned),
         "methods": methods(facts),
         "provenance": provenance(facts),
         "queries": queries(facts),

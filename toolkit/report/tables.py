@@ -7,7 +7,7 @@ from typing import Any
 
 from toolkit.files import csv_text
 from toolkit.metrics import AVERAGED
-from toolkit.report import evaluated
+from toolkit.report import evaluated, planned
 from toolkit.report.facts import Facts
 from toolkit.report.island import cost
 from toolkit.report.wording import clean
@@ -27,6 +27,7 @@ def files(facts: Facts) -> dict[str, str]:
         "kept_out.csv": _rows(("level", "reason", "found"), facts.issues),
         "epochs.csv": csv_text(["metric", "epoch", "value"], _epochs(facts)),
         **evaluated.files(facts.evaluation),
+        **planned.files(facts.planned),
     }
     if facts.controls:
         made["controls.csv"] = _rows(tuple(facts.controls[0]), facts.controls)

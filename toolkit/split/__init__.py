@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from toolkit import sql
+from toolkit import plan, sql
 from toolkit.errors import WorkspaceError
 from toolkit.files import short_id
 from toolkit.manifest import NO_PATIENTS, SplitSection, Study
@@ -72,6 +72,10 @@ class Split:
     gone: int = 0
     """Of a split that keeps an earlier one: cases that stay, that are new, that have no class any more."""
     incidents: list[Incident] = field(default_factory=list)
+    plan_sha256: str | None = None
+    """Of the analysis plan that stands in the certificate; None where none was locked."""
+    plan_changed: bool = False
+    """Whether the study's plan is another one today: the first one stays locked."""
 
 
 class _Made(NamedTuple):
@@ -237,6 +241,7 @@ def _stated(made: _Made, split_id: str, placing: Placing, rows: list[Certified],
         "toolkit": version("lesion-toolkit"),
         **attested(patients_known=known),
     }
+    stated |= plan.sealed(study)
     if fold is not None:
         stated["fold"] = {"fold": fold, "of": section.folds}
     if made.kept:
@@ -249,7 +254,7 @@ def _wish(section: SplitSection) -> dict[str, Any]:
 
 
 def _result(made: _Made, folder: Path, stated: dict[str, Any], *, already: bool, pinned: bool) -> Split:
-    kept = made.kept
+    kept, lock = made.kept, plan.locked(folder)
     return Split(
         split_id=stated["split_id"],
         folder=str(folder),
@@ -271,6 +276,8 @@ def _result(made: _Made, folder: Path, stated: dict[str, Any], *, already: bool,
         placed=kept.placed if kept else 0,
         gone=len(kept.gone) if kept else 0,
         incidents=kept.incidents if kept else [],
+        plan_sha256=lock and lock.sha256,
+        plan_changed=plan.stated(made.study) != (lock and lock.plan),
     )
 
 

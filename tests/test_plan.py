@@ -1,0 +1,224 @@
+"""The analysis plan: locked with the split, and what departs from it."""
+
+import csv
+import io
+import json
+import shutil
+
+import pyarrow as pa
+import pytest
+
+from toolkit import plan
+from toolkit.compare import compare
+from toolkit.errors import StudyError, WorkspaceError
+from toolkit.evaluate import evaluate
+from toolkit.manifest import PlanSection, load_study, shipped
+from toolkit.registry import Workspace, insert
+from toolkit.report.facts import gather
+from toolkit.report.page import render
+from toolkit.report.planned import Planned, points
+from toolkit.report.sharing import shared
+from toolkit.report.tables import files
+from toolkit.split import split, verify
+
+OTHER = "0000000b"
+
+
+def planning(study, **changed):
+    """Give a study a plan."""
+    wish = {"metric": "macro_recall", "operating_points": ["melanoma", "malignant"], "subgroups": ["sex", "age"]}
+    return study.model_copy(update={"plan": PlanSection(**{**wish, "comparison": "blank", **changed})})
+
+
+@pytest.fixture(scope="module")
+def planned_study(finished):
+    study = finished.study_file.study
+    return planning(study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100})}))
+
+
+@pytest.fixture(scope="module")
+def locked_once(finished, planned_study, tmp_path_factory):
+    """A copy of the finished workspace whose split was made with a plan, and what `split` said; nothing is scored."""
+    copy = Workspace(tmp_path_factory.mktemp("plan") / "workspace")
+    shutil.copytree(finished.workspace.folder, copy.folder)
+    before = finished.results["Split"].split_id
+    shutil.rmtree(copy.split(before))
+    with copy.writing() as connection:
+        connection.execute("delete from evaluations")
+    return copy, split(copy, planned_study)
+
+
+@pytest.fixture
+def locked(locked_once, tmp_path):
+    copy = Workspace(tmp_path / "workspace")
+    shutil.copytree(locked_once[0].folder, copy.folder)
+    return copy
+
+
+def scored(workspace, run_id, times=1, **changed):
+    """Record scorings of test as `evaluate` does."""
+    sha256 = plan.locked_for(workspace, run_id).sha256
+    (truth,) = workspace.rows("select truth_id from label_states")
+    (now,) = workspace.rows("select now()::timestamp as scored_at")
+    row = {"run_id": run_id, "part": "test", **truth, **now, "cases": 9, "unresolved": 0, "plan_sha256": sha256}
+    with workspace.writing() as connection:
+        insert(connection, "evaluations", pa.Table.from_pylist([{**row, **changed}] * times))
+
+
+def kinds(found):
+    return {(each.kind, each.detail) for each in found}
+
+
+def test_a_plan_is_locked_in_a_certificate_that_holds_and_changes_no_split(finished, locked_once, planned_study):
+    workspace, made = locked_once
+    lock = plan.locked(workspace.split(made.split_id))
+
+    assert finished.results["Split"].split_id == made.split_id == verify(workspace.split(made.split_id)).split_id
+    assert plan.stated(planned_study) == lock.plan
+    assert (lock.sha256, False) == (made.plan_sha256, made.plan_changed)
+    assert {"sex": [], "age": [40, 60]} == lock.plan["subgroups"]
+    assert ["melanoma", "malignant"] == [point["name"] for point in lock.plan["operating_points"]]
+
+
+def test_what_a_plan_refers_to_is_part_of_its_digest(planned_study):
+    fewer = planned_study.evaluate.model_copy(update={"replicates": 101})
+    elsewhere = planned_study.report.model_copy(update={"gallery": 1})
+
+    assert plan.sealed(planned_study) != plan.sealed(planned_study.model_copy(update={"evaluate": fewer}))
+    assert plan.sealed(planned_study) == plan.sealed(planned_study.model_copy(update={"report": elsewhere}))
+
+
+def test_another_plan_is_not_locked_again(locked, locked_once, planned_study):
+    again = split(locked, planning(planned_study, metric="accuracy"))
+
+    assert (locked_once[1].plan_sha256, True) == (again.plan_sha256, again.plan_changed)
+
+
+def test_a_plan_changed_in_its_certificate_is_refused(locked, locked_once):
+    path = locked.split(locked_once[1].split_id) / "certificate.json"
+    path.write_text(path.read_text().replace('"macro_recall"', '"accuracy"'))
+
+    with pytest.raises(WorkspaceError, match="changed after it was locked"):
+        plan.locked(path.parent)
+
+
+def test_a_split_without_a_plan_has_none_and_its_run_departs_from_nothing(finished):
+    pinned = shipped("manifests") / "demo.split"
+    (asked,) = finished.workspace.ask("departures").to_pylist()
+
+    assert plan.locked(pinned) is None
+    assert (None, []) == (finished.results["Evaluated"].plan_sha256, finished.results["Evaluated"].departures)
+    assert ("no analysis plan was locked", None) == (asked["kind"], asked["plan_sha256"])
+
+
+def test_evaluate_records_what_departs_and_the_report_says_it(finished, locked, locked_once, planned_study):
+    result = evaluate(locked, planned_study)
+    rows = locked.ask("departures").to_pylist()
+    facts = shared(gather(locked, planned_study, finished.run_id))
+    page = render(facts, planned_study, {}, None, inlined=True).decode()
+    listed = csv.DictReader(io.StringIO(files(facts)["departures.csv"]))
+
+    assert result.plan_sha256 == locked_once[1].plan_sha256 == rows[0]["plan_sha256"]
+    expected = {("comparison_missing", "the planned comparison was not made")}
+    expected |= {("exploratory", f"subgroup {name} was not planned") for name in ("capture_site", "fitzpatrick")}
+    assert expected == kinds(result.departures) == {(row["kind"], row["detail"]) for row in rows}
+    assert expected == {(row["kind"], row["detail"]) for row in listed}
+    assert result.plan_sha256 in page
+    assert "the planned comparison was not made" in page
+
+
+def test_the_report_says_where_no_plan_was_locked(finished):
+    study = finished.study_file.study
+    facts = gather(finished.workspace, study, finished.run_id)
+
+    assert "No analysis plan was locked" in render(facts, study, {}, None, inlined=True).decode()
+    assert "departures.csv" not in files(facts)
+
+
+def test_every_look_at_the_part_is_counted_but_those_that_were_planned(finished, locked, planned_study):
+    own = finished.run_id
+    with locked.writing() as connection:
+        for name, model, control in ((OTHER, "other", None), ("0000000c", "tiny", "blank")):
+            connection.execute(
+                "insert into runs select * replace (? as run_id, ? as model, ? as control, ? as control_of) from runs "
+                "where run_id = ?",
+                [name, model, control, control and own, own],
+            )
+    for name in (OTHER, "0000000c"):
+        shutil.copytree(locked.run(own), locked.run(name))
+    scored(locked, OTHER)
+    scored(locked, "0000000c")
+    scored(locked, own, 2)
+    (told,) = {each.detail for each in plan.departures(locked, planned_study, own) if each.kind == "scored_before"}
+
+    assert "scored 3 times: 2 by this run, 1 by other runs" == told
+    assert [] == plan.departures(locked, planned_study, "0000000c")
+
+
+def test_truth_plan_and_lock_that_changed_are_told(finished, locked, planned_study):
+    scored(locked, finished.run_id, plan_sha256=None, truth_id="older")
+    scored(locked, finished.run_id)
+    study = planning(planned_study, metric="accuracy", subgroups=["sex"])
+    found = {each.kind: each.detail for each in plan.departures(locked, study, finished.run_id)}
+
+    assert "changed since it was locked: metric, subgroups" == found["plan_changed"]
+    assert "scored once while this plan was not locked" == found["plan_replaced"]
+    assert found["truth_revised"].endswith("it was older at the first scoring")
+    without = plan.departures(locked, planned_study.model_copy(update={"plan": None}), finished.run_id)
+    assert ("plan_changed", "the study has no plan any more") in kinds(without)
+
+
+def test_what_was_planned_and_not_done_is_told(finished, locked, planned_study):
+    assert ("part_not_scored", "test was not scored") in kinds(plan.departures(locked, planned_study, finished.run_id))
+    scored(locked, finished.run_id)
+    with locked.writing() as connection:
+        connection.execute("delete from operating_points where target = 'melanoma'")
+        connection.execute("delete from subgroup_scores where group_name = 'age'")
+        connection.execute("update scores set value = 'nan' where metric = 'macro_recall'")
+    found = kinds(plan.departures(locked, planned_study, finished.run_id))
+
+    assert ("operating_point_missing", "operating point melanoma was not evaluated") in found
+    assert ("subgroup_missing", "subgroup age was not evaluated") in found
+    assert ("primary_metric_undefined", "macro_recall has no value") in found
+
+
+def test_a_comparison_that_is_made_departs_no_more(finished, locked, locked_once, planned_study):
+    study = planning(planned_study, comparison="resnet")
+    path = locked.split(locked_once[1].split_id) / "certificate.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **plan.sealed(study)}))
+    scored(locked, finished.run_id)
+    with locked.writing() as connection:
+        columns = f"'{OTHER}' as run_id, 'resnet' as model"
+        connection.execute(f"insert into runs select * replace ({columns}) from runs")
+        for table in ("predictions", "scores"):
+            connection.execute(f"insert into {table} select * replace ('{OTHER}' as run_id) from {table}")
+    locked.run(OTHER).mkdir()
+    before = kinds(plan.record(locked, study, finished.run_id))
+    compare(locked, study, finished.run_id, OTHER)
+    after = {(row["kind"], row["detail"]) for row in locked.ask("departures", run=finished.run_id).to_pylist()}
+
+    assert {("comparison_missing", "the planned comparison was not made")} == before - after
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('class_name = "freckle"', "plan.class_name: no such class: freckle"),
+        ('operating_points = ["melasma"]', "plan.operating_points: none of evaluate's: melasma"),
+        ('subgroups = ["shoe_size"]', "plan.subgroups: none of evaluate's: shoe_size"),
+    ],
+)
+def test_a_plan_that_refers_to_nothing_is_refused(tmp_path, line, message):
+    demo = (shipped("manifests") / "demo.toml").read_text(encoding="utf-8")
+    (tmp_path / "study.toml").write_text(f'{demo}\n[plan]\nmetric = "recall"\n{line}\n', encoding="utf-8")
+
+    with pytest.raises(StudyError, match=message):
+        load_study(tmp_path / "study.toml")
+
+
+def test_a_path_in_a_plan_stays_off_the_page(planned_study):
+    study = planning(planned_study, comparison="/data/secret_folder/baseline")
+    said = points(Planned(plan.Locked("0" * 64, plan.stated(study), "t"), [], control=False))
+
+    assert "the model baseline" in {each.text for each in said}
+    assert not any("secret_folder" in each.text for each in said)

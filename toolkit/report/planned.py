@@ -1,0 +1,71 @@
+"""Knows what a report says of the analysis plan: what was locked with the split, and where the run departs from it.
+
+Refuses to look for departures: rows are those that `evaluate` and `compare` recorded.
+"""
+
+from typing import Any, NamedTuple
+
+from toolkit import plan
+from toolkit.controls import MEANING
+from toolkit.files import csv_text
+from toolkit.plan import Locked
+from toolkit.registry import Workspace
+from toolkit.report.wording import clean, counted, metric_name, model_name, percent, spoken
+
+ROWS = "select part, kind, detail from departures where run_id = $run_id order by part nulls first, kind, detail"
+
+
+class Planned(NamedTuple):
+    """The locked plan, None where none was; where the run departs from it; whether the run is a control."""
+
+    lock: Locked | None
+    departures: list[dict[str, Any]]
+    control: bool
+
+
+class Point(NamedTuple):
+    """A point of the plan, in words."""
+
+    heading: str
+    text: str
+
+
+def read(workspace: Workspace, run: dict[str, Any]) -> Planned:
+    """Read what there is."""
+    rows = workspace.rows(ROWS, {"run_id": run["run_id"]})
+    return Planned(plan.locked(workspace.split(run["split_id"])), rows, run["control"] is not None)
+
+
+def points(planned: Planned) -> list[Point]:
+    """Say what was planned; no path is in it."""
+    if planned.lock is None:
+        return []
+    stated = planned.lock.plan
+    of = f" of {spoken(stated['class_name'])}" if stated["class_name"] else ""
+    rules = "; ".join(_rule(point) for point in stated["operating_points"])
+    subgroups = ", ".join(clean(name) + _bands(cuts) for name, cuts in stated["subgroups"].items())
+    wanted = stated["comparison"]
+    compared = "none" if wanted is None else MEANING.get(wanted, f"the model {model_name(wanted)}")
+    return [
+        Point("Primary metric", f"{metric_name(stated['metric'])}{of}, on {spoken(stated['part'])}"),
+        Point("Comparison", compared),
+        Point("Threshold rules", clean(rules) or "none"),
+        Point("Groups", subgroups or "none"),
+        Point("Intervals", f"{percent(stated['confidence'])}, {counted(stated['replicates'], 'bootstrap replicate')}"),
+        Point("SHA-256", planned.lock.sha256),
+    ]
+
+
+def _rule(point: dict[str, Any]) -> str:
+    chosen = "by Youden's index" if point["rule"] == "youden" else f"for a sensitivity of {point['sensitivity']:g}"
+    return f"{spoken(point['name'])} ({', '.join(map(spoken, point['classes']))}) {chosen} on validation"
+
+
+def _bands(cuts: list[float]) -> str:
+    return f" (cut at {', '.join(f'{cut:g}' for cut in cuts)})" if cuts else ""
+
+
+def files(planned: Planned) -> dict[str, str]:
+    """Return departures.csv where a plan was locked; without a row nothing departs from it."""
+    rows = ([row["part"], row["kind"], clean(row["detail"])] for row in planned.departures)
+    return {"departures.csv": csv_text(["part", "kind", "detail"], rows)} if planned.lock else {}
