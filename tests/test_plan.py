@@ -115,7 +115,7 @@ def test_evaluate_records_what_departs_and_the_report_says_it(finished, locked, 
     result = evaluate(locked, planned_study)
     rows = locked.ask("departures").to_pylist()
     facts = shared(gather(locked, planned_study, finished.run_id))
-    page = render(facts, planned_study, {}, None, inlined=True).decode()
+    page = render(facts, planned_study, {}, None, [], inlined=True).decode()
     listed = csv.DictReader(io.StringIO(files(facts)["departures.csv"]))
 
     assert result.plan_sha256 == locked_once[1].plan_sha256 == rows[0]["plan_sha256"]
@@ -131,7 +131,7 @@ def test_the_report_says_where_no_plan_was_locked(finished):
     study = finished.study_file.study
     facts = gather(finished.workspace, study, finished.run_id)
 
-    assert "No analysis plan was locked" in render(facts, study, {}, None, inlined=True).decode()
+    assert "No analysis plan was locked" in render(facts, study, {}, None, [], inlined=True).decode()
     assert "departures.csv" not in files(facts)
 
 
