@@ -98,3 +98,14 @@ def copied(finished, tmp_path):
     copy = Workspace(tmp_path / "workspace")
     shutil.copytree(finished.workspace.folder, copy.folder)
     return copy
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """One thread of torch: models as small as the tests' are fastest on it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -5,12 +5,11 @@ import pytest
 import torch
 
 from toolkit.errors import ModelError
-from toolkit.manifest import TrainSection
+from toolkit.manifest.model import TrainSection
 from toolkit.models import backend
-from toolkit.models.backend import Examples
+from toolkit.models.backend import Examples, Lesson
 from toolkit.models.budget import check_budget
 from toolkit.models.classifier import ImageClassifier
-from toolkit.progress import silent
 
 ANSWERS = ["nevus", "melasma"]
 SETTINGS = TrainSection(epochs=6, learning_rate=1e-2, batch_size=8, threads=1)
@@ -36,16 +35,7 @@ def examples() -> Examples:
 def trained(tiny, examples, tmp_path_factory):
     model = ImageClassifier.load(str(tiny), device="cpu")
     folder = tmp_path_factory.mktemp("training")
-    epochs = model.fit(
-        examples,
-        examples,
-        answers=ANSWERS,
-        settings=SETTINGS,
-        seed=1,
-        folder=folder,
-        resume=False,
-        progress=silent,
-    )
+    epochs = model.fit(Lesson(examples, examples, ANSWERS, SETTINGS, 1, folder))
     return model, epochs
 
 
@@ -78,16 +68,7 @@ def test_probabilities_of_the_labels_add_up_to_one_and_a_strange_answer_has_none
 
 def test_the_same_seed_trains_the_same_classifier(tiny, trained, examples, tmp_path):
     again = ImageClassifier.load(str(tiny), device="cpu")
-    again.fit(
-        examples,
-        examples,
-        answers=ANSWERS,
-        settings=SETTINGS,
-        seed=1,
-        folder=tmp_path,
-        resume=False,
-        progress=silent,
-    )
+    again.fit(Lesson(examples, examples, ANSWERS, SETTINGS, 1, tmp_path))
 
     pairs = zip(trained[0].model.state_dict().values(), again.model.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)

@@ -9,11 +9,13 @@ from exports import label, row
 from PIL import Image
 
 from toolkit import external
-from toolkit.console.results import rendered
+from toolkit.console.runs import rendered
 from toolkit.errors import LeakError, ModelError, StudyError, WorkspaceError
 from toolkit.evaluate import evaluate
 from toolkit.line import status
-from toolkit.manifest import ClassSection, ExternalSection, Study
+from toolkit.manifest import Study
+from toolkit.manifest.cohort import ClassSection
+from toolkit.manifest.model import ExternalSection
 from toolkit.parse import parse
 from toolkit.predict import predict
 from toolkit.privacy import Key

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from registries import HOSTILE
 
-from toolkit.manifest import ReportingSection
+from toolkit.manifest.evaluation import ReportingSection
 from toolkit.report import guidelines
 from toolkit.report.facts import gather
 from toolkit.report.guidelines import FILLED, NOT_KNOWN, WITHHELD

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from toolkit.errors import ModelError
 from toolkit.images import dihedral
-from toolkit.manifest import TrainSection
+from toolkit.manifest.model import TrainSection
 from toolkit.models import backend
-from toolkit.models.backend import Examples, probabilities
+from toolkit.models.backend import Examples, Lesson, probabilities
 from toolkit.models.baselines import SCORERS
 from toolkit.models.batches import Cases
 from toolkit.models.checkpoint import whole_folder
@@ -29,20 +29,14 @@ from toolkit.models.tiny import build_tiny
 from toolkit.models.training import Collator
 from toolkit.progress import Progress, silent
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROMPT = "What is the diagnosis?"
 LONG_PROMPT = "Clinical photograph of a pigmented skin lesion. What is the diagnosis?"
 ANSWERS = ["nevus", "nevus blue", "melasma", "basal cell carcinoma"]
 TEXTS = [PROMPT, LONG_PROMPT, *ANSWERS]
 SETTINGS = TrainSection(epochs=3, learning_rate=1e-3, batch_size=4, schedule="cosine", warmup_steps=2, threads=1)
 REAL = Path(__file__).parents[2] / "shared" / "data" / "instructblip_flan_t5_xl"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -454,9 +448,7 @@ def with_dropout(source: Path) -> InstructBlip:
 
 def trained(source: Path, folder: Path, examples: Examples, *, resume: bool = False, progress: Progress = silent):
     model = with_dropout(source)
-    epochs = model.fit(
-        examples, examples, answers=ANSWERS, settings=SETTINGS, seed=11, folder=folder, resume=resume, progress=progress
-    )
+    epochs = model.fit(Lesson(examples, examples, ANSWERS, SETTINGS, 11, folder, resume, progress))
     return model, epochs
 
 
@@ -547,16 +539,7 @@ def test_a_training_that_diverges_stops_with_a_reason(tiny, examples, tmp_path):
     settings = SETTINGS.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0})
 
     with pytest.raises(ModelError, match="not a finite number"):
-        InstructBlip.load(str(tiny), device="cpu").fit(
-            examples,
-            examples,
-            answers=ANSWERS,
-            settings=settings,
-            seed=1,
-            folder=tmp_path,
-            resume=False,
-            progress=silent,
-        )
+        InstructBlip.load(str(tiny), device="cpu").fit(Lesson(examples, examples, ANSWERS, settings, 1, tmp_path))
 
     assert [] == list(tmp_path.glob("checkpoint-*"))
 

@@ -8,11 +8,12 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from toolkit import plan
+from toolkit import plan, sql
 from toolkit.compare import compare
 from toolkit.errors import StudyError, WorkspaceError
 from toolkit.evaluate import evaluate
-from toolkit.manifest import PlanSection, load_study, shipped
+from toolkit.manifest import load_study, shipped
+from toolkit.manifest.evaluation import PlanSection
 from toolkit.registry import Workspace, insert
 from toolkit.report.facts import gather
 from toolkit.report.page import render
@@ -153,6 +154,8 @@ def test_every_look_at_the_part_is_counted_but_those_that_were_planned(finished,
 
     assert "scored 3 times: 2 by this run, 1 by other runs" == told
     assert [] == plan.departures(locked, planned_study, "0000000c")
+    (on_page,) = (row for row in locked.rows(sql.step("report_scorings"), {"run_id": own}) if row["part"] == "test")
+    assert (2, 3, 2, 1) == tuple(on_page[name] for name in ("times", "times_on_split", "runs", "controls"))
 
 
 def test_truth_plan_and_lock_that_changed_are_told(finished, locked, planned_study):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import StudyError
-from toolkit.manifest import PrivacySection
+from toolkit.manifest.cohort import PrivacySection
 from toolkit.privacy import Key, load_key, normalise, scrub
 
 KEY = Key(b"one", published=True)

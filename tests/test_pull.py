@@ -23,7 +23,7 @@ from PIL import Image
 from toolkit.cli import main
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.landing import land, landed_exports
-from toolkit.manifest import PullSection
+from toolkit.manifest.cohort import PullSection
 from toolkit.parse import parse
 from toolkit.parse.withdrawn import rewrite, tombstones
 from toolkit.pull import Patience, Pulled, Wish, pull
@@ -611,7 +611,8 @@ def test_a_result_is_shown_in_a_few_lines():
 RUNNER = """
 import os, sys
 from pathlib import Path
-from toolkit.manifest import PullSection, load_study, shipped
+from toolkit.manifest import load_study, shipped
+from toolkit.manifest.cohort import PullSection
 from toolkit.pull import Patience, pull
 from toolkit.registry import Workspace
 settings = {"pull": PullSection(hosts=["127.0.0.1"], allow_private=True, connections=2)}

@@ -17,7 +17,8 @@ from registries import CLASSES, a_registry, a_study
 from toolkit.console import show_scores
 from toolkit.errors import WorkspaceError
 from toolkit.evaluate import evaluate
-from toolkit.manifest import Condition, ReportSection, Study
+from toolkit.manifest import Study
+from toolkit.manifest.evaluation import Condition, ReportSection
 from toolkit.registry import Workspace
 from toolkit.report import Report, report, wording
 from toolkit.report.facts import Facts, Previous, gather
@@ -445,6 +446,8 @@ def test_labels_keep_their_order_and_their_distance(wanted, expected):
     [
         (wording.proportion(-0.12345), "\N{MINUS SIGN}0.123"),
         (wording.proportion(float("nan")), "\N{EN DASH}"),
+        (wording.chance(0.0004), "<0.001"),
+        (wording.chance(0.04), "0.040"),
         (wording.interval(0.1, 0.25), "0.100\N{EN DASH}0.250"),
         (wording.interval(float("nan"), 1), "no interval"),
         (wording.count(1234567), "1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567"),

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import AllotmentError, LeakError, StudyError, WorkspaceError
-from toolkit.manifest import RELATIONS, SplitSection, load_study, shipped
+from toolkit.manifest import load_study, shipped
+from toolkit.manifest.cohort import RELATIONS, SplitSection
 from toolkit.parse import parse
 from toolkit.registry import Workspace
 from toolkit.split import PARTS, split, verify, verify_photographs

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from transformers import BlipImageProcessorPil, InstructBlipConfig
 
 from toolkit.errors import ModelError, StudyError
-from toolkit.manifest import LoraSection, TrainSection, load_study
-from toolkit.models.backend import Examples
+from toolkit.manifest import load_study
+from toolkit.manifest.model import LoraSection, TrainSection
+from toolkit.models.backend import Examples, Lesson
 from toolkit.models.batches import Balanced, class_weights
 from toolkit.models.budget import GIB, budgets, check_budget
 from toolkit.models.instructblip import InstructBlip
@@ -22,19 +23,13 @@ from toolkit.models.trainable import check_trained, prepare, set_precision
 from toolkit.models.training import arguments, weighted_loss
 from toolkit.progress import Progress, silent
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROMPT = "What is the diagnosis?"
 ANSWERS = ["nevus", "melasma", "basal cell carcinoma"]
 SETTINGS = TrainSection(epochs=2, learning_rate=1e-2, batch_size=4, threads=1)
 REAL = Path(__file__).parents[2] / "shared" / "data" / "instructblip_flan_t5_xl"
 real = pytest.mark.skipif(not REAL.is_dir(), reason=f"the configuration of the real size is not here: {REAL}")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -65,9 +60,7 @@ def fit(
     model = InstructBlip.load(str(source), device="cpu", mode=chosen.mode, dtype=dtype)
     if features:
         model.keep_features(features, gigabytes=1)
-    epochs = model.fit(
-        examples, examples, answers=ANSWERS, settings=chosen, seed=11, folder=folder, resume=resume, progress=progress
-    )
+    epochs = model.fit(Lesson(examples, examples, ANSWERS, chosen, 11, folder, resume, progress))
     return model, epochs
 
 

@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from toolkit.console.results import rendered
+from toolkit.console.runs import rendered
 from toolkit.errors import ToolkitError
 from toolkit.triples import Triple, compare_triples, read_triples, write_triples
 

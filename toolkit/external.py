@@ -18,7 +18,9 @@ from pydantic import ValidationError
 from toolkit import sql
 from toolkit.errors import LeakError, ModelError, StudyError, WorkspaceError
 from toolkit.files import short_id, write_json
-from toolkit.manifest import ClassSection, ModelSection, PromptSection, Study
+from toolkit.manifest import Study
+from toolkit.manifest.cohort import ClassSection
+from toolkit.manifest.model import ModelSection, PromptSection
 from toolkit.registry import Workspace, insert
 from toolkit.runs import find_split, now, read_run
 

@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from toolkit.errors import StudyError
-from toolkit.manifest import PrivacySection
+from toolkit.manifest.cohort import PrivacySection
 
 DIGITS = 16
 E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")

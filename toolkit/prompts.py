@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from toolkit import sql
 from toolkit.errors import StudyError
-from toolkit.manifest import PROMPT_FIELD, PROMPT_PART, PromptSection, Study
+from toolkit.manifest import Study
+from toolkit.manifest.model import PROMPT_FIELD, PROMPT_PART, PromptSection
 from toolkit.registry import Workspace
 
 NOTHING: Mapping[str, str] = MappingProxyType({})

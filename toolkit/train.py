@@ -19,7 +19,7 @@ from toolkit.errors import ModelError
 from toolkit.files import csv_text, sha256_of_file, short_id, write_atomically, write_json
 from toolkit.manifest import Study
 from toolkit.models import backend
-from toolkit.models.backend import Backend, Epoch, Examples
+from toolkit.models.backend import Backend, Epoch, Examples, Lesson
 from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts import prompts_of
@@ -143,14 +143,16 @@ def train(  # noqa: PLR0913 - the stage's inputs
         learner = _learner(workspace, study, study_folder, device)
     training, validation = (_examples(workspace, study, learner, parts[part], progress) for part in parts)
     epochs = learner.fit(
-        training,
-        validation,
-        answers=study.answers,
-        settings=study.train,
-        seed=study.study.seed,
-        folder=_training_folder(folder, resume=resume),
-        resume=resume,
-        progress=progress,
+        Lesson(
+            training,
+            validation,
+            study.answers,
+            study.train,
+            study.study.seed,
+            _training_folder(folder, resume=resume),
+            resume,
+            progress,
+        )
     )
     if process.is_first:
         seconds = round(time.monotonic() - started, 3)

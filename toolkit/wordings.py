@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import logsumexp
 
-from toolkit.manifest import ClassSection, Study
+from toolkit.manifest import Study
+from toolkit.manifest.cohort import ClassSection
 from toolkit.models.backend import probabilities
 
 

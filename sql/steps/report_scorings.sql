@@ -1,9 +1,10 @@
--- How often each part was scored: by this run, and by every run on the same split.
+-- How often each part was scored: by this run, by every run on the same split, and by controls besides.
 select
     evaluations.part,
     count(*) filter (where evaluations.run_id = $run_id) as times,
-    count(*) as times_on_split,
-    count(distinct evaluations.run_id) as runs,
+    count(*) filter (where runs.control is null) as times_on_split,
+    count(distinct evaluations.run_id) filter (where runs.control is null) as runs,
+    count(distinct evaluations.run_id) filter (where runs.control is not null) as controls,
     max(evaluations.scored_at) filter (where evaluations.run_id = $run_id) as last_scored_at,
     arg_max(evaluations.unresolved, evaluations.scored_at)
         filter (where evaluations.run_id = $run_id) as unresolved,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import models
 import torch
 
-from toolkit.manifest import LoraSection
+from toolkit.manifest.model import LoraSection
 from toolkit.models.features import let_features_in
 from toolkit.models.trainable import freezes_vision, prepare
 

@@ -10,11 +10,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toolkit.claims.printed import Printed, read_value
 from toolkit.errors import ClaimsError
-from toolkit.manifest import ClassName, Name, faults
+from toolkit.manifest import faults
+from toolkit.manifest.base import ClassName, Name, Section
 from toolkit.metrics import RATES
 
 Metric = Literal[
@@ -38,11 +39,7 @@ REPORT_DECIMALS = 6
 """Decimals to which the CSV files of a report are held against its counts: its page prints three."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class Predictions(_Section):
+class Predictions(Section):
     """A CSV file of predictions: then every figure is computed again, areas too."""
 
     file: Name
@@ -55,7 +52,7 @@ class Predictions(_Section):
     """Column with each class's probability; of two classes one is enough."""
 
 
-class PartSection(_Section):
+class PartSection(Section):
     """A set of cases that figures were printed about."""
 
     name: Name
@@ -81,7 +78,7 @@ class PartSection(_Section):
         return set(self.cases)
 
 
-class ClaimSection(_Section):
+class ClaimSection(Section):
     """One printed figure."""
 
     part: Name
@@ -164,7 +161,7 @@ class ClaimSection(_Section):
         return f"{words}{number}{f', {self.rank}' if self.rank else ''}"
 
 
-class ClaimsFile(_Section):
+class ClaimsFile(Section):
     """A whole file of claims."""
 
     title: Name

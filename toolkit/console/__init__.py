@@ -35,7 +35,7 @@ def show(result: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(dataclasses.asdict(result))
     else:
-        from toolkit.console.results import rendered  # noqa: PLC0415 - every stage; a query needs none of them
+        from toolkit.console.runs import rendered  # noqa: PLC0415 - every stage; a query needs none of them
 
         stdout.print(rendered(result), crop=False)
 

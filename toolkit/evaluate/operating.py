@@ -11,7 +11,8 @@ from toolkit import sql, thresholds
 from toolkit.evaluate.estimates import WILSON, PartData
 from toolkit.evaluate.scoring import BOOTSTRAP, TOO_FEW, Key
 from toolkit.intervals import Interval, patient_bootstrap, percentile
-from toolkit.manifest import OperatingPoint, Study
+from toolkit.manifest import Study
+from toolkit.manifest.evaluation import OperatingPoint
 
 CHOSEN_ON = "validation"
 CURVE = np.round(np.arange(0.02, 1, 0.02), 2)

@@ -28,7 +28,8 @@ from toolkit.init.text import (
 )
 from toolkit.landing import Landed, check
 from toolkit.lines import lines
-from toolkit.manifest import NO_PATIENTS, Study, fold
+from toolkit.manifest import NO_PATIENTS, Study
+from toolkit.manifest.base import fold
 from toolkit.parse.rows import Reader
 from toolkit.privacy import Key
 from toolkit.progress import Progress, silent

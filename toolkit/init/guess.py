@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from toolkit.init.tally import Field, Project
-from toolkit.manifest import fold
+from toolkit.manifest.base import fold
 
 LESIONS = re.compile(
     r"melano|carcinom|n(?:a)?ev|keratos|lentig|ephel|freckle|melasma|h(?:a)?emangiom|dermatofibrom|vascular|wart|bowen"

@@ -4,7 +4,7 @@ Refuses to guess: `guess` does.
 """
 
 from toolkit.init.guess import ClassGuess, Metadata, Question
-from toolkit.manifest import fold
+from toolkit.manifest.base import fold
 from toolkit.privacy import scrub
 
 SHOWN = 30

@@ -11,8 +11,8 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 
 from toolkit.images import Photographs
-from toolkit.manifest import LoraSection, TrainMode, TrainSection
-from toolkit.progress import Progress
+from toolkit.manifest.model import LoraSection, TrainMode, TrainSection
+from toolkit.progress import Progress, silent
 
 
 class Examples(NamedTuple):
@@ -68,6 +68,21 @@ class Budget:
         return self.bytes_float32 if self.mode == "full" else self.bytes_bfloat16
 
 
+class Lesson(NamedTuple):
+    """Everything that a training depends on."""
+
+    training: Examples
+    validation: Examples
+    answers: list[str]
+    settings: TrainSection
+    seed: int
+    folder: Path
+    """Where it keeps what a resume needs; the caller removes it in the end."""
+    resume: bool = False
+    """Whether to go on from what is kept there."""
+    progress: Progress = silent
+
+
 class Backend(Protocol):
     """A model that answers a prompt about a photograph, and can say how likely each answer is."""
 
@@ -92,19 +107,8 @@ class Backend(Protocol):
         """Keep below `folder` what can be kept of the work on a photograph; a backend may keep nothing."""
         ...
 
-    def fit(  # noqa: PLR0913 everything a training depends on, by name
-        self,
-        training: Examples,
-        validation: Examples,
-        *,
-        answers: list[str],
-        settings: TrainSection,
-        seed: int,
-        folder: Path,
-        resume: bool,
-        progress: Progress,
-    ) -> list[Epoch]:
-        """Train, keeping in `folder` what a later call needs to `resume` after an interruption."""
+    def fit(self, lesson: Lesson) -> list[Epoch]:
+        """Train, keeping in the lesson's folder what a later call needs to resume after an interruption."""
         ...
 
     def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 
 from toolkit.errors import ModelError
-from toolkit.manifest import LoraSection, TrainMode
+from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget
 from toolkit.models.library import Config, Model, quiet
 from toolkit.models.trainable import TRAINED, prepare

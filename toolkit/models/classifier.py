@@ -15,8 +15,8 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassi
 from transformers import ResNetConfig as Tiny
 
 from toolkit.errors import ModelError
-from toolkit.manifest import LoraSection, TrainMode, TrainSection
-from toolkit.models.backend import Budget, Epoch, Examples
+from toolkit.manifest.model import LoraSection, TrainMode
+from toolkit.models.backend import Budget, Epoch, Lesson
 from toolkit.models.budget import ADAMW
 from toolkit.models.checkpoint import HUB_NAME, readable, whole_folder
 from toolkit.models.features import weights_digest
@@ -24,7 +24,6 @@ from toolkit.models.guards import check_finite
 from toolkit.models.inputs import Tensors
 from toolkit.models.library import Model, Processor, quiet
 from toolkit.models.training import train
-from toolkit.progress import Progress
 
 TINY_SIZE = 64
 REMEDY = (
@@ -110,30 +109,10 @@ class ImageClassifier:
         size = dict(self.processor.size)
         return int(size.get("height") or size["shortest_edge"])
 
-    def fit(  # noqa: PLR0913 the interface of a backend
-        self,
-        training: Examples,
-        validation: Examples,
-        *,
-        answers: list[str],
-        settings: TrainSection,
-        seed: int,
-        folder: Path,
-        resume: bool,
-        progress: Progress,
-    ) -> list[Epoch]:
+    def fit(self, lesson: Lesson) -> list[Epoch]:
         """Train with a new head; after an interruption `resume` goes on from what is kept in `folder`."""
-        self.model = self._with_head(answers, seed)
-        epochs = train(
-            Classifying(self, answers),
-            training=training,
-            validation=validation,
-            settings=settings,
-            seed=seed,
-            folder=folder,
-            resume=resume,
-            progress=progress,
-        )
+        self.model = self._with_head(lesson.answers, lesson.seed)
+        epochs = train(Classifying(self, lesson.answers), lesson)
         self.model.eval()
         return epochs
 

@@ -13,8 +13,8 @@ import torch
 import transformers
 
 from toolkit.files import sha256_of
-from toolkit.manifest import LoraSection, TrainMode, TrainSection
-from toolkit.models.backend import Budget, Epoch, Examples
+from toolkit.manifest.model import LoraSection, TrainMode
+from toolkit.models.backend import Budget, Epoch, Lesson
 from toolkit.models.budget import budgets
 from toolkit.models.checkpoint import Checkpoint, read_adapter, read_checkpoint, read_config, write_checkpoint
 from toolkit.models.features import Features, let_features_in, weights_digest
@@ -25,7 +25,6 @@ from toolkit.models.scoring import Trie, build_trie, log_likelihoods
 from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import freezes_vision, prepare, set_precision
 from toolkit.models.training import train
-from toolkit.progress import Progress
 
 LONGEST_TEXT = 32
 """Tokens of a freely given answer."""
@@ -105,34 +104,14 @@ class InstructBlip:
         """The side of the square photographs that the model takes, in pixels."""
         return self.model.config.vision_config.image_size
 
-    def fit(  # noqa: PLR0913 the interface of a backend
-        self,
-        training: Examples,
-        validation: Examples,
-        *,
-        answers: list[str],
-        settings: TrainSection,
-        seed: int,
-        folder: Path,
-        resume: bool,
-        progress: Progress,
-    ) -> list[Epoch]:
+    def fit(self, lesson: Lesson) -> list[Epoch]:
         """Train; after an interruption `resume` goes on from what is kept in `folder`."""
-        torch.manual_seed(seed)  # new adapters are drawn from it
-        prepared = prepare(self.model, mode=settings.mode, lora=settings.lora)
-        self.adapted = prepared if settings.mode == "lora" else None
-        learner = Answering(prepared, self.inputs, answers)
-        epochs = train(
-            learner,
-            training=training,
-            validation=validation,
-            settings=settings,
-            seed=seed,
-            folder=folder,
-            resume=resume,
-            progress=progress,
-        )
-        check_head(self.model, place=str(folder))
+        torch.manual_seed(lesson.seed)  # new adapters are drawn from it
+        prepared = prepare(self.model, mode=lesson.settings.mode, lora=lesson.settings.lora)
+        self.adapted = prepared if lesson.settings.mode == "lora" else None
+        learner = Answering(prepared, self.inputs, lesson.answers)
+        epochs = train(learner, lesson)
+        check_head(self.model, place=str(lesson.folder))
         prepared.eval()
         return epochs
 

@@ -7,7 +7,7 @@ import torch
 from torch.nn import Module
 
 from toolkit.errors import ModelError
-from toolkit.manifest import LoraSection, TrainMode
+from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.library import Model, quiet
 
 TRAINED: dict[TrainMode, tuple[str, ...]] = {

@@ -3,9 +3,6 @@
 Refuses to know runs, registries and studies: examples come in, a trained model and its epochs go out.
 """
 
-import json
-import re
-import shutil
 import signal
 import threading
 from collections.abc import Generator, Sequence
@@ -27,12 +24,13 @@ from transformers import (
 )
 
 from toolkit.errors import ModelError
-from toolkit.manifest import TrainSection
+from toolkit.manifest.model import TrainSection
 from toolkit.metrics import macro_metrics
-from toolkit.models.backend import Epoch, Examples, probabilities
+from toolkit.models.backend import Epoch, Lesson, probabilities
 from toolkit.models.batches import Balanced, Cases, Example, class_weights
 from toolkit.models.guards import check_finite
 from toolkit.models.inputs import IGNORED, Tensors
+from toolkit.models.kept import checkpoint_to_resume, step_of
 from toolkit.models.library import Model, quiet
 from toolkit.models.processes import this_process
 from toolkit.progress import Progress
@@ -40,7 +38,6 @@ from toolkit.progress import Progress
 EVAL_BATCH = 32
 EVAL_PREFIX = "eval_"
 VALIDATION_LOSS = f"{EVAL_PREFIX}validation_loss"
-BEST = "best_model_checkpoint"
 
 
 class Learner(Protocol):
@@ -168,34 +165,24 @@ def _measure(epoch: Epoch, best: str) -> float:
     return -epoch.validation_loss if best == "validation_loss" else epoch.metrics[best]
 
 
-def train(  # noqa: PLR0913 the arguments of a backend's fit
-    learner: Learner,
-    *,
-    training: Examples,
-    validation: Examples,
-    settings: TrainSection,
-    seed: int,
-    folder: Path,
-    resume: bool,
-    progress: Progress,
-) -> list[Epoch]:
-    """Train in place; `folder` keeps the last whole epoch, and the best one, until the caller removes it.
+def train(learner: Learner, lesson: Lesson) -> list[Epoch]:
+    """Train in place; the lesson's folder keeps the last whole epoch, and the best one, until the caller removes it.
 
     Raises ModelError where Ctrl-C was pressed: the step at hand is then finished and saved.
     """
     with this_process().first_alone():
-        checkpoint = _last_checkpoint(folder) if resume else None
-        _remove_checkpoints(folder, but={checkpoint, _best_before(checkpoint)})
-    cases = Cases(training, augment_seed=seed if settings.augment else None)
-    watch = Watch(cases, settings, progress)
+        checkpoint = checkpoint_to_resume(lesson.folder, resume=lesson.resume)
+    settings, validation = lesson.settings, Cases(lesson.validation)
+    cases = Cases(lesson.training, augment_seed=lesson.seed if settings.augment else None)
+    watch = Watch(cases, settings, lesson.progress)
     with quiet(), _threads(settings.threads), _interruptible(watch):
         trainer = LabelTrainer(
             learner,
             balance=settings.balance,
-            args=arguments(settings, seed=seed, folder=folder, device=learner.model.device.type),
+            args=arguments(settings, seed=lesson.seed, folder=lesson.folder, device=learner.model.device.type),
             train_dataset=cases,
-            eval_dataset=Cases(validation),
-            compute_metrics=lambda scored: _metrics(scored, learner.lengths, cases=len(validation.classes)),
+            eval_dataset=validation,
+            compute_metrics=lambda scored: _metrics(scored, learner.lengths, cases=len(validation)),
             callbacks=[watch],
         )
         watch.sampler = trainer.sampler
@@ -205,7 +192,7 @@ def train(  # noqa: PLR0913 the arguments of a backend's fit
     if watch.interrupted and trainer.state.global_step < trainer.state.max_steps:
         raise ModelError(
             f"training was interrupted after step {trainer.state.global_step} of {trainer.state.max_steps}; it is kept",
-            place=str(folder),
+            place=str(lesson.folder),
             remedy="toolkit train --resume goes on from there",
         )
     return _kept(trainer.state, settings)
@@ -222,7 +209,7 @@ def _kept(state: TrainerState, settings: TrainSection) -> list[Epoch]:
                 place=str(state.best_model_checkpoint),
                 remedy="delete the run's training folder and train again",
             )
-        number = next(n for n, e in enumerate(epochs) if e.step == _step(Path(state.best_model_checkpoint)))
+        number = next(n for n, e in enumerate(epochs) if e.step == step_of(Path(state.best_model_checkpoint)))
     return [replace(epoch, kept=place == number) for place, epoch in enumerate(epochs)]
 
 
@@ -307,35 +294,6 @@ def _losses(history: Sequence[dict[str, Any]]) -> dict[int, float]:
             losses[before] = float(f"{total / (before - began):.6g}")
             total, began = 0.0, before
     return losses
-
-
-def _last_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that was written to its end: the trainer's state is its last file."""
-    whole = [path for path in _checkpoints(folder) if (path / "trainer_state.json").is_file()]
-    return max(whole, key=_step, default=None)
-
-
-def _best_before(checkpoint: Path | None) -> Path | None:
-    """Return the checkpoint that was the best so far when another was written."""
-    if checkpoint is None:
-        return None
-    best = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))[BEST]
-    return checkpoint.with_name(Path(best).name) if best else None
-
-
-def _remove_checkpoints(folder: Path, *, but: set[Path | None]) -> None:
-    """Remove the checkpoints of an earlier training, and what an interrupted save has left."""
-    for path in _checkpoints(folder):
-        if path not in but:
-            shutil.rmtree(path)
-
-
-def _checkpoints(folder: Path) -> list[Path]:
-    return [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from toolkit.manifest import LabelboxSection, fold
+from toolkit.manifest.base import fold
+from toolkit.manifest.cohort import LabelboxSection
 from toolkit.parse import shapes
 from toolkit.privacy import normalise
 

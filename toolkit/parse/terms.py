@@ -6,7 +6,8 @@ Refuses to know rows and tables. Every word is looked up once; what it means is 
 import difflib
 from functools import lru_cache
 
-from toolkit.manifest import Study, fold
+from toolkit.manifest import Study
+from toolkit.manifest.base import fold
 from toolkit.parse import shapes
 from toolkit.privacy import scrub
 

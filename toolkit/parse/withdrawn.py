@@ -17,7 +17,8 @@ from toolkit.errors import ExportError, WorkspaceError
 from toolkit.files import sha256_of_file, write_json
 from toolkit.landing import Landed, land, note_issues, noted_issues, take_back
 from toolkit.lines import lines
-from toolkit.manifest import LabelboxSection, Study
+from toolkit.manifest import Study
+from toolkit.manifest.cohort import LabelboxSection
 from toolkit.parse import legacy, shapes
 from toolkit.parse.identifiers import identify
 from toolkit.privacy import Key, normalise, scrub

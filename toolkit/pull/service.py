@@ -23,7 +23,7 @@ from labelbox.schema.export_task import ExportTask, StreamType
 from lbox import exceptions
 
 from toolkit.errors import ServiceError, StudyError
-from toolkit.manifest import PullSection
+from toolkit.manifest.cohort import PullSection
 from toolkit.privacy import scrub
 from toolkit.pull.patience import PassingError, Patience
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.manifest import Costs, Study
+from toolkit.manifest import Study
+from toolkit.manifest.evaluation import Costs
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace
 from toolkit.report import guidelines, island, tables

@@ -11,7 +11,8 @@ import numpy as np
 
 from toolkit import sql
 from toolkit.errors import WorkspaceError
-from toolkit.manifest import ReportSection, Study
+from toolkit.manifest import Study
+from toolkit.manifest.evaluation import ReportSection
 from toolkit.registry import Workspace
 from toolkit.report import planned
 from toolkit.report.evaluated import Evaluation, read

@@ -13,7 +13,8 @@ from toolkit.manifest import shipped
 from toolkit.report import wording
 
 FILTERS = (
-    "proportion", "count", "counted", "spoken", "clean", "metric_name", "model_name", "moment", "percent", "signed",
+    "proportion", "chance", "count", "counted", "spoken", "clean", "metric_name", "model_name", "moment", "percent",
+    "signed",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ Refuses to draw, and to name a photograph. The document can stand in HTML: no "<
 import json
 from typing import Any, NamedTuple
 
-from toolkit.manifest import Costs
+from toolkit.manifest.evaluation import Costs
 from toolkit.report.pictures import Shot, box_of, inline
 from toolkit.report.wording import clean
 

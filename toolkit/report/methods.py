@@ -5,7 +5,8 @@ Refuses to know HTML: sentences come out.
 
 from typing import Any, NamedTuple
 
-from toolkit.manifest import NO_PATIENTS, PromptSection
+from toolkit.manifest import NO_PATIENTS
+from toolkit.manifest.model import PromptSection
 from toolkit.prompts import prompt_of
 from toolkit.report.facts import Facts
 from toolkit.report.wording import UNDEFINED, clean, count, counted, model_name, moment, percent, spoken, support

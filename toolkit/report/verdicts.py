@@ -6,7 +6,8 @@ Refuses to know HTML. A condition is judged by its value and its interval, never
 import math
 from typing import Any, NamedTuple
 
-from toolkit.manifest import NO_PATIENTS, Condition
+from toolkit.manifest import NO_PATIENTS
+from toolkit.manifest.evaluation import Condition
 from toolkit.report import wording
 from toolkit.report.facts import Facts
 from toolkit.report.methods import scored_truth
@@ -74,8 +75,9 @@ def badges(facts: Facts) -> list[Badge]:
         shape = "look" if number else "good"
         found.append(Badge(shape, f"{name}: {wording.few(number, noun, facts.audience)}", "flow"))
     for part in facts.parts[:1]:
-        times = facts.scorings.get(part, {"times": 0, "runs": 0, "times_on_split": 0})
+        times = facts.scorings.get(part, {"times": 0, "runs": 0, "times_on_split": 0, "controls": 0})
         others = f" ({times['times_on_split']} by {times['runs']} runs on this split)" if times["runs"] > 1 else ""
+        others += f", and {wording.counted(times['controls'], 'control')}" if times["controls"] else ""
         shape = "fact" if times["times_on_split"] <= 1 else "look"
         text = f"{part.capitalize()} scored {wording.counted(times['times'], 'time')}{others}"
         found.append(Badge(shape, text, "provenance"))

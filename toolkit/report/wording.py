@@ -28,6 +28,11 @@ def proportion(value: float | None) -> str:
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
+def chance(p: float | None) -> str:
+    """Write a p-value; one below 0.001 is said to be that."""
+    return "<0.001" if p is not None and p < 0.001 else proportion(p)
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Write an interval; a missing one is said, not shown as a number."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):

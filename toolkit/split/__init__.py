@@ -16,7 +16,8 @@ import pyarrow as pa
 from toolkit import plan, sql
 from toolkit.errors import WorkspaceError
 from toolkit.files import short_id
-from toolkit.manifest import NO_PATIENTS, SplitSection, Study
+from toolkit.manifest import NO_PATIENTS, Study
+from toolkit.manifest.cohort import SplitSection
 from toolkit.progress import Progress, silent
 from toolkit.registry import Workspace, insert
 from toolkit.split import before

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from toolkit import sql
 from toolkit.errors import StudyError, WorkspaceError
-from toolkit.manifest import SplitSection
+from toolkit.manifest.cohort import SplitSection
 from toolkit.registry import Workspace
 
 MISSING = "(missing)"

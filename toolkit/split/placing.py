@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.allotment import CLASS, Allotment, Tally, Wish, allot, tally
-from toolkit.manifest import SplitSection
+from toolkit.manifest.cohort import SplitSection
 from toolkit.split.certificate import EXTERNAL, PARTS
 from toolkit.split.groups import Case
 

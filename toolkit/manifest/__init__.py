@@ -1,0 +1,214 @@
+"""Knows what a study file may say, and where the files that ship with the toolkit stand.
+
+Refuses to know any single study: classes, prompts and seeds are rows of a TOML file, never of this module.
+"""
+
+import re
+import tomllib
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from toolkit.errors import StudyError
+from toolkit.files import sha256_of
+from toolkit.manifest.base import Section, fold
+from toolkit.manifest.cohort import (
+    ClassSection,
+    IngestSection,
+    LabelboxSection,
+    PrivacySection,
+    PullSection,
+    SplitSection,
+    StudySection,
+)
+from toolkit.manifest.evaluation import EvaluateSection, OperatingPoint, PlanSection, ReportingSection, ReportSection
+from toolkit.manifest.model import (
+    ExternalSection,
+    FeaturesSection,
+    ModelSection,
+    PredictSection,
+    PromptSection,
+    TrainSection,
+)
+
+NO_PATIENTS = "no patient identifiers: leakage by patient cannot be excluded"
+"""What everything says that is made from a study with `patient_from = "none"`."""
+
+
+class Study(Section):
+    """A whole study file."""
+
+    study: StudySection
+    labelbox: LabelboxSection
+    ingest: IngestSection = IngestSection()
+    classes: Annotated[list[ClassSection], Field(min_length=2)]
+    split: SplitSection = SplitSection()
+    prompt: PromptSection
+    model: ModelSection
+    train: TrainSection = TrainSection()
+    features: FeaturesSection = FeaturesSection()
+    predict: PredictSection = PredictSection()
+    external: ExternalSection = ExternalSection()
+    evaluate: EvaluateSection = EvaluateSection()
+    plan: PlanSection | None = None
+    report: ReportSection = ReportSection()
+    reporting: ReportingSection = ReportingSection()
+    privacy: PrivacySection = PrivacySection()
+    pull: PullSection = PullSection()
+
+    @model_validator(mode="after")
+    def _classes_are_told_apart(self) -> "Study":
+        spellings = Counter(s for c in self.classes for s in {fold(s) for s in c.spellings})
+        if shared := sorted(s for s, count in spellings.items() if count > 1):
+            raise ValueError(f"classes: two classes share the spelling {', '.join(shared)}")
+        asked = Counter(fold(q) for q in (self.labelbox.question, *(c.question for c in self.classes)) if q)
+        if shared := sorted(question for question, count in asked.items() if count > 1):
+            raise ValueError(f"classes: a question of a class's own is asked for nothing else: {', '.join(shared)}")
+        aimed = {name for classes in self.split.targets.values() for name in classes}
+        if unknown := sorted(aimed - set(self.class_names)):
+            raise ValueError(f"split.targets: no such class: {', '.join(unknown)}")
+        wanted = {name for point in self.evaluate.operating_points for name in point.classes}
+        if unknown := sorted(wanted - {c.name for c in self.classes}):
+            raise ValueError(f"evaluate.operating_points: no such class: {unknown[0]}")
+        if self.evaluate.ordered and sorted(self.evaluate.ordered) != sorted(self.class_names):
+            raise ValueError("evaluate.ordered: it names every class of the study once, or is empty")
+        if self.model.dtype != "float32" and self.train.mode == "full":
+            raise ValueError('model.dtype: with train.mode = "full" everything is trained, and that is float32')
+        if unknown := sorted(set(self.external.classes) - set(self.class_names)):
+            raise ValueError(f"external.classes: no such class in this study: {unknown[0]}")
+        leaked = [a for c in self.classes for a in (c.answer, *c.answers) if fold(a) in fold(self.prompt.user)]
+        judged = {c.class_name for c in self.report.conditions if c.class_name}
+        if unknown := sorted(judged - {c.name for c in self.classes}):
+            raise ValueError(f"report.conditions: no such class: {unknown[0]}")
+        if leaked:
+            raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")
+        return self
+
+    @model_validator(mode="after")
+    def _prompt_asks_for_metadata_that_is_kept(self) -> "Study":
+        kept, hidden = self.labelbox.metadata, {self.labelbox.patient, self.labelbox.lesion}
+        for name in self.prompt.fields:
+            if name in hidden:
+                raise ValueError(
+                    f"prompt.user: {{{name}}} identifies a patient or a lesion; the model must not be told"
+                )
+            if kept is not None and name not in kept:
+                raise ValueError(f"prompt.user: {{{name}}} is none of labelbox.metadata: {', '.join(kept) or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _plan_refers_to_what_there_is(self) -> "Study":
+        if self.plan is None:
+            return self
+        if self.plan.class_name is not None and self.plan.class_name not in self.class_names:
+            raise ValueError(f"plan.class_name: no such class: {self.plan.class_name}")
+        points = [point.name for point in self.operating_points]
+        for key, wanted, there in (
+            ("operating_points", self.plan.operating_points, points),
+            ("subgroups", self.plan.subgroups, self.evaluate.groups),
+        ):
+            if unknown := sorted(set(wanted) - set(there)):
+                raise ValueError(
+                    f"plan.{key}: none of evaluate's: {unknown[0]}; there are: {', '.join(there) or 'none'}"
+                )
+        return self
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes' names, in the study's order."""
+        return [c.name for c in self.classes]
+
+    @property
+    def answers(self) -> list[str]:
+        """What the model says for each class, in the same order."""
+        return [c.answer for c in self.classes]
+
+    @property
+    def operating_points(self) -> list[OperatingPoint]:
+        """The operating points of the study; without any, its malignant classes together."""
+        malignant = [c.name for c in self.classes if c.malignant]
+        apart = 0 < len(malignant) < len(self.classes)
+        assumed = [OperatingPoint(name="malignant", classes=malignant)] if apart else []
+        return self.evaluate.operating_points or assumed
+
+    def class_of(self, spelling: str) -> str | None:
+        """Return the class an annotator's answer names, by name, answer or alias, upper and lower case alike."""
+        return self._spellings.get(fold(spelling))
+
+    def class_asked(self, question: str) -> ClassSection | None:
+        """Return the class whose own question this is."""
+        return self._questions.get(fold(question))
+
+    @cached_property
+    def _questions(self) -> dict[str, ClassSection]:
+        return {fold(c.question): c for c in self.classes if c.question}
+
+    @cached_property
+    def _spellings(self) -> dict[str, str]:
+        return {fold(s): c.name for c in self.classes for s in c.spellings}
+
+    def names_a_class(self, text: str) -> bool:
+        """Tell whether a spelling of a class stands in a text; one of up to four letters only as a word of its own."""
+        folded = fold(text)
+        return any(
+            spelling in folded if len(spelling) > 4 else re.search(rf"(?<!\w){re.escape(spelling)}(?!\w)", folded)
+            for spelling in self._spellings
+        )
+
+    def determining(self) -> dict[str, Any]:
+        """Return the study without further wordings of answers: no training knows them."""
+        return self.model_dump(mode="json", exclude={"classes": {"__all__": {"answers"}}})
+
+    def digest(self, *sections: str) -> str:
+        """Return the SHA-256 of some sections: what a split or a run was determined by; see `determining`."""
+        document = self.determining()
+        return sha256_of({section: document[section] for section in sections})
+
+
+def load_study(path: Path) -> Study:
+    """Read a study file; raise StudyError with every fault at once, each with its key."""
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StudyError(
+            "no such study file",
+            place=str(path),
+            remedy="give --study FILE.toml; `toolkit sample DIR` makes one to try",
+        ) from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise StudyError(
+            f"the study file cannot be read: {error}", place=str(path), remedy="a study file is UTF-8 TOML"
+        ) from None
+    try:
+        return Study.model_validate(document)
+    except ValidationError as error:
+        raise StudyError(
+            "the study file has faults:\n" + "\n".join(f"  - {fault}" for fault in faults(error)),
+            place=str(path),
+            remedy="docs/manifest.md lists every key",
+        ) from None
+
+
+def faults(error: ValidationError) -> list[str]:
+    """Return one line per fault: key path, what is wrong, what was given."""
+    faults = []
+    for fault in error.errors():
+        key = ".".join(str(step + 1) if isinstance(step, int) else step for step in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        given = (
+            ""
+            if isinstance(fault["input"], dict | list) or fault["type"] == "missing"
+            else f" (given: {fault['input']!r})"
+        )
+        faults.append(f"{key}: {message}{given}" if key else message)
+    return faults
+
+
+def shipped(folder: Literal["sql", "reports/template", "manifests"]) -> Path:
+    """Return where a shipped folder stands: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).parents[1]
+    inside = package / {"sql": "sql_files", "reports/template": "report_files", "manifests": "manifest_files"}[folder]
+    return inside if inside.is_dir() else package.parent / folder
