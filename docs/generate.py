@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from rich.console import Console
 
-from toolkit import sql
-from toolkit.claims.stated import ClaimSection, PartSection, Predictions
 from toolkit.cli import app
 from toolkit.manifest import Study
+from toolkit.stages.claims.stated import ClaimSection, PartSection, Predictions
+from toolkit.workspace import sql
 
 HERE = Path(__file__).parent
 MADE = "<!-- Made by `make docs` from the code: change that instead. -->\n"

@@ -14,9 +14,9 @@ from playwright.sync_api import sync_playwright
 
 from toolkit import cli
 from toolkit.console.text import stdout
-from toolkit.images import open_photograph, read_photograph
-from toolkit.registry import Workspace
-from toolkit.runs import find_run
+from toolkit.photographs.opening import open_photograph, read_photograph
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import find_run
 
 PICTURES = Path(__file__).parent / "images"
 REPORT = Path(__file__).parents[1] / "reports" / "sample"

@@ -31,14 +31,14 @@ def study():
 
 @pytest.fixture(scope="session")
 def key():
-    from toolkit.privacy import Key
+    from toolkit.privacy import PseudonymKey
 
-    return Key(b"a key for tests", published=True)
+    return PseudonymKey(b"a key for tests", published=True)
 
 
 @pytest.fixture
 def workspace(tmp_path):
-    from toolkit.registry import Workspace
+    from toolkit.workspace.registry import Workspace
 
     return Workspace(tmp_path / "workspace")
 
@@ -46,7 +46,7 @@ def workspace(tmp_path):
 @pytest.fixture
 def parsed(workspace, study, key, tmp_path):
     """Parse rows given to it, and return the workspace."""
-    from toolkit.parse import parse
+    from toolkit.stages.parse import parse
 
     def parse_rows(*rows, name="export.ndjson", images=None):
         parse(workspace, study, key, [exports.write(tmp_path / name, rows)], images=images)
@@ -73,10 +73,10 @@ class Finished:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Finished:
     """One small sample through the whole line: the tiny model is trained once per session."""
-    from toolkit.line import StudyFile, run
     from toolkit.manifest import load_study
-    from toolkit.registry import Workspace
+    from toolkit.pipeline import StudyFile, run
     from toolkit.synthetic import sample
+    from toolkit.workspace.registry import Workspace
 
     folder = tmp_path_factory.mktemp("line")
     drawn = sample(folder / "sample", cases=200, seed=3)
@@ -93,7 +93,7 @@ def finished(tmp_path_factory) -> Finished:
 @pytest.fixture
 def copied(finished, tmp_path):
     """A copy of the finished workspace, for tests that change it."""
-    from toolkit.registry import Workspace
+    from toolkit.workspace.registry import Workspace
 
     copy = Workspace(tmp_path / "workspace")
     shutil.copytree(finished.workspace.folder, copy.folder)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from PIL import Image
 
 from toolkit.manifest import Study
-from toolkit.registry import Workspace, insert
+from toolkit.workspace.registry import Workspace, insert
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 LEAKY = f"{HOSTILE}<script>alert(2)</script> see https://example.org/a?sig=1 or jo@example.org or /home/jo/x/PAT_7.jpg"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from toolkit import agreement
+from toolkit.stats import agreement
 
 
 @pytest.fixture

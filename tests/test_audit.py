@@ -11,10 +11,10 @@ import pytest
 from exports import label, row
 from PIL import Image, ImageOps
 
-from toolkit.audit import MEANING, audit, images_digest
 from toolkit.cases import case_id_of
-from toolkit.report.audit_page import _standardised, audit_page
-from toolkit.split import split
+from toolkit.stages.audit import MEANING, audit, images_digest
+from toolkit.stages.report.audit_page import _standardised, audit_page
+from toolkit.stages.split import split
 
 
 def photograph(path, seed):

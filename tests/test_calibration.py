@@ -5,7 +5,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
-from toolkit import calibration
+from toolkit.stats import calibration
 
 
 def test_published_brier_bins_and_calibration_errors_are_met(shared):

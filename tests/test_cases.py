@@ -1,4 +1,4 @@
-from toolkit.cases import Box, Marked, Submission, case_id_of, find_cases
+from toolkit.cases import Box, LabelledBox, Submission, case_id_of, find_cases
 
 LEFT, RIGHT = Box(10, 10, 40, 40), Box(120, 20, 40, 40)
 
@@ -30,9 +30,9 @@ def test_a_photograph_without_boxes_is_one_case():
 
 
 def test_two_lesions_on_one_photograph_are_two_cases_whatever_the_order_of_the_boxes():
-    first = submission("a", Marked("a1", LEFT, ("nevus",)), Marked("a2", RIGHT, ("melasma",)))
+    first = submission("a", LabelledBox("a1", LEFT, ("nevus",)), LabelledBox("a2", RIGHT, ("melasma",)))
     moved = Box(122, 24, 40, 40)
-    second = submission("b", Marked("b1", moved, ("ephelis",)), Marked("b2", LEFT, ("nevus",)))
+    second = submission("b", LabelledBox("b1", moved, ("ephelis",)), LabelledBox("b2", LEFT, ("nevus",)))
 
     photograph = find_cases("i", [first, second], iou=0.5)
 
@@ -46,8 +46,8 @@ def test_two_lesions_on_one_photograph_are_two_cases_whatever_the_order_of_the_b
 
 
 def test_a_moved_and_relabelled_box_keeps_its_case():
-    before = submission("a", Marked("a1", LEFT, ("nevus",)), latest=False)
-    after = submission("a", Marked("a1", RIGHT, ("melasma",)), revision=2)
+    before = submission("a", LabelledBox("a1", LEFT, ("nevus",)), latest=False)
+    after = submission("a", LabelledBox("a1", RIGHT, ("melasma",)), revision=2)
 
     photograph = find_cases("i", [before, after], iou=0.5)
 
@@ -56,22 +56,22 @@ def test_a_moved_and_relabelled_box_keeps_its_case():
 
 
 def test_a_box_drawn_anew_at_the_same_place_keeps_its_case():
-    before = submission("a", Marked("a1", LEFT, ("nevus",)), latest=False)
-    after = submission("a", Marked("new", Box(11, 11, 40, 40), ("nevus",)), revision=2)
+    before = submission("a", LabelledBox("a1", LEFT, ("nevus",)), latest=False)
+    after = submission("a", LabelledBox("new", Box(11, 11, 40, 40), ("nevus",)), revision=2)
 
     assert [case_id_of("i", "a1")] == list(readings(find_cases("i", [before, after], iou=0.5)))
 
 
 def test_a_box_that_only_an_old_revision_had_is_no_case():
-    before = submission("a", Marked("a1", LEFT, ("nevus",)), Marked("a2", RIGHT, ("nevus",)), latest=False)
-    after = submission("a", Marked("a1", LEFT, ("nevus",)), revision=2)
+    before = submission("a", LabelledBox("a1", LEFT, ("nevus",)), LabelledBox("a2", RIGHT, ("nevus",)), latest=False)
+    after = submission("a", LabelledBox("a1", LEFT, ("nevus",)), revision=2)
 
     assert [case_id_of("i", "a1")] == list(readings(find_cases("i", [before, after], iou=0.5)))
 
 
 def test_a_box_that_not_every_annotator_drew_is_a_finding():
-    first = submission("a", Marked("a1", LEFT, ("nevus",)), Marked("a2", RIGHT, ("melasma",)))
-    second = submission("b", Marked("b1", LEFT, ("nevus",)))
+    first = submission("a", LabelledBox("a1", LEFT, ("nevus",)), LabelledBox("a2", RIGHT, ("melasma",)))
+    second = submission("b", LabelledBox("b1", LEFT, ("nevus",)))
 
     photograph = find_cases("i", [first, second], iou=0.5)
 
@@ -80,14 +80,14 @@ def test_a_box_that_not_every_annotator_drew_is_a_finding():
 
 
 def test_a_box_over_two_lesions_is_a_finding():
-    first = submission("a", Marked("a1", Box(0, 0, 40, 40), ()), Marked("a2", Box(0, 30, 40, 40), ()))
-    second = submission("b", Marked("b1", Box(0, 10, 40, 50), ("nevus",)))
+    first = submission("a", LabelledBox("a1", Box(0, 0, 40, 40), ()), LabelledBox("a2", Box(0, 30, 40, 40), ()))
+    second = submission("b", LabelledBox("b1", Box(0, 10, 40, 50), ("nevus",)))
 
     assert "ambiguous_box" in [finding.kind for finding in find_cases("i", [first, second], iou=0.3).findings]
 
 
 def test_one_answer_for_two_lesions_is_a_finding_and_no_reading():
-    both = submission("a", Marked("a1", LEFT, ()), Marked("a2", RIGHT, ()), answers=("nevus",))
+    both = submission("a", LabelledBox("a1", LEFT, ()), LabelledBox("a2", RIGHT, ()), answers=("nevus",))
 
     photograph = find_cases("i", [both], iou=0.5)
 
@@ -96,13 +96,13 @@ def test_one_answer_for_two_lesions_is_a_finding_and_no_reading():
 
 
 def test_an_answer_about_the_photograph_is_read_where_it_has_one_case():
-    photograph = find_cases("i", [submission("a", Marked("a1", LEFT, ()), answers=("nevus",))], iou=0.5)
+    photograph = find_cases("i", [submission("a", LabelledBox("a1", LEFT, ()), answers=("nevus",))], iou=0.5)
 
     assert [("a1", "nevus")] == [(r.object_id, r.answer) for r in photograph.lesions[0].readings]
 
 
 def test_the_answer_nested_in_a_box_comes_first():
-    photograph = find_cases("i", [submission("a", Marked("a1", LEFT, ("melasma",)), answers=("nevus",))], iou=0.5)
+    photograph = find_cases("i", [submission("a", LabelledBox("a1", LEFT, ("melasma",)), answers=("nevus",))], iou=0.5)
 
     assert ["melasma"] == [reading.answer for reading in photograph.lesions[0].readings]
 

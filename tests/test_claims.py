@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from test_cli import ROOT
 
-from toolkit.claims import FEASIBLE, NOT_REPRODUCIBLE, UNDECIDED, claims
-from toolkit.claims.given import CONVENTIONS, figures, holds
-from toolkit.claims.matrix import solve
-from toolkit.claims.printed import Printed, read_value
-from toolkit.claims.stated import ClaimSection
 from toolkit.errors import ClaimsError
 from toolkit.manifest import shipped
+from toolkit.stages.claims import FEASIBLE, NOT_REPRODUCIBLE, UNDECIDED, claims
+from toolkit.stages.claims.given import CONVENTIONS, figures, holds
+from toolkit.stages.claims.matrix import solve
+from toolkit.stages.claims.printed import Printed, read_value
+from toolkit.stages.claims.stated import ClaimSection
 
 AVERAGES = ("macro_recall", "macro_precision", "macro_specificity", "macro_f1", "micro_f1", "weighted_precision")
 

@@ -7,7 +7,7 @@ import torch
 from toolkit.errors import ModelError
 from toolkit.manifest.model import TrainSection
 from toolkit.models import backend
-from toolkit.models.backend import Examples, Lesson
+from toolkit.models.backend import Examples, TrainingJob
 from toolkit.models.budget import check_budget
 from toolkit.models.classifier import ImageClassifier
 
@@ -35,7 +35,7 @@ def examples() -> Examples:
 def trained(tiny, examples, tmp_path_factory):
     model = ImageClassifier.load(str(tiny), device="cpu")
     folder = tmp_path_factory.mktemp("training")
-    epochs = model.fit(Lesson(examples, examples, ANSWERS, SETTINGS, 1, folder))
+    epochs = model.fit(TrainingJob(examples, examples, ANSWERS, SETTINGS, 1, folder))
     return model, epochs
 
 
@@ -68,7 +68,7 @@ def test_probabilities_of_the_labels_add_up_to_one_and_a_strange_answer_has_none
 
 def test_the_same_seed_trains_the_same_classifier(tiny, trained, examples, tmp_path):
     again = ImageClassifier.load(str(tiny), device="cpu")
-    again.fit(Lesson(examples, examples, ANSWERS, SETTINGS, 1, tmp_path))
+    again.fit(TrainingJob(examples, examples, ANSWERS, SETTINGS, 1, tmp_path))
 
     pairs = zip(trained[0].model.state_dict().values(), again.model.state_dict().values(), strict=True)
     assert all(torch.equal(one, other) for one, other in pairs)

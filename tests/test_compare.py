@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from toolkit.compare import CLUSTERED, DELONG, MCNEMAR, Pair, Side, compare, differences
 from toolkit.errors import WorkspaceError
+from toolkit.stages.compare import CLUSTERED, DELONG, MCNEMAR, RunPair, RunSide, compare, differences
 
 OTHER = "0000000b"
 
@@ -86,7 +86,7 @@ def test_a_run_without_scores_is_refused_with_the_next_step(finished, two_runs):
         compare(two_runs, finished.study_file.study, finished.run_id, OTHER)
 
 
-def a_pair(*, cases_each: int, better: bool, seed: int = 4) -> Pair:
+def a_pair(*, cases_each: int, better: bool, seed: int = 4) -> RunPair:
     generator = np.random.default_rng(seed)
     patients = 240 // cases_each
     truth = generator.integers(0, 8, 240)
@@ -95,9 +95,9 @@ def a_pair(*, cases_each: int, better: bool, seed: int = 4) -> Pair:
         said = np.where(generator.random(240) < share, truth, generator.integers(0, 8, 240))
         chance = np.eye(8)[said] + generator.random((240, 8)) / 2
         chance /= chance.sum(axis=1, keepdims=True)
-        return Side(truth, chance.argmax(axis=1), chance)
+        return RunSide(truth, chance.argmax(axis=1), chance)
 
-    return Pair(side(0.6), side(0.9 if better else 0.6), np.repeat(np.arange(patients), cases_each))
+    return RunPair(side(0.6), side(0.9 if better else 0.6), np.repeat(np.arange(patients), cases_each))
 
 
 @pytest.mark.parametrize(("cases_each", "methods"), [(1, {CLUSTERED, MCNEMAR, DELONG}), (3, {CLUSTERED})])

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from toolkit import delong
+from toolkit.stats import delong
 
 
 def reference(shared, name):

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from toolkit import duplicates, hashes
-from toolkit.duplicates import LONGEST, find
+from toolkit.photographs import duplicates, hashes
+from toolkit.photographs.duplicates import LONGEST, find
 
 
 def blotches(seed, size=(128, 96)):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from toolkit import agreement
-from toolkit.evaluate import PartData, evaluate, groups, operating, readers, score_part
-from toolkit.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, Key
-from toolkit.metrics import AVERAGED
+from toolkit.stages.evaluate import PartData, evaluate, groups, operating, readers, score_part
+from toolkit.stages.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, EvaluationKey
+from toolkit.stats import agreement
+from toolkit.stats.metrics import AVERAGED
 
 
 def test_every_score_is_given_again_by_its_query(finished):
@@ -54,7 +54,7 @@ def test_the_same_predictions_give_the_same_scores(finished, copied):
 
 def by_metric(study, truth, probabilities, patient):
     data = PartData(np.array(truth), np.argmax(probabilities, axis=1), np.array(probabilities), np.array(patient))
-    rows = score_part(study, data, Key("r", "test", "t"))
+    rows = score_part(study, data, EvaluationKey("r", "test", "t"))
     return {(row["metric"], row["class_name"]): row for row in rows}
 
 
@@ -175,7 +175,7 @@ def grouped(study, values, *, right=bool, bands=None):
         for name, value in zip(names, values, strict=True)
         if value is not None
     ]
-    made = groups.rows(own, data, Key("r", "test", "t"), groups.groups_of(own, names, found))
+    made = groups.rows(own, data, EvaluationKey("r", "test", "t"), groups.groups_of(own, names, found))
     return {(row["group_value"], row["metric"], row["class_name"]): row for row in made}
 
 
@@ -229,7 +229,7 @@ def test_readers_that_share_few_cases_are_not_held_beside_each_other(study):
     readings = [{"case_id": n, "annotator": "a", "class_name": study.class_names[int(n) % 8]} for n in names]
     readings += [{**reading, "annotator": "b"} for reading in readings[:9]]
     short = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100})})
-    made = readers.rows(short, data, Key("r", "test", "t"), readings)
+    made = readers.rows(short, data, EvaluationKey("r", "test", "t"), readings)
 
     assert {("a", "model"), ("a", "truth"), ("model", "truth")} == {(r["reader"], r["other_reader"]) for r in made}
     assert {1.0} == {row["value"] for row in made}
@@ -247,7 +247,7 @@ def read_by(study, said: dict[str, np.ndarray], **evaluate) -> dict[tuple[str, s
         if code >= 0
     ]
     wanted = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100, **evaluate})})
-    made = readers.rows(wanted, data, Key("r", "test", "t"), readings)
+    made = readers.rows(wanted, data, EvaluationKey("r", "test", "t"), readings)
     return {
         (r["measure"], r["other_reader"], r["class_name"]): r["value"]
         for r in made

@@ -8,21 +8,20 @@ import pytest
 from exports import label, row
 from PIL import Image
 
-from toolkit import external
 from toolkit.console.runs import rendered
 from toolkit.errors import LeakError, ModelError, StudyError, WorkspaceError
-from toolkit.evaluate import evaluate
-from toolkit.line import status
 from toolkit.manifest import Study
 from toolkit.manifest.cohort import ClassSection
 from toolkit.manifest.model import ExternalSection
-from toolkit.parse import parse
-from toolkit.predict import predict
-from toolkit.privacy import Key
-from toolkit.registry import Workspace
-from toolkit.report import report
-from toolkit.split import split, verify
-from toolkit.withdraw.results import clean_splits
+from toolkit.pipeline import status
+from toolkit.privacy import PseudonymKey
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.parse import parse
+from toolkit.stages.predict import external, predict
+from toolkit.stages.report import report
+from toolkit.stages.split import split, verify
+from toolkit.stages.withdraw.results import clean_splits
+from toolkit.workspace.registry import Workspace
 
 CLASSES = [
     ClassSection(name="mole", answer="common mole", malignant=False),
@@ -51,7 +50,7 @@ def workspace_of(folder: Path, study: Study, photographs: list[np.ndarray]) -> W
         rows.append(row(f"i{n}", label(f"L{n}", answer), patient=f"Q-{n}", size=pixels.shape[1::-1]))
     workspace = Workspace(folder / "workspace")
     export = exports.write(folder / "export.ndjson", rows)
-    parse(workspace, study, Key(b"another key", published=True), [export], images=folder / "images")
+    parse(workspace, study, PseudonymKey(b"another key", published=True), [export], images=folder / "images")
     split(workspace, study)
     return workspace
 

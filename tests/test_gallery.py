@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from registries import HOSTILE, a_registry, a_study
 
-from toolkit.evaluate import evaluate
-from toolkit.registry import insert
-from toolkit.report import report
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.report import report
+from toolkit.workspace.registry import insert
 
 SWITCHES = [
     "--no-sandbox",

@@ -10,11 +10,11 @@ import pytest
 from registries import HOSTILE
 
 from toolkit.manifest.evaluation import ReportingSection
-from toolkit.report import guidelines
-from toolkit.report.facts import gather
-from toolkit.report.guidelines import FILLED, NOT_KNOWN, WITHHELD
-from toolkit.report.page import render
-from toolkit.report.sharing import shared
+from toolkit.stages.report import guidelines
+from toolkit.stages.report.facts import gather
+from toolkit.stages.report.guidelines import FILLED, NOT_KNOWN, WITHHELD
+from toolkit.stages.report.page import render
+from toolkit.stages.report.sharing import shared
 
 RUN = {
     "TRIPOD+AI": "5b 11 12a 12e 12g 13 15 16 20a 20b 20c 21 22 23a 23b",
@@ -62,7 +62,7 @@ def facts(finished):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, wanted in DOCUMENT["facts"].items() if "query" in wanted or "step" in wanted]
+    "name", [name for name, wanted in DOCUMENT["facts"].items() if "query" in wanted or "statement" in wanted]
 )
 def test_every_query_runs_and_gives_what_its_sentence_needs(finished, facts, name):
     wanted = DOCUMENT["facts"][name]

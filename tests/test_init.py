@@ -5,11 +5,11 @@ import pytest
 
 from toolkit.cli import main
 from toolkit.errors import ExportError, StudyError
-from toolkit.init import guess, init
 from toolkit.manifest import NO_PATIENTS, load_study
-from toolkit.parse import parse
-from toolkit.registry import Workspace
+from toolkit.stages.init import guess, init
+from toolkit.stages.parse import parse
 from toolkit.synthetic import sample
+from toolkit.workspace.registry import Workspace
 
 HOSTILE = 'evil"\n[model]\nname = "x"\t\u202e\x1b[31m\\ '
 
@@ -146,7 +146,7 @@ def test_a_letter_that_only_looks_like_another_is_told(made):
     ],
 )
 def test_the_field_that_identifies_patients_is_known_by_its_name(names, patient):
-    found = [guess.Metadata(name, None, 5, 5, left_out=False) for name in names]
+    found = [guess.MetadataGuess(name, None, 5, 5, left_out=False) for name in names]
 
     assert patient == guess.identifier(found, guess.PATIENT)
 

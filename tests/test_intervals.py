@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from toolkit import intervals
-from toolkit.intervals import (
+from toolkit.stats import intervals
+from toolkit.stats.intervals import (
     Estimate,
     Interval,
     Share,

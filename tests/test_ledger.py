@@ -13,12 +13,11 @@ from PIL import Image
 
 from toolkit.cases import case_id_of
 from toolkit.errors import QuestionError, StudyError
-from toolkit.line import status
 from toolkit.manifest import load_study
-from toolkit.parse import parse
-from toolkit.privacy import load_key
-from toolkit.registry import Workspace
+from toolkit.pipeline import status
+from toolkit.stages.parse import parse
 from toolkit.synthetic import sample
+from toolkit.workspace.registry import Workspace
 
 WHOLE = case_id_of("i1", "")
 
@@ -271,7 +270,7 @@ def test_what_the_study_keeps_out_is_kept_out_and_told(ledger, given, key_of, re
 
 def test_another_policy_is_another_truth_and_makes_runs_stale(copied, finished):
     study = finished.study_file.study
-    key = load_key(study.privacy, study_folder=finished.study_file.folder, workspace=copied.folder)
+    key = finished.study_file.key(copied)
     result = parse(copied, with_policy(study, policy="latest"), key, [])
     found = status(copied)
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from toolkit import metrics, thresholds
+from toolkit.stats import metrics, thresholds
 
 
 @st.composite
@@ -26,7 +26,7 @@ def test_metrics_agree_with_scikit_learn(case):
     truth, probabilities = case
     classes = list(range(probabilities.shape[1]))
     predicted = probabilities.argmax(axis=1)
-    decided = metrics.Decided(truth, probabilities)
+    decided = metrics.WeightedMetrics(truth, probabilities)
     ours = decided.per_class()
     theirs = sk.precision_recall_fscore_support(truth, predicted, labels=classes, zero_division=np.nan)
 
@@ -53,7 +53,10 @@ def test_a_weight_counts_a_case_as_often_as_it_says(case, seed):
     repeated = np.repeat(np.arange(len(truth)), weights)
     if not len(repeated):
         return
-    once, copies = metrics.Decided(truth, probabilities), metrics.Decided(truth[repeated], probabilities[repeated])
+    once, copies = (
+        metrics.WeightedMetrics(truth, probabilities),
+        metrics.WeightedMetrics(truth[repeated], probabilities[repeated]),
+    )
     given = weights[None].astype(float)
     weighted, copied = once.per_class(given), copies.per_class()
     weighted |= once.averages(weighted, given)
@@ -80,7 +83,7 @@ def test_the_order_of_cases_changes_no_metric(case, random):
 def test_undefined_is_nan_and_left_out_of_macro_averages():
     truth = np.array([0, 0, 1])
     probabilities = np.array([[0.9, 0.1, 0.0], [0.8, 0.2, 0.0], [0.7, 0.3, 0.0]])
-    values = metrics.Decided(truth, probabilities).per_class()
+    values = metrics.WeightedMetrics(truth, probabilities).per_class()
 
     np.testing.assert_allclose(values["recall"][0], [1, 0, np.nan])
     np.testing.assert_allclose(values["precision"][0], [2 / 3, np.nan, np.nan])
@@ -113,7 +116,7 @@ def test_averages_agree_with_scikit_learn(case):
     truth, probabilities = case
     classes = list(range(probabilities.shape[1]))
     predicted = probabilities.argmax(axis=1)
-    decided = metrics.Decided(truth, probabilities)
+    decided = metrics.WeightedMetrics(truth, probabilities)
     ours = decided.averages(decided.per_class())
 
     for average in ("macro", "weighted", "micro"):
@@ -149,10 +152,10 @@ def test_the_published_macro_example_is_met(shared):
     names = sorted(set(reference["data"]["y_true"]))
     truth = np.array([names.index(name) for name in reference["data"]["y_true"]])
     predicted = np.array([names.index(name) for name in reference["data"]["y_pred"]])
-    decided = metrics.Decided(truth, np.eye(3)[predicted])
+    decided = metrics.WeightedMetrics(truth, np.eye(3)[predicted])
     found = decided.averages(decided.per_class())
     two = {side: np.array(reference["data"]["bal"][side]) for side in ("y", "p")}
-    balanced = metrics.macro(metrics.Decided(two["y"], np.eye(2)[two["p"]]).per_class())["recall"][0]
+    balanced = metrics.macro(metrics.WeightedMetrics(two["y"], np.eye(2)[two["p"]]).per_class())["recall"][0]
 
     for average in ("macro", "micro", "weighted"):
         assert reference["expected"][average] == pytest.approx(
@@ -178,7 +181,7 @@ def isic(shared):
 
 def test_areas_and_balanced_accuracy_are_those_of_the_isic_2018_scorer(isic):
     truth, said, expected = isic
-    values = metrics.Decided(truth, said).per_class()
+    values = metrics.WeightedMetrics(truth, said).per_class()
 
     for k, name in enumerate(NAMES):
         assert expected["per_category"]["auc"][name] == pytest.approx(values["roc_auc"][0, k], abs=1e-6)
@@ -193,10 +196,10 @@ def test_rates_are_those_of_the_isic_2018_scorer_where_its_convention_is_chosen(
     """The scorer calls every class from a score of 0.5 on, each by itself; ours is the most probable class."""
     truth, said, expected = isic
     theirs = {"recall": "sensitivity", "specificity": "specificity", "precision": "ppv", "npv": "npv", "f1": "dice"}
-    chosen, ours = {name: [] for name in theirs}, metrics.Decided(truth, said).per_class()
+    chosen, ours = {name: [] for name in theirs}, metrics.WeightedMetrics(truth, said).per_class()
     for k, name in enumerate(NAMES):
         outcome = thresholds.decisions(truth == k, said[:, k], 0.5)
-        for metric, value in metrics.rates(metrics.Outcome(*(side.sum() for side in outcome))).items():
+        for metric, value in metrics.rates(metrics.ConfusionCounts(*(side.sum() for side in outcome))).items():
             assert expected["per_category"][theirs[metric]][name] == pytest.approx(float(value), abs=1e-12)
             chosen[metric].append(float(value))
     for metric, values in chosen.items():
@@ -223,7 +226,7 @@ def test_published_pad_figures_are_met_and_their_roc_auc_is_that_of_hard_labels(
     said = np.array([row[f"{model}_y_pred"] == "True" for row in rows])
     chance = np.array([float(row[f"{model}_y_proba"]) for row in rows])
     outcome = thresholds.decisions(truth, said.astype(float), 0.5)
-    rates = metrics.rates(metrics.Outcome(*(side.sum() for side in outcome)))
+    rates = metrics.rates(metrics.ConfusionCounts(*(side.sum() for side in outcome)))
     hard, ours = area_of(truth, said.astype(float)).roc[0], area_of(truth, chance).roc[0]
 
     for metric in ("precision", "recall", "f1"):

@@ -13,20 +13,20 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from toolkit.errors import ModelError
-from toolkit.images import dihedral
 from toolkit.manifest.model import TrainSection
 from toolkit.models import backend
-from toolkit.models.backend import Examples, Lesson, probabilities
+from toolkit.models.backend import Examples, TrainingJob, probabilities
 from toolkit.models.baselines import SCORERS
 from toolkit.models.batches import Cases
 from toolkit.models.checkpoint import whole_folder
 from toolkit.models.device import DEVICES, VARIABLE, pick_device
 from toolkit.models.inputs import IGNORED, Inputs, Tensors
-from toolkit.models.instructblip import Answering, InstructBlip
+from toolkit.models.instructblip import InstructBlip, TrainableInstructBlip
 from toolkit.models.processes import Process, this_process
 from toolkit.models.scoring import build_trie
 from toolkit.models.tiny import build_tiny
 from toolkit.models.training import Collator
+from toolkit.photographs.crops import dihedral
 from toolkit.progress import Progress, silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -405,7 +405,7 @@ def test_labels_are_padded_with_what_the_loss_passes_over(model, examples):
     answer_tokens = model.inputs.answer_tokens(ANSWERS)
     cases = Cases(examples)
 
-    batch = Collator(Answering(model.model, model.inputs, ANSWERS))([cases[i] for i in range(4)])
+    batch = Collator(TrainableInstructBlip(model.model, model.inputs, ANSWERS))([cases[i] for i in range(4)])
 
     expected = [tokens + [IGNORED] * (4 - len(tokens)) for tokens in answer_tokens]
     assert expected == batch["labels"].tolist()
@@ -448,7 +448,7 @@ def with_dropout(source: Path) -> InstructBlip:
 
 def trained(source: Path, folder: Path, examples: Examples, *, resume: bool = False, progress: Progress = silent):
     model = with_dropout(source)
-    epochs = model.fit(Lesson(examples, examples, ANSWERS, SETTINGS, 11, folder, resume, progress))
+    epochs = model.fit(TrainingJob(examples, examples, ANSWERS, SETTINGS, 11, folder, resume, progress))
     return model, epochs
 
 
@@ -539,7 +539,7 @@ def test_a_training_that_diverges_stops_with_a_reason(tiny, examples, tmp_path):
     settings = SETTINGS.model_copy(update={"learning_rate": 1e30, "warmup_steps": 0})
 
     with pytest.raises(ModelError, match="not a finite number"):
-        InstructBlip.load(str(tiny), device="cpu").fit(Lesson(examples, examples, ANSWERS, settings, 1, tmp_path))
+        InstructBlip.load(str(tiny), device="cpu").fit(TrainingJob(examples, examples, ANSWERS, settings, 1, tmp_path))
 
     assert [] == list(tmp_path.glob("checkpoint-*"))
 

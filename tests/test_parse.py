@@ -13,9 +13,9 @@ from PIL import Image
 
 from toolkit.cases import case_id_of
 from toolkit.errors import ExportError, WorkspaceError
-from toolkit.parse import parse
-from toolkit.privacy import Key
-from toolkit.registry import Workspace
+from toolkit.privacy import PseudonymKey
+from toolkit.stages.parse import parse
+from toolkit.workspace.registry import Workspace
 
 
 def said(workspace):
@@ -211,7 +211,7 @@ def test_another_key_is_refused(parsed, study, tmp_path):
     workspace = parsed(row("i1", label("L1", "nevus")))
 
     with pytest.raises(WorkspaceError, match="pseudonym key"):
-        parse(workspace, study, Key(b"another", published=True), [tmp_path / "export.ndjson"])
+        parse(workspace, study, PseudonymKey(b"another", published=True), [tmp_path / "export.ndjson"])
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ import json
 import exports
 import pytest
 
-from toolkit.audit import audit
 from toolkit.console.results import rendered
 from toolkit.console.text import stderr
 from toolkit.errors import StudyError
 from toolkit.manifest import NO_PATIENTS, Study, load_study
-from toolkit.parse import parse
-from toolkit.split import split, verify
+from toolkit.stages.audit import audit
+from toolkit.stages.parse import parse
+from toolkit.stages.split import split, verify
 
 
 def changed(study, *, labelbox=None, classes=None) -> Study:

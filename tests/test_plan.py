@@ -8,19 +8,19 @@ import shutil
 import pyarrow as pa
 import pytest
 
-from toolkit import plan, sql
-from toolkit.compare import compare
 from toolkit.errors import StudyError, WorkspaceError
-from toolkit.evaluate import evaluate
 from toolkit.manifest import load_study, shipped
 from toolkit.manifest.evaluation import PlanSection
-from toolkit.registry import Workspace, insert
-from toolkit.report.facts import gather
-from toolkit.report.page import render
-from toolkit.report.planned import Planned, points
-from toolkit.report.sharing import shared
-from toolkit.report.tables import files
-from toolkit.split import split, verify
+from toolkit.stages.compare import compare
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.report.facts import gather
+from toolkit.stages.report.page import render
+from toolkit.stages.report.planned import PlanSummary, points
+from toolkit.stages.report.sharing import shared
+from toolkit.stages.report.tables import files
+from toolkit.stages.split import split, verify
+from toolkit.workspace import plan, sql
+from toolkit.workspace.registry import Workspace, insert
 
 OTHER = "0000000b"
 
@@ -154,7 +154,9 @@ def test_every_look_at_the_part_is_counted_but_those_that_were_planned(finished,
 
     assert "scored 3 times: 2 by this run, 1 by other runs" == told
     assert [] == plan.departures(locked, planned_study, "0000000c")
-    (on_page,) = (row for row in locked.rows(sql.step("report_scorings"), {"run_id": own}) if row["part"] == "test")
+    (on_page,) = (
+        row for row in locked.rows(sql.statement("report/scorings"), {"run_id": own}) if row["part"] == "test"
+    )
     assert (2, 3, 2, 1) == tuple(on_page[name] for name in ("times", "times_on_split", "runs", "controls"))
 
 
@@ -221,7 +223,7 @@ def test_a_plan_that_refers_to_nothing_is_refused(tmp_path, line, message):
 
 def test_a_path_in_a_plan_stays_off_the_page(planned_study):
     study = planning(planned_study, comparison="/data/secret_folder/baseline")
-    said = points(Planned(plan.Locked("0" * 64, plan.stated(study), "t"), [], control=False))
+    said = points(PlanSummary(plan.LockedPlan("0" * 64, plan.stated(study), "t"), [], control=False))
 
     assert "the model baseline" in {each.text for each in said}
     assert not any("secret_folder" in each.text for each in said)

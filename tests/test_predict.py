@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from toolkit.errors import ModelError, WorkspaceError
-from toolkit.predict import predict
+from toolkit.stages.predict import predict
 
 
 def shards(workspace, run_id):
@@ -44,7 +44,7 @@ def test_a_rerun_does_only_what_is_missing_and_gives_the_same(copied, finished):
 def test_shards_and_batches_of_any_size_say_the_same(copied, finished, monkeypatch):
     study = finished.study_file.study
     before = {row["case_id"]: row for row in copied.rows("from predictions where part = 'test'")}
-    monkeypatch.setattr("toolkit.predict.SHARD", 7)
+    monkeypatch.setattr("toolkit.stages.predict.SHARD", 7)
     predict(copied, study.model_copy(update={"predict": study.predict.model_copy(update={"batch_size": 3})}))
     after = copied.rows("from predictions where part = 'test'")
 
@@ -100,7 +100,7 @@ def test_one_part_alone_leaves_the_other_as_it_was(copied, finished):
 
 
 def test_an_interruption_costs_no_finished_shard_and_changes_no_bit(copied, finished, monkeypatch):
-    monkeypatch.setattr("toolkit.predict.SHARD", 8)
+    monkeypatch.setattr("toolkit.stages.predict.SHARD", 8)
     study = finished.study_file.study
     predict(copied, study)
     clean = copied.rows("from predictions order by case_id")

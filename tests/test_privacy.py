@@ -5,10 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import StudyError
-from toolkit.manifest.cohort import PrivacySection
-from toolkit.privacy import Key, load_key, normalise, scrub
+from toolkit.privacy import PseudonymKey, load_key, normalise, scrub
 
-KEY = Key(b"one", published=True)
+KEY = PseudonymKey(b"one", published=True)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +33,7 @@ def test_a_pseudonym_depends_on_the_key_the_kind_and_the_identifier():
         KEY.pseudonym("p", "7"),
         KEY.pseudonym("l", "7"),
         KEY.pseudonym("p", "8"),
-        Key(b"two", published=True).pseudonym("p", "7"),
+        PseudonymKey(b"two", published=True).pseudonym("p", "7"),
         KEY.pseudonym("p", "7", "1"),
     }
 
@@ -43,14 +42,13 @@ def test_a_pseudonym_depends_on_the_key_the_kind_and_the_identifier():
 
 
 def test_a_key_is_never_shown():
-    assert "one" not in repr(Key(b"one", published=False))
+    assert "one" not in repr(PseudonymKey(b"one", published=False))
 
 
 def test_a_missing_key_is_made_with_mode_0600_and_read_again(tmp_path):
-    section = PrivacySection(key_file="keys/study.key")
-    made = load_key(section, study_folder=tmp_path, workspace=tmp_path / "workspace")
+    made = load_key(None, "keys/study.key", study_folder=tmp_path, workspace=tmp_path / "workspace")
     path = tmp_path / "keys" / "study.key"
-    again = load_key(section, study_folder=tmp_path, workspace=tmp_path / "workspace")
+    again = load_key(None, "keys/study.key", study_folder=tmp_path, workspace=tmp_path / "workspace")
 
     assert path == made.created
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
@@ -63,7 +61,7 @@ def test_the_default_key_stands_in_the_users_configuration(tmp_path, monkeypatch
 
     assert (
         tmp_path / "lesion-toolkit" / "pseudonym.key"
-        == load_key(PrivacySection(), study_folder=tmp_path, workspace=tmp_path / "workspace").created
+        == load_key(None, None, study_folder=tmp_path, workspace=tmp_path / "workspace").created
     )
 
 
@@ -73,7 +71,7 @@ def test_a_damaged_key_is_refused_and_kept(tmp_path, content):
     path.write_text(content)
 
     with pytest.raises(StudyError, match="cannot be used"):
-        load_key(PrivacySection(key_file="study.key"), study_folder=tmp_path, workspace=tmp_path / "workspace")
+        load_key(None, "study.key", study_folder=tmp_path, workspace=tmp_path / "workspace")
     assert content == path.read_text()
 
 
@@ -87,5 +85,5 @@ def test_scrubbing_takes_out_e_mails_url_queries_and_identifiers():
 
 def test_a_key_inside_the_workspace_is_refused(tmp_path):
     with pytest.raises(StudyError, match="given away"):
-        load_key(PrivacySection(key_file="work/key"), study_folder=tmp_path, workspace=tmp_path / "work")
+        load_key(None, "work/key", study_folder=tmp_path, workspace=tmp_path / "work")
     assert not (tmp_path / "work").exists()

@@ -4,7 +4,7 @@ from exports import label, row
 from toolkit.errors import StudyError
 from toolkit.manifest import Study
 from toolkit.manifest.model import PromptSection
-from toolkit.prompts import prompt_of, prompts_of, spoken
+from toolkit.prompts.prompt import prompt_of, prompts_of, spoken
 
 TEMPLATE = "A skin lesion[ of a {age} year old {sex}][ on the {anatomical_site}]. What is it?"
 

@@ -22,15 +22,15 @@ from PIL import Image
 
 from toolkit.cli import main
 from toolkit.errors import ServiceError, ToolkitError
-from toolkit.landing import land, landed_exports
+from toolkit.labelbox_json.links import facts_of, links_of
+from toolkit.labelbox_json.withdrawn import filter_export, suppression_list
 from toolkit.manifest.cohort import PullSection
-from toolkit.parse import parse
-from toolkit.parse.withdrawn import rewrite, tombstones
-from toolkit.pull import Patience, Pulled, Wish, pull
-from toolkit.pull.fetch import RefusedError, Rules, fetch, is_public
-from toolkit.pull.links import facts_of, links_of
-from toolkit.pull.patience import PassingError
-from toolkit.withdraw import withdraw
+from toolkit.stages.parse import parse
+from toolkit.stages.pull import Patience, Pulled, PullRequest, pull
+from toolkit.stages.pull.fetch import RefusedError, Rules, fetch, is_public
+from toolkit.stages.pull.patience import PassingError
+from toolkit.stages.withdraw import withdraw
+from toolkit.workspace.landed import land, landed_exports
 
 ROWS = 10
 
@@ -74,9 +74,9 @@ def ask(workspace, hospital, labelbox):  # noqa: ARG001 - it is asked
     """Pull without ever sleeping; `ask.slept` holds the waits."""
 
     def run(*wish, **more):
-        named = dict(zip(Wish._fields, wish, strict=False))
+        named = dict(zip(PullRequest._fields, wish, strict=False))
         given = {"photographs": False} | named | more
-        return pull(workspace, hospital, Wish(**given), patience=Patience(sleep=run.slept.append))
+        return pull(workspace, hospital, PullRequest(**given), patience=Patience(sleep=run.slept.append))
 
     run.slept = []
     return run
@@ -126,7 +126,7 @@ def test_other_sources_are_asked_for_whole_too(ask, labelbox, kind, text, mutati
 def test_the_query_for_chunks_is_the_one_of_the_installed_sdk(labelbox):
     from labelbox.schema.export_task import ExportTask
 
-    from toolkit.pull.service import CHUNK, Service
+    from toolkit.stages.pull.service import CHUNK, Service
 
     service = Service(PullSection(), KEY, Patience())
     task = service.start(service.find("project", "project-1"), {})
@@ -311,10 +311,10 @@ def test_since_is_sent_as_utc_and_last_goes_on_from_the_newest_activity(ask, lab
 @pytest.mark.parametrize(
     ("wish", "told"),
     [
-        (Wish(since="yesterday"), "is no time"),
-        (Wish("slice", "slice-1", since="2025-01-01"), "cannot filter a slice"),
-        (Wish(since="last"), "no earlier pull of this source is here"),
-        (Wish("dataset", "dataset-9"), "knows no dataset 'dataset-9'"),
+        (PullRequest(since="yesterday"), "is no time"),
+        (PullRequest("slice", "slice-1", since="2025-01-01"), "cannot filter a slice"),
+        (PullRequest(since="last"), "no earlier pull of this source is here"),
+        (PullRequest("dataset", "dataset-9"), "knows no dataset 'dataset-9'"),
     ],
 )
 def test_a_wish_that_cannot_be_asked_for_is_told(ask, wish, told):
@@ -486,7 +486,7 @@ def certificate(folder, name):
 
 @pytest.mark.parametrize(("name", "holds"), [("localhost", True), ("storage.googleapis.com", False)])
 def test_a_certificate_is_held_against_the_name_that_was_asked_for(labelbox, tmp_path, monkeypatch, name, holds):
-    from toolkit.pull.fetch import _tls
+    from toolkit.stages.pull.fetch import _tls
 
     file = certificate(tmp_path, name)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
@@ -600,7 +600,7 @@ def test_the_command_pulls_and_parses_and_the_key_is_nowhere(labelbox, tmp_path,
 
 def test_a_result_is_shown_in_a_few_lines():
     from toolkit.console.results import rendered
-    from toolkit.pull import PulledExport
+    from toolkit.stages.pull import PulledExport
 
     export = PulledExport("model_run", "run-1", "t", None, rows=2, announced=3, errors=4, sha256="a" * 64)
     shown = rendered(Pulled([export], 5, 6, {"url_expired": 7}))
@@ -613,8 +613,8 @@ import os, sys
 from pathlib import Path
 from toolkit.manifest import load_study, shipped
 from toolkit.manifest.cohort import PullSection
-from toolkit.pull import Patience, pull
-from toolkit.registry import Workspace
+from toolkit.stages.pull import Patience, pull
+from toolkit.workspace.registry import Workspace
 settings = {"pull": PullSection(hosts=["127.0.0.1"], allow_private=True, connections=2)}
 study = load_study(shipped("manifests") / "demo.toml").model_copy(update=settings)
 patience = Patience(first=0.01)
@@ -652,9 +652,9 @@ def test_a_withdrawn_patient_is_not_pulled_in_again(ask, workspace, labelbox, ho
     everything = labelbox.export
     ask(photographs=True)
     parse(workspace, hospital, key, [])
-    withdraw(workspace, hospital, key, "P-3", apply=True)
-    stones = tombstones(workspace, hospital, key)
-    again = pull(workspace, hospital, sieve=partial(rewrite, workspace, stones=stones), patience=Patience(poll=0))
+    withdraw(workspace, hospital, key, "P-3", reparse=lambda: parse(workspace, hospital, key, []), apply=True)
+    stones = suppression_list(workspace, hospital, key)
+    again = pull(workspace, hospital, sieve=partial(filter_export, workspace, stones=stones), patience=Patience(poll=0))
     names = {path.name for path in (workspace.folder / "photographs").iterdir()}
 
     assert everything == labelbox.export
@@ -674,7 +674,7 @@ def runner(labelbox, tmp_path):  # noqa: ARG001 - it is asked
 
 
 def test_a_pull_killed_at_any_of_ten_moments_goes_on_to_the_same_bytes(labelbox, runner, tmp_path):
-    from toolkit.registry import Workspace
+    from toolkit.workspace.registry import Workspace
 
     chance, labelbox.chunk = random.Random(4), 2_000
     pieces = 2 * (-(-len(labelbox.export) // labelbox.chunk) + ROWS)

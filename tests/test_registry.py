@@ -5,9 +5,9 @@ import pytest
 from exports import label, row
 
 import toolkit
-from toolkit import sql
 from toolkit.errors import QuestionError, WorkspaceError
-from toolkit.registry import Workspace, insert
+from toolkit.workspace import sql
+from toolkit.workspace.registry import Workspace, insert
 
 
 def test_an_empty_workspace_says_what_to_do(workspace):

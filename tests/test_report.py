@@ -14,17 +14,18 @@ import pytest
 from PIL import Image
 from registries import CLASSES, a_registry, a_study
 
+from toolkit import formatting
 from toolkit.console import show_scores
 from toolkit.errors import WorkspaceError
-from toolkit.evaluate import evaluate
 from toolkit.manifest import Study
 from toolkit.manifest.evaluation import Condition, ReportSection
-from toolkit.registry import Workspace
-from toolkit.report import Report, report, wording
-from toolkit.report.facts import Facts, Previous, gather
-from toolkit.report.figures import spread
-from toolkit.report.frame import generator
-from toolkit.report.verdicts import badges, headlines
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.report import Report, report
+from toolkit.stages.report.facts import PreviousRun, ReportFacts, gather
+from toolkit.stages.report.figures import spread
+from toolkit.stages.report.layout import generator
+from toolkit.stages.report.verdicts import badges, headlines
+from toolkit.workspace.registry import Workspace
 
 ROOT = Path(__file__).parents[1]
 ERRORS = ["0007", "0003", "0008", "0004", "0006", "0009", "0011"]
@@ -86,7 +87,7 @@ def elements(made) -> Elements:
 
 
 @pytest.fixture(scope="module")
-def facts(made) -> Facts:
+def facts(made) -> ReportFacts:
     return gather(made.workspace, made.study, "aaaa0001")
 
 
@@ -365,12 +366,12 @@ def test_page_csv_terminal_and_registry_say_the_same(made, capsys):
     for name in CLASSES:
         own = "select metric, value from scores where part = 'test' and class_name = $name"
         stored = {row["metric"]: row["value"] for row in made.workspace.rows(own, {"name": name})}
-        shown = [wording.proportion(stored[metric]) for metric in metrics]
+        shown = [formatting.proportion(stored[metric]) for metric in metrics]
         bar = 0 if math.isnan(stored["recall"]) else 1
         recall, *others = [said[name][2], *said[name][3 + bar :]]
 
         assert shown == page[name][: len(metrics)]
-        assert shown == [wording.proportion(float(table[name][metric])) for metric in metrics]
+        assert shown == [formatting.proportion(float(table[name][metric])) for metric in metrics]
         assert shown == [others[0], recall, *others[1:]]
 
 
@@ -391,7 +392,7 @@ def test_every_column_of_every_table_has_its_meaning(made):
 
 
 def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
-    before = Previous("bbbb0002", True, {("test", "accuracy", None): 0.5})
+    before = PreviousRun("bbbb0002", True, {("test", "accuracy", None): 0.5})
     asked = ReportSection(
         conditions=[
             Condition(metric="accuracy", at_least=0.4),
@@ -444,19 +445,19 @@ def test_labels_keep_their_order_and_their_distance(wanted, expected):
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (wording.proportion(-0.12345), "\N{MINUS SIGN}0.123"),
-        (wording.proportion(float("nan")), "\N{EN DASH}"),
-        (wording.chance(0.0004), "<0.001"),
-        (wording.chance(0.04), "0.040"),
-        (wording.interval(0.1, 0.25), "0.100\N{EN DASH}0.250"),
-        (wording.interval(float("nan"), 1), "no interval"),
-        (wording.count(1234567), "1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567"),
-        (wording.support(1, 2), "1 case / 2 patients"),
-        (wording.percent(0.999), "99.9%"),
-        (wording.model_name("/a/b/c"), "c"),
-        (wording.model_name("org/model"), "org/model"),
-        (wording.clean("PAT 7.JPG twice"), "PAT [file name removed] twice"),
-        (wording.clean("read and/or write 1/2 /a/b.jpg"), "read and/or write 1/2 [path removed]"),
+        (formatting.proportion(-0.12345), "\N{MINUS SIGN}0.123"),
+        (formatting.proportion(float("nan")), "\N{EN DASH}"),
+        (formatting.chance(0.0004), "<0.001"),
+        (formatting.chance(0.04), "0.040"),
+        (formatting.interval(0.1, 0.25), "0.100\N{EN DASH}0.250"),
+        (formatting.interval(float("nan"), 1), "no interval"),
+        (formatting.count(1234567), "1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567"),
+        (formatting.support(1, 2), "1 case / 2 patients"),
+        (formatting.percent(0.999), "99.9%"),
+        (formatting.model_name("/a/b/c"), "c"),
+        (formatting.model_name("org/model"), "org/model"),
+        (formatting.clean("PAT 7.JPG twice"), "PAT [file name removed] twice"),
+        (formatting.clean("read and/or write 1/2 /a/b.jpg"), "read and/or write 1/2 [path removed]"),
     ],
 )
 def test_numbers_and_texts_are_written_for_a_reader(written, expected):

@@ -11,19 +11,19 @@ import pytest
 from registries import a_registry, a_study
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from toolkit.evaluate import evaluate
-from toolkit.registry import Workspace
-from toolkit.report import report
-from toolkit.report.facts import Cell
-from toolkit.report.suppression import hidden
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.report import report
+from toolkit.stages.report.facts import CountCell
+from toolkit.stages.report.suppression import hidden
+from toolkit.workspace.registry import Workspace
 
 
 def table_of(rows: list[list[int]], *, sums: bool = True):
     """Return counts as a table whose patients are its cases; sums over rows and columns stand under None."""
-    table = {(r, c): Cell(n, n) for r, row in enumerate(rows) for c, n in enumerate(row)}
+    table = {(r, c): CountCell(n, n) for r, row in enumerate(rows) for c, n in enumerate(row)}
     if sums:
-        table |= {(r, None): Cell(sum(row), sum(row)) for r, row in enumerate(rows)}
-        table |= {(None, c): Cell(sum(col), sum(col)) for c, col in enumerate(zip(*rows, strict=True))}
+        table |= {(r, None): CountCell(sum(row), sum(row)) for r, row in enumerate(rows)}
+        table |= {(None, c): CountCell(sum(col), sum(col)) for c, col in enumerate(zip(*rows, strict=True))}
     return table
 
 
@@ -144,7 +144,7 @@ def test_each_page_says_whom_it_is_for(finished, bundle):
 
 
 def test_crops_for_others_are_numbered_and_only_of_cells_that_are_shown(tmp_path, monkeypatch):
-    monkeypatch.setattr("toolkit.report.suppression.SMALLEST", 1)
+    monkeypatch.setattr("toolkit.stages.report.suppression.SMALLEST", 1)
     study = a_study(share_crops=True)
     workspace = a_registry(tmp_path, study)
     evaluate(workspace, study)

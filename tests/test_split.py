@@ -8,20 +8,23 @@ from exports import label, row, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from toolkit.errors import AllotmentError, LeakError, StudyError, WorkspaceError
+from toolkit.errors import LeakError, SplitError, StudyError, WorkspaceError
 from toolkit.manifest import load_study, shipped
 from toolkit.manifest.cohort import RELATIONS, SplitSection
-from toolkit.parse import parse
-from toolkit.registry import Workspace
-from toolkit.split import PARTS, split, verify, verify_photographs
-from toolkit.split.groups import Case, Link, components, grouped, reasons
-from toolkit.split.placing import place
+from toolkit.stages.parse import parse
+from toolkit.stages.split import split
+from toolkit.stages.split.assignment import assign
+from toolkit.stages.split.groups import SplitCase, grouped
+from toolkit.workspace.certificate import PARTS
+from toolkit.workspace.patient_links import PatientLink, components, reasons
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.verification import verify, verify_photographs
 
 CLASSES = ["nevus", "melasma", "ephelis"]
 
 
 def case_of(number, patient, group, class_name, *strata):
-    return Case(f"{number:05}", patient, "", group, class_name, None, "", strata)
+    return SplitCase(f"{number:05}", patient, "", group, class_name, None, "", strata)
 
 
 @st.composite
@@ -29,7 +32,7 @@ def cohorts(draw):
     """Cases of patients, a few of whom are linked; every group may be placed anywhere."""
     patients = draw(st.integers(3, 40))
     pairs = draw(st.lists(st.tuples(st.integers(0, patients - 1), st.integers(0, patients - 1)), max_size=4))
-    links = [Link("identical_pixels", f"p-{a}", f"p-{b}") for a, b in pairs if a != b]
+    links = [PatientLink("identical_pixels", f"p-{a}", f"p-{b}") for a, b in pairs if a != b]
     named = [
         (f"{number:05}", f"p-{patient}")
         for number, patient in enumerate(p for p in range(patients) for _ in range(draw(st.integers(1, 4))))
@@ -43,7 +46,7 @@ def cohorts(draw):
 
 def parts_of(cases, *, seed=1, **wish):
     section = SplitSection(uneven=True, **wish)
-    return place(cases, section, seed=seed, fixed={})[0].parts if len({c.group_id for c in cases}) > 2 else None
+    return assign(cases, section, seed=seed, fixed={})[0].parts if len({c.group_id for c in cases}) > 2 else None
 
 
 @settings(max_examples=25, deadline=None)
@@ -69,9 +72,9 @@ def test_other_pseudonyms_give_the_same_split(cases):
 
 def test_linked_patients_are_one_group_and_the_reason_is_kept():
     links = [
-        Link("identical_bytes", "p1", "p2"),
-        Link("near_duplicate", "p2", "p3"),
-        Link("near_duplicate", "p5", "p9"),
+        PatientLink("identical_bytes", "p1", "p2"),
+        PatientLink("near_duplicate", "p2", "p3"),
+        PatientLink("near_duplicate", "p5", "p9"),
     ]
     cases = [("c", "p3"), ("d", "p4"), ("a", "p1"), ("b", "p5")]
 
@@ -81,14 +84,14 @@ def test_linked_patients_are_one_group_and_the_reason_is_kept():
 
 
 def test_patients_are_linked_through_one_who_has_no_case():
-    links = [Link("identical_pixels", "p1", "gone"), Link("identical_pixels", "gone", "p2")]
+    links = [PatientLink("identical_pixels", "p1", "gone"), PatientLink("identical_pixels", "gone", "p2")]
 
     assert ["a", "a"] == grouped([("a", "p1"), ("b", "p2")], links)
 
 
 def test_each_fold_validates_once_and_test_is_the_same_in_all():
     cases = [case_of(n, f"p{n}", f"{n:05}", CLASSES[n % 3]) for n in range(90)]
-    folds = place(cases, SplitSection(folds=4, test=0.2), seed=1, fixed={})
+    folds = assign(cases, SplitSection(folds=4, test=0.2), seed=1, fixed={})
     tests = {tuple(part == "test" for part in fold.parts) for fold in folds}
     validated = [sum(fold.parts[n] == "validation" for fold in folds) for n in range(90)]
 
@@ -100,7 +103,7 @@ def test_each_fold_validates_once_and_test_is_the_same_in_all():
 def test_a_test_part_that_is_held_out_first_does_not_depend_on_the_rest():
     cases = [case_of(n, f"p{n // 2}", f"{n // 2:05}", CLASSES[n % 3]) for n in range(120)]
     wishes = [SplitSection(held_out_first=True, train=t, validation=0.8 - t, test=0.2) for t in (0.6, 0.5)]
-    one, other = ([p == "test" for p in place(cases, wish, seed=3, fixed={})[0].parts] for wish in wishes)
+    one, other = ([p == "test" for p in assign(cases, wish, seed=3, fixed={})[0].parts] for wish in wishes)
 
     assert one == other
     assert 24 == sum(one)
@@ -282,9 +285,7 @@ def test_a_stratum_that_makes_no_groups_is_refused(parsed, study, field, told):
 def test_a_wish_that_cannot_be_names_class_and_largest_group(parsed, study):
     rows = [row(f"i{n}", label(f"L{n}", "nevus"), patient=f"P-{max(n - 8, 0)}") for n in range(12)]
 
-    with pytest.raises(
-        AllotmentError, match=r"class nevus .* its 12 cases stand in 4 groups, 9 of them in the largest"
-    ):
+    with pytest.raises(SplitError, match=r"class nevus .* its 12 cases stand in 4 groups, 9 of them in the largest"):
         split(parsed(*rows), with_wish(study, uneven=False))
 
 
@@ -508,7 +509,7 @@ def test_the_published_plan_gives_the_published_test_part():
     published |= {"seborrheic_keratosis": 123, "solar_lentigo": 157}
     names = [name for name, count in published.items() for _ in range(count)]
     cases = [case_of(n, f"p{n * 3 // 5}", f"{n * 3 // 5:05}", name) for n, name in enumerate(names)]
-    placing = place(cases, section, seed=42, fixed={})[0]
+    placing = assign(cases, section, seed=42, fixed={})[0]
     counts = {
         name: [
             sum(p == part and c.class_name == name for p, c in zip(placing.parts, cases, strict=True)) for part in PARTS

@@ -1,9 +1,8 @@
 import json
 import shutil
 
-from toolkit.line import status
-from toolkit.parse import parse
-from toolkit.privacy import load_key
+from toolkit.pipeline import status
+from toolkit.stages.parse import parse
 
 
 def relabelled(finished, path):
@@ -32,7 +31,7 @@ def test_a_finished_workspace_fits_its_labels(finished):
 
 def test_a_changed_label_makes_split_and_run_stale(copied, finished, tmp_path):
     study = finished.study_file.study
-    key = load_key(study.privacy, study_folder=tmp_path, workspace=copied.folder)
+    key = finished.study_file.key(copied)
     parse(copied, study, key, [relabelled(finished, tmp_path / "later.ndjson")])
     found = status(copied)
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from toolkit import thresholds
+from toolkit.stats import thresholds
 
 
 def test_published_operating_points_are_met(shared):

@@ -8,10 +8,10 @@ from exports import label, row
 
 from toolkit.errors import ModelError, WorkspaceError
 from toolkit.progress import silent
-from toolkit.prompts import prompts_of
-from toolkit.runs import find_split, resolved_cases
-from toolkit.split import split
-from toolkit.train import _examples, train
+from toolkit.prompts.prompt import prompts_of
+from toolkit.stages.split import split
+from toolkit.stages.train import _examples, train
+from toolkit.workspace.runs import find_split, resolved_cases
 
 
 def test_a_run_leaves_a_checkpoint_its_losses_and_its_record(finished):

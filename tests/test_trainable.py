@@ -13,14 +13,14 @@ from transformers import BlipImageProcessorPil, InstructBlipConfig
 from toolkit.errors import ModelError, StudyError
 from toolkit.manifest import load_study
 from toolkit.manifest.model import LoraSection, TrainSection
-from toolkit.models.backend import Examples, Lesson
+from toolkit.models.backend import Examples, TrainingJob
 from toolkit.models.batches import Balanced, class_weights
 from toolkit.models.budget import GIB, budgets, check_budget
 from toolkit.models.instructblip import InstructBlip
-from toolkit.models.library import quiet
 from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import check_trained, prepare, set_precision
 from toolkit.models.training import arguments, weighted_loss
+from toolkit.models.transformers_compat import quiet
 from toolkit.progress import Progress, silent
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -60,7 +60,7 @@ def fit(
     model = InstructBlip.load(str(source), device="cpu", mode=chosen.mode, dtype=dtype)
     if features:
         model.keep_features(features, gigabytes=1)
-    epochs = model.fit(Lesson(examples, examples, ANSWERS, chosen, 11, folder, resume, progress))
+    epochs = model.fit(TrainingJob(examples, examples, ANSWERS, chosen, 11, folder, resume, progress))
     return model, epochs
 
 

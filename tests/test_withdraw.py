@@ -8,29 +8,33 @@ import shutil
 import exports
 import pytest
 
-import toolkit.withdraw
-from toolkit import sql
 from toolkit.cli import main
 from toolkit.errors import ExportError, LeakError, WorkspaceError
-from toolkit.evaluate import evaluate
-from toolkit.parse import parse
-from toolkit.parse.withdrawn import TOMBSTONE
-from toolkit.privacy import Key, load_key, normalise
-from toolkit.registry import Workspace
-from toolkit.split import split, verify
-from toolkit.withdraw import results, tables, withdraw
+from toolkit.labelbox_json.withdrawn import WITHDRAWN_FILE
+from toolkit.privacy import PseudonymKey, normalise
+from toolkit.stages import withdraw as stage
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.parse import parse
+from toolkit.stages.split import split
+from toolkit.stages.withdraw import results, tables
+from toolkit.workspace import sql
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.verification import verify
 
 STEPS = [
     (results, "clean_splits"),
-    (toolkit.withdraw, "rewrite"),
+    (stage, "rewrite"),
     (tables, "make_anew"),
 ]
 
 
 @pytest.fixture(scope="module")
 def own_key(finished):
-    privacy = finished.study_file.study.privacy
-    return load_key(privacy, study_folder=finished.export.parent, workspace=finished.workspace.folder)
+    return finished.study_file.key(finished.workspace)
+
+
+def withdraw(workspace, study, key, patient, **given):
+    return stage.withdraw(workspace, study, key, patient, reparse=lambda: parse(workspace, study, key, []), **given)
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +100,11 @@ def test_nothing_of_the_patient_is_left_but_the_tombstone(finished, left, own_ke
     pseudonym = own_key.pseudonym("p", normalise(identifier))
     secrets = (identifier, pseudonym, *photographs)
 
-    stones = json.loads((workspace.folder / TOMBSTONE).read_text())
+    stones = json.loads((workspace.folder / WITHDRAWN_FILE).read_text())
     sidecar = json.loads(next(workspace.exports.glob("*.json")).read_text())
 
     assert len(files_with(finished.workspace, *secrets)) > 3
-    assert {TOMBSTONE} == files_with(workspace, *secrets)
+    assert {WITHDRAWN_FILE} == files_with(workspace, *secrets)
     assert set() == files_with(workspace, identifier, *photographs)
     assert [(pseudonym, len(photographs))] == [(stone["patient"], len(stone["photographs"])) for stone in stones]
     assert said.rows == sidecar["withdrawn_rows"]
@@ -141,7 +145,7 @@ def test_the_same_command_finishes_what_was_interrupted(finished, copied, own_ke
     withdraw(copied, study, own_key, identifier, apply=True)
 
     secrets = (identifier, own_key.pseudonym("p", normalise(identifier)), *photographs)
-    assert {TOMBSTONE} == files_with(copied, *secrets)
+    assert {WITHDRAWN_FILE} == files_with(copied, *secrets)
     assert [] == copied.rows("select * from scores")
     assert [1] == [verify(folder).parts // 3 for folder in (copied.folder / "splits").iterdir()]
 
@@ -229,7 +233,7 @@ def test_the_last_patient_can_leave(parsed, study, key):
         withdraw(workspace, study, key, patient, apply=True)
 
     assert not workspace.split(split_id).exists()
-    assert {TOMBSTONE} == files_with(workspace, key.pseudonym("p", "p-77"))
+    assert {WITHDRAWN_FILE} == files_with(workspace, key.pseudonym("p", "p-77"))
 
 
 def test_an_export_of_withdrawn_patients_only_is_refused(parsed, study, key, tmp_path):
@@ -249,7 +253,7 @@ def test_a_stranger_is_told_and_gets_no_tombstone(parsed, study, key):
         withdraw(workspace, study, key, "P-99", apply=True)
 
     assert "P-99" not in str(error.value)
-    assert not (workspace.folder / TOMBSTONE).exists()
+    assert not (workspace.folder / WITHDRAWN_FILE).exists()
 
 
 def test_another_key_would_not_know_the_withdrawn(parsed, study, key, tmp_path):
@@ -258,7 +262,7 @@ def test_another_key_would_not_know_the_withdrawn(parsed, study, key, tmp_path):
     workspace.registry.unlink()
 
     with pytest.raises(WorkspaceError, match="another pseudonym key"):
-        parse(workspace, study, Key(b"another", published=True), [exports.write(tmp_path / "e.ndjson", ROWS)])
+        parse(workspace, study, PseudonymKey(b"another", published=True), [exports.write(tmp_path / "e.ndjson", ROWS)])
 
 
 def test_the_command_reads_the_identifier_from_standard_input(finished, copied, patient, monkeypatch, capsys):
@@ -276,6 +280,6 @@ def test_the_command_reads_the_identifier_from_standard_input(finished, copied, 
 
 def test_every_table_goes_into_the_new_registry():
     made = {name for path in sql.folder("schema") for name in re.findall(r"create table (\w+)", path.read_text())}
-    copied = set(re.findall(r"insert into (\w+)", sql.step("copy_registry")))
+    copied = set(re.findall(r"insert into (\w+)", sql.statement("withdraw/copy_registry")))
 
     assert made == copied

@@ -1,4 +1,4 @@
-"""Knows how Python users open a workspace: `toolkit.open("workspace").table("scores")`.
+"""How Python users open a workspace: `toolkit.open("workspace").table("scores")`.
 
 Refuses to import anything until then.
 """
@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from toolkit.registry import Workspace
+    from toolkit.workspace.registry import Workspace
 
 
 def open(workspace: str | Path) -> "Workspace":  # noqa: A001 - `toolkit.open` is how it reads
     """Open a workspace: its `table(name)` is a DataFrame, `ask(question)` and `sql(text)` give Arrow tables."""
-    from toolkit.registry import Workspace
+    from toolkit.workspace.registry import Workspace
 
     return Workspace(Path(workspace))

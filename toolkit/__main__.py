@@ -1,4 +1,4 @@
-"""Knows that `python -m toolkit` is the command `toolkit`."""
+"""That `python -m toolkit` is the command `toolkit`."""
 
 from toolkit.cli import main
 

@@ -1,4 +1,4 @@
-"""Knows what a case is: one lesion on one photograph, found by matching the boxes of annotators and revisions.
+"""What a case is: one lesion on one photograph, found by matching the boxes of annotators and revisions.
 
 Refuses to know Labelbox, tables and files: submissions come in as plain records, cases and readings go out.
 """
@@ -35,7 +35,7 @@ class Box(NamedTuple):
         return shared / union if union > 0 else 0.0
 
 
-class Marked(NamedTuple):
+class LabelledBox(NamedTuple):
     """A box of a submission with the answers nested in it (raw spellings; empty where none)."""
 
     object_id: str
@@ -52,7 +52,7 @@ class Submission:
     latest: bool
     skipped: bool
     annotator: str | None
-    boxes: tuple[Marked, ...] = ()
+    boxes: tuple[LabelledBox, ...] = ()
     answers: tuple[str, ...] = ()
 
 
@@ -78,7 +78,7 @@ class Lesion:
     """A cluster of boxes that mean the same lesion, or a whole photograph (no boxes)."""
 
     case_id: str
-    boxes: dict[str, Marked] = field(default_factory=dict)
+    boxes: dict[str, LabelledBox] = field(default_factory=dict)
     """The box each label has now, by label."""
     objects: set[str] = field(default_factory=set)
     """Every object that was ever matched to this lesion."""
@@ -101,7 +101,7 @@ class Lesion:
         return Box(left, top, right - left, bottom - top)
 
 
-class Photograph(NamedTuple):
+class PhotographCases(NamedTuple):
     """The cases on one photograph and what is odd about its labels."""
 
     lesions: list[Lesion]
@@ -113,7 +113,7 @@ def case_id_of(image_id: str, object_id: str) -> str:
     return hashlib.sha256(f"{image_id}\0{object_id}".encode()).hexdigest()[:16]
 
 
-def find_cases(image_id: str, submissions: list[Submission], *, iou: float) -> Photograph:
+def find_cases(image_id: str, submissions: list[Submission], *, iou: float) -> PhotographCases:
     """Match the boxes of a photograph's submissions, given oldest first, and attach what each annotator says.
 
     A case keeps its ID when its box is moved or relabelled, because old revisions take part in the matching. Boxes
@@ -133,7 +133,7 @@ def find_cases(image_id: str, submissions: list[Submission], *, iou: float) -> P
         if len(lesion.boxes) < len(boxed):
             finding = Finding("unmatched_box", f"case {lesion.case_id}: drawn by {len(lesion.boxes)} of {len(boxed)}")
             findings.append(finding)
-    return Photograph(lesions, findings)
+    return PhotographCases(lesions, findings)
 
 
 def _match(image_id: str, submission: Submission, known: list[Lesion], findings: list[Finding], iou: float) -> None:
@@ -162,11 +162,11 @@ def _assigned(overlap: list[list[float]]) -> list[tuple[int, int]]:
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
-def _overlap(marked: Marked, lesion: Lesion) -> float:
+def _overlap(marked: LabelledBox, lesion: Lesion) -> float:
     return lesion.last.iou(marked.box) if lesion.last else 0.0
 
 
-def _join(lesion: Lesion, submission: Submission, marked: Marked) -> None:
+def _join(lesion: Lesion, submission: Submission, marked: LabelledBox) -> None:
     lesion.objects.add(marked.object_id)
     lesion.last = marked.box
     if submission.latest:

@@ -1,4 +1,4 @@
-"""Knows the commands: flags in, one call, the result shown, the exit code.
+"""The commands: flags in, one call, the result shown, the exit code.
 
 Refuses to import anything heavy before a command runs, so that help answers at once. Exit codes: 0 done, 1 something
 the user can put right, 2 usage, 130 interrupted.
@@ -18,9 +18,9 @@ from toolkit.errors import ToolkitError
 from toolkit.files import FULL
 
 if TYPE_CHECKING:
-    from toolkit.line import StudyFile
+    from toolkit.pipeline import StudyFile
     from toolkit.progress import Progress
-    from toolkit.registry import Workspace
+    from toolkit.workspace.registry import Workspace
 
 FREE_SPACE = "free some space and run the same command again: what is complete is not done twice"
 
@@ -53,13 +53,13 @@ class Settings:
     @property
     def space(self) -> "Workspace":
         """The workspace."""
-        from toolkit.registry import Workspace
+        from toolkit.workspace.registry import Workspace
 
         return Workspace(self.workspace)
 
     def study_file(self) -> "StudyFile":
         """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
-        from toolkit.line import open_study
+        from toolkit.pipeline import open_study
 
         return open_study(self.space, self.study)
 
@@ -118,10 +118,10 @@ def sample(
     photographs
         Draw the photographs too; without them a million rows take some minutes.
     """
-    from toolkit.synthetic import sample as draw
+    from toolkit.synthetic import sample
 
     with settings.progress() as progress:
-        result = draw(folder, cases=cases, seed=seed, stage=stage, photographs=photographs, progress=progress)
+        result = sample(folder, cases=cases, seed=seed, stage=stage, photographs=photographs, progress=progress)
     settings.show(result)
 
 
@@ -138,10 +138,10 @@ def init(export: Path, /, *, to: Path = Path("study.toml"), settings: Given) -> 
     to
         Study file to write; it must not be there yet.
     """
-    from toolkit.init import init as begin
+    from toolkit.stages.init import init
 
     with settings.progress() as progress:
-        result = begin(export, to=to, progress=progress)
+        result = init(export, to=to, progress=progress)
     settings.show(result)
 
 
@@ -158,15 +158,14 @@ def parse(*exports: Path, images: Images = None, settings: Given) -> None:
     images
         Folder of the photographs, named by external ID, global key or the URL's last part.
     """
-    from toolkit import line
-    from toolkit.parse import parse as read
-    from toolkit.privacy import load_key
+    from toolkit import pipeline
+    from toolkit.stages.parse import parse
 
     study = settings.study_file()
-    key = load_key(study.study.privacy, study_folder=study.folder, workspace=settings.workspace)
+    key = study.key(settings.space)
     with settings.progress() as progress:
-        result = read(settings.space, study.study, key, list(exports), images=images, progress=progress)
-    line.remember_study(settings.space, study.path)
+        result = parse(settings.space, study.study, key, list(exports), images=images, progress=progress)
+    pipeline.remember_study(settings.space, study.path)
     settings.show(result)
 
 
@@ -176,9 +175,9 @@ def status(*, settings: Given) -> None:
 
     Example: toolkit status
     """
-    from toolkit.line import status as look
+    from toolkit.pipeline import status
 
-    settings.show(look(settings.space))
+    settings.show(status(settings.space))
 
 
 @app.command(sort_key=3)
@@ -187,10 +186,10 @@ def audit(*, settings: Given) -> None:
 
     Example: toolkit audit
     """
-    from toolkit import console, line
+    from toolkit import console, pipeline
 
     with settings.progress() as progress:
-        results = line.audit_and_show(settings.space, settings.study_file(), progress=progress)
+        results = pipeline.audit_and_show(settings.space, settings.study_file(), progress=progress)
     if settings.as_json:
         console.print_results(results)
     else:
@@ -209,11 +208,11 @@ def split(*, frozen: str | None = None, settings: Given) -> None:
     frozen
         ID of an earlier split, or pinned: its patients stay where they are, only new ones are placed.
     """
-    from toolkit.split import split as make
+    from toolkit.stages.split import split
 
     study = settings.study_file()
     with settings.progress() as progress:
-        result = make(settings.space, study.study, study_folder=study.folder, frozen=frozen, progress=progress)
+        result = split(settings.space, study.study, study_folder=study.folder, frozen=frozen, progress=progress)
     settings.show(result)
 
 
@@ -239,14 +238,13 @@ def verify(
     registered
         Compute the digests of photographs and crops again from what the workspace holds.
     """
-    from toolkit.split import verify as check
-    from toolkit.split import verify_photographs
+    from toolkit.workspace.verification import verify, verify_photographs
 
     with settings.progress() as progress:
         if registered:
             result = verify_photographs(settings.space, split_dir, progress=progress)
         else:
-            result = check(split_dir, images=images, progress=progress)
+            result = verify(split_dir, images=images, progress=progress)
     settings.show(result)
 
 
@@ -274,15 +272,16 @@ def train(
     device
         Device to train on; else TOOLKIT_DEVICE, else the best there is.
     """
-    from toolkit.train import plan as planned
-    from toolkit.train import train as fit
+    from toolkit.stages.train import plan_training, train
 
     study = settings.study_file()
     if plan:
-        settings.show(planned(settings.space, study.study, study_folder=study.folder, split_id=split, device=device))
+        settings.show(
+            plan_training(settings.space, study.study, study_folder=study.folder, split_id=split, device=device)
+        )
         return
     with settings.progress() as progress:
-        result = fit(
+        result = train(
             settings.space,
             study.study,
             study_folder=study.folder,
@@ -321,14 +320,14 @@ def prompts(
     check
         Read the file instead, and count the entries of which photograph, prompt or class are not today's.
     """
-    from toolkit.triples import compare_triples, write_triples
+    from toolkit.prompts.chat_json import compare_chat, write_chat
 
     study = settings.study_file().study
     if check:
-        settings.show(compare_triples(settings.space, study, file, part=part, split_id=split))
+        settings.show(compare_chat(settings.space, study, file, part=part, split_id=split))
         return
     with settings.progress() as progress:
-        settings.show(write_triples(settings.space, study, file, part=part, split_id=split, progress=progress))
+        settings.show(write_chat(settings.space, study, file, part=part, split_id=split, progress=progress))
 
 
 @app.command(sort_key=7)
@@ -357,12 +356,12 @@ def predict(
     device
         Device to run on; else TOOLKIT_DEVICE, else the best there is.
     """
-    from toolkit.predict import predict as score
+    from toolkit.stages.predict import predict
 
     study = settings.study_file().study
     parts = (part,) if part else None
     with settings.progress() as progress:
-        result = score(settings.space, study, run=run, parts=parts, control=control, device=device, progress=progress)
+        result = predict(settings.space, study, run=run, parts=parts, control=control, device=device, progress=progress)
     settings.show(result)
 
 
@@ -378,11 +377,11 @@ def evaluate(*, run: Run = "latest", settings: Given) -> None:
         Run ID, or latest.
     """
     from toolkit import console
-    from toolkit.evaluate import evaluate as score
+    from toolkit.stages.evaluate import evaluate
 
     study = settings.study_file().study
     with settings.progress() as progress:
-        result = score(settings.space, study, run=run, progress=progress)
+        result = evaluate(settings.space, study, run=run, progress=progress)
     settings.show(result)
     if not settings.as_json:
         console.show_scores(settings.space, result.run_id)
@@ -404,7 +403,7 @@ def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Gi
         ID of an export: also how much of the run's change since then comes from new labels alone.
     """
     from toolkit import console
-    from toolkit.line import compare_and_show
+    from toolkit.pipeline import compare_and_show
 
     study = settings.study_file().study
     with settings.progress() as progress:
@@ -430,11 +429,11 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
         internal holds everything; shared holds nothing that leads to a patient, and may leave the study.
     """
     from toolkit import console
-    from toolkit.report import report as write
+    from toolkit.stages.report import report
 
     study = settings.study_file().study
     with settings.progress() as progress:
-        result = write(settings.space, study, run=run, audience=audience, progress=progress)
+        result = report(settings.space, study, run=run, audience=audience, progress=progress)
     if settings.as_json:
         settings.show(result)
     else:
@@ -464,10 +463,10 @@ def claims(
         Form of the answer.
     """
     from toolkit import console
-    from toolkit.claims import claims as judge
+    from toolkit.stages.claims import claims
 
     with settings.progress() as progress:
-        result = judge(file, seconds=seconds, progress=progress)
+        result = claims(file, seconds=seconds, progress=progress)
     if format_ == "csv":
         console.write_text(result.csv())
     else:
@@ -531,14 +530,13 @@ def withdraw(
     apply
         Remove it; without this nothing is changed.
     """
-    from toolkit.privacy import load_key
-    from toolkit.withdraw import withdraw as remove
+    from toolkit import pipeline
 
-    study = settings.study_file()
-    key = load_key(study.study.privacy, study_folder=study.folder, workspace=settings.workspace)
     identifier = sys.stdin.readline() if patient == "-" else patient
     with settings.progress() as progress:
-        result = remove(settings.space, study.study, key, identifier, apply=apply, progress=progress)
+        result = pipeline.withdraw_and_parse(
+            settings.space, settings.study_file(), identifier, apply=apply, progress=progress
+        )
     settings.show(result)
 
 
@@ -557,10 +555,10 @@ def run(*exports: Path, images: Images = None, device: Device = None, settings: 
     device
         Device for the model; else TOOLKIT_DEVICE, else the best there is.
     """
-    from toolkit import console, line
+    from toolkit import console, pipeline
 
     with settings.progress() as progress:
-        results = line.run(
+        results = pipeline.run(
             settings.space,
             settings.study_file(),
             list(exports),
@@ -607,16 +605,16 @@ def pull(  # noqa: PLR0913 - one flag for each kind of source
     photographs
         Fetch photographs and masks too.
     """
-    from toolkit import console, line
-    from toolkit.pull import Wish
+    from toolkit import console, pipeline
+    from toolkit.stages.pull import PullRequest
 
     sources = {"project": project, "dataset": dataset, "slice": slice_, "model_run": model_run}
     given = [(kind, text) for kind, text in sources.items() if text is not None]
     if len(given) > 1:
         raise ToolkitError("give one source, not several", remedy="pull them one after the other")
-    wish = Wish(*(given[0] if given else ()), since=since, photographs=photographs)
+    wish = PullRequest(*(given[0] if given else ()), since=since, photographs=photographs)
     with settings.progress() as progress:
-        results = line.pull_and_parse(
+        results = pipeline.pull_and_parse(
             settings.space, settings.study_file(), wish, tell=settings.tell, progress=progress
         )
     if settings.as_json:

@@ -1,4 +1,4 @@
-"""Knows every error that a user can put right.
+"""Every error that a user can put right.
 
     ToolkitError            what is wrong, where, what to do next: shown without a traceback, exit code 1
     ├── StudyError          a study file: unknown key, missing key, wrong value
@@ -55,7 +55,7 @@ class QuestionError(ToolkitError):
     """SQL or a question that cannot be answered."""
 
 
-class AllotmentError(ToolkitError):
+class SplitError(ToolkitError):
     """Parts that cannot be as they are wished."""
 
 

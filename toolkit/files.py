@@ -1,4 +1,4 @@
-"""Knows how a file gets onto the disk whole or not at all, and what its bytes hash to.
+"""How a file gets onto the disk whole or not at all, and what its bytes hash to.
 
 Knows nothing of what the bytes mean.
 """

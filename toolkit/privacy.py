@@ -1,4 +1,4 @@
-"""Knows how a patient becomes a pseudonym, and what must not stand in a registry, a report or a log.
+"""How a patient becomes a pseudonym, and what must not stand in a registry, a report or a log.
 
 Refuses to know where a text came from. A pseudonym is an HMAC-SHA256 over the normalised identifier: without the key
 nobody can go back or join two studies; with it the data manager can.
@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from toolkit.errors import StudyError
-from toolkit.manifest.cohort import PrivacySection
 
 DIGITS = 16
 E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
@@ -23,7 +22,7 @@ URL_QUERY = re.compile(r"(?P<address>\b[a-z][a-z0-9+.-]*://[^\s?#\"'<>]*)[?#][^\
 
 
 @dataclass(frozen=True, repr=False)
-class Key:
+class PseudonymKey:
     """The secret of a study's pseudonyms; only its fingerprint may be shown or stored."""
 
     secret: bytes
@@ -68,11 +67,11 @@ def normalise(identifier: str | float) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).split())
 
 
-def load_key(privacy: PrivacySection, *, study_folder: Path, workspace: Path) -> Key:
+def load_key(published_key: str | None, key_file: str | None, *, study_folder: Path, workspace: Path) -> PseudonymKey:
     """Return the study's key: published, from its file, or made anew with mode 0600, never inside the workspace."""
-    if privacy.published_key is not None:
-        return Key(privacy.published_key.encode(), published=True)
-    path = study_folder / privacy.key_file if privacy.key_file else default_key_file()
+    if published_key is not None:
+        return PseudonymKey(published_key.encode(), published=True)
+    path = study_folder / key_file if key_file else default_key_file()
     if path.resolve().is_relative_to(workspace.resolve()):
         raise StudyError(
             "the pseudonym key would stand inside the workspace, and be given away with it",
@@ -87,7 +86,7 @@ def load_key(privacy: PrivacySection, *, study_folder: Path, workspace: Path) ->
         raise _unusable(path, str(error)) from None
     if len(secret) < 32:
         raise _unusable(path, "it holds fewer than 32 bytes")
-    return Key(secret, published=False)
+    return PseudonymKey(secret, published=False)
 
 
 def default_key_file() -> Path:
@@ -96,7 +95,7 @@ def default_key_file() -> Path:
     return Path(base) / "lesion-toolkit" / "pseudonym.key"
 
 
-def _create(path: Path) -> Key:
+def _create(path: Path) -> PseudonymKey:
     secret = secrets.token_bytes(32)
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -105,7 +104,7 @@ def _create(path: Path) -> Key:
             file.write(secret.hex() + "\n")
     except OSError as error:
         raise _unusable(path, str(error)) from None
-    return Key(secret, published=False, created=path)
+    return PseudonymKey(secret, published=False, created=path)
 
 
 def _unusable(path: Path, why: str) -> StudyError:

@@ -1,4 +1,4 @@
-"""Knows how a stage tells how far it is: a callback taking what is done, how many, and of how many.
+"""How a stage tells how far it is: a callback taking what is done, how many, and of how many.
 
 Knows nothing of terminals: `console` draws, and the default is silence.
 """

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit import metrics
-from toolkit.evaluate import estimates
-from toolkit.evaluate.estimates import PartData
-from toolkit.intervals import Interval, bca, patient_bootstrap, patient_jackknife, percentile
+from toolkit.stages.evaluate import estimates
+from toolkit.stages.evaluate.estimates import PartData
+from toolkit.stats import metrics
+from toolkit.stats.intervals import Interval, bca, patient_bootstrap, patient_jackknife, percentile
 
 CONFIDENCE = 0.95
 
@@ -46,7 +46,7 @@ def draw(design: Design, patients: int, generator: np.random.Generator) -> PartD
 def true_values(design: Design) -> dict[str, float]:
     """Return what a very large study finds."""
     data = draw(design, 60_000, np.random.default_rng(0))
-    decided = metrics.Decided(data.truth, data.probabilities)
+    decided = metrics.WeightedMetrics(data.truth, data.probabilities)
     values = decided.per_class()
     found = {f"macro {name}": float(value.mean()) for name, value in values.items()}
     return found | {f"one {name}": float(value[0, 0]) for name, value in values.items()}
@@ -63,7 +63,7 @@ def defaults(data: PartData) -> dict[str, Interval]:
 
 def bootstrapped(data: PartData, *, replicates: int, seed: int) -> dict[str, dict[str, Interval]]:
     """Return percentile and BCa intervals."""
-    decided = metrics.Decided(data.truth, data.probabilities)
+    decided = metrics.WeightedMetrics(data.truth, data.probabilities)
 
     def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
         values = decided.per_class(weights)

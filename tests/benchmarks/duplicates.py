@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from toolkit import hashes
-from toolkit.duplicates import LONGEST, find
-from toolkit.images import open_photograph, sketch
-from toolkit.registry import Workspace
+from toolkit.photographs import hashes
+from toolkit.photographs.duplicates import LONGEST, find
+from toolkit.photographs.opening import grayscale_thumbnail, open_photograph
+from toolkit.workspace.registry import Workspace
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "pad_ufes_20" / "images"
 Edit = Callable[[Image.Image, np.random.Generator], Image.Image]
@@ -133,7 +133,7 @@ def sketches_of_copies(photographs: list[bytes], edit: Edit, quality: int) -> li
     for content in photographs:
         file = io.BytesIO()
         edit(open_photograph(content), luck).save(file, "JPEG", quality=quality)
-        made.append(sketch(file.getvalue(), longest=LONGEST))
+        made.append(grayscale_thumbnail(file.getvalue(), longest=LONGEST))
     return made
 
 
@@ -141,7 +141,7 @@ def on_real(folder: Path, most: int) -> None:
     """Print recall per edit, and the pairs among the photographs themselves."""
     photographs = [path.read_bytes() for path in sorted(folder.iterdir())[:most]]
     began = time.process_time()
-    originals = [sketch(content, longest=LONGEST) for content in photographs]
+    originals = [grayscale_thumbnail(content, longest=LONGEST) for content in photographs]
     opened = time.process_time() - began
     own = {(pair.first, pair.other): pair for pair in find(originals)}
     spent = time.process_time() - began - opened

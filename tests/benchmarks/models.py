@@ -17,7 +17,7 @@ from transformers import (
     T5Config,
 )
 
-from toolkit.models.library import quiet
+from toolkit.models.transformers_compat import quiet
 
 REPEATS = 3
 QUERY_TOKENS, IMAGE_TOKEN, PROMPT_TOKENS = 32, 32100, 18

@@ -55,17 +55,17 @@ def _take(row: dict, tables: dict[str, list[dict]]) -> None:
 
 def to_parquet(export: Path) -> None:
     """Read a landed export into staged Parquet, as the toolkit does."""
-    from toolkit.landing import land
     from toolkit.manifest import load_study, shipped
-    from toolkit.parse.staging import stage_export
-    from toolkit.privacy import Key
+    from toolkit.privacy import PseudonymKey
     from toolkit.progress import silent
-    from toolkit.registry import Workspace
+    from toolkit.stages.parse.staging import stage_export
+    from toolkit.workspace.landed import land
+    from toolkit.workspace.registry import Workspace
 
     with tempfile.TemporaryDirectory(dir=export.parent) as folder:
         landed = land(Workspace(Path(folder)), export, images=None)
         study = load_study(shipped("manifests") / "demo.toml")
-        stage_export(landed, Path(folder), study=study, key=Key(b"bench", published=True), progress=silent)
+        stage_export(landed, Path(folder), study=study, key=PseudonymKey(b"bench", published=True), progress=silent)
 
 
 def whole_command(export: Path) -> None:

@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import registries
 
-from toolkit.evaluate import evaluate
-from toolkit.registry import Workspace
-from toolkit.report import report
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.report import report
+from toolkit.workspace.registry import Workspace
 
 registries.CLASSES = ("nevus", "malignant_melanoma", "keratosis", "lentigo", "ephelis", "melasma", "carcinoma", "adm")
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]

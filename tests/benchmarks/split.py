@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.allotment import Wish, allot, tally
+from toolkit.stats.stratified_split import SplitTarget, count_groups, stratified_group_split
 
 SEEDS = 20
 FRACTIONS = ([0.6, 0.2, 0.2], [0.64, 0.16, 0.2], [0.7, 0.1, 0.2])
@@ -66,14 +66,16 @@ def farthest(cohort: Cohort, part_of: np.ndarray, fractions: list[float]) -> flo
 
 def bound(cohort: Cohort, fractions: list[float]) -> float:
     """Return the largest of the classes' bounds."""
-    placed = allot(tally(cohort.groups, {"class": cohort.classes}), Wish(fractions), seed=0).strata()
+    placed = stratified_group_split(
+        count_groups(cohort.groups, {"class": cohort.classes}), SplitTarget(fractions), seed=0
+    ).strata()
     return max(each.bound for each in placed if each.stratum == "class")
 
 
 def toolkit(cohort: Cohort, fractions: list[float], seed: int) -> np.ndarray:
     """Split with the toolkit."""
-    table = tally(cohort.groups, {"class": cohort.classes})
-    return allot(table, Wish(fractions), seed=seed).part_of[table.unit_of]
+    table = count_groups(cohort.groups, {"class": cohort.classes})
+    return stratified_group_split(table, SplitTarget(fractions), seed=seed).part_of[table.unit_of]
 
 
 def stratified_group_k_fold(cohort: Cohort, fractions: list[float], seed: int) -> np.ndarray:

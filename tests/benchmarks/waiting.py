@@ -13,14 +13,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from toolkit.images import Crops, Source, batches
 from toolkit.models.scoring import build_trie, log_likelihoods
+from toolkit.photographs.crops import Crops, CropSource, batches
 
 FILES, TIMES, BATCH, SIZE = 8, 6, 4, 224
 MEGAPIXELS_12 = (4000, 3000)
 
 
-def draw(folder: Path) -> list[Source]:
+def draw(folder: Path) -> list[CropSource]:
     """Write photographs: smooth colours with the grain of a sensor, 4 MB each."""
     luck = np.random.default_rng(1)
     sources = []
@@ -30,7 +30,7 @@ def draw(folder: Path) -> list[Source]:
         pixels = np.asarray(coarse.resize(MEGAPIXELS_12, Image.Resampling.BICUBIC)) + grain
         path = folder / f"{number}.jpg"
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=92)
-        sources.append(Source(str(number), path, None))
+        sources.append(CropSource(str(number), path, None))
     return sources
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.line import StudyFile, run
 from toolkit.manifest import load_study
-from toolkit.registry import Workspace
+from toolkit.pipeline import StudyFile, run
 from toolkit.synthetic import sample
+from toolkit.workspace.registry import Workspace
 
 KILLS = 10
 KILLS_OF_PREDICT = 20
@@ -28,8 +28,8 @@ main(sys.argv[2:])
 """
 IN_SMALL_SHARDS = """
 import sys
-import toolkit.predict
-toolkit.predict.SHARD = 4
+import toolkit.stages.predict
+toolkit.stages.predict.SHARD = 4
 from toolkit.cli import main
 main(sys.argv[1:])
 """

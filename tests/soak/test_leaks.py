@@ -17,19 +17,19 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from exports import label, row, write
 
-from toolkit.audit import audit
 from toolkit.errors import LeakError
 from toolkit.files import sha256_of, sha256_of_file, write_json
 from toolkit.manifest import Study, load_study, shipped
-from toolkit.parse import parse
-from toolkit.privacy import Key
-from toolkit.registry import Workspace
-from toolkit.split import split, verify
+from toolkit.privacy import PseudonymKey
+from toolkit.stages.audit import audit
+from toolkit.stages.parse import parse
+from toolkit.stages.split import split, verify
+from toolkit.workspace.registry import Workspace
 
 SEEDS = range(100)
 PATIENTS = 6
 CLASSES = ("nevus", "melasma", "ephelis")
-KEY = Key(b"a key for tests", published=True)
+KEY = PseudonymKey(b"a key for tests", published=True)
 DEMO = load_study(shipped("manifests") / "demo.toml")
 
 

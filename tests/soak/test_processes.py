@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.registry import Workspace
 from toolkit.synthetic import sample
+from toolkit.workspace.registry import Workspace
 
 # Shards of eight cases, so that a small sample has some for every process.
-SMALL = "import sys, toolkit.predict\ntoolkit.predict.SHARD = 8\nfrom toolkit.cli import main\nmain(sys.argv[1:])\n"
+SMALL = (
+    "import sys\nfrom toolkit.stages import predict\npredict.SHARD = 8\n"
+    "from toolkit.cli import main\nmain(sys.argv[1:])\n"
+)
 LAUNCHER = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
-from toolkit.compare import compare
-from toolkit.evaluate import evaluate
-from toolkit.line import StudyFile, run
 from toolkit.manifest import load_study
-from toolkit.predict import predict
-from toolkit.registry import Workspace
-from toolkit.runs import find_run
+from toolkit.pipeline import StudyFile, run
+from toolkit.stages.compare import compare
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.predict import predict
 from toolkit.synthetic import Sample, sample
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import find_run
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,4 +1,4 @@
-"""Knows how results look in a terminal: tables by rich on stdout, talk and progress on stderr, JSON for programs.
+"""How results look in a terminal: tables by rich on stdout, talk and progress on stderr, JSON for programs.
 
 Refuses to compute.
 """
@@ -13,8 +13,8 @@ from toolkit.console.rows import print_json, write_rows, write_text
 from toolkit.console.scores import show_scores, show_story
 from toolkit.console.text import line, next_step, plain, program, stderr, stdout, table, told
 from toolkit.errors import ToolkitError
-from toolkit.registry import Workspace
-from toolkit.sql import Question
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.sql import Question
 
 __all__ = [
     "drawn_progress",

@@ -1,4 +1,4 @@
-"""Knows how progress looks on stderr: a bar in a terminal, a line now and then in a file, nothing when quiet.
+"""How progress looks on stderr: a bar in a terminal, a line now and then in a file, nothing when quiet.
 
 Refuses to know what is being done.
 """

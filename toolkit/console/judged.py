@@ -1,4 +1,4 @@
-"""Knows what the verdicts on printed figures look like: a table for each set of cases, and its sources.
+"""What the verdicts on printed figures look like: a table for each set of cases, and its sources.
 
 Refuses to judge.
 """
@@ -6,8 +6,8 @@ Refuses to judge.
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from toolkit.claims import FEASIBLE, NOT_REPRODUCIBLE, Claims, Joint, Verdict
 from toolkit.console.text import line, plain, table, told
+from toolkit.stages.claims import FEASIBLE, NOT_REPRODUCIBLE, Claims, JointVerdict, Verdict
 
 STYLE = {FEASIBLE: "green", NOT_REPRODUCIBLE: "red"}
 GRANTED = "taken for granted: each case has one class, and was given one of the classes"
@@ -34,7 +34,7 @@ def _alone(verdict: Verdict) -> Text:
     return found.append(plain(f"\n{verdict.flag}" if verdict.flag else ""), "red")
 
 
-def _together(one: Joint) -> Text:
+def _together(one: JointVerdict) -> Text:
     found = Text.assemble((f"{plain(one.source)}, taken together: ", "dim"))
     found.append(one.verdict, STYLE.get(one.verdict, "yellow"))
     found.append(plain(f": {one.reason}" if one.reason else ""), "default")

@@ -1,4 +1,4 @@
-"""Knows what results look like: a few lines beside the name of a stage. Those of runs stand in `runs`.
+"""What results look like: a few lines beside the name of a stage. Those of runs stand in `runs`.
 
 Refuses to compute: what a line says, the result holds.
 """
@@ -7,17 +7,18 @@ from functools import singledispatch
 
 from rich.console import Group, RenderableType
 
-from toolkit.audit import MEANING, Audit
 from toolkit.console.text import line, next_step, program, table, told, unwrapped, whole
-from toolkit.init import Initialised
-from toolkit.line import Status
 from toolkit.manifest import NO_PATIENTS
-from toolkit.parse import Parsed
-from toolkit.pull import Pulled
-from toolkit.report.audit_page import AuditPage
-from toolkit.split import Split, Verified
+from toolkit.pipeline import Status
+from toolkit.stages.audit import MEANING, Audit
+from toolkit.stages.init import Initialised
+from toolkit.stages.parse import Parsed
+from toolkit.stages.pull import Pulled
+from toolkit.stages.report.audit_page import AuditPage
+from toolkit.stages.split import Split
+from toolkit.stages.withdraw import Withdrawn
 from toolkit.synthetic import Sample
-from toolkit.withdraw import Withdrawn
+from toolkit.workspace.verification import Verified
 
 COUNTED = {
     "label_added": "labels added",

@@ -1,4 +1,4 @@
-"""Knows how the rows of an answer are written: as a table for people, or as csv, json and parquet, never rounded.
+"""How the rows of an answer are written: as a table for people, or as csv, json and parquet, never rounded.
 
 Refuses to know the question.
 """

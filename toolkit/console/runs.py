@@ -1,22 +1,22 @@
-"""Knows what the results of training, prediction, evaluation and reports look like.
+"""What the results of training, prediction, evaluation and reports look like.
 
 Refuses to compute: what a line says, the result holds.
 """
 
 from rich.console import Group, RenderableType
 
-from toolkit.claims import Claims
-from toolkit.compare import Compared
 from toolkit.console.judged import judged
 from toolkit.console.results import rendered
 from toolkit.console.text import interval, next_step, number, program, table, told, unwrapped, whole
-from toolkit.controls import MEANING as MEANING_OF_CONTROL
-from toolkit.evaluate import Evaluated
-from toolkit.predict import Predicted
-from toolkit.report import Report
-from toolkit.report.compare_page import ComparePage
-from toolkit.train import Plan, Trained
-from toolkit.triples import TriplesCompared, TriplesWritten
+from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
+from toolkit.prompts.chat_json import ChatCompared, ChatWritten
+from toolkit.stages.claims import Claims
+from toolkit.stages.compare import Compared
+from toolkit.stages.evaluate import Evaluated
+from toolkit.stages.predict import Predicted
+from toolkit.stages.report import Report
+from toolkit.stages.report.compare_page import ComparePage
+from toolkit.stages.train import Trained, TrainingPlan
 
 
 @rendered.register
@@ -41,7 +41,7 @@ def _memory(gib: float) -> str:
 
 
 @rendered.register
-def _(result: Plan) -> RenderableType:
+def _(result: TrainingPlan) -> RenderableType:
     made = table("mode", ">trained", ">frozen", ">float32", ">bfloat16", "here")
     for mode in result.modes:
         own = " *" if mode.mode == result.mode else ""
@@ -58,7 +58,7 @@ def _(result: Plan) -> RenderableType:
 
 
 @rendered.register
-def _(result: TriplesWritten) -> RenderableType:
+def _(result: ChatWritten) -> RenderableType:
     lines = [f"{whole(result.entries)} entries of part {result.part} of split {result.split_id}"]
     if result.values_left_out:
         lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
@@ -67,7 +67,7 @@ def _(result: TriplesWritten) -> RenderableType:
 
 
 @rendered.register
-def _(result: TriplesCompared) -> RenderableType:
+def _(result: ChatCompared) -> RenderableType:
     lines = [f"{whole(result.same)} of {whole(result.entries)} entries are as part {result.part} has them today"]
     found = {
         "have another prompt": result.other_prompt,

@@ -1,4 +1,4 @@
-"""Knows how a run's scores look: headline, per class with interval bars, most frequent confusions, 80 columns wide.
+"""How a run's scores look: headline, per class with interval bars, most frequent confusions, 80 columns wide.
 
 Refuses to compute a metric: what is shown stands in the registry.
 """
@@ -8,9 +8,9 @@ from typing import Any
 
 from rich.table import Table
 
-from toolkit import sql
 from toolkit.console.text import interval, interval_bar, line, number, stdout, table, told, whole
-from toolkit.registry import Workspace
+from toolkit.workspace import sql
+from toolkit.workspace.registry import Workspace
 
 HEADLINE = (
     "macro_recall",
@@ -35,7 +35,7 @@ SHOWN = {"macro_roc_auc": "macro ROC AUC", "macro_pr_auc": "macro PR AUC", "macr
 def show_scores(workspace: Workspace, run_id: str) -> None:
     """Show a run's tables in the page's order, those of a part on the first of its parts: test where it was scored."""
     scores, parts = _scores(workspace, run_id)
-    before = workspace.rows(sql.step("report_previous"), {"run_id": run_id})
+    before = workspace.rows(sql.statement("report/previous"), {"run_id": run_id})
     stdout.print(_headline(scores, parts, HEADLINE, before), "")
     stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]), "")
     confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:5]
@@ -45,14 +45,14 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
     if groups := workspace.ask("groups", run=run_id, part=parts[0]).to_pylist():
         stdout.print(_groups(groups, parts[0]), "")
     stdout.print(_calibration([row for row in scores if row["part"] == parts[0]], parts[0]), "")
-    if controls := workspace.rows(sql.step("report_controls"), {"run_id": run_id}):
+    if controls := workspace.rows(sql.statement("report/controls"), {"run_id": run_id}):
         stdout.print(_controls(controls), "")
 
 
 def show_story(workspace: Workspace, run_id: str) -> None:
     """Show the same in short, so that a whole line fits a screen: four numbers, the classes, what is mixed up."""
     scores, parts = _scores(workspace, run_id)
-    before = workspace.rows(sql.step("report_previous"), {"run_id": run_id})
+    before = workspace.rows(sql.statement("report/previous"), {"run_id": run_id})
     stdout.print(_headline(scores, parts, IN_SHORT, before))
     stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]))
     confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:3]

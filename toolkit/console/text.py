@@ -1,4 +1,4 @@
-"""Knows how a text, a number and a table look in a terminal; the streams they go to.
+"""How a text, a number and a table look in a terminal; the streams they go to.
 
 Refuses to know results. Every text from a study or an export is hostile here: control characters are made visible and
 markup is never interpreted.

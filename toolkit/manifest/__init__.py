@@ -1,4 +1,4 @@
-"""Knows what a study file may say, and where the files that ship with the toolkit stand.
+"""What a study file may say, and where the files that ship with the toolkit stand.
 
 Refuses to know any single study: classes, prompts and seeds are rows of a TOML file, never of this module.
 """

@@ -1,4 +1,4 @@
-"""Knows what every section of a study file is made of: how strict it is, and the kinds of its values.
+"""What every section of a study file is made of: how strict it is, and the kinds of its values.
 
 Refuses to know any section.
 """

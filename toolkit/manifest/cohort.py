@@ -1,4 +1,4 @@
-"""Knows what a study file says of its labels, photographs and patients: where they come from and how they are divided.
+"""What a study file says of its labels, photographs and patients: where they come from and how they are divided.
 
 Refuses to know models and numbers.
 """

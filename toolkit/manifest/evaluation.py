@@ -1,4 +1,4 @@
-"""Knows what a study file says of numbers and reports: what is measured, planned beforehand and told to whom.
+"""What a study file says of numbers and reports: what is measured, planned beforehand and told to whom.
 
 Refuses to know cases and models.
 """

@@ -1,4 +1,4 @@
-"""Knows what a study file says of the model: what it is asked, what it is, how it is trained and applied.
+"""What a study file says of the model: what it is asked, what it is, how it is trained and applied.
 
 Refuses to know cases and numbers.
 """

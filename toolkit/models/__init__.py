@@ -1,4 +1,4 @@
-"""Knows which model backend a study's name means.
+"""Which model backend a study's name means.
 
 Refuses to know torch and transformers: they are imported by the backend itself, when a study first needs one.
 """

@@ -1,4 +1,4 @@
-"""Knows what a model backend must do, and how log-likelihoods of answers become probabilities.
+"""What a model backend must do, and how log-likelihoods of answers become probabilities.
 
 Refuses to know any model: no torch, no transformers. A study may name its own backend as `package.module:Class`.
 """
@@ -10,8 +10,8 @@ from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
-from toolkit.images import Photographs
 from toolkit.manifest.model import LoraSection, TrainMode, TrainSection
+from toolkit.photographs.crops import Photographs
 from toolkit.progress import Progress, silent
 
 
@@ -68,7 +68,7 @@ class Budget:
         return self.bytes_float32 if self.mode == "full" else self.bytes_bfloat16
 
 
-class Lesson(NamedTuple):
+class TrainingJob(NamedTuple):
     """Everything that a training depends on."""
 
     training: Examples
@@ -107,7 +107,7 @@ class Backend(Protocol):
         """Keep below `folder` what can be kept of the work on a photograph; a backend may keep nothing."""
         ...
 
-    def fit(self, lesson: Lesson) -> list[Epoch]:
+    def fit(self, lesson: TrainingJob) -> list[Epoch]:
         """Train, keeping in the lesson's folder what a later call needs to resume after an interruption."""
         ...
 

@@ -1,4 +1,4 @@
-"""Knows the plain ways to score answers: what the trie of `scoring` is tested against and measured beside.
+"""The plain ways to score answers: what the trie of `scoring` is tested against and measured beside.
 
 Knows nothing that is needed to use the toolkit. Each takes what `log_likelihoods` takes and returns (B, C) as it does.
 """
@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy
 from transformers.modeling_outputs import BaseModelOutput
 
 from toolkit.models.inputs import IGNORED, Tensors
-from toolkit.models.library import Model
 from toolkit.models.scoring import Trie, encode, log_likelihoods
+from toolkit.models.transformers_compat import Model
 
 Scorer = Callable[[Model, Tensors, Trie], torch.Tensor]
 

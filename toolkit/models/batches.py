@@ -1,4 +1,4 @@
-"""Knows how training cases become batches: how each photograph is laid, and how often a class comes.
+"""How training cases become batches: how each photograph is laid, and how often a class comes.
 
 Refuses to know any model: what a batch is made of is the learner's own.
 """
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from torch.utils.data import Dataset, Sampler
 
-from toolkit.images import DIHEDRAL, dihedral
 from toolkit.models.backend import Examples
+from toolkit.photographs.crops import DIHEDRAL, dihedral
 
 
 class Example(NamedTuple):

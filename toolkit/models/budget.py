@@ -1,4 +1,4 @@
-"""Knows how much memory each way of training a model takes, before anything of it is loaded.
+"""How much memory each way of training a model takes, before anything of it is loaded.
 
 Refuses to guess at activations: they depend on batch and kernels, and come on top.
 """
@@ -11,8 +11,8 @@ import torch
 from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget
-from toolkit.models.library import Config, Model, quiet
 from toolkit.models.trainable import TRAINED, prepare
+from toolkit.models.transformers_compat import Config, Model, quiet
 
 GIB = 2**30
 ADAMW = 16

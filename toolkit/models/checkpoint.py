@@ -1,4 +1,4 @@
-"""Knows how an InstructBLIP checkpoint is read, and how its folder is written whole or not at all.
+"""How an InstructBLIP checkpoint is read, and how its folder is written whole or not at all.
 
 Refuses to know what the model is used for.
 """
@@ -23,8 +23,8 @@ from transformers import (
 
 from toolkit.errors import ModelError
 from toolkit.files import UNWRITABLE, write_json
-from toolkit.models.guards import check_weights
-from toolkit.models.library import Config, Model, Processor, quiet
+from toolkit.models.sanity_checks import check_weights
+from toolkit.models.transformers_compat import Config, Model, Processor, quiet
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 

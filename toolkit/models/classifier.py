@@ -1,4 +1,4 @@
-"""Knows image classifiers of transformers as a backend: the baseline that a language model has to beat.
+"""Image classifiers of transformers as a backend: the baseline that a language model has to beat.
 
 Refuses to know prompts: a classifier sees the photograph only. It says one of its labels and nothing else, so its label
 mass is 1.
@@ -16,14 +16,14 @@ from transformers import ResNetConfig as Tiny
 
 from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainMode
-from toolkit.models.backend import Budget, Epoch, Lesson
+from toolkit.models.backend import Budget, Epoch, TrainingJob
 from toolkit.models.budget import ADAMW
 from toolkit.models.checkpoint import HUB_NAME, readable, whole_folder
 from toolkit.models.features import weights_digest
-from toolkit.models.guards import check_finite
 from toolkit.models.inputs import Tensors
-from toolkit.models.library import Model, Processor, quiet
+from toolkit.models.sanity_checks import check_finite
 from toolkit.models.training import train
+from toolkit.models.transformers_compat import Model, Processor, quiet
 
 TINY_SIZE = 64
 REMEDY = (
@@ -31,7 +31,7 @@ REMEDY = (
 )
 
 
-class Classifying:
+class TrainableClassifier:
     """A classifier as the trainer sees it: the label is the class itself."""
 
     def __init__(self, classifier: "ImageClassifier", answers: list[str]) -> None:
@@ -109,10 +109,10 @@ class ImageClassifier:
         size = dict(self.processor.size)
         return int(size.get("height") or size["shortest_edge"])
 
-    def fit(self, lesson: Lesson) -> list[Epoch]:
+    def fit(self, lesson: TrainingJob) -> list[Epoch]:
         """Train with a new head; after an interruption `resume` goes on from what is kept in `folder`."""
         self.model = self._with_head(lesson.answers, lesson.seed)
-        epochs = train(Classifying(self, lesson.answers), lesson)
+        epochs = train(TrainableClassifier(self, lesson.answers), lesson)
         self.model.eval()
         return epochs
 

@@ -1,4 +1,4 @@
-"""Knows which device a model runs on.
+"""Which device a model runs on.
 
 Refuses to know what runs there.
 """

@@ -1,4 +1,4 @@
-"""Knows what a vision part makes of a photograph, and keeps it on disk so that it is made once.
+"""What a vision part makes of a photograph, and keeps it on disk so that it is made once.
 
 Refuses to know whose photograph it is: a file is named by the pixels that went in, in a folder named by the weights
 that looked at them. So crop, ROI, margin, size and the way a photograph is laid are all in the name.
@@ -18,10 +18,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.instructblip.modeling_instructblip import InstructBlipVisionModel
 
 from toolkit.files import UNWRITABLE, size_of
-from toolkit.models.library import Model
+from toolkit.models.transformers_compat import Model
 
 
-class Vision(InstructBlipVisionModel):
+class CachedVision(InstructBlipVisionModel):
     """A vision part that also takes what it has made before, (B, T, D), in the place of pixels (B, 3, S, S)."""
 
     handed_over: torch.dtype
@@ -36,7 +36,7 @@ class Vision(InstructBlipVisionModel):
 def let_features_in(model: Model) -> None:
     """Let a loaded model take features wherever it takes pixels: training, scoring and generation alike."""
     # Not a subclass of the whole model: its name would be saved as the checkpoint's architecture.
-    model.vision_model.__class__ = Vision
+    model.vision_model.__class__ = CachedVision
     model.vision_model.handed_over = model.qformer.dtype
 
 
@@ -49,7 +49,7 @@ def weights_digest(module: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-class Features:
+class FeatureCache:
     """What the vision part of `model` makes of photographs; up to `room` bytes are kept below `folder`."""
 
     def __init__(self, model: Model, processor: Any, *, folder: Path, room: int) -> None:

@@ -1,4 +1,4 @@
-"""Knows how photographs, prompts and answers become the tensors that InstructBLIP takes.
+"""How photographs, prompts and answers become the tensors that InstructBLIP takes.
 
 Refuses to know where photographs come from: they arrive cropped, at the model's input size.
 """
@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from toolkit.errors import ModelError
-from toolkit.models.features import Features
-from toolkit.models.guards import check_image_tokens
-from toolkit.models.library import Config, Processor
+from toolkit.models.features import FeatureCache
+from toolkit.models.sanity_checks import check_image_tokens
+from toolkit.models.transformers_compat import Config, Processor
 
 IGNORED = -100
 """What the loss of T5 passes over."""
@@ -33,7 +33,7 @@ class Inputs:
     def __init__(self, processor: Processor, config: Config) -> None:
         self.processor = processor
         self.config = config
-        self.features: Features | None = None
+        self.features: FeatureCache | None = None
         """Where it is set, photographs go in as what the vision part makes of them."""
         self._tokens: dict[str, PromptTokens] = {}
 

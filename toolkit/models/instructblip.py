@@ -1,4 +1,4 @@
-"""Knows InstructBLIP as a backend: loading, training, scoring and saving behind one small class.
+"""InstructBLIP as a backend: loading, training, scoring and saving behind one small class.
 
 Refuses to know studies, parts and runs.
 """
@@ -14,23 +14,23 @@ import transformers
 
 from toolkit.files import sha256_of
 from toolkit.manifest.model import LoraSection, TrainMode
-from toolkit.models.backend import Budget, Epoch, Lesson
+from toolkit.models.backend import Budget, Epoch, TrainingJob
 from toolkit.models.budget import budgets
 from toolkit.models.checkpoint import Checkpoint, read_adapter, read_checkpoint, read_config, write_checkpoint
-from toolkit.models.features import Features, let_features_in, weights_digest
-from toolkit.models.guards import check_head
+from toolkit.models.features import FeatureCache, let_features_in, weights_digest
 from toolkit.models.inputs import Inputs, Tensors
-from toolkit.models.library import Model, Processor, quiet
+from toolkit.models.sanity_checks import check_head
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
 from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import freezes_vision, prepare, set_precision
 from toolkit.models.training import train
+from toolkit.models.transformers_compat import Model, Processor, quiet
 
 LONGEST_TEXT = 32
 """Tokens of a freely given answer."""
 
 
-class Answering:
+class TrainableInstructBlip:
     """An InstructBLIP as the trainer sees it: batches with the tokens of the true answers, scored by their trie."""
 
     def __init__(self, model: Model, inputs: Inputs, answers: list[str]) -> None:
@@ -97,19 +97,19 @@ class InstructBlip:
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
         """Keep below `folder` what the vision part makes of photographs, where training leaves it as it is."""
         if freezes_vision(self.mode) and gigabytes > 0:
-            self.inputs.features = Features(self.model, self.processor, folder=folder, room=int(gigabytes * 1e9))
+            self.inputs.features = FeatureCache(self.model, self.processor, folder=folder, room=int(gigabytes * 1e9))
 
     @property
     def input_size(self) -> int:
         """The side of the square photographs that the model takes, in pixels."""
         return self.model.config.vision_config.image_size
 
-    def fit(self, lesson: Lesson) -> list[Epoch]:
+    def fit(self, lesson: TrainingJob) -> list[Epoch]:
         """Train; after an interruption `resume` goes on from what is kept in `folder`."""
         torch.manual_seed(lesson.seed)  # new adapters are drawn from it
         prepared = prepare(self.model, mode=lesson.settings.mode, lora=lesson.settings.lora)
         self.adapted = prepared if lesson.settings.mode == "lora" else None
-        learner = Answering(prepared, self.inputs, lesson.answers)
+        learner = TrainableInstructBlip(prepared, self.inputs, lesson.answers)
         epochs = train(learner, lesson)
         check_head(self.model, place=str(lesson.folder))
         prepared.eval()

@@ -1,4 +1,4 @@
-"""Knows which of several processes this is, where `torchrun` or `accelerate launch` started several, and how they wait.
+"""Which of several processes this is, where `torchrun` or `accelerate launch` started several, and how they wait.
 
 Refuses to know what they do; without a launcher there is one process, and it never waits.
 """

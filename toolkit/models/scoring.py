@@ -1,4 +1,4 @@
-"""Knows the exact log-likelihood of every answer, by one pass of the decoder over the trie of their tokens.
+"""The exact log-likelihood of every answer, by one pass of the decoder over the trie of their tokens.
 
 Refuses to know photographs, classes and thresholds: tensors come in, log-likelihoods go out.
 """
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 import torch
 
-from toolkit.models.guards import check_finite
 from toolkit.models.inputs import Tensors
-from toolkit.models.library import Model
+from toolkit.models.sanity_checks import check_finite
+from toolkit.models.transformers_compat import Model
 
 
 class Trie(NamedTuple):

@@ -1,4 +1,4 @@
-"""Knows how to build, offline, a real InstructBLIP checkpoint at a thousandth of a per cent of the size.
+"""How to build, offline, a real InstructBLIP checkpoint at a thousandth of a per cent of the size.
 
 Refuses to know how it is used: what it writes is read by the same `from_pretrained` as the real one. It can be trained
 on drawn photographs; it knows nothing about skin.
@@ -24,7 +24,7 @@ from transformers import (
 )
 
 from toolkit.models.checkpoint import Checkpoint, write_checkpoint
-from toolkit.models.library import Config, Model, Processor, quiet
+from toolkit.models.transformers_compat import Config, Model, Processor, quiet
 
 INPUT_SIZE = 64
 QUERY_TOKENS = 8

@@ -1,4 +1,4 @@
-"""Knows which weights a mode of training moves, and in what precision the others stand still.
+"""Which weights a mode of training moves, and in what precision the others stand still.
 
 Refuses to know how they are moved.
 """
@@ -8,7 +8,7 @@ from torch.nn import Module
 
 from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainMode
-from toolkit.models.library import Model, quiet
+from toolkit.models.transformers_compat import Model, quiet
 
 TRAINED: dict[TrainMode, tuple[str, ...]] = {
     "full": ("",),

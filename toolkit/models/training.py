@@ -1,4 +1,4 @@
-"""Knows how a learner is trained with the Trainer of transformers, and resumed after an interruption.
+"""How a learner is trained with the Trainer of transformers, and resumed after an interruption.
 
 Refuses to know runs, registries and studies: examples come in, a trained model and its epochs go out.
 """
@@ -25,22 +25,22 @@ from transformers import (
 
 from toolkit.errors import ModelError
 from toolkit.manifest.model import TrainSection
-from toolkit.metrics import macro_metrics
-from toolkit.models.backend import Epoch, Lesson, probabilities
+from toolkit.models.backend import Epoch, TrainingJob, probabilities
 from toolkit.models.batches import Balanced, Cases, Example, class_weights
-from toolkit.models.guards import check_finite
 from toolkit.models.inputs import IGNORED, Tensors
-from toolkit.models.kept import checkpoint_to_resume, step_of
-from toolkit.models.library import Model, quiet
 from toolkit.models.processes import this_process
+from toolkit.models.retention import checkpoint_to_resume, step_of
+from toolkit.models.sanity_checks import check_finite
+from toolkit.models.transformers_compat import Model, quiet
 from toolkit.progress import Progress
+from toolkit.stats.metrics import macro_metrics
 
 EVAL_BATCH = 32
 EVAL_PREFIX = "eval_"
 VALIDATION_LOSS = f"{EVAL_PREFIX}validation_loss"
 
 
-class Learner(Protocol):
+class TrainableModel(Protocol):
     """What is trained: a model, how a batch is made for it, and what it says of one."""
 
     model: Model
@@ -59,7 +59,7 @@ class Learner(Protocol):
 class Collator:
     """Turns cases into a batch: the learner's inputs, and the `classes` that an evaluation needs."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: TrainableModel) -> None:
         self.learner = learner
 
     def __call__(self, batch: Sequence[Example]) -> Tensors:
@@ -72,7 +72,7 @@ class Collator:
 class LabelTrainer(Seq2SeqTrainer):
     """A trainer that evaluates by the exact probability of every answer instead of by generated text."""
 
-    def __init__(self, learner: Learner, *, balance: str, **kwargs: Any) -> None:
+    def __init__(self, learner: TrainableModel, *, balance: str, **kwargs: Any) -> None:
         super().__init__(model=learner.model, data_collator=Collator(learner), **kwargs)
         self.learner = learner
         cases: Any = self.train_dataset
@@ -116,7 +116,7 @@ def weighted_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Ten
     return (losses * counted).sum() / counted.sum()
 
 
-class Watch(TrainerCallback):
+class TrainingCallback(TrainerCallback):
     """Draws each epoch anew, tells how far the training is, and stops it: diverged, no longer better, interrupted."""
 
     def __init__(self, cases: Cases, settings: TrainSection, progress: Progress) -> None:
@@ -165,7 +165,7 @@ def _measure(epoch: Epoch, best: str) -> float:
     return -epoch.validation_loss if best == "validation_loss" else epoch.metrics[best]
 
 
-def train(learner: Learner, lesson: Lesson) -> list[Epoch]:
+def train(learner: TrainableModel, lesson: TrainingJob) -> list[Epoch]:
     """Train in place; the lesson's folder keeps the last whole epoch, and the best one, until the caller removes it.
 
     Raises ModelError where Ctrl-C was pressed: the step at hand is then finished and saved.
@@ -174,7 +174,7 @@ def train(learner: Learner, lesson: Lesson) -> list[Epoch]:
         checkpoint = checkpoint_to_resume(lesson.folder, resume=lesson.resume)
     settings, validation = lesson.settings, Cases(lesson.validation)
     cases = Cases(lesson.training, augment_seed=lesson.seed if settings.augment else None)
-    watch = Watch(cases, settings, lesson.progress)
+    watch = TrainingCallback(cases, settings, lesson.progress)
     with quiet(), _threads(settings.threads), _interruptible(watch):
         trainer = LabelTrainer(
             learner,
@@ -308,7 +308,7 @@ def _threads(count: int) -> Generator[None]:
 
 
 @contextmanager
-def _interruptible(watch: Watch) -> Generator[None]:
+def _interruptible(watch: TrainingCallback) -> Generator[None]:
     """Let the first Ctrl-C end the training after the step at hand; a second one ends it at once."""
     # Of several processes each would stop at a step of its own; their launcher ends them anyway.
     if threading.current_thread() is not threading.main_thread() or this_process().count > 1:

@@ -1,4 +1,4 @@
-"""Knows how to make a sample study: drawn photographs, their Labelbox export, a study file, and the truth about them.
+"""How to make a sample study: drawn photographs, their Labelbox export, a study file, and the truth about them.
 
 Refuses to know what is done with it, and says nothing about real skin: it is for trying and testing the toolkit. A
 sample has three stages, as a study has: a first round of labels, a round of review, and a quarter more patients.
@@ -20,11 +20,11 @@ from toolkit.progress import Progress, silent
 from toolkit.synthetic.cameras import shot
 from toolkit.synthetic.copies import copied
 from toolkit.synthetic.drawing import drawn
-from toolkit.synthetic.plan import Photograph, Stage, blocks, plan
+from toolkit.synthetic.plan import PlannedPhotograph, Stage, blocks, plan
 from toolkit.synthetic.planting import plant
 from toolkit.synthetic.reading import read
 from toolkit.synthetic.rows import Rows
-from toolkit.synthetic.truth import Lesion, Planted, Skill, Truth
+from toolkit.synthetic.truth import LesionRecord, Planted, Skill, Truth
 
 PINNED = (7, 980, 1)
 """Seed, cases and stage of the sample whose split ships with the toolkit."""
@@ -73,7 +73,7 @@ def sample(
     with ExitStack() as files:
         export = _opened(files, folder / "export.ndjson")
         planted = _opened(files, truth / "planted.csv", Planted._fields)
-        lesions = _opened(files, truth / "lesions.csv", Lesion._fields)
+        lesions = _opened(files, truth / "lesions.csv", LesionRecord._fields)
         for photograph in _planned(seed, cases, stage):
             progress(doing, done, total)
             if photographs:
@@ -116,7 +116,7 @@ def _opened(files: ExitStack, path: Path, columns: tuple[str, ...] = ()) -> Text
     return file
 
 
-def _planned(seed: int, cases: int, stage: Stage) -> Iterator[Photograph]:
+def _planned(seed: int, cases: int, stage: Stage) -> Iterator[PlannedPhotograph]:
     """Yield the photographs of every block up to a stage, read and with their faults."""
     first = 0
     for block in blocks(cases, stage):
@@ -128,7 +128,7 @@ def _planned(seed: int, cases: int, stage: Stage) -> Iterator[Photograph]:
         first += len(photographs)
 
 
-def _jpeg(photograph: Photograph, images: Path, *, seed: int) -> bytes:
+def _jpeg(photograph: PlannedPhotograph, images: Path, *, seed: int) -> bytes:
     if photograph.other and photograph.copy:
         return copied((images / photograph.other.name).read_bytes(), photograph.copy)
     rng = default_rng([seed, 0, photograph.index])

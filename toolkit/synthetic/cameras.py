@@ -1,4 +1,4 @@
-"""Knows the two cameras: colour, exposure, sharpness and noise, the JPEG they write and the EXIF they put into it.
+"""The two cameras: colour, exposure, sharpness and noise, the JPEG they write and the EXIF they put into it.
 
 Knows nothing of what stands before them.
 """
@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 
 from toolkit.synthetic.drawing import levels
 from toolkit.synthetic.lesions import Map
-from toolkit.synthetic.plan import Photograph
+from toolkit.synthetic.plan import PlannedPhotograph
 
 _UPRIGHT = "1"
 # What is done to the stored pixels, so that a viewer that obeys the orientation shows them upright.
@@ -41,7 +41,7 @@ CAMERAS = {
 }
 
 
-def shot(rng: Generator, light: Map, photograph: Photograph) -> bytes:
+def shot(rng: Generator, light: Map, photograph: PlannedPhotograph) -> bytes:
     """Return the photograph as the camera of its site of care stores it."""
     camera = CAMERAS[photograph.person.capture_site]
     blur = rng.uniform(1.1, 1.7) if "blur" in photograph.traits else rng.uniform(*camera.sharpness)
@@ -59,7 +59,7 @@ def shot(rng: Generator, light: Map, photograph: Photograph) -> bytes:
     return file.getvalue()
 
 
-def _exif(rng: Generator, camera: Camera, photograph: Photograph, orientation: int) -> Image.Exif:
+def _exif(rng: Generator, camera: Camera, photograph: PlannedPhotograph, orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[Base.Make], exif[Base.Model] = camera.make, camera.model
     exif[Base.Orientation] = orientation

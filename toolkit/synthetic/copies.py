@@ -1,4 +1,4 @@
-"""Knows how one photograph becomes another file of the same picture, and where a box lies on it then.
+"""How one photograph becomes another file of the same picture, and where a box lies on it then.
 
 Knows nothing of who is shown.
 """

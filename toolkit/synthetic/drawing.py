@@ -1,4 +1,4 @@
-"""Knows how a photograph of skin comes about: tone, texture, lesions in their places, light, and what else is there.
+"""How a photograph of skin comes about: tone, texture, lesions in their places, light, and what else is there.
 
 Knows nothing of how a class looks (`lesions`), of cameras and files (`cameras`), of patients' ids and labels.
 """
@@ -10,8 +10,8 @@ from numpy.random import Generator, default_rng
 from PIL import Image, ImageDraw
 
 from toolkit.cases import Box
-from toolkit.synthetic.lesions import REACH, Lesion, Map, noise, paint, plate
-from toolkit.synthetic.plan import Photograph, Shown
+from toolkit.synthetic.lesions import REACH, LesionPixels, Map, noise, paint, plate
+from toolkit.synthetic.plan import PlacedLesion, PlannedPhotograph
 
 # Absorption of red, green and blue. Melanin deep in the dermis looks blue-grey: blue light is scattered back (Tyndall).
 MELANIN = np.array([0.50, 0.85, 1.15], np.float32)
@@ -33,7 +33,7 @@ class _Skin:
     relief: Map
 
 
-def drawn(rng: Generator, photograph: Photograph, *, seed: int) -> Map:
+def drawn(rng: Generator, photograph: PlannedPhotograph, *, seed: int) -> Map:
     """Draw what stands before the camera: (height, width, 3) of light between 0 and about 1.
 
     A lesion looks the same on each of its photographs: its form follows from the sample's seed, the patient and its
@@ -71,7 +71,7 @@ def _bare_skin(rng: Generator, shape: tuple[int, int], tone: float) -> _Skin:
     )
 
 
-def _place(rng: Generator, skin: _Skin, shown: Shown) -> None:
+def _place(rng: Generator, skin: _Skin, shown: PlacedLesion) -> None:
     """Add a lesion to the skin, stretched so that what is seen of it fills its box."""
     on = plate(round(REACH * max(shown.box.width, shown.box.height)))
     lesion = paint(shown.class_name, rng, on)
@@ -89,7 +89,7 @@ def _place(rng: Generator, skin: _Skin, shown: Shown) -> None:
             getattr(skin, name)[on_skin] += stretched[on_plate] * (on.pixels if name == "relief" else 1)
 
 
-def _seen(lesion: Lesion) -> Box:
+def _seen(lesion: LesionPixels) -> Box:
     """Return the box around what an annotator sees of a lesion, on its plate."""
     seen = lesion.area > 0.35
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))

@@ -1,4 +1,4 @@
-"""Knows which labels and which patient ID a photograph has at each stage: after the first round, after review, later.
+"""Which labels and which patient ID a photograph has at each stage: after the first round, after review, later.
 
 Knows nothing of the JSON they are written in (`rows`).
 """
@@ -9,11 +9,11 @@ import numpy as np
 from numpy.random import Generator, default_rng
 
 from toolkit.cases import Box
-from toolkit.synthetic.plan import Photograph, Stage
+from toolkit.synthetic.plan import PlannedPhotograph, Stage
 
 
 @dataclass(frozen=True)
-class Label:
+class SyntheticLabel:
     """One annotator's label at one stage: an answer for each lesion, and a box for each where boxes were drawn."""
 
     number: int
@@ -24,14 +24,14 @@ class Label:
     """Whether the review changed it."""
 
 
-def labels_of(photograph: Photograph, stage: Stage, *, seed: int) -> list[Label]:
+def labels_of(photograph: PlannedPhotograph, stage: Stage, *, seed: int) -> list[SyntheticLabel]:
     """Return a photograph's labels at a stage; what review did not touch is the same at all stages."""
     reviewed = stage > photograph.arrived == 1
     if photograph.state == "queued" and not (reviewed and photograph.change == "newly_labelled"):
         return []
     rng = default_rng([seed, 4, photograph.index])
     labels = [
-        Label(number, reading.annotator, _answers(photograph, reading.class_names), _boxes(rng, photograph))
+        SyntheticLabel(number, reading.annotator, _answers(photograph, reading.class_names), _boxes(rng, photograph))
         for number, reading in enumerate(photograph.readings)
     ]
     if reviewed and photograph.change == "deleted_label":
@@ -43,7 +43,7 @@ def labels_of(photograph: Photograph, stage: Stage, *, seed: int) -> list[Label]
     return labels
 
 
-def patient_ids(photograph: Photograph, stage: Stage) -> list[str]:
+def patient_ids(photograph: PlannedPhotograph, stage: Stage) -> list[str]:
     """Return the patient IDs in a photograph's metadata at a stage: one, unless a fault is planted on it."""
     person, note = photograph.person, photograph.note
     if photograph.fault == "missing_patient":
@@ -55,12 +55,12 @@ def patient_ids(photograph: Photograph, stage: Stage) -> list[str]:
     return [note.get("patient_id", person.patient_id)]
 
 
-def is_merged(photograph: Photograph, stage: Stage) -> bool:
+def is_merged(photograph: PlannedPhotograph, stage: Stage) -> bool:
     """Tell whether the two patient IDs of this photograph's person have been found out and made one."""
     return stage > 2 and photograph.arrived == 1 and photograph.change == "patient_merge"
 
 
-def majority(labels: list[Label], position: int) -> str | None:
+def majority(labels: list[SyntheticLabel], position: int) -> str | None:
     """Return the answer that most labels give for a lesion; None at a tie, and where there is none."""
     said = [label.answers[position] for label in labels]
     most = max(map(said.count, said), default=0)
@@ -68,11 +68,11 @@ def majority(labels: list[Label], position: int) -> str | None:
     return winners.pop() if len(winners) == 1 else None
 
 
-def _answers(photograph: Photograph, class_names: tuple[str, ...]) -> tuple[str, ...]:
+def _answers(photograph: PlannedPhotograph, class_names: tuple[str, ...]) -> tuple[str, ...]:
     return (photograph.note["answer"],) if photograph.fault == "unknown_class" else class_names
 
 
-def _boxes(rng: Generator, photograph: Photograph) -> tuple[Box, ...]:
+def _boxes(rng: Generator, photograph: PlannedPhotograph) -> tuple[Box, ...]:
     """Draw the boxes by hand: each side a little off; clipped to the photograph, unless that is the fault."""
     meant = photograph.shown[: photograph.labelled]
     if not photograph.boxed or photograph.state in ("skipped", "empty"):
@@ -92,7 +92,7 @@ def _by_hand(rng: Generator, box: Box, size: tuple[int, int]) -> Box:
     return Box(float(left), float(top), float(right - left), float(bottom - top))
 
 
-def _over_the_edge(box: Box, photograph: Photograph) -> Box:
+def _over_the_edge(box: Box, photograph: PlannedPhotograph) -> Box:
     """Let a box at the edge of the photograph reach a tenth of its size over it."""
     across, down = round(0.1 * box.width), round(0.1 * box.height)
     true = photograph.shown[0].box
@@ -107,7 +107,7 @@ def _over_the_edge(box: Box, photograph: Photograph) -> Box:
     return Box(left, top, right - left, bottom - top)
 
 
-def _redrawn(rng: Generator, photograph: Photograph) -> tuple[Box, ...]:
+def _redrawn(rng: Generator, photograph: PlannedPhotograph) -> tuple[Box, ...]:
     """Return the box after review: on the right lesion, or a good tenth wider than the first annotator drew it."""
     true = photograph.shown[0].box
     if photograph.fault == "box_on_wrong_lesion":

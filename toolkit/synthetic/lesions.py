@@ -1,4 +1,4 @@
-"""Knows how each of the eight classes looks: where its pigment, blood and relief lie, in units of the lesion's radius.
+"""How each of the eight classes looks: where its pigment, blood and relief lie, in units of the lesion's radius.
 
 Knows nothing of skin, light or cameras (`drawing`), nor of patients and labels (`plan`, `rows`). The looks overlap
 where the paper's confusions are: dermal melanocytosis with solar lentigo, basal cell carcinoma with seborrheic
@@ -50,7 +50,7 @@ def plate(side: int) -> Plate:
 
 
 @dataclass(frozen=True)
-class Lesion:
+class LesionPixels:
     """What a lesion does to the skin, pixel by pixel; `area` is where an annotator would see it."""
 
     area: Map
@@ -76,11 +76,11 @@ def edge(depth: Map, softness: float) -> Map:
     return 1 / (1 + np.exp(np.clip(-depth / softness, -30, 30)))
 
 
-def paint(class_name: str, rng: Generator, on: Plate) -> Lesion:
+def paint(class_name: str, rng: Generator, on: Plate) -> LesionPixels:
     """Draw one lesion of a class; it has faded out where the plate ends."""
     lesion = PAINTERS[class_name](rng, on)
     window = edge(REACH - 0.08 - np.maximum(np.abs(on.x), np.abs(on.y)), 0.015)
-    return Lesion(**{name: layer * window for name, layer in vars(lesion).items()})
+    return LesionPixels(**{name: layer * window for name, layer in vars(lesion).items()})
 
 
 def _depth(rng: Generator, on: Plate, *, elongation: float, wobble: float) -> Map:
@@ -128,7 +128,7 @@ def _vessels(rng: Generator, on: Plate, *, count: int) -> Map:
     return gaussian_filter(np.asarray(canvas, np.float32) / 255, 0.6)
 
 
-def _dermal_melanocytosis(rng: Generator, on: Plate) -> Lesion:
+def _dermal_melanocytosis(rng: Generator, on: Plate) -> LesionPixels:
     """Draw blue-grey to brown speckles on both sides of a midline, running together into patches."""
     turn = rng.uniform(0, 2 * np.pi)
     gap = rng.uniform(0.35, 0.6)
@@ -148,10 +148,10 @@ def _dermal_melanocytosis(rng: Generator, on: Plate) -> Lesion:
         * (1 + 0.15 * noise(rng, on.x.shape, 12))
     )
     slate = rng.uniform(0.15, 0.95)
-    return Lesion(area=np.maximum(spots, veil), melanin=amount * (1 - slate), dermal=amount * slate)
+    return LesionPixels(area=np.maximum(spots, veil), melanin=amount * (1 - slate), dermal=amount * slate)
 
 
-def _basal_cell_carcinoma(rng: Generator, on: Plate) -> Lesion:
+def _basal_cell_carcinoma(rng: Generator, on: Plate) -> LesionPixels:
     """Draw a pearly nodule with a rolled border, branching vessels and often an ulcer at its centre."""
     depth = _depth(rng, on, elongation=rng.uniform(1, 1.3), wobble=0.06)
     area = edge(depth, rng.uniform(0.025, 0.07))
@@ -161,7 +161,7 @@ def _basal_cell_carcinoma(rng: Generator, on: Plate) -> Lesion:
     vessels = _vessels(rng, on, count=int(rng.integers(4, 9))) * area * (1 - ulcer)
     clots = edge(noise(rng, on.x.shape, 7) - rng.uniform(1.2, 2.2), 0.15) * area
     tan = rng.uniform(0.05, 0.75) * area
-    return Lesion(
+    return LesionPixels(
         area=area,
         melanin=tan + 0.8 * clots + 0.5 * ulcer,
         blood=0.2 * area + rng.uniform(0.5, 1.2) * vessels + ulcer * rng.uniform(0.5, 1.2),
@@ -170,14 +170,14 @@ def _basal_cell_carcinoma(rng: Generator, on: Plate) -> Lesion:
     )
 
 
-def _ephelis(rng: Generator, on: Plate) -> Lesion:
+def _ephelis(rng: Generator, on: Plate) -> LesionPixels:
     """Draw many tiny light-brown dots, none running into a patch."""
     density = edge(1.05 - np.hypot(on.x, on.y), 0.1) * np.exp(0.5 * noise(rng, on.x.shape, 4))
     spots = _spots(rng, on, density, count=int(rng.integers(70, 170)), radius=(0.022, 0.05))
-    return Lesion(area=spots, melanin=spots * rng.uniform(0.5, 1.3))
+    return LesionPixels(area=spots, melanin=spots * rng.uniform(0.5, 1.3))
 
 
-def _malignant_melanoma(rng: Generator, on: Plate) -> Lesion:
+def _malignant_melanoma(rng: Generator, on: Plate) -> LesionPixels:
     """Draw a large lesion, asymmetric, ragged, of several colours: brown, black, blue-grey, red and white."""
     unrest = rng.uniform(0.5, 1.0)
     depth = _depth(rng, on, elongation=rng.uniform(1.05, 1.5), wobble=0.17 * unrest)
@@ -188,7 +188,7 @@ def _malignant_melanoma(rng: Generator, on: Plate) -> Lesion:
     veil = edge(noise(rng, on.x.shape, 3, octaves=2) - rng.uniform(0.4, 1.1), 0.15) * unrest
     regress = edge(-regions - rng.uniform(0.5, 1.2), 0.15) * unrest
     brown = rng.uniform(0.35, 1.1) * (1 + 0.25 * noise(rng, on.x.shape, 10))
-    return Lesion(
+    return LesionPixels(
         area=area,
         melanin=area * (brown * (1 - 0.7 * regress) + rng.uniform(0.7, 1.4) * unrest * black),
         dermal=area * veil * rng.uniform(0.4, 1.0),
@@ -198,26 +198,26 @@ def _malignant_melanoma(rng: Generator, on: Plate) -> Lesion:
     )
 
 
-def _melasma(rng: Generator, on: Plate) -> Lesion:
+def _melasma(rng: Generator, on: Plate) -> LesionPixels:
     """Draw a large, faint, light-brown patch with a map-like border that fades into the skin."""
     depth = _depth(rng, on, elongation=rng.uniform(1.0, 1.4), wobble=0.12)
     depth = depth - 0.12 + 0.2 * noise(rng, on.x.shape, 5, octaves=3)
     area = edge(depth, rng.uniform(0.06, 0.13))
     cloud = 1 + 0.25 * noise(rng, on.x.shape, 6, octaves=3)
-    return Lesion(area=area, melanin=area * cloud * rng.uniform(0.22, 0.65), blood=area * 0.06)
+    return LesionPixels(area=area, melanin=area * cloud * rng.uniform(0.22, 0.65), blood=area * 0.06)
 
 
-def _nevus(rng: Generator, on: Plate) -> Lesion:
+def _nevus(rng: Generator, on: Plate) -> LesionPixels:
     """Draw a round lesion, symmetric, evenly brown, with a smooth border."""
     unrest = rng.uniform(0.0, 0.4)
     depth = _depth(rng, on, elongation=rng.uniform(1.0, 1.25), wobble=0.01 + 0.05 * unrest)
     area = edge(depth, rng.uniform(0.03, 0.09))
     shade = 1 + (0.06 + 0.3 * unrest) * noise(rng, on.x.shape, 4) + rng.uniform(-0.1, 0.4) * depth.clip(0, 1)
     dome = np.sqrt(depth.clip(0, 1)) * rng.uniform(0.0, 0.3)
-    return Lesion(area=area, melanin=area * shade * rng.uniform(0.45, 1.6), relief=dome * area)
+    return LesionPixels(area=area, melanin=area * shade * rng.uniform(0.45, 1.6), relief=dome * area)
 
 
-def _seborrheic_keratosis(rng: Generator, on: Plate) -> Lesion:
+def _seborrheic_keratosis(rng: Generator, on: Plate) -> LesionPixels:
     """Draw a waxy plaque that looks stuck on: sharp edge, white and dark plugs, fissures."""
     depth = _depth(rng, on, elongation=rng.uniform(1.0, 1.4), wobble=0.07) + 0.03 * noise(rng, on.x.shape, 9)
     area = edge(depth, rng.uniform(0.012, 0.03))
@@ -227,7 +227,7 @@ def _seborrheic_keratosis(rng: Generator, on: Plate) -> Lesion:
     fissures = np.exp(-((noise(rng, on.x.shape, 6) / 0.16) ** 2)) * inner * rng.uniform(0.2, 1.0)
     wax = 1 + 0.12 * noise(rng, on.x.shape, 8, octaves=2)
     warts = 0.02 * noise(rng, on.x.shape, 12)
-    return Lesion(
+    return LesionPixels(
         area=area,
         melanin=area * wax * rng.uniform(0.25, 1.2) + 0.9 * plugs + 0.6 * fissures,
         blood=area * rng.uniform(0.0, 0.25),
@@ -236,7 +236,7 @@ def _seborrheic_keratosis(rng: Generator, on: Plate) -> Lesion:
     )
 
 
-def _solar_lentigo(rng: Generator, on: Plate) -> Lesion:
+def _solar_lentigo(rng: Generator, on: Plate) -> LesionPixels:
     """Draw a flat patch, evenly light to mid brown, well defined, its border moth-eaten."""
     depth = _depth(rng, on, elongation=rng.uniform(1.0, 1.5), wobble=0.08)
     for _ in range(int(rng.integers(7, 14))):
@@ -250,10 +250,10 @@ def _solar_lentigo(rng: Generator, on: Plate) -> Lesion:
     speckles = _spots(rng, on, area, count=45, radius=(0.05, 0.1)) * 0.5 * rng.uniform() ** 2
     slate = rng.uniform(0.0, 0.35)
     amount = area * (even + speckles) * rng.uniform(0.4, 1.2)
-    return Lesion(area=area, melanin=amount * (1 - slate), dermal=amount * slate)
+    return LesionPixels(area=area, melanin=amount * (1 - slate), dermal=amount * slate)
 
 
-PAINTERS: dict[str, Callable[[Generator, Plate], Lesion]] = {
+PAINTERS: dict[str, Callable[[Generator, Plate], LesionPixels]] = {
     "acquired_dermal_melanocytosis": _dermal_melanocytosis,
     "basal_cell_carcinoma": _basal_cell_carcinoma,
     "ephelis": _ephelis,

@@ -1,4 +1,4 @@
-"""Knows who is photographed and what of: patients, their lesions and photographs, in the study's proportions.
+"""Who is photographed and what of: patients, their lesions and photographs, in the study's proportions.
 
 Knows nothing of pixels (`lesions`, `drawing`), of what annotators say (`reading`), of faults (`planting`) and of
 Labelbox (`rows`).
@@ -84,7 +84,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PlacedLesion:
     """One lesion as it lies on one photograph; `lesion` is its number within the patient."""
 
     class_name: str
@@ -94,7 +94,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Reading:
+class PlannedReading:
     """What one annotator answers for each labelled lesion of a photograph."""
 
     annotator: str
@@ -102,7 +102,7 @@ class Reading:
 
 
 @dataclass(eq=False)
-class Photograph:
+class PlannedPhotograph:
     """One photograph: what it shows, what was said of it, and what is planted on it.
 
     The first `labelled` of the lesions shown are the ones that annotators mean; a bystander comes after them.
@@ -113,17 +113,17 @@ class Photograph:
     arrived: Stage
     state: State
     size: tuple[int, int]
-    shown: tuple[Shown, ...]
+    shown: tuple[PlacedLesion, ...]
     labelled: int
     boxed: bool
     traits: frozenset[str]
     """Which of hair, pen, ruler, glare and blur the photograph has."""
-    readings: tuple[Reading, ...] = ()
+    readings: tuple[PlannedReading, ...] = ()
     fault: str | None = None
     """The kind of fault planted on it."""
     change: str | None = None
     """What becomes of its labels in the second stage."""
-    other: "Photograph | None" = None
+    other: "PlannedPhotograph | None" = None
     """The photograph that this one is a copy of, or one of the same person under the first patient ID."""
     copy: str | None = None
     """How this photograph was changed from the other one."""
@@ -169,7 +169,7 @@ def blocks(cases: int, stage: Stage) -> Iterator[Block]:
             number += 1
 
 
-def plan(seed: int, block: Block, *, first: int) -> list[Photograph]:
+def plan(seed: int, block: Block, *, first: int) -> list[PlannedPhotograph]:
     """Plan a block's photographs, numbered from `first`; a few more than its cases are queued, skipped or left empty.
 
     About 3 % show two lesions of different classes.
@@ -182,7 +182,7 @@ def plan(seed: int, block: Block, *, first: int) -> list[Photograph]:
     for number, photographs in enumerate(drafts):
         kind = KINDS[photographs[0][0][0]]
         person = _person(rng, first + number, f"P-{codes[number]}", kind)
-        known: dict[str, list[Shown]] = {}
+        known: dict[str, list[PlacedLesion]] = {}
         for class_names, state in photographs:
             made.append(_photograph(rng, person, class_names, state, block.arrived, known))
     made = [made[at] for at in rng.permutation(len(made))]
@@ -263,8 +263,8 @@ def _photograph(
     class_names: Group,
     state: State,
     arrived: Stage,
-    known: dict[str, list[Shown]],
-) -> Photograph:
+    known: dict[str, list[PlacedLesion]],
+) -> PlannedPhotograph:
     """Plan one photograph; `known` holds the patient's lesions by class, since one may be photographed again."""
     size = SIZES[person.capture_site]
     share = size[0] // len(class_names)
@@ -274,10 +274,10 @@ def _photograph(
         again = known.get(name) if rng.uniform() < 0.25 else None
         site = again[-1].anatomical_site if again else str(rng.choice(KINDS[name].sites))
         lesion = again[-1].lesion if again else sum(map(len, known.values())) + 1
-        shown.append(Shown(name, lesion, site, box))
+        shown.append(PlacedLesion(name, lesion, site, box))
         if not again:
             known.setdefault(name, []).append(shown[-1])
-    return Photograph(
+    return PlannedPhotograph(
         index=0,
         person=person,
         arrived=arrived,

@@ -1,4 +1,4 @@
-"""Knows which faults are planted on a plan, how often, and what becomes of labels from one stage to the next.
+"""Which faults are planted on a plan, how often, and what becomes of labels from one stage to the next.
 
 Knows nothing of how a fault looks in pixels (`copies`, `drawing`) or in an export (`rows`). A photograph carries one
 planted fault or change at most, so that each can be judged alone.
@@ -12,7 +12,7 @@ from numpy.random import Generator
 
 from toolkit.cases import Box
 from toolkit.synthetic.copies import CHANGES, copied_box, copied_size
-from toolkit.synthetic.plan import KINDS, Photograph, Shown
+from toolkit.synthetic.plan import KINDS, PlacedLesion, PlannedPhotograph
 
 PER_CASE = 8.2 / 980
 """How often each fault is planted: eight times in 980 cases, in proportion elsewhere."""
@@ -26,10 +26,10 @@ SPELLINGS: tuple[Callable[[str], str], ...] = (
 )
 """The same patient ID in lower case, with spaces around it, in full-width characters."""
 
-_Fits = Callable[[Photograph], bool]
+_Fits = Callable[[PlannedPhotograph], bool]
 
 
-def plant(rng: Generator, photographs: list[Photograph], *, cases: int) -> None:
+def plant(rng: Generator, photographs: list[PlannedPhotograph], *, cases: int) -> None:
     """Plant every kind of fault, and every change of the second and third stage, on a block of `cases` cases."""
     planting = _Planting(rng, photographs, round(PER_CASE * cases))
     planting.second_ids()
@@ -46,25 +46,27 @@ def plant(rng: Generator, photographs: list[Photograph], *, cases: int) -> None:
 class _Planting:
     """Hands out photographs that carry nothing yet, in an order drawn once."""
 
-    def __init__(self, rng: Generator, photographs: list[Photograph], times: int) -> None:
+    def __init__(self, rng: Generator, photographs: list[PlannedPhotograph], times: int) -> None:
         self.rng, self.photographs, self.times = rng, photographs, times
         shuffled = [photographs[at] for at in rng.permutation(len(photographs))]
         self.free = [each for each in shuffled if each.state == "labelled"]
 
-    def take(self, times: int, fits: _Fits = lambda _: True) -> list[Photograph]:
+    def take(self, times: int, fits: _Fits = lambda _: True) -> list[PlannedPhotograph]:
         """Return up to `times` photographs that fit; they are not handed out again."""
         taken = list(islice(filter(fits, self.free), times))
         self.use(*taken)
         return taken
 
-    def use(self, *photographs: Photograph) -> None:
+    def use(self, *photographs: PlannedPhotograph) -> None:
         """Hand these out no more."""
         gone = set(map(id, photographs))
         self.free = [each for each in self.free if id(each) not in gone]
 
-    def together(self, key: Callable[[Photograph], object], fits: _Fits = lambda _: True) -> Iterable[list[Photograph]]:
+    def together(
+        self, key: Callable[[PlannedPhotograph], object], fits: _Fits = lambda _: True
+    ) -> Iterable[list[PlannedPhotograph]]:
         """Return the free photographs that fit in groups of the same key, as they come."""
-        groups: dict[object, list[Photograph]] = {}
+        groups: dict[object, list[PlannedPhotograph]] = {}
         for each in filter(fits, self.free):
             groups.setdefault(key(each), []).append(each)
         return groups.values()
@@ -83,10 +85,10 @@ class _Planting:
     def copies(self, change: str, *, within: bool) -> None:
         """Let photographs show what an earlier one shows: of the same patient, or of another with the same class."""
 
-        def key(each: Photograph) -> object:
+        def key(each: PlannedPhotograph) -> object:
             return each.person.number if within else each.class_names
 
-        def pair(own: list[Photograph]) -> list[Photograph] | None:
+        def pair(own: list[PlannedPhotograph]) -> list[PlannedPhotograph] | None:
             same = (p for p in combinations(own, 2) if p[0].class_names == p[1].class_names)
             found = next((p for p in same if (p[0].person is p[1].person) == within), None)
             return sorted(found, key=lambda each: each.index) if found else None
@@ -152,28 +154,28 @@ class _Planting:
         for each in self.half(lambda each: each.fault == "patient_two_ids"):
             each.change = "patient_merge"
 
-    def half(self, fits: _Fits) -> list[Photograph]:
+    def half(self, fits: _Fits) -> list[PlannedPhotograph]:
         """Return every other photograph that fits."""
         return list(filter(fits, self.photographs))[::2]
 
 
-def _read_once(photograph: Photograph) -> bool:
+def _read_once(photograph: PlannedPhotograph) -> bool:
     return len(photograph.readings) == 1
 
 
-def _shows_one(photograph: Photograph) -> bool:
+def _shows_one(photograph: PlannedPhotograph) -> bool:
     return len(photograph.shown) == 1
 
 
-def _has_one_box(photograph: Photograph) -> bool:
+def _has_one_box(photograph: PlannedPhotograph) -> bool:
     return _shows_one(photograph) and _read_once(photograph) and photograph.boxed
 
 
-def _is_wrong(photograph: Photograph) -> bool:
+def _is_wrong(photograph: PlannedPhotograph) -> bool:
     return photograph.readings[0].class_names != photograph.class_names
 
 
-def _copy(source: Photograph, target: Photograph, change: str, *, within: bool) -> None:
+def _copy(source: PlannedPhotograph, target: PlannedPhotograph, change: str, *, within: bool) -> None:
     shown = source.shown[0]
     box = copied_box(shown.box, source.size, change)
     if within:
@@ -186,7 +188,7 @@ def _copy(source: Photograph, target: Photograph, change: str, *, within: bool) 
     target.fault = f"duplicate_{change}_{'within' if within else 'across'}"
 
 
-def _to_the_edge(photograph: Photograph, *, side: int) -> None:
+def _to_the_edge(photograph: PlannedPhotograph, *, side: int) -> None:
     """Let the lesion touch one side of the photograph; the annotator's box will reach over it."""
     (shown,) = photograph.shown
     box, (width, height) = shown.box, photograph.size
@@ -195,7 +197,7 @@ def _to_the_edge(photograph: Photograph, *, side: int) -> None:
     photograph.shown = (replace(shown, box=Box(left, top, box.width, box.height)),)
 
 
-def _with_bystander(rng: Generator, photograph: Photograph) -> tuple[Shown, ...]:
+def _with_bystander(rng: Generator, photograph: PlannedPhotograph) -> tuple[PlacedLesion, ...]:
     """Let a smaller lesion of another class lie beside the one that the annotator means."""
     (meant,) = photograph.shown
     (width, height), names = photograph.size, [name for name in KINDS if name != meant.class_name]
@@ -207,5 +209,5 @@ def _with_bystander(rng: Generator, photograph: Photograph) -> tuple[Shown, ...]
     other = str(rng.choice(names))
     return (
         replace(meant, box=Box(left, tops[0], float(side), float(side))),
-        Shown(other, -1, meant.anatomical_site, Box(half + left, tops[1], float(side), float(side))),
+        PlacedLesion(other, -1, meant.anatomical_site, Box(half + left, tops[1], float(side), float(side))),
     )

@@ -1,11 +1,11 @@
-"""Knows the annotators: how often each is right, which photographs two or three of them read, and what they answer.
+"""The annotators: how often each is right, which photographs two or three of them read, and what they answer.
 
 Knows nothing of the form in which Labelbox stores an answer (`rows`).
 """
 
 from numpy.random import Generator
 
-from toolkit.synthetic.plan import KINDS, Photograph, Reading
+from toolkit.synthetic.plan import KINDS, PlannedPhotograph, PlannedReading
 
 SKILL = {
     "lead@example.org": 0.99,
@@ -20,17 +20,17 @@ _LOOK_ALIKE = 0.75
 _TWO, _THREE = 0.20, 0.13
 
 
-def read(rng: Generator, photographs: list[Photograph]) -> None:
+def read(rng: Generator, photographs: list[PlannedPhotograph]) -> None:
     """Let annotators read every photograph that is not skipped or left empty: a third of them by two or three."""
     for photograph in photographs:
         if photograph.state in ("skipped", "empty"):
-            photograph.readings = (Reading(_ANNOTATORS[int(rng.integers(1, len(_ANNOTATORS)))], ()),)
+            photograph.readings = (PlannedReading(_ANNOTATORS[int(rng.integers(1, len(_ANNOTATORS)))], ()),)
             continue
         draw = rng.uniform()
         times = 3 if draw < _THREE else 2 if draw < _TWO + _THREE else 1
         chosen = rng.permutation(len(_ANNOTATORS))[:times]
         photograph.readings = tuple(
-            Reading(
+            PlannedReading(
                 _ANNOTATORS[who],
                 tuple(answer(rng, name, SKILL[_ANNOTATORS[who]]) for name in photograph.class_names),
             )

@@ -1,4 +1,4 @@
-"""Knows how a photograph stands in a Labelbox export v2 at one stage: its row, metadata, labels, boxes and answers.
+"""How a photograph stands in a Labelbox export v2 at one stage: its row, metadata, labels, boxes and answers.
 
 Knows nothing of pixels and of how patients, faults and answers came about.
 """
@@ -11,8 +11,8 @@ from typing import Any
 from numpy.random import Generator, default_rng
 
 from toolkit.cases import Box
-from toolkit.synthetic.labels import Label, is_merged, labels_of, patient_ids
-from toolkit.synthetic.plan import Photograph, Stage
+from toolkit.synthetic.labels import SyntheticLabel, is_merged, labels_of, patient_ids
+from toolkit.synthetic.plan import PlannedPhotograph, Stage
 
 Json = dict[str, Any]
 
@@ -39,15 +39,15 @@ class Rows:
         """Make an ID of the form that Labelbox's have: 25 characters that start with c."""
         return "cm" + hashlib.sha256(f"{self.seed} {kind} {index}".encode()).hexdigest()[:23]
 
-    def global_key(self, photograph: Photograph) -> str:
+    def global_key(self, photograph: PlannedPhotograph) -> str:
         """Return a photograph's global key."""
         return f"drawn-{self.seed}-{photograph.index + 1:05d}"
 
-    def label_id(self, photograph: Photograph, number: int) -> str:
+    def label_id(self, photograph: PlannedPhotograph, number: int) -> str:
         """Return the ID of one of a photograph's labels."""
         return self.id("label", f"{photograph.index}.{number}")
 
-    def row(self, photograph: Photograph) -> Json:
+    def row(self, photograph: PlannedPhotograph) -> Json:
         """Write the row of one photograph."""
         return _Row(self, photograph).row()
 
@@ -55,7 +55,7 @@ class Rows:
 class _Row:
     """Writes one photograph's row; holds what each of its sections needs."""
 
-    def __init__(self, rows: Rows, photograph: Photograph) -> None:
+    def __init__(self, rows: Rows, photograph: PlannedPhotograph) -> None:
         self.rows, self.photograph = rows, photograph
         self.came = START + ARRIVAL[photograph.arrived] + photograph.index * rows.pace
         self.reviewed = START + REVIEWED + photograph.index * rows.pace / 10
@@ -186,11 +186,11 @@ class _Row:
             ],
         }
 
-    def last_changed(self, label: Label) -> datetime:
+    def last_changed(self, label: SyntheticLabel) -> datetime:
         late = label.reviewed or self.photograph.state == "queued"
         return self.reviewed if late else self.came + timedelta(hours=24 + label.number)
 
-    def label(self, label: Label, agreement: float | None) -> Json:
+    def label(self, label: SyntheticLabel, agreement: float | None) -> Json:
         created = self.last_changed(label) if self.photograph.state == "queued" else self.came + timedelta(hours=24)
         created += timedelta(0) if self.photograph.state == "queued" else timedelta(hours=label.number)
         return {
@@ -208,7 +208,7 @@ class _Row:
             "annotations": self.annotations(label),
         }
 
-    def performance(self, label: Label, agreement: float | None) -> Json:
+    def performance(self, label: SyntheticLabel, agreement: float | None) -> Json:
         seconds = int(self.rng.integers(18, 140))
         details: Json = {
             "seconds_to_create": seconds,
@@ -224,7 +224,7 @@ class _Row:
                 details["benchmark_score"] = float(label.answers == first.answers)
         return details
 
-    def annotations(self, label: Label) -> Json:
+    def annotations(self, label: SyntheticLabel) -> Json:
         """Answer inside each box where there are two lesions, for the whole photograph where there is one."""
         key = f"{self.photograph.index}.{label.number}"
         answers = [self.answer(f"{key}.{at}", QUESTION, answer) for at, answer in enumerate(label.answers)]
@@ -317,7 +317,7 @@ def _text(time: datetime) -> str:
     return time.isoformat(timespec="milliseconds")
 
 
-def _agreement(labels: list[Label]) -> float | None:
+def _agreement(labels: list[SyntheticLabel]) -> float | None:
     """Return the share of pairs of labels that give the same answers, as Labelbox scores consensus on each of them."""
     pairs = list(combinations(labels, 2))
     return round(sum(one.answers == other.answers for one, other in pairs) / len(pairs), 4) if pairs else None

@@ -1,4 +1,4 @@
-"""Knows what is planted in an export and what every photograph truly shows: the answer sheet beside the export.
+"""What is planted in an export and what every photograph truly shows: the answer sheet beside the export.
 
 Knows nothing of how a fault is brought about.
 """
@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from toolkit.synthetic.labels import Label, is_merged, labels_of, majority, patient_ids
-from toolkit.synthetic.plan import STAGES, Photograph, Stage
+from toolkit.synthetic.labels import SyntheticLabel, is_merged, labels_of, majority, patient_ids
+from toolkit.synthetic.plan import STAGES, PlannedPhotograph, Stage
 from toolkit.synthetic.reading import SKILL
 from toolkit.synthetic.rows import Rows
 
@@ -27,7 +27,7 @@ class Planted(NamedTuple):
     detail: str
 
 
-class Lesion(NamedTuple):
+class LesionRecord(NamedTuple):
     """One row of lesions.csv: a lesion as it was drawn, on the photograph as displayed."""
 
     global_key: str
@@ -65,7 +65,7 @@ class Truth:
         self._read: Counter[str] = Counter()
         self._right: Counter[str] = Counter()
 
-    def planted(self, photograph: Photograph) -> list[Planted]:
+    def planted(self, photograph: PlannedPhotograph) -> list[Planted]:
         """Return what is planted on a photograph, and what became of it since the stage before."""
         found = [*self._faults(photograph), *self._wrong_labels(photograph), *self._changes(photograph)]
         self.photographs += 1
@@ -73,11 +73,11 @@ class Truth:
         self.planted_by_kind.update(row.kind for row in found)
         return found
 
-    def lesions(self, photograph: Photograph) -> Iterator[Lesion]:
+    def lesions(self, photograph: PlannedPhotograph) -> Iterator[LesionRecord]:
         """Yield the lesions that a photograph shows."""
         person = photograph.person
         for number, shown in enumerate(photograph.shown):
-            yield Lesion(
+            yield LesionRecord(
                 global_key=self.rows.global_key(photograph),
                 lesion=number + 1,
                 class_name=shown.class_name,
@@ -96,12 +96,12 @@ class Truth:
     def _row(
         self,
         kind: str,
-        photograph: Photograph,
+        photograph: PlannedPhotograph,
         stage: int,
         *,
         detail: str = "",
         label: int | None = None,
-        other: Photograph | None = None,
+        other: PlannedPhotograph | None = None,
     ) -> Planted:
         return Planted(
             kind=kind,
@@ -112,7 +112,7 @@ class Truth:
             detail=detail,
         )
 
-    def _faults(self, photograph: Photograph) -> Iterator[Planted]:
+    def _faults(self, photograph: PlannedPhotograph) -> Iterator[Planted]:
         """Yield the planted fault, unless the review has put it right."""
         stage, fault, note = self.rows.stage, photograph.fault, photograph.note
         reviewed = stage > photograph.arrived == 1
@@ -133,7 +133,7 @@ class Truth:
             fault, photograph, photograph.arrived, detail=detail.get(fault, ""), label=label, other=photograph.other
         )
 
-    def _wrong_labels(self, photograph: Photograph) -> Iterator[Planted]:
+    def _wrong_labels(self, photograph: PlannedPhotograph) -> Iterator[Planted]:
         """Yield the lesions whose labels, taken together, give another class than the true one."""
         labels = self._labels(photograph, self.rows.stage)
         if photograph.fault == "unknown_class" or photograph.state in ("skipped", "empty"):
@@ -150,16 +150,16 @@ class Truth:
                     "wrong_label", photograph, self._since(photograph, position), detail=detail, label=first
                 )
 
-    def _since(self, photograph: Photograph, position: int) -> int:
+    def _since(self, photograph: PlannedPhotograph, position: int) -> int:
         """Return the first stage in which the majority of a lesion's labels was wrong."""
         stages = (stage for stage in STAGES if stage >= photograph.arrived)
         said = ((stage, majority(self._labels(photograph, stage), position)) for stage in stages)
         return next(stage for stage, answer in said if answer not in (None, photograph.class_names[position]))
 
-    def _labels(self, photograph: Photograph, stage: Stage) -> list[Label]:
+    def _labels(self, photograph: PlannedPhotograph, stage: Stage) -> list[SyntheticLabel]:
         return labels_of(photograph, stage, seed=self.rows.seed)
 
-    def _changes(self, photograph: Photograph) -> Iterator[Planted]:
+    def _changes(self, photograph: PlannedPhotograph) -> Iterator[Planted]:
         stage, change = self.rows.stage, photograph.change
         if photograph.arrived == 3:
             if photograph.person.number not in self.people:

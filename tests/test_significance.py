@@ -1,0 +1,49 @@
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from toolkit.stats import significance
+
+
+def test_the_published_mcnemar_example_is_met(shared):
+    reference = json.loads((shared / "reference_values" / "mcnemar_agresti.json").read_text())
+    (_, first), (second, _) = reference["data"]
+    found, expected = significance.mcnemar(first, second), reference["expected"]
+    names = ("p_exact", "chi2_nocc", "p_nocc", "chi2_cc", "p_cc")
+
+    assert [expected[name] for name in names] == pytest.approx(list(found), abs=reference["tolerance_abs"])
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (0, 5), (3, 3), (7, 2)])
+def test_the_exact_p_value_is_that_of_the_binomial_test(first, second):
+    expected = stats.binomtest(first, first + second).pvalue if first + second else 1.0
+
+    assert expected == pytest.approx(significance.mcnemar(first, second).exact, abs=1e-12)
+
+
+def test_published_corrected_p_values_are_met(shared):
+    reference = json.loads((shared / "reference_values" / "bh_1995.json").read_text())
+    p, expected = np.array(reference["data"], dtype=float), reference["expected"]
+    found = significance.benjamini_hochberg(p)
+
+    assert expected["BH"] == pytest.approx(found.tolist(), abs=reference["tolerance_abs"])
+    assert expected["n_reject_BH_05"] == (found <= 0.05).sum()
+    # the first step of Holm is Bonferroni's
+    assert expected["bonferroni"][0] == pytest.approx(significance.holm(p)[0])
+    assert expected["n_reject_bonf_05"] == (significance.holm(p) <= 0.05).sum()
+
+
+def test_undefined_p_values_are_no_comparisons():
+    p = np.array([0.01, np.nan, 0.04, 0.03])
+
+    np.testing.assert_allclose(significance.holm(p), [0.03, np.nan, 0.06, 0.06])
+    np.testing.assert_allclose(significance.benjamini_hochberg(p), [0.03, np.nan, 0.04, 0.04])
+
+
+def test_replicates_on_both_sides_of_zero_are_no_finding():
+    assert 1.0 == significance.bootstrap_p(np.array([-1.0, 1.0] * 50))
+    assert 2 / 101 == pytest.approx(significance.bootstrap_p(np.ones(100)))
+    assert np.isnan(significance.bootstrap_p(np.full(10, np.nan)))
+    assert 1 / 101 == pytest.approx(significance.permutation_p(2.0, np.zeros(100)))

@@ -1,0 +1,121 @@
+"""How a number and a registry's text are written for a reader.
+
+Refuses to know what they mean. Proportions have three decimals, counts are whole, undefined is an en dash.
+"""
+
+import math
+import re
+from datetime import datetime
+
+from toolkit.privacy import scrub
+
+SMALLEST = 5
+"""Patients; counts of fewer are not given to others."""
+HIDDEN = "n.s."
+"""Stands for a count that is not shown."""
+UNDEFINED = "\N{EN DASH}"
+THIN = "\N{NARROW NO-BREAK SPACE}"
+ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*:/{2,}\S*", re.IGNORECASE)
+PATH = re.compile(r"(?<![\w.~<])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\]+[/\\])+[^\s/\\]*")
+
+FILE = re.compile(r"[\w.%+-]+\.(?:jpe?g|png|webp|tiff?|bmp|gif|heic|dcm)\b", re.IGNORECASE)
+
+
+def proportion(value: float | None) -> str:
+    """Write a value with three decimals; an en dash where it is undefined."""
+    if value is None or math.isnan(value):
+        return UNDEFINED
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def chance(p: float | None) -> str:
+    """Write a p-value; one below 0.001 is said to be that."""
+    return "<0.001" if p is not None and p < 0.001 else proportion(p)
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Write an interval; a missing one is said, not shown as a number."""
+    if low is None or high is None or math.isnan(low) or math.isnan(high):
+        return "no interval"
+    between = " to " if low < 0 else "\N{EN DASH}"
+    return f"{proportion(low)}{between}{proportion(high)}"
+
+
+def signed(value: float) -> str:
+    """Write a difference with its sign and three decimals."""
+    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def count(number: int | None) -> str:
+    """Write a whole number, thousands set apart by a thin space that does not break; "<5" where it is not shown."""
+    return HIDDEN if number is None else f"{number:,}".replace(",", THIN)
+
+
+def few(number: int, noun: str, audience: str) -> str:
+    """Write a count with its noun; for others, a small one is not given away."""
+    if audience == "shared" and 0 < number < SMALLEST:
+        return f"fewer than {SMALLEST} {noun}s"
+    return counted(number, noun)
+
+
+def counted(number: int | None, noun: str, plural: str | None = None) -> str:
+    """Write a count with its noun: "1 case", "2 cases"."""
+    return f"{count(number)} {noun if number == 1 else plural or noun + 's'}"
+
+
+def support(cases: int | None, patients: int | None) -> str:
+    """Write what a number rests on: "9 cases / 4 patients"; that it is not shown where there is no number."""
+    if cases is None:
+        return "not shown"
+    return f"{counted(cases, 'case')} / {counted(patients, 'patient')}"
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage, with as few digits as it has."""
+    return f"{100 * share:.6g}%"
+
+
+def spoken(name: str) -> str:
+    """Write a class, part or metric as words."""
+    return name.replace("_", " ")
+
+
+def moment(time: datetime | int | None) -> str:
+    """Write a time of the registry to the minute, or the year where no more is known."""
+    if isinstance(time, int):
+        return str(time)
+    return UNDEFINED if time is None else f"{time:%Y-%m-%d %H:%M} UTC"
+
+
+def clean(text: str) -> str:
+    """Return a free text without addresses, e-mail addresses, paths and photographs' names: no page may hold them."""
+    bare = PATH.sub("[path removed]", ADDRESS.sub("[address removed]", scrub(text)))
+    return FILE.sub("[file name removed]", bare)
+
+
+def model_name(name: str) -> str:
+    """Return a model's name without the folders above it, where it was given by an absolute path."""
+    absolute = name.startswith(("/", "\\", "~")) or name[1:3] in (":\\", ":/")
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1] if absolute else clean(name)
+
+
+METRICS = {
+    "precision": "precision",
+    "recall": "recall (sensitivity)",
+    "specificity": "specificity",
+    "npv": "negative predictive value",
+    "f1": "F1",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+    "accuracy": "accuracy",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+    "log_loss": "log loss",
+}
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric as a reader knows it."""
+    bare = metric.removeprefix("macro_")
+    name = METRICS.get(bare, spoken(bare))
+    return name if bare == metric else f"macro {name}"

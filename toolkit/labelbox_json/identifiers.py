@@ -1,0 +1,66 @@
+"""Which patient and lesion a row of an export names: in metadata, in a file name, or not at all.
+
+Refuses to hide them: `privacy` makes pseudonyms of what is found here.
+"""
+
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from toolkit.labelbox_json import shapes
+from toolkit.manifest.base import fold
+from toolkit.manifest.cohort import LabelboxSection
+from toolkit.privacy import normalise
+
+Plain = str | float
+
+
+class Identified(NamedTuple):
+    """The one patient a row names, normalised, or the fault; the lesion; what was written, as it was written."""
+
+    patient: str | None
+    fault: str | None
+    lesion: str | None
+    written: tuple[Plain, ...]
+
+
+def identify(row: shapes.Row, labelbox: LabelboxSection) -> Identified:
+    """Return the patient and the lesion of a row, from where the study says that they stand.
+
+    Several patients are a fault and so is none; several lesions are no lesion. Where the study has no patients, the
+    photograph takes their place.
+    """
+    found = _found(row, labelbox) if labelbox.patient_pattern else {}
+    held = plain(row, {fold(labelbox.lesion), fold(labelbox.patient)})
+    lesions = {normalise(value) for value in (*held.get(fold(labelbox.lesion), ()), *found.get("lesion", ()))} - {""}
+    lesion = min(lesions) if len(lesions) == 1 else None
+    if labelbox.patient_from == "none":
+        return Identified(row.data_row.id, None, lesion, ())
+    written = (*found.get("patient", ()), *held.get(fold(labelbox.patient), ()))
+    patients = {normalise(value) for value in written} - {""}
+    if labelbox.patient_from != "metadata" and not found:
+        return Identified(None, "missing_patient_id", None, written)
+    if len(patients) != 1:
+        return Identified(None, "ambiguous_patient_id" if patients else "missing_patient_id", None, written)
+    return Identified(min(patients), None, lesion, written)
+
+
+def plain(row: shapes.Row, names: set[str]) -> dict[str, list[Plain]]:
+    """Return the plain values of some metadata fields, by their folded names."""
+    held: dict[str, list[Plain]] = {}
+    for field in row.metadata_fields or ():
+        name, value = fold(field.schema_name), field.value
+        if name in names and isinstance(value, str | int | float) and not isinstance(value, bool):
+            held.setdefault(name, []).append(value)
+    return held
+
+
+def _found(row: shapes.Row, labelbox: LabelboxSection) -> dict[str, tuple[str, ...]]:
+    """Return what the pattern's groups hold; nothing where no patient is found."""
+    text = row.data_row.external_id if labelbox.patient_from == "external_id" else row.data_row.global_key
+    options = pc.ExtractRegexOptions(labelbox.patient_pattern)
+    groups = pc.call_function("extract_regex", [pa.scalar(text, pa.string())], options).as_py()
+    if not groups or not normalise(groups["patient"]):
+        return {}
+    return {name: (value,) for name, value in groups.items()}

@@ -1,0 +1,299 @@
+"""The legacy export (version 1, one entry per label) and its oldest form of 2018, and says both in version 2.
+
+Refuses to judge: what has a wrong type is handed on as it is, so that `shapes` refuses it.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from toolkit.labelbox_json.shapes import Counts, dicts
+from toolkit.privacy import scrub
+
+GEOMETRIES = {
+    "bbox": ("bounding_box", "ImageBoundingBox"),
+    "polygon": ("polygon", "ImagePolygon"),
+    "line": ("line", "ImagePolyline"),
+    "point": ("point", "ImagePoint"),
+    "mask": ("mask", "ImageSegmentationMask"),
+}
+PARTS = {"objects", "classifications", "relationships"}
+MASKS = "segmentationMasksByName"
+
+
+def is_entry(raw: Any) -> bool:
+    """Tell whether decoded JSON is an entry of a legacy export."""
+    return isinstance(raw, dict) and "data_row" not in raw and bool({"DataRow ID", "Labeled Data"} & set(raw))
+
+
+def as_row(entry: dict) -> dict:
+    """Return an entry as a row of version 2 with one label."""
+    media, metadata = entry.get("Media Attributes"), entry.get("DataRow Metadata")
+    if isinstance(media, dict):
+        media = {name: media[name] for name in ("height", "width") if name in media}
+    if isinstance(metadata, list):
+        metadata = [_metadata(field) for field in metadata]
+    project = _without_none({"name": entry.get("Project Name"), "labels": [_label(entry)]})
+    row = {
+        "data_row": _data_row(entry),
+        "media_attributes": media,
+        "metadata_fields": metadata,
+        "projects": {_project_id(entry): project},
+    }
+    return _without_none(row)
+
+
+def part_of(entry: dict) -> str:
+    """Return which part of its photograph's row an entry is: its label's ID."""
+    return str(entry.get("ID"))
+
+
+def facts_digest(row: dict) -> str:
+    """Return a digest of what an entry, as a row, says of its photograph: all entries of one must agree on it."""
+    data_row = {**row["data_row"], "row_data": None}
+    facts = [data_row, row.get("media_attributes"), row.get("metadata_fields")]
+    return hashlib.sha256(msgspec.json.encode(facts, order="deterministic")).hexdigest()
+
+
+def _data_row(entry: dict) -> dict:
+    url, external_id = entry.get("Labeled Data"), entry.get("External ID")
+    found = {
+        "id": entry.get("DataRow ID"),
+        "global_key": entry.get("Global Key"),
+        "external_id": external_id,
+        "row_data": url,
+    }
+    named = url.partition("?")[0] if isinstance(url, str) else external_id
+    if found["id"] is None and isinstance(named, str) and named:
+        # The exports of 2018 have no ID of the photograph; its address tells it, its signature changes.
+        found["id"] = "v0" + hashlib.sha256(named.encode()).hexdigest()[:23]
+    return _without_none(found)
+
+
+def _metadata(field: Any) -> Any:
+    if not isinstance(field, dict):
+        return field
+    name = next((field[key] for key in ("schemaName", "schema_name", "name", "schemaId") if field.get(key)), None)
+    return _without_none({"schema_name": name, "schema_kind": field.get("kind"), "value": field.get("value")})
+
+
+def _project_id(entry: dict) -> str:
+    """Return the project's ID from the link to the label, else its name."""
+    link = entry.get("View Label")
+    try:
+        asked = parse_qs(urlsplit(link).query).get("project") if isinstance(link, str) else None
+    except ValueError:
+        asked = None
+    return asked[0] if asked else str(entry.get("Project Name"))
+
+
+def _label(entry: dict) -> dict:
+    label = entry.get("Label")
+    skipped = entry.get("Skipped")
+    if label == "Skip" or (label == {} and skipped is None):
+        label, skipped = {}, True
+    details = {
+        "created_at": entry.get("Created At"),
+        "updated_at": entry.get("Updated At"),
+        "created_by": entry.get("Created By"),
+    }
+    work = {
+        "skipped": skipped,
+        "seconds_to_create": _seconds(entry.get("Seconds to Label")),
+        "consensus_score": _score(entry.get("Agreement")),
+        "benchmark_score": _score(entry.get("Benchmark Agreement")),
+        "benchmark_reference_label": entry.get("Benchmark Reference ID") or entry.get("Benchmark ID"),
+    }
+    found = {
+        "id": entry.get("ID"),
+        "label_details": _without_none(details),
+        "performance_details": _without_none(work),
+        "annotations": _annotations(label, entry.get("Masks")),
+    }
+    return _without_none(found)
+
+
+def _seconds(value: Any) -> Any:
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _score(value: Any) -> Any:
+    """Return an agreement; -1 means none."""
+    return None if value == -1 else value
+
+
+def _annotations(label: Any, masks: Any) -> Any:
+    if label is None:
+        label = {}
+    if not isinstance(label, dict):
+        return label
+    if PARTS & set(label):
+        found: dict[str, Any] = {}
+        if "objects" in label:
+            found["objects"] = _each(label["objects"], _object)
+        if "classifications" in label:
+            found["classifications"] = _questions(label["classifications"])
+        if "relationships" in label:
+            found["relationships"] = _each(label["relationships"], _relationship)
+        return found
+    return _oldest(label, masks)
+
+
+def _object(thing: dict) -> dict:
+    if "unidirectional_relationship" in thing:
+        return {**_relationship(thing), "annotation_kind": "ImageUnidirectionalRelationship"}
+    found = {"name": _name(thing), "value": thing.get("value"), "feature_id": thing.get("featureId")}
+    key = next((key for key in GEOMETRIES if thing.get(key) is not None), None)
+    if key:
+        name, found["annotation_kind"] = GEOMETRIES[key]
+        found[name] = thing[key]
+    elif thing.get("instanceURI") is not None:
+        # Every object has an instanceURI; it is the geometry of those that have no other.
+        found |= {"annotation_kind": "ImageSegmentationMask", "mask": {"url": thing["instanceURI"]}}
+    return _without_none({**found, "classifications": _questions(thing.get("classifications", []))})
+
+
+def _relationship(thing: dict) -> dict:
+    ends = thing.get("unidirectional_relationship") or {name: thing.get(name) for name in ("source", "target")}
+    return _without_none({"name": _name(thing), "unidirectional_relationship": ends})
+
+
+def _questions(value: Any) -> Any:
+    """Return classifications; the lists in a list of lists stand for one list."""
+    return _each(list(_flat(value)) if isinstance(value, list) else value, _question)
+
+
+def _question(question: dict) -> dict:
+    found: dict[str, Any] = {"name": _name(question), "value": question.get("value")}
+    answer, answers = question.get("answer"), question.get("answers")
+    if isinstance(answer, list):
+        answer, answers = None, [*answer, *(answers if isinstance(answers, list) else [])]
+    if isinstance(answer, dict):
+        found["radio_answer"] = _option(answer)
+    elif answer is not None:
+        found["text_answer"] = {"content": answer}
+    if answers is not None:
+        found["checklist_answers"] = [_option(one) for one in answers] if isinstance(answers, list) else answers
+    return _without_none(found)
+
+
+def _option(option: Any) -> Any:
+    if isinstance(option, str):
+        return {"name": option}
+    if not isinstance(option, dict):
+        return option
+    found = {"name": _name(option), "value": option.get("value")}
+    return _without_none({**found, "classifications": _questions(option.get("classifications", []))})
+
+
+def _oldest(label: dict, masks: Any) -> dict:
+    """Return a label of 2018: every key is a class with its polygons, or a question with its answer."""
+    objects = [_named_mask(name, url) for name, url in _items(masks)]
+    questions = []
+    for name, value in label.items():
+        if name == MASKS:
+            objects += [_named_mask(inner, url) for inner, url in _items(value)]
+        elif isinstance(value, str):
+            questions.append({"name": name, "radio_answer": {"name": scrub(value)}})
+        elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+            questions.append({"name": name, "checklist_answers": [{"name": scrub(item)} for item in value]})
+        else:
+            objects += [_drawn(name, outline) for outline in _outlines(value)]
+    return {"objects": objects, "classifications": questions}
+
+
+def _named_mask(name: str, url: Any) -> dict:
+    return {"name": name, "annotation_kind": "ImageSegmentationMask", "mask": {"url": url}}
+
+
+def _outlines(value: Any) -> list:
+    """Return the shapes of a class: lists of points, each perhaps in an object's `geometry`, or one list of points."""
+    if not isinstance(value, list) or (value and all(_is_point(item) for item in value)):
+        return [value]
+    return [item["geometry"] if isinstance(item, dict) and "geometry" in item else item for item in value]
+
+
+def _drawn(name: str, outline: Any) -> dict:
+    if _is_point(outline):
+        return {"name": name, "annotation_kind": "ImagePoint", "point": outline}
+    if isinstance(outline, list) and all(_is_point(item) for item in outline):
+        return {"name": name, "annotation_kind": "ImagePolygon", "polygon": outline}
+    return {"name": name, "annotation_kind": f"a legacy {type(outline).__name__}"}
+
+
+def count(entry: dict) -> Counts:
+    """Count nouns in an undecoded entry, trusting no type: not by way of version 2, so that neither hides a loss."""
+    counts = Counts(project=1, label=1)
+    label = entry.get("Label")
+    if not isinstance(label, dict):
+        counts.object += len(_items(entry.get("Masks")))
+        return counts
+    if not PARTS & set(label):
+        _count_oldest(label, entry, counts)
+        return counts
+    counts.relationship += len(dicts(label.get("relationships")))
+    waiting = _inner_dicts(label.get("classifications"))
+    for thing in dicts(label.get("objects")):
+        if "unidirectional_relationship" in thing:
+            counts.relationship += 1
+            continue
+        counts.object += 1
+        waiting += _inner_dicts(thing.get("classifications"))
+    while waiting:
+        question = waiting.pop()
+        for answer in (question.get("answer"), question.get("answers")):
+            chosen = answer if isinstance(answer, list) else [answer]
+            counts.answer += sum(one is not None for one in chosen)
+            waiting += [inner for one in dicts(chosen) for inner in _inner_dicts(one.get("classifications"))]
+    return counts
+
+
+def _count_oldest(label: dict, entry: dict, counts: Counts) -> None:
+    counts.object += len(_items(entry.get("Masks"))) + len(_items(label.get(MASKS)))
+    for name, value in label.items():
+        if name == MASKS:
+            continue
+        texts = sum(isinstance(item, str) for item in value) if isinstance(value, list) else isinstance(value, str)
+        counts.answer += texts
+        if isinstance(value, list) and not texts:
+            counts.object += 1 if value and all(_is_point(item) for item in value) else len(value)
+        elif not texts:
+            counts.object += 1
+
+
+def _inner_dicts(value: Any) -> list[dict]:
+    return dicts(list(_flat(value))) if isinstance(value, list) else []
+
+
+def _each(value: Any, convert: Any) -> Any:
+    return [convert(item) if isinstance(item, dict) else item for item in value] if isinstance(value, list) else value
+
+
+def _flat(value: list) -> Iterator[Any]:
+    for item in value:
+        if isinstance(item, list):
+            yield from _flat(item)
+        else:
+            yield item
+
+
+def _is_point(value: Any) -> bool:
+    return isinstance(value, dict) and {"x", "y"} <= set(value)
+
+
+def _items(value: Any) -> list[tuple[str, Any]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _name(thing: dict) -> Any:
+    return next((thing[key] for key in ("title", "name", "value") if thing.get(key)), None)
+
+
+def _without_none(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,314 @@
+"""Which records of the staged tables one well-formed row of an export holds.
+
+Refuses to judge a row: what is bad never gets here (`rows`), and what contradicts another row `sql/stages` settle.
+"""
+
+import hashlib
+from collections import defaultdict
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+
+from toolkit.labelbox_json import shapes, staging_tables
+from toolkit.labelbox_json.identifiers import identify
+from toolkit.labelbox_json.terms import Terms
+from toolkit.manifest import Study
+from toolkit.privacy import PseudonymKey, normalise, scrub, without_queries
+
+NO_BOX = (None, None, None, None)
+NOWHERE = shapes.ProjectDetails()
+
+encode = msgspec.json.Encoder(order="deterministic").encode
+
+Tables = dict[str, list]
+"""Staged records by table."""
+
+
+class RowContent(NamedTuple):
+    """What one row holds, and the latest time written in it (UTC)."""
+
+    tables: Tables
+    latest_at: datetime | None
+
+
+class Place(NamedTuple):
+    """Where a label stands: its ID in the registry, the project or the model run it was made in."""
+
+    label_id: str
+    source_id: str
+    source: str
+    in_study: bool = False
+    kind: str = "label"
+
+
+class Records:
+    """Makes records of rows, by a study's terms and under a key's pseudonyms."""
+
+    def __init__(self, study: Study, key: PseudonymKey) -> None:
+        self.labelbox, self.key, self.terms = study.labelbox, key, Terms(study)
+
+    def of(self, row: shapes.Row, raw: dict | None) -> RowContent:
+        """Return everything a row holds.
+
+        `raw` is the same row undecoded where it has keys that no type knows: they are part of its labels' digests.
+        """
+        tables: Tables = defaultdict(list)
+        details = row.data_row.details
+        times = [utc(details.updated_at), utc(details.last_activity_at)]
+        secrets = self.image(row, tables)
+        for project_id, project in row.projects.items():
+            in_study = self.terms.in_study(project.name, project_id)
+            tables["projects"].append(_project(row, project_id, project, in_study))
+            for position, label in enumerate(project.labels or ()):
+                own = raw["projects"][project_id]["labels"][position] if raw else None
+                place = Place(label.id, project_id, project.name, in_study)
+                contents = self.label(row, place, label, own, project.project_details, tables)
+                _Contents(self.terms, tables, contents, secrets).fill(label.annotations)
+                times += (contents.created_at, contents.updated_at)
+        if row.experiments:
+            self.runs(row, raw, secrets, tables)
+        for position, item in enumerate(row.attachments or ()):
+            tables["attachments"].append(_attachment(row, position, item, secrets))
+        for position, item in enumerate(row.embeddings or ()):
+            tables["embeddings"].append(_embedding(row, position, item))
+        return RowContent(tables, max(filter(None, times), default=None))
+
+    def image(self, row: shapes.Row, tables: Tables) -> tuple[str, ...]:
+        """Add the photograph and its metadata; return the patient's identifiers, which no text may hold."""
+        found, media, pseudonym = identify(row, self.labelbox), row.media_attributes, self.key.pseudonym
+        image_id, one, own = row.data_row.id, found.patient, row.data_row
+        tables["images"].append(
+            staging_tables.Image(
+                image_id=image_id,
+                global_key=without_queries(own.global_key) if own.global_key else None,
+                external_id=without_queries(own.external_id) if own.external_id else None,
+                url_name=_url_name(own.row_data),
+                patient_id=pseudonym("p", one) if one else None,
+                patient_fault=found.fault,
+                spelling=pseudonym("s", str(found.written[0]) if found.written else one) if one else None,
+                lesion_id=pseudonym("l", one, found.lesion) if one and found.lesion else None,
+                width=media.width,
+                height=media.height,
+            )
+        )
+        secrets = tuple(str(value).strip() for value in found.written)
+        for item in row.metadata_fields or ():
+            if item.value is not None and self.terms.keeps(item.schema_name):
+                value = scrub(_as_text(item.value), secrets_in_it=secrets)
+                tables["metadata"].append(staging_tables.Metadata(image_id, item.schema_name, item.schema_kind, value))
+        return secrets
+
+    def label(
+        self,
+        row: shapes.Row,
+        place: Place,
+        label: shapes.Label,
+        raw: dict | None,
+        project: shapes.ProjectDetails,
+        tables: Tables,
+    ) -> staging_tables.Label:
+        """Add a label and return it."""
+        details, work = label.label_details, label.performance_details
+        made = staging_tables.Label(
+            label_id=place.label_id,
+            content_sha256=_label_digest(label, raw),
+            image_id=row.data_row.id,
+            kind=place.kind,
+            project_id=place.source_id,
+            project=place.source,
+            in_study=place.in_study,
+            annotator=self.key.pseudonym("a", normalise(details.created_by)) if details.created_by else None,
+            created_at=utc(details.created_at),
+            updated_at=utc(details.updated_at),
+            skipped=work.skipped,
+            workflow_status=project.workflow_status,
+            seconds_to_create=work.seconds_to_create,
+            seconds_to_review=work.seconds_to_review,
+            consensus_score=work.consensus_score,
+            benchmark_score=work.benchmark_score,
+            benchmark_reference=work.benchmark_reference_label,
+        )
+        tables["labels"].append(made)
+        return made
+
+    def runs(self, row: shapes.Row, raw: dict | None, secrets: tuple[str, ...], tables: Tables) -> None:
+        """Add what model runs hold of the photograph, under IDs of its own: it is nobody's reading."""
+        image_id = row.data_row.id
+        for model_id, run_id, run in row.runs():
+            model = row.experiments[model_id].name
+            tables["model_runs"].append(staging_tables.ModelRun(image_id, model_id, model, run_id, run.name, run.split))
+            held = raw["experiments"][model_id]["runs"][run_id] if raw else {}
+            for kind, field in (("run_label", "labels"), ("prediction", "predictions")):
+                for position, label in enumerate(getattr(run, field) or ()):
+                    own = "/".join((run_id, image_id, kind, str(position), label.id))
+                    place = Place(own, run_id, run_id, kind=kind)
+                    undecoded = held[field][position] if raw else None
+                    contents = self.label(row, place, label, undecoded, NOWHERE, tables)
+                    _Contents(self.terms, tables, contents, secrets).fill(label.annotations)
+
+
+class _Contents:
+    """Adds the objects, answers and relationships of one label."""
+
+    def __init__(self, terms: Terms, tables: Tables, label: staging_tables.Label, secrets: tuple[str, ...]) -> None:
+        self.terms, self.tables, self.secrets = terms, tables, secrets
+        self.key = (label.label_id, label.content_sha256)
+        self.objects = self.given = self.relations = 0
+
+    def fill(self, annotations: shapes.Annotations) -> None:
+        for thing in annotations.objects or ():
+            if thing.unidirectional_relationship is not None:
+                self.relationship(thing.name, thing.unidirectional_relationship)
+            else:
+                self.object(thing)
+        for row in annotations.relationships or ():
+            self.relationship(row.name, row.unidirectional_relationship or shapes.Relationship())
+        if annotations.classifications:
+            self.answers(annotations.classifications, None, None)
+
+    def object(self, thing: shapes.Object) -> None:
+        position, box = self.objects, thing.bounding_box
+        self.objects += 1
+        class_name = self.terms.class_marked(thing.name, thing.value)
+        marks_case = box is not None and (class_name is not None or self.terms.is_roi(thing.name, thing.value))
+        object_id = thing.feature_id or f"{self.key[0]}/{position}"
+        sides = NO_BOX if box is None else (box.left, box.top, box.width, box.height)
+        self.tables["objects"].append(
+            staging_tables.Object(
+                *self.key,
+                position,
+                object_id,
+                thing.name,
+                thing.value,
+                thing.annotation_kind,
+                _geometry(thing),
+                *sides,
+                marks_case,
+                class_name,
+            )
+        )
+        if thing.classifications:
+            self.answers(thing.classifications, position, None)
+
+    def answers(self, questions: list[shapes.Classification], object_position: int | None, parent: int | None) -> None:
+        """Add every answer to these questions and, below each, the answers nested in it."""
+        beside = self.terms.certainty(questions)
+        for question in questions:
+            nested_in = (parent, object_position, question.name, question.value)
+            options = (question.radio_answer, *(question.checklist_answers or ()))
+            kind = "radio" if question.radio_answer else "checklist"
+            for option in options:
+                if option is None:
+                    continue
+                below = option.classifications or []
+                diagnosis = self.terms.diagnosis(question.name, question.value, option.name, option.value)
+                certainty = (self.terms.certainty(below) or beside) if diagnosis else None
+                position = self.answer(nested_in, kind, option.name, option.value, diagnosis, certainty)
+                if below:
+                    self.answers(below, object_position, position)
+            if question.text_answer:
+                text = scrub(question.text_answer.content, secrets_in_it=self.secrets)
+                self.answer(nested_in, "text", text, None, None, None)
+
+    def answer(self, nested_in: tuple, *said: str | None) -> int:
+        self.tables["answers"].append(staging_tables.Answer(*self.key, self.given, *nested_in, *said))
+        self.given += 1
+        return self.given - 1
+
+    def relationship(self, name: str, ends: shapes.Relationship) -> None:
+        record = staging_tables.Relationship(*self.key, self.relations, name, ends.source, ends.target)
+        self.tables["relationships"].append(record)
+        self.relations += 1
+
+
+def _project(row: shapes.Row, project_id: str, project: shapes.Project, in_study: bool) -> staging_tables.Project:  # noqa: FBT001
+    return staging_tables.Project(
+        image_id=row.data_row.id,
+        project_id=project_id,
+        project=project.name,
+        in_study=in_study,
+        workflow_status=project.project_details.workflow_status,
+        batch=project.project_details.batch_name,
+        tags=_json(project.project_tags) if project.project_tags else None,
+    )
+
+
+def _attachment(
+    row: shapes.Row, position: int, item: shapes.Attachment, secrets: tuple[str, ...]
+) -> staging_tables.Attachment:
+    value = None if item.value is None else scrub(_as_text(item.value), secrets_in_it=secrets)
+    name = scrub(item.name, secrets_in_it=secrets) if item.name else None
+    return staging_tables.Attachment(row.data_row.id, position, item.type, name, value)
+
+
+def _embedding(row: shapes.Row, position: int, item: shapes.Embedding) -> staging_tables.Embedding:
+    return staging_tables.Embedding(
+        row.data_row.id, position, item.id, item.name, item.dimensions, len(item.values or ())
+    )
+
+
+def _geometry(thing: shapes.Object) -> str | None:
+    """Return an object's geometry as JSON, under its key of the export."""
+    box = thing.bounding_box
+    others = thing.polygon or thing.line or thing.point or thing.mask or thing.composite_mask
+    if others is None:
+        return _json({"bounding_box": box}) if box else None
+    names = ("bounding_box", "polygon", "line", "point", "mask", "composite_mask")
+    return _json({name: getattr(thing, name) for name in names if getattr(thing, name) is not None})
+
+
+def _label_digest(label: shapes.Label, raw: dict | None) -> str:
+    """Return the digest of what a label says: what no type knows is part of it, signatures in addresses are not."""
+    skipped = label.performance_details.skipped
+    written = encode((label.annotations, label.label_details, skipped))
+    if raw is not None:
+        undecoded = encode((raw.get("annotations", {}), raw.get("label_details", {}), skipped))
+        written = fuller(written, undecoded)
+    if b"://" in written:
+        written = without_queries(written.decode()).encode()
+    return sha256(written)
+
+
+def fuller(written: bytes, undecoded: bytes) -> bytes:
+    """Return a row as its types write it, unless they leave out a key that stands in it."""
+    return written if written.count(b'":') == undecoded.count(b'":') else undecoded
+
+
+def utc(time: datetime | None) -> datetime | None:
+    """Return a time in UTC without its zone, as the registry keeps all times."""
+    if time is None or time.tzinfo is None:
+        return time
+    return (time if time.tzinfo is UTC else time.astimezone(UTC)).replace(tzinfo=None)
+
+
+def _json(value: Any) -> str:
+    """Return JSON in which no URL has a query."""
+    return scrub(encode(value).decode())
+
+
+def sha256(content: bytes) -> str:
+    """Return the hexadecimal SHA-256."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _url_name(url: str | None) -> str | None:
+    """Return the base name of a photograph's URL: all of it that is kept, since URLs carry signatures."""
+    path = (url or "").partition("?")[0].partition("#")[0]
+    _, has_host, rest = path.partition("://")
+    _, slash, name = unquote(rest if has_host else path).rstrip("/").rpartition("/")
+    return name or None if slash or not has_host else None
+
+
+def _as_text(value: Any) -> str:
+    """Return a metadata value as text: numbers plainly, options by their names."""
+    if isinstance(value, bool | str):
+        return str(value)
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, list):
+        return ", ".join(map(_as_text, value))
+    if isinstance(value, dict):
+        return str(value.get("schema_name") or value.get("name") or msgspec.json.encode(value).decode())
+    return str(value)

@@ -1,0 +1,224 @@
+"""How one line of an export becomes records of the registry's tables, or a quarantined line with its reason.
+
+Refuses to know other lines: whether a row repeats or contradicts another is settled in `sql/stages`.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from toolkit.labelbox_json import keys, legacy, shapes, staging_tables
+from toolkit.labelbox_json.reader import RawRow
+from toolkit.labelbox_json.records import Records, Tables, encode, fuller, sha256
+from toolkit.manifest import Study
+from toolkit.privacy import PseudonymKey, scrub
+
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+WHERE = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
+
+NONFINITE = re.compile(rb"[:\[,]\s*-?(?:NaN|Infinity)")
+PARTS = {
+    "bounding_box": "bbox",
+    "radio_answer": "radio_answer",
+    "checklist_answers": "checklist_answers",
+    "text_answer": "text_answer",
+}
+LARGEST_SIDE = 1_000_000
+"""Pixels of a photograph's side; what is larger is a slip, and no number for a table."""
+KINDS = {
+    "ImageBoundingBox",
+    "ImagePolygon",
+    "ImagePolyline",
+    "ImagePoint",
+    "ImageSegmentationMask",
+    "ImageUnidirectionalRelationship",
+}
+
+decode = msgspec.json.Decoder(shapes.Row).decode
+
+
+@dataclass
+class ReadRow:
+    """What one row holds: its counts and, unless `reason` says why not, its records by table.
+
+    A legacy entry is a `part` of its photograph's row, and `facts_sha256` says what it knows of the photograph.
+    """
+
+    line: RawRow
+    counts: shapes.Counts
+    reason: str | None = None
+    detail: str | None = None
+    image_id: str | None = None
+    content_sha256: str | None = None
+    latest_at: datetime | None = None
+    part: str | None = None
+    facts_sha256: str | None = None
+    records: Tables = field(default_factory=dict)
+
+    def staged(self) -> staging_tables.Line:
+        """Return the record of the row itself."""
+        return staging_tables.Line(
+            self.line.number,
+            self.line.offset,
+            self.reason,
+            self.detail,
+            self.image_id,
+            self.part,
+            self.facts_sha256,
+            self.content_sha256,
+            self.latest_at,
+            *msgspec.structs.astuple(self.counts),
+        )
+
+
+class Quarantine(Exception):  # noqa: N818 - a decision about a row, not a failure
+    """A row that is not stored: reason code and detail."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class RowReader:
+    """Reads rows for one study; a fault anywhere in a row quarantines the whole row."""
+
+    def __init__(self, study: Study, key: PseudonymKey) -> None:
+        self.longest, self.records = study.ingest.longest_row, Records(study, key)
+
+    def take(self, line: RawRow) -> ReadRow:
+        """Decode one row strictly."""
+        taken = ReadRow(line, shapes.Counts())
+        try:
+            if (plain := _plain(line.content)) is not None:
+                row, written = plain
+                taken.counts, taken.content_sha256 = shapes.count_decoded(row), sha256(written)
+                self.fill(taken, row, None)
+            else:
+                self.look_closely(taken)
+        except Quarantine as fault:
+            taken.reason, taken.detail = fault.reason, fault.detail
+        except msgspec.ValidationError as error:
+            taken.reason, taken.detail = _reason(str(error))
+        except RecursionError:
+            taken.reason, taken.detail = "json_depth", "nested too deeply"
+        except OverflowError:
+            taken.reason, taken.detail = "value_range", "a number or a time that no table can hold"
+        return taken
+
+    def fill(self, taken: ReadRow, row: shapes.Row, raw: dict | None) -> None:
+        """Fill in what a decoded row holds; raise at the first fault."""
+        _check(row)
+        taken.image_id = row.data_row.id
+        taken.records, taken.latest_at = self.records.of(row, raw)
+
+    def look_closely(self, taken: ReadRow) -> None:
+        """Read a row that is not all of known keys, each once: say what is wrong with it, or which keys are new."""
+        raw = _decoded(taken.line, self.longest)
+        is_entry = legacy.is_entry(raw)
+        taken.counts = legacy.count(raw) if is_entry else shapes.count(raw)
+        written = encode(raw)
+        names, total = keys.names_of(written)
+        if repeated := keys.repeated(taken.line.content or b"", total):
+            raise Quarantine("json_duplicate_key", f"an object has the key {scrub(repeated)[:120]!r} twice")
+        if isinstance(raw, dict) and "data_row" not in raw and isinstance(raw.get("dataRow"), dict):
+            raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
+        unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
+        if is_entry:
+            taken.part, raw = legacy.part_of(raw), legacy.as_row(raw)
+            taken.facts_sha256 = legacy.facts_digest(raw)
+        row = msgspec.convert(raw, shapes.Row)
+        taken.content_sha256 = sha256(written if is_entry else fuller(encode(row), written))
+        self.fill(taken, row, raw)
+        taken.records["unknown_keys"] = [staging_tables.UnknownKey(path) for path in sorted(unknown)]
+
+
+def _plain(content: bytes | None) -> tuple[shapes.Row, bytes] | None:
+    """Decode a row of known keys only, each once and with a value, and write it again; None for any other.
+
+    Such a row, written again, has as many keys as it came with. A text may hold what looks like a key; only where it
+    is escaped does it count less before decoding than after.
+    """
+    if content is None or b"\\u00" in content:
+        return None
+    try:
+        row = decode(content)
+        written = encode(row)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError):
+        return None
+    return (row, written) if keys.total_of(content) == written.count(b'":') else None
+
+
+def _decoded(line: RawRow, longest: int) -> Any:
+    if line.content is None:
+        raise Quarantine("line_too_long", f"longer than ingest.longest_row = {longest} bytes")
+    try:
+        return msgspec.json.decode(line.content)
+    except UnicodeDecodeError as error:
+        raise Quarantine("encoding", f"not UTF-8 at byte {error.start}") from None
+    except msgspec.DecodeError as error:
+        raise Quarantine(_syntax_reason(str(error), line.content), str(error)) from None
+
+
+def _syntax_reason(message: str, content: bytes) -> str:
+    if "utf-8" in message.lower() or "surrogate" in message.lower():
+        return "encoding"
+    if "out of range" in message:
+        return "value_range"
+    return "json_nonfinite" if NONFINITE.search(content) else "json_syntax"
+
+
+def _reason(message: str) -> tuple[str, str]:
+    """Return the reason code and detail of a msgspec message: what is wrong and the key path without indices."""
+    where = WHERE.search(message)
+    path = re.sub(r"\[[^\]]*\]", "", where["path"] if where else "").strip(".")
+    what = WHERE.sub("", message)
+    if part := next((short for key, short in PARTS.items() if f".{key}." in f".{path}."), None):
+        return f"schema_type:{part}", what
+    if missing := re.search(r"missing required field `(\w+)`", what):
+        return f"schema_missing:{'.'.join(filter(None, (path, missing[1])))}", what
+    if "RFC3339" in what or "datetime" in what:
+        return f"value_range:{path.rsplit('.', 1)[-1]}", what
+    return f"schema_type:{path or 'row'}", what
+
+
+def _check(row: shapes.Row) -> None:
+    """Refuse what types cannot: control characters, unsafe names, sizes and boxes that cannot be."""
+    own, media = row.data_row, row.media_attributes
+    for name, value in (("id", own.id), ("global_key", own.global_key), ("external_id", own.external_id)):
+        if value is not None:
+            _check_name(name, value)
+    for side in (media.height, media.width):
+        if side is not None and not 0 < side <= LARGEST_SIDE:
+            raise Quarantine("value_range:media_attributes", f"{media.width} x {media.height} pixels")
+    labels = [label for project in row.projects.values() for label in project.labels or ()]
+    if len({label.id for label in labels}) < len(labels):
+        raise Quarantine("duplicate_label_id", "two labels of the photograph share one ID")
+    for _, _, run in row.runs() if row.experiments else ():
+        labels += (*(run.labels or ()), *(run.predictions or ()))
+    for label in labels:
+        for thing in label.annotations.objects or ():
+            _check_object(thing)
+
+
+def _check_name(name: str, value: str) -> None:
+    if CONTROL.search(value):
+        raise Quarantine("control_char", f"data_row.{name} holds a control character")
+    if value.startswith("/") or (".." in value and ".." in value.replace("\\", "/").split("/")):
+        raise Quarantine("unsafe_path", f"data_row.{name} points outside the photographs' folder")
+
+
+def _check_object(thing: shapes.Object) -> None:
+    if thing.annotation_kind is not None and thing.annotation_kind not in KINDS:
+        raise Quarantine("unsupported_annotation_kind", f"{scrub(thing.annotation_kind)[:120]!r}")
+    box = thing.bounding_box
+    if box is not None and not (box.width > 0 and box.height > 0 and _is_finite(box)):
+        raise Quarantine("value_range:bbox", f"a box of {box.width} x {box.height} pixels")
+
+
+def _is_finite(box: shapes.BoundingBox) -> bool:
+    return all(map(math.isfinite, msgspec.structs.astuple(box)))

@@ -1,0 +1,142 @@
+"""How one photograph is laid over another, and how alike they then are, pixel by pixel.
+
+Knows nothing of hashes: where to begin is given. A placement maps the other photograph's pixels onto the first's, both
+counted from the middle, x before y.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+LEVELS = (32, 128)
+"""Pixels on the longer side: a rough placement first, the fine one decides."""
+STEPS = 10
+MARGIN = 4
+"""Pixels at the edges that are not compared: blurring brought in what lies outside, such as a filled corner."""
+SMALLEST_OVERLAP = 0.4
+"""Share of the other photograph; with less in common nothing is said."""
+_SMOOTH, _COARSE, _AROUND = 1.2, 4.0, 5.0
+"""Pixels: details are between the first two, and as strong as around them."""
+_QUIET = 1.0
+"""Grey levels: weaker details are noise, and stay weak."""
+
+
+class Placement(NamedTuple):
+    """x, y of the other photograph become turn · (x, y) + shift on the first."""
+
+    turn: np.ndarray
+    shift: np.ndarray
+
+    def scaled(self, first: float, other: float) -> "Placement":
+        """Return the same placement of photographs whose sides are this many times as long."""
+        return Placement(self.turn * (first / other), self.shift * first)
+
+
+class Alignment(NamedTuple):
+    """The best placement found, and the normalised correlation over what both then show (0 where nothing is said)."""
+
+    score: float
+    placement: Placement
+
+
+class Pyramid:
+    """A small grey photograph, prepared for comparison at each of LEVELS when first asked for."""
+
+    def __init__(self, picture: np.ndarray) -> None:
+        self.picture = picture
+        self.prepared: dict[int, np.ndarray] = {}
+
+    def at(self, longest: int) -> np.ndarray:
+        """Return the details of the photograph with this many pixels on the longer side."""
+        if longest not in self.prepared:
+            self.prepared[longest] = details(_resized(self.picture, longest))
+        return self.prepared[longest]
+
+
+def _resized(picture: np.ndarray, longest: int) -> np.ndarray:
+    scale = longest / max(picture.shape)
+    if scale >= 1:
+        return picture.astype(np.float32)
+    height, width = (max(round(side * scale), 2 * MARGIN + 4) for side in picture.shape)
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX), dtype=np.float32)
+
+
+def details(picture: np.ndarray) -> np.ndarray:
+    """Return a picture without light and shade, its details of the same strength everywhere.
+
+    Skin is smooth: light falling off, or the outline of a dark lesion, would correlate between any two photographs.
+    """
+    fine = gaussian_filter(picture, _SMOOTH)
+    fine -= gaussian_filter(fine, _COARSE)
+    return fine / np.sqrt(gaussian_filter(fine**2, _AROUND) + _QUIET**2)
+
+
+def align(first: Pyramid, other: Pyramid, placement: Placement) -> Alignment:
+    """Return the best placement near the given one; both are of the pictures' own pixels."""
+    score = 0.0
+    for level in LEVELS:
+        one, two = first.at(level), other.at(level)
+        scales = max(one.shape) / max(first.picture.shape), max(two.shape) / max(other.picture.shape)
+        score, found = _refined(one, two, placement.scaled(*scales))
+        placement = found.scaled(1 / scales[0], 1 / scales[1])
+    return Alignment(score, placement)
+
+
+def _refined(first: np.ndarray, other: np.ndarray, placement: Placement) -> tuple[float, Placement]:
+    """Improve a placement by Gauss–Newton steps over all affine ones.
+
+    Gradients of both pictures are averaged (Malis 2004), so that few steps are needed.
+    """
+    height, width = other.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    y, x = y - (height - 1) / 2, x - (width - 1) / 2
+    own = np.gradient(other)
+    best, kept = 0.0, placement
+    for _ in range(STEPS):
+        laid, both = _laid(first, placement, x, y)
+        both[:MARGIN] = both[-MARGIN:] = both[:, :MARGIN] = both[:, -MARGIN:] = False
+        if both.sum() < SMALLEST_OVERLAP * both.size:
+            break
+        score, step = _step(laid, other, own, both, x, y)
+        if score > best:
+            gained, best, kept = score - best, score, placement
+            if gained < 1e-3:
+                break
+        elif score < best - 0.1:
+            break
+        turn = placement.turn @ (np.eye(2) + step[:, :2])
+        placement = Placement(turn, placement.shift + placement.turn @ step[:, 2])
+    return best, kept
+
+
+def _laid(first: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first picture as seen through the other's frame, and where it reaches."""
+    height, width = first.shape
+    (a, b), (c, d) = placement.turn
+    across = a * x + b * y + (placement.shift[0] + (width - 1) / 2)
+    down = c * x + d * y + (placement.shift[1] + (height - 1) / 2)
+    inside = (across >= MARGIN) & (across <= width - 1 - MARGIN) & (down >= MARGIN) & (down <= height - 1 - MARGIN)
+    return map_coordinates(first, [down, across], order=1, mode="nearest"), inside
+
+
+def _step(
+    laid: np.ndarray, other: np.ndarray, own: list[np.ndarray], both: np.ndarray, x: np.ndarray, y: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Return the correlation as it is, and the affine step, (2, 3), that brings the pictures closer."""
+    one, two = laid[both], other[both]
+    one, two = one - one.mean(), two - two.mean()
+    length, goal = math.sqrt(float(one @ one)), math.sqrt(float(two @ two))
+    if length < 1e-6 or goal < 1e-6:
+        return 0.0, np.zeros((2, 3))
+    by_y, by_x = ((a[both] / length + b[both] / goal) / 2 for a, b in zip(np.gradient(laid), own, strict=True))
+    across, down = x[both], y[both]
+    ways = np.stack([by_x * across, by_x * down, by_x, by_y * across, by_y * down, by_y], axis=1)
+    left = two / goal - one / length
+    square = ways.T @ ways
+    step = np.linalg.lstsq(square, ways.T @ left, rcond=1e-7)[0].reshape(2, 3)
+    reach = max(x.max(), y.max())
+    moved = np.abs(step * [reach, reach, 1]).max()
+    return float(one @ two) / (length * goal), step * min(1.0, 0.2 * reach / max(float(moved), 1e-9))

@@ -1,0 +1,123 @@
+"""How a grey picture becomes 64 bits and 63 numbers, in all eight orientations, and which of them are close.
+
+Refuses to decide: what is close here is proposed, and `duplicates` compares the pixels.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+from scipy.fft import dct
+
+SIDE = 32
+"""Pixels of the square that a picture is squeezed into."""
+LOW = 9
+"""Cosines kept in each direction."""
+ORIENTATIONS = tuple((swap, down, right) for swap in (0, 1) for down in (0, 1) for right in (0, 1))
+"""The eight ways to lay a photograph: rows and columns swapped, then upside down, then mirrored."""
+CHUNK = 1 << 22
+"""Pairs of hashes compared at a time."""
+TILE = 1024
+"""Pictures compared with one at a time, so that the products stay in the processor's cache."""
+_EDGE = 0.25
+"""Share of the side over which a square fades out: what a cut or a turn brings in there counts little."""
+_COSINES = dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:LOW]
+
+
+def spectra(squares: np.ndarray) -> np.ndarray:
+    """Return the low cosines (DCT-II), (…, LOW, LOW), of squares, (…, SIDE, SIDE)."""
+    return _COSINES @ squares @ _COSINES.T
+
+
+def oriented(low: np.ndarray) -> np.ndarray:
+    """Return the spectra, (…, 8, n, n), of the same squares in all ORIENTATIONS: no second transform is needed.
+
+    Mirroring changes the sign of every odd cosine, and swapping rows with columns transposes.
+    """
+    signs = (-1.0) ** np.arange(low.shape[-1], dtype=low.dtype)
+    ways = []
+    for swap, down, right in ORIENTATIONS:
+        way = np.swapaxes(low, -1, -2) if swap else low
+        way = way * signs[:, None] if down else way
+        ways.append(way * signs if right else way)
+    return np.stack(ways, axis=-3)
+
+
+def hashes(low: np.ndarray) -> np.ndarray:
+    """Return perceptual hashes, (…) uint64: a bit per cosine, set where it lies above their median (Zauner 2010)."""
+    bits = low[..., 1:, 1:].reshape(*low.shape[:-2], 64)
+    above = bits > np.median(bits, axis=-1, keepdims=True)
+    return np.ascontiguousarray(np.packbits(above, axis=-1)).view(np.uint64)[..., 0]
+
+
+def vectors(squares: np.ndarray) -> np.ndarray:
+    """Return (…, 8, 8) float32 whose dot product says how alike two squares are, 1 = the same; all 0 for a blank.
+
+    The cosines are weighted by their frequency squared: photographs are smooth, and low ones would decide alone.
+    """
+    ramp = np.clip((np.minimum(np.arange(SIDE), np.arange(SIDE)[::-1]) + 0.5) / (SIDE * _EDGE), 0, 1)
+    fade = np.outer(*[0.5 - 0.5 * np.cos(np.pi * ramp)] * 2)
+    mean = (squares * fade).sum(axis=(-2, -1), keepdims=True) / fade.sum()
+    low = spectra((squares - mean) * fade)[..., :8, :8]
+    across = np.arange(8)
+    low = low * (across[:, None] ** 2 + across**2)
+    length = np.sqrt((low**2).sum(axis=(-2, -1), keepdims=True))
+    return (low / np.maximum(length, 1e-6)).astype(np.float32)
+
+
+def close_hashes(queries: np.ndarray, library: np.ndarray, *, distance: int) -> np.ndarray:
+    """Return exactly the (query, member) positions, (K, 2), of hashes that differ in at most `distance` bits.
+
+    Of distance + 1 bands one must be equal (pigeonhole), so only hashes that share a band are compared.
+    """
+    found = [np.empty((0, 2), dtype=np.int64)]
+    masks = _bands(distance + 1)
+    for number, mask in enumerate(masks):
+        for left, right in _sharing(queries & mask, library & mask):
+            differ = queries[left] ^ library[right]
+            near = np.bitwise_count(differ) <= distance
+            for earlier in masks[:number]:
+                near &= (differ & earlier) != 0
+            found.append(np.stack([left[near], right[near]], axis=1))
+    pairs = np.concatenate(found)
+    return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
+
+
+def _bands(number: int) -> list[np.uint64]:
+    """Return masks that divide 64 bits into bands of nearly the same width."""
+    ends = [64 * band // number for band in range(number + 1)]
+    return [np.uint64((1 << high) - (1 << low)) for low, high in pairwise(ends)]
+
+
+def _sharing(queries: np.ndarray, library: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the positions of equal values, about CHUNK pairs at a time."""
+    order = np.argsort(library, kind="stable")
+    ranked = library[order]
+    first, last = np.searchsorted(ranked, queries, "left"), np.searchsorted(ranked, queries, "right")
+    times = last - first
+    ends = np.cumsum(times)
+    start = 0
+    while start < len(queries):
+        done = ends[start] - times[start]
+        stop = max(int(np.searchsorted(ends, done + CHUNK, "right")), start + 1)
+        here = times[start:stop]
+        left = np.repeat(np.arange(start, stop), here)
+        within = np.arange(here.sum()) - np.repeat(np.cumsum(here) - here, here)
+        yield left, order[np.repeat(first[start:stop], here) + within]
+        start = stop
+
+
+def close_views(views: np.ndarray, plain: np.ndarray, *, likeness: float) -> tuple[np.ndarray, ...]:
+    """Return who of `plain`, (N, 8, 8), looks like any of one picture's `views`, (V, 8, 8), in any orientation.
+
+    As positions, likenesses, and the view and orientation that is most alike, each (K,).
+    """
+    asked = oriented(views).reshape(-1, 64)
+    found = []
+    for start in range(0, len(plain), TILE):
+        alike = asked @ plain[start : start + TILE].reshape(-1, 64).T
+        best = alike.max(axis=0)
+        near = np.flatnonzero(best >= likeness)
+        way = alike[:, near].argmax(axis=0)
+        found.append((near + start, best[near], way // len(ORIENTATIONS), way % len(ORIENTATIONS)))
+    return tuple(np.concatenate(columns) for columns in zip(*found, strict=True))

@@ -1,0 +1,232 @@
+"""The whole line: the stages in order, what a workspace holds, what of it is stale, what to do next.
+
+Refuses to do a stage's work.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import StudyError
+from toolkit.files import size_of, write_json
+from toolkit.labelbox_json.withdrawn import filter_export, suppression_list
+from toolkit.manifest import Study, load_study
+from toolkit.privacy import PseudonymKey, load_key
+from toolkit.progress import Progress, silent
+from toolkit.stages.audit import audit
+from toolkit.stages.compare import compare
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.parse import parse
+from toolkit.stages.predict import predict
+from toolkit.stages.pull import PullRequest, pull
+from toolkit.stages.report import report
+from toolkit.stages.report.audit_page import audit_page
+from toolkit.stages.report.compare_page import compare_page
+from toolkit.stages.split import split
+from toolkit.stages.train import train
+from toolkit.stages.withdraw import Withdrawn, withdraw
+from toolkit.workspace import sql
+from toolkit.workspace.landed import landed_exports
+from toolkit.workspace.registry import Workspace
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study and where its file stands: paths in it are relative to that."""
+
+    study: Study
+    path: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder that paths in the study file are relative to."""
+        return self.path.parent
+
+    def key(self, workspace: Workspace) -> PseudonymKey:
+        """Return the key of the study's pseudonyms; one is made where there is none yet."""
+        privacy = self.study.privacy
+        return load_key(privacy.published_key, privacy.key_file, study_folder=self.folder, workspace=workspace.folder)
+
+
+@dataclass(frozen=True)
+class Status:
+    """What a workspace holds; `next` is the command to type next."""
+
+    workspace: str
+    study: str | None
+    exports: int
+    rows: int = 0
+    rows_quarantined: int = 0
+    photographs: int = 0
+    patients: int = 0
+    cases: int = 0
+    resolved: int = 0
+    kept_out: dict[str, int] = field(default_factory=dict)
+    findings: dict[str, int] = field(default_factory=dict)
+    unknown_keys: dict[str, int] = field(default_factory=dict)
+    truth_id: str | None = None
+    content_hash: str | None = None
+    features_gigabytes: float = 0.0
+    splits: list[dict[str, Any]] = field(default_factory=list)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    next: str = "toolkit parse EXPORT --images DIR"
+
+
+def open_study(workspace: Workspace, given: Path | None) -> StudyFile:
+    """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
+    if given is not None:
+        return StudyFile(load_study(given), given.resolve())
+    here = Path("study.toml")
+    if here.is_file():
+        return StudyFile(load_study(here), here.resolve())
+    known = _known_study(workspace)
+    if known is None:
+        raise StudyError(
+            "no study file was given",
+            place=str(Path.cwd()),
+            remedy="give --study FILE.toml, or work where study.toml is",
+        )
+    return StudyFile(load_study(known), known)
+
+
+def remember_study(workspace: Workspace, path: Path) -> None:
+    """Note in the workspace which study file it is made with."""
+    write_json(workspace.folder / "workspace.json", {"study": str(path)})
+
+
+def _known_study(workspace: Workspace) -> Path | None:
+    note = workspace.folder / "workspace.json"
+    return Path(json.loads(note.read_text(encoding="utf-8"))["study"]) if note.is_file() else None
+
+
+def run(  # noqa: PLR0913 - the line's inputs
+    workspace: Workspace,
+    study_file: StudyFile,
+    exports: list[Path],
+    *,
+    images: Path | None,
+    device: str | None = None,
+    tell: Callable[[Any], None] = lambda _: None,
+    progress: Progress = silent,
+) -> list[Any]:
+    """Run parse → audit → split → train → predict → evaluate → report; `tell` gets each stage's result as it comes.
+
+    What is complete is not done again: after an interruption the same command goes on.
+    """
+    study = study_file.study
+    key = study_file.key(workspace)
+    stages: list[Callable[[], Any]] = [
+        lambda: parse(workspace, study, key, exports, images=images, progress=progress),
+        lambda: audit(workspace, progress=progress),
+        lambda: split(workspace, study, study_folder=study_file.folder, progress=progress),
+        lambda: train(workspace, study, study_folder=study_file.folder, device=device, resume=True, progress=progress),
+        lambda: predict(workspace, study, device=device, progress=progress),
+        lambda: evaluate(workspace, study, progress=progress),
+        lambda: _report(workspace, study, progress),
+    ]
+    results = []
+    for stage in stages:
+        results.append(stage())
+        tell(results[-1])
+        if len(results) == 1:
+            remember_study(workspace, study_file.path)
+    return results
+
+
+def _report(workspace: Workspace, study: Study, progress: Progress) -> Any:
+    """Write the run's page, and that of the audit, which can compare the parts of the split now."""
+    audit_page(workspace, study, progress=progress)
+    return report(workspace, study, progress=progress)
+
+
+def audit_and_show(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> list[Any]:
+    """Run audit, and write its page."""
+    found = audit(workspace, progress=progress)
+    return [found, audit_page(workspace, study_file.study, progress=progress)]
+
+
+def compare_and_show(
+    workspace: Workspace, study: Study, run_id: str, other: str, *, since: str = "", progress: Progress = silent
+) -> list[Any]:
+    """Run compare, and write its page."""
+    found = compare(workspace, study, run_id, other, since=since, progress=progress)
+    return [found, compare_page(workspace, study, found.run_id, found.other_run_id, progress=progress)]
+
+
+def pull_and_parse(
+    workspace: Workspace,
+    study_file: StudyFile,
+    wish: PullRequest,
+    *,
+    tell: Callable[[Any], None] = lambda _: None,
+    progress: Progress = silent,
+) -> list[Any]:
+    """Run pull → parse; without a new row there is nothing to parse."""
+    study = study_file.study
+    key = study_file.key(workspace)
+    stones = suppression_list(workspace, study, key)
+    sieve = partial(filter_export, workspace, stones=stones)
+    results: list[Any] = [pull(workspace, study, wish, sieve=sieve, progress=progress)]
+    tell(results[0])
+    if results[0].landed:
+        results.append(parse(workspace, study, key, [], progress=progress))
+        tell(results[1])
+        remember_study(workspace, study_file.path)
+    return results
+
+
+def withdraw_and_parse(
+    workspace: Workspace, study_file: StudyFile, patient: str, *, apply: bool = False, progress: Progress = silent
+) -> Withdrawn:
+    """Run withdraw, which has the exports that are left parsed anew."""
+    study, key = study_file.study, study_file.key(workspace)
+    reparse = partial(parse, workspace, study, key, [], progress=progress)
+    return withdraw(workspace, study, key, patient, apply=apply, reparse=reparse, progress=progress)
+
+
+def status(workspace: Workspace) -> Status:
+    """Return what a workspace holds and what of it no longer fits its labels."""
+    study = _known_study(workspace)
+    nothing = Status(str(workspace.folder), str(study) if study else None, len(landed_exports(workspace)))
+    if not workspace.is_parsed():
+        return nothing
+    facts = workspace.rows(sql.statement("parse/parsed"))[0]
+    kept = workspace.rows(sql.statement("parse/kept_out"))
+    found = workspace.rows("select kind, count(*) as times from findings group by kind order by kind")
+    keys = workspace.rows(
+        "select key_path, sum(rows)::bigint as rows from unknown_keys group by key_path order by key_path"
+    )
+    splits = workspace.rows(sql.statement("status/splits"))
+    runs = workspace.rows(sql.statement("status/runs"))
+    for row in runs:
+        row["reported"] = (workspace.reports / row["run_id"] / "index.html").is_file()
+    return replace(
+        nothing,
+        **{each.name: facts[each.name] for each in fields(Status) if each.name in facts},
+        kept_out={row["reason"]: row["cases"] for row in kept},
+        findings={row["kind"]: row["times"] for row in found},
+        unknown_keys={row["key_path"]: row["rows"] for row in keys},
+        features_gigabytes=size_of(workspace.features) / 1e9,
+        splits=splits,
+        runs=runs,
+        next=_next(splits, runs),
+    )
+
+
+def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
+    """Return the command that brings the newest of everything up to date."""
+    if not splits or splits[0]["changed_cases"]:
+        return "toolkit split"
+    own = [row for row in runs if not row["control"]]
+    current = [row for row in own if row["split_id"] == splits[0]["split_id"] and not row["stale"]]
+    if not current:
+        return "toolkit predict --run FOLDER --part external" if splits[0]["external"] else "toolkit train"
+    newest = current[0]
+    if newest["predicted"] == 0:
+        return "toolkit predict"
+    if newest["scored"] == 0:
+        return "toolkit evaluate"
+    return "toolkit query" if newest["reported"] else "toolkit report"

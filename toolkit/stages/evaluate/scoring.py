@@ -1,0 +1,168 @@
+"""How a part's metrics become rows of `scores`: value, interval, method, support, and the query of it.
+
+Refuses to open the registry.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from toolkit.manifest import Study
+from toolkit.stages.evaluate import estimates
+from toolkit.stages.evaluate.estimates import RECOVERED, WILSON, PartData
+from toolkit.stages.evaluate.replicates import Measures
+from toolkit.stats import metrics
+from toolkit.stats.intervals import UNDEFINED, Interval, bca, patient_bootstrap, patient_jackknife, percentile
+from toolkit.workspace import sql
+
+BOOTSTRAP = "patient bootstrap, percentile"
+BCA = "patient bootstrap, BCa"
+ONE_STEP = "patient bootstrap, one Newton step, percentile"
+OF_PROBABILITIES = ("brier", "log_loss", "ece", "calibration_slope", "calibration_intercept")
+OF_A_CLASS = ("brier", "ece", "calibration_slope", "calibration_intercept")
+SCALED = ("scaled_brier", "scaled_log_loss", "scaled_ece")
+TOO_FEW = 20
+"""Patients; intervals of values that rest on fewer are not vouched for (docs/benchmarks.md)."""
+MICRO_QUERIES = {"specificity": "micro_specificity", "npv": "micro_specificity"}
+MICRO_QUERIES |= {"roc_auc": "micro_roc_auc", "pr_auc": "micro_pr_auc"}
+
+
+class EvaluationKey(NamedTuple):
+    """Which run and part is scored, against which truth."""
+
+    run_id: str
+    part: str
+    truth_id: str
+
+
+class Measured(NamedTuple):
+    """A value with its interval, how that was made, and which cases (N,) it rests on."""
+
+    value: float
+    interval: Interval
+    method: str
+    rests_on: np.ndarray
+
+
+class Scorer:
+    """Scores one part; holds the values and the bootstrap replicates that every row is made from."""
+
+    def __init__(self, study: Study, data: PartData, key: EvaluationKey, temperature: float | None = None) -> None:
+        self.study, self.data, self.key = study, data, key
+        self.confidence, self.bins = study.evaluate.confidence, study.evaluate.bins
+        self.temperature = temperature
+        measures = Measures(data, bins=self.bins, temperature=temperature)
+        self.points = measures(np.ones((1, len(data.truth))))
+        self.drawn = patient_bootstrap(
+            measures, data.patient, replicates=study.evaluate.replicates, seed=study.study.seed
+        )
+        self.left = patient_jackknife(measures, data.patient)
+        self.found = estimates.per_class(data, confidence=self.confidence)
+        self.everyone = np.ones(len(data.truth), dtype=bool)
+        self.least = min(len(np.unique(data.patient[data.truth == k])) for k in np.unique(data.truth))
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return every score of the part."""
+        return [*self._per_class(), *self._over_all(), *self._averages()]
+
+    def _per_class(self) -> list[dict[str, Any]]:
+        rows = []
+        for number, name in enumerate(self.study.class_names):
+            for metric in metrics.AVERAGED:
+                query = self._query(metric, class_name=name)
+                rows.append(self._row(metric, name, self._of_class(metric, number), query))
+            for metric in OF_A_CLASS:
+                measured = self._drawn(f"class_{metric}", self.everyone, number)
+                rows.append(self._row(metric, name, measured, self._chances_query(metric, name)))
+        return rows
+
+    def _of_class(self, metric: str, number: int) -> Measured:
+        rests_on = self._rests_on(metric, number)
+        if metric not in self.found.estimates:
+            return self._drawn(metric, rests_on, number)
+        interval = Interval(*(float(side[number]) for side in map(np.asarray, self.found.estimates[metric].interval)))
+        return Measured(float(self.points[metric][0, number]), interval, self.found.methods[metric], rests_on)
+
+    def _rests_on(self, metric: str, number: int) -> np.ndarray:
+        """Return the cases of a share's denominator; for F1 and the areas the class's own cases."""
+        truth, predicted = self.data.truth == number, self.data.predicted == number
+        return {"precision": predicted, "npv": ~predicted, "specificity": ~truth}.get(metric, truth)
+
+    def _over_all(self) -> list[dict[str, Any]]:
+        accuracy = Measured(*estimates.accuracy(self.data, confidence=self.confidence), WILSON, self.everyone)
+        rows = [self._row("accuracy", None, accuracy, self._query("accuracy"))]
+        balanced = self._row("balanced_accuracy", None, self._macro("recall"), self._query("macro", metric="recall"))
+        rows.append({**balanced, "classes": self._classes("recall")})
+        rows += [
+            self._row(metric, None, self._drawn(metric, self.everyone), self._chances_query(metric))
+            for metric in OF_PROBABILITIES
+        ]
+        for metric in SCALED if self.temperature is not None else ():
+            query = self._chances_query(metric.removeprefix("scaled_"), source="scaled")
+            rows.append(self._row(metric, None, self._drawn(metric, self.everyone), query))
+        return rows
+
+    def _averages(self) -> list[dict[str, Any]]:
+        rows = []
+        micro = estimates.micro(self.data, confidence=self.confidence)
+        for metric in metrics.AVERAGED:
+            weighted = self._drawn(f"weighted_{metric}", self.everyone)
+            pooled = (
+                Measured(*micro[metric], WILSON, self.everyone)
+                if metric in micro
+                else self._drawn(f"micro_{metric}", self.everyone)
+            )
+            pool_query = self._query(MICRO_QUERIES.get(metric, "accuracy"))
+            made = [
+                self._row(f"macro_{metric}", None, self._macro(metric), self._query("macro", metric=metric)),
+                self._row(f"weighted_{metric}", None, weighted, self._query("weighted", metric=metric)),
+            ]
+            rows += [{**row, "classes": self._classes(metric)} for row in made]
+            rows.append(self._row(f"micro_{metric}", None, pooled, pool_query))
+        return rows
+
+    def _macro(self, metric: str) -> Measured:
+        if metric not in self.found.estimates:
+            return self._drawn(f"macro_{metric}", self.everyone)
+        interval = estimates.macro(self.found.estimates[metric])[1]
+        return Measured(float(self.points[f"macro_{metric}"][0]), interval, RECOVERED, self.everyone)
+
+    def _drawn(self, name: str, rests_on: np.ndarray, number: int | None = None) -> Measured:
+        place = ... if number is None else (..., number)
+        value, drawn = float(self.points[name][0][place]), self.drawn[name][place]
+        # nearly every replicate of a calibration error is larger than itself: nothing BCa could correct
+        if name.endswith("ece") or "calibration_" in name:
+            method = ONE_STEP if "calibration_" in name else BOOTSTRAP
+            return Measured(value, percentile(drawn, confidence=self.confidence), method, rests_on)
+        interval = bca(drawn, value, self.left[name][place], confidence=self.confidence)
+        return Measured(value, interval, BCA, rests_on)
+
+    def _classes(self, metric: str) -> int:
+        return int((~np.isnan(self.points[metric][0])).sum())
+
+    def _query(self, name: str, **literals: str) -> str:
+        return sql.metric_query(name, run_id=self.key.run_id, part=self.key.part, **literals)
+
+    def _chances_query(self, metric: str, class_name: str = "", *, source: str = "scored") -> str:
+        given = {"run_id": self.key.run_id, "part": self.key.part, "class_name": class_name, "bins": str(self.bins)}
+        return sql.metric_query(metric, source=source, **given)
+
+    def _row(self, metric: str, class_name: str | None, measured: Measured, query: str) -> dict[str, Any]:
+        interval = UNDEFINED if np.isnan(measured.value) else measured.interval
+        patients = len(np.unique(self.data.patient[measured.rests_on]))
+        return {
+            **self.key._asdict(),
+            "metric": metric,
+            "class_name": class_name,
+            "value": measured.value,
+            "low": interval.low,
+            "high": interval.high,
+            "confidence": self.confidence,
+            "method": measured.method,
+            "replicates": self.study.evaluate.replicates if "bootstrap" in measured.method else 0,
+            "cases": int(measured.rests_on.sum()),
+            "patients": patients,
+            "too_few": min(patients, self.least if measured.method == RECOVERED else patients) < TOO_FEW,
+            "classes": None,
+            "query": query,
+        }

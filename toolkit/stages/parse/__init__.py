@@ -1,0 +1,155 @@
+"""How landed Labelbox exports become the case registry, losing nothing and saying what was kept out.
+
+Refuses to update: the registry's label side is made anew from every landed export each time, so that neither the
+order of import nor a second import can change the result.
+"""
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from toolkit.errors import ExportError, WorkspaceError
+from toolkit.labelbox_json.withdrawn import SuppressionList, suppression_list
+from toolkit.manifest import Study
+from toolkit.privacy import PseudonymKey
+from toolkit.progress import Progress, silent
+from toolkit.stages.parse.derive import Derivation, register_tables
+from toolkit.stages.parse.staging import stage_export
+from toolkit.workspace import sql
+from toolkit.workspace.landed import Landed, check, land, landed_exports, take_back
+from toolkit.workspace.registry import Workspace
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What the registry holds after parsing; every row read is stored or quarantined."""
+
+    exports: int
+    rows: int
+    rows_quarantined: int
+    photographs: int
+    photographs_opened: int
+    patients: int
+    patients_known: bool
+    labels: int
+    cases: int
+    with_roi: int
+    resolved: int
+    tied: int
+    unread: int
+    not_counted: int
+    decided: dict[str, int]
+    labels_deleted: int
+    changes: dict[str, int]
+    kept_out: dict[str, int]
+    projects_elsewhere: list[str]
+    photographs_elsewhere: int
+    not_taken_in: int
+    """Lines left out of what landed: rows of withdrawn patients and, where there are such, lines that are no rows."""
+    truth_id: str
+    content_hash: str
+    key_fingerprint: str
+    key_created: str | None
+
+
+def parse(
+    workspace: Workspace,
+    study: Study,
+    key: PseudonymKey,
+    exports: list[Path],
+    *,
+    images: Path | None = None,
+    progress: Progress = silent,
+) -> Parsed:
+    """Land exports and make the registry anew from all that have landed.
+
+    Raises ExportError, changing nothing, for a file that holds no readable row. Single bad rows are quarantined.
+    """
+    if images is not None and not images.is_dir():
+        raise ExportError("no such folder of photographs", place=str(images), remedy="give --images DIR")
+    _check_key(workspace, key)
+    stones = suppression_list(workspace, study, key)
+    before = {landed.sha256 for landed in landed_exports(workspace)}
+    named: dict[str, Path] = {}
+    not_taken_in = 0
+    try:
+        for export in exports:
+            landed, dropped = _land(workspace, export, images, stones)
+            named[landed.sha256] = export
+            not_taken_in += dropped
+        _derive(workspace, study, key, named, progress)
+    except BaseException:
+        for landed in landed_exports(workspace):
+            if landed.sha256 not in before:
+                take_back(landed)
+        raise
+    return _summary(workspace, key, not_taken_in)
+
+
+def _land(workspace: Workspace, export: Path, images: Path | None, stones: SuppressionList) -> tuple[Landed, int]:
+    """Land an export without the rows of withdrawn patients, and say how many lines that left out."""
+    check(export)
+    with stones.without(workspace, export) as (arriving, dropped):
+        facts = stones.facts(export, dropped)
+        return land(workspace, arriving, images=images, source=export.name, facts=facts), sum(dropped)
+
+
+def _derive(workspace: Workspace, study: Study, key: PseudonymKey, named: dict[str, Path], progress: Progress) -> None:
+    """Read every landed export once, and replace the registry's label side by what they say together."""
+    landed = landed_exports(workspace)
+    if not landed:
+        raise ExportError("no export has landed in this workspace", remedy="toolkit parse EXPORT --images DIR")
+    with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".parse-") as name:
+        folder = Path(name)
+        for export in landed:
+            outcomes = stage_export(export, folder, study=study, key=key, progress=progress)
+            if not outcomes[None] and export.sha256 in named:
+                raise _no_export(outcomes, named[export.sha256])
+        register_tables(workspace, Derivation(folder, study, key, landed, progress).derive())
+
+
+def _no_export(outcomes: Counter[str | None], path: Path) -> ExportError:
+    """Return what to say of a file without a single row that could be taken."""
+    if outcomes["format_import"]:
+        return ExportError(
+            "these are annotations to be imported into Labelbox (predictions), not an export of it",
+            place=str(path),
+            remedy="export the project from Labelbox; this file was not taken in",
+        )
+    told = "".join(f"; {times} rows: {reason}" for reason, times in outcomes.most_common(1))
+    return ExportError(
+        f"no row of this file is a row of a Labelbox export{told}",
+        place=str(path),
+        remedy="export the project from Labelbox, as NDJSON or JSON; this file was not taken in",
+    )
+
+
+def _check_key(workspace: Workspace, key: PseudonymKey) -> None:
+    """Refuse a key that would give the same patients other pseudonyms than this workspace's splits and reports have."""
+    if not workspace.is_parsed():
+        return
+    used = {row["key_fingerprint"] for row in workspace.rows("select key_fingerprint from label_states")}
+    if used and used != {key.fingerprint}:
+        raise WorkspaceError(
+            f"this workspace was made with pseudonym key {used.pop()}, the study now names key {key.fingerprint}",
+            place=str(workspace.folder),
+            remedy="use the first key, or start a new workspace",
+        )
+
+
+def _summary(workspace: Workspace, key: PseudonymKey, not_taken_in: int) -> Parsed:
+    facts = workspace.rows(sql.statement("parse/parsed"))[0]
+    kept_out = workspace.rows(sql.statement("parse/kept_out"))
+    changes = workspace.ask("changes").to_pylist() if facts.pop("moments") > 1 else []
+    changed = {(row["kind"], row["image_id"], row["label_id"]) for row in changes}
+    decided = {row["rule"]: row["cases"] for row in facts.pop("decided")}
+    return Parsed(
+        **facts,
+        decided=decided,
+        changes=dict(sorted(Counter(kind for kind, *_ in changed).items())),
+        kept_out={row["reason"]: row["cases"] for row in kept_out},
+        not_taken_in=not_taken_in,
+        key_fingerprint=key.fingerprint,
+        key_created=str(key.created) if key.created else None,
+    )

@@ -1,0 +1,258 @@
+"""Which cases of a photograph may be used at one moment, what is read of them, and which readings count.
+
+Refuses to know tables and files: a photograph and its state come in as records, records go out. The same rules hold for
+what is true now and for what was true as of an older export.
+"""
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from toolkit.cases import Box, LabelledBox, Lesion, Reading, Submission, find_cases
+from toolkit.labelbox_json.terms import nearest_class
+from toolkit.manifest import Study
+from toolkit.stages.parse.photographs import PhotographLookup
+
+Size = tuple[int | None, int | None]
+NO_ROI = (None, None, None, None)
+
+
+class HeldLabel(msgspec.Struct, gc=False):
+    """A label that is there in a state, with what the study's policies look at."""
+
+    label_id: str
+    revision: int
+    workflow_status: str | None
+    benchmark: bool
+
+
+class PhotographState(msgspec.Struct, gc=False):
+    """What held of a photograph from the moment `since` until another, or now."""
+
+    since: int
+    until: int | None
+    patient_fault: str | None
+    width: int | None
+    height: int | None
+    labels: list[HeldLabel]
+
+
+class LabelRevision(msgspec.Struct, gc=False):
+    """A revision of a label, and the moment of its first export."""
+
+    label_id: str
+    revision: int
+    since: int
+    skipped: bool
+    annotator: str | None
+    boxes: list[LabelledBox]
+    answers: tuple[str, ...]
+
+    def submission(self, held: dict[tuple[str, int], HeldLabel]) -> Submission:
+        """Return it as it takes part in a state; an object that stands twice counts once."""
+        return Submission(
+            label_id=self.label_id,
+            revision=self.revision,
+            latest=(self.label_id, self.revision) in held,
+            skipped=self.skipped,
+            annotator=self.annotator,
+            boxes=tuple({marked.object_id: marked for marked in self.boxes}.values()),
+            answers=self.answers,
+        )
+
+
+class PhotographHistory(msgspec.Struct, gc=False):
+    """A photograph of the study with its states and every revision of its labels, oldest first."""
+
+    image_id: str
+    export_id: str
+    patient_id: str | None
+    lesion_id: str | None
+    states: list[PhotographState]
+    submissions: list[LabelRevision]
+
+
+class JudgedCase(msgspec.Struct, gc=False):
+    """A case in one state, its ROI clipped to the photograph."""
+
+    case_id: str
+    image_id: str
+    patient_id: str | None
+    lesion_id: str | None
+    roi_left: float | None
+    roi_top: float | None
+    roi_width: float | None
+    roi_height: float | None
+    unread: str | None
+    since: int
+    until: int | None
+
+
+class CaseReading(msgspec.Struct, gc=False):
+    """What one annotator says about a case in one state, and how the study's policy takes it."""
+
+    case_id: str
+    label_id: str
+    revision: int
+    object_id: str | None
+    annotator: str | None
+    class_name: str
+    counts: bool
+    benchmark: bool
+    since: int
+    until: int | None
+
+
+class CaseFinding(msgspec.Struct, gc=False):
+    """Something about a photograph's labels that a person should look at."""
+
+    kind: str
+    source: str
+    case_id: str
+    detail: str
+
+
+class Issue(msgspec.Struct, gc=False):
+    """Something that was not taken as it stood."""
+
+    export_id: str
+    level: str
+    reason: str
+    detail: str
+    image_id: str | None = None
+    line: int | None = None
+    byte_offset: int | None = None
+
+
+@dataclass
+class UsableCases:
+    """The cases of a photograph that may be used, their readings, and what speaks against the others."""
+
+    photograph: PhotographHistory
+    cases: list[JudgedCase] = field(default_factory=list)
+    readings: list[CaseReading] = field(default_factory=list)
+    findings: list[CaseFinding] = field(default_factory=list)
+    issues: list[Issue] = field(default_factory=list)
+
+    def issue(self, reason: str, detail: str, *, level: str = "case") -> None:
+        """Add one reason why something was not taken as it stood."""
+        self.issues.append(Issue(self.photograph.export_id, level, reason, detail, self.photograph.image_id))
+
+
+class CaseRules:
+    """A study's rules, applied to one photograph after the other; `annotator` is the pseudonym of the policy's."""
+
+    def __init__(self, study: Study, annotator: str | None) -> None:
+        self.study, self.annotator = study, annotator
+        self.classes = set(study.class_names)
+
+    def judge(
+        self, photograph: PhotographHistory, state: PhotographState, found: PhotographLookup | None
+    ) -> UsableCases:
+        """Return what holds of a photograph in one of its states."""
+        held = {(label.label_id, label.revision): label for label in state.labels}
+        known = [x for x in photograph.submissions if state.until is None or x.since < state.until]
+        submissions = [x.submission(held) for x in known]
+        lesions, findings = find_cases(photograph.image_id, submissions, iou=self.study.ingest.box_iou)
+        judged = UsableCases(photograph)
+        usable = self.is_usable(state, submissions, found, judged)
+        size = (found.probe.width, found.probe.height) if found and found.probe else (state.width, state.height)
+        for lesion in [lesion for lesion in lesions if self.is_kept(lesion, judged, usable=usable)]:
+            roi = lesion.roi
+            clipped = _clipped(roi, size)
+            if self.fits(lesion, roi, clipped, judged):
+                unread = None if lesion.readings else _why_unread(submissions)
+                own = (photograph.image_id, photograph.patient_id, photograph.lesion_id)
+                span = (state.since, state.until)
+                judged.cases.append(JudgedCase(lesion.case_id, *own, *(clipped or NO_ROI), unread, *span))
+                judged.readings += [
+                    self.read(lesion.case_id, reading, held[reading.label_id, reading.revision], state)
+                    for reading in lesion.readings
+                ]
+        if judged.cases:
+            first = judged.cases[0].case_id
+            judged.findings = [CaseFinding(kind, "parse", first, detail) for kind, detail in findings]
+        return judged
+
+    def is_usable(
+        self, state: PhotographState, submissions: list[Submission], found: PhotographLookup | None, judged: UsableCases
+    ) -> bool:
+        """Tell whether any case of a photograph may be used: one patient, a readable file, labels that say enough."""
+        fault = state.patient_fault
+        if fault:
+            named = (
+                "the export names no patient" if fault.startswith("missing") else "the export names several patients"
+            )
+            judged.issue(fault, named)
+        if found and found.reason:
+            judged.issue(found.reason, found.detail or "")
+        for reason, told in (found.probe.changes if found and found.probe else {}).items():
+            judged.issue(reason, told, level="warning")
+        latest = [submission for submission in submissions if submission.latest]
+        ingest = self.study.ingest
+        skipped = ingest.skipped_label == "keep_out" and any(s.skipped for s in latest)
+        empty = ingest.empty_label == "keep_out" and any(not (s.skipped or s.boxes or s.answers) for s in latest)
+        if skipped:
+            judged.issue("skipped_label", "an annotator skipped the photograph, and the study keeps such ones out")
+        if empty:
+            judged.issue("empty_label", "a label holds neither box nor answer, and the study keeps such ones out")
+        return not (fault or (found and found.reason) or skipped or empty)
+
+    def is_kept(self, lesion: Lesion, judged: UsableCases, *, usable: bool) -> bool:
+        """Tell whether a case may be used; what speaks against its labels becomes an issue."""
+        unknown = sorted({reading.answer for reading in lesion.readings} - self.classes)
+        for spelling in unknown:
+            judged.issue("unknown_class", f"case {lesion.case_id}: {nearest_class(spelling, self.study)}")
+        for line in lesion.ambiguous:
+            judged.issue("ambiguous_label", f"case {lesion.case_id}: {line}")
+        return usable and not unknown and not lesion.ambiguous
+
+    def fits(self, lesion: Lesion, roi: Box | None, clipped: Box | None, judged: UsableCases) -> bool:
+        """Tell whether a case lies on its photograph; a box over the edge is clipped or kept out, as the study says."""
+        if clipped == roi:
+            return True
+        if clipped is None:
+            judged.issue("box_outside", f"case {lesion.case_id}: its box lies outside the photograph")
+            return False
+        over = f"case {lesion.case_id}: its box reaches over the edge"
+        if self.study.ingest.box_over_edge == "keep_out":
+            judged.issue("box_over_edge", f"{over}, and the study keeps such ones out")
+            return False
+        judged.issue("clipped:bbox", f"{over}; clipped, the original is in objects", level="warning")
+        return True
+
+    def read(self, case_id: str, reading: Reading, label: HeldLabel, state: PhotographState) -> CaseReading:
+        """Return a case's reading, and whether the study's policy lets it take part in the truth."""
+        return CaseReading(
+            case_id=case_id,
+            label_id=reading.label_id,
+            revision=reading.revision,
+            object_id=reading.object_id,
+            annotator=reading.annotator,
+            class_name=reading.answer,
+            counts=self.counts(reading, label.workflow_status),
+            benchmark=label.benchmark,
+            since=state.since,
+            until=state.until,
+        )
+
+    def counts(self, reading: Reading, workflow_status: str | None) -> bool:
+        """Tell whether a reading takes part in the truth."""
+        ingest = self.study.ingest
+        if ingest.workflow and workflow_status not in ingest.workflow:
+            return False
+        if ingest.policy == "reviewed":
+            return workflow_status == "DONE"
+        return ingest.policy != "annotator" or reading.annotator == self.annotator
+
+
+def _clipped(roi: Box | None, size: Size) -> Box | None:
+    width, height = size
+    return roi.clipped(width, height) if roi and width and height else roi
+
+
+def _why_unread(submissions: list[Submission]) -> str:
+    latest = [submission for submission in submissions if submission.latest]
+    if not latest:
+        return "unlabelled"
+    return "skipped" if all(submission.skipped for submission in latest) else "no_answer"

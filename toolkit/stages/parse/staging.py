@@ -1,0 +1,36 @@
+"""How a landed export is read, row by row, into the staged tables.
+
+Refuses to know what is in a row: `rows` decodes, `sql/stages` merges.
+"""
+
+from collections import Counter
+from pathlib import Path
+
+import pyarrow as pa
+
+from toolkit.labelbox_json.reader import raw_rows
+from toolkit.labelbox_json.rows import RowReader
+from toolkit.labelbox_json.staging_tables import StagingTables
+from toolkit.manifest import Study
+from toolkit.privacy import PseudonymKey
+from toolkit.progress import Progress
+from toolkit.workspace.landed import Landed
+
+
+def stage_export(
+    landed: Landed, folder: Path, *, study: Study, key: PseudonymKey, progress: Progress
+) -> Counter[str | None]:
+    """Read a landed export into staged Parquet; return why rows could not be taken, with None for those that could."""
+    outcomes: Counter[str | None] = Counter()
+    reader = RowReader(study, key)
+    with StagingTables(folder, landed.export_id) as staging:
+        for number, line in enumerate(raw_rows(landed, longest=study.ingest.longest_row), start=1):
+            taken = reader.take(line)
+            outcomes[taken.reason] += 1
+            staging.stage(line.row, "lines", [taken.staged()])
+            for table, held in taken.records.items():
+                staging.stage(line.row, table, held)
+            if number % 500 == 0:
+                progress(f"reading {landed.source}", number, None)
+    pa.default_memory_pool().release_unused()
+    return outcomes

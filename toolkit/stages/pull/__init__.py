@@ -1,0 +1,135 @@
+"""How an export gets from Labelbox into the workspace: asked for whole, landed raw, then its photographs.
+
+Refuses to understand it: what a row means is `parse`'s matter, which finds everything here as files. Whatever
+interrupts a pull, the same command goes on with the same export task.
+"""
+
+import fcntl
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from toolkit.errors import ServiceError, ToolkitError
+from toolkit.files import private
+from toolkit.labelbox_json.links import as_filter, time_of
+from toolkit.manifest import Study
+from toolkit.progress import Progress, silent
+from toolkit.stages.pull.patience import Patience
+from toolkit.workspace.landed import Landed
+from toolkit.workspace.registry import Workspace
+
+
+class PullRequest(NamedTuple):
+    """What a pull is asked for; without a kind, the study's projects. `since` is a time, "last" or None."""
+
+    kind: str | None = None
+    text: str = ""
+    since: str | None = None
+    photographs: bool = True
+
+
+@dataclass(frozen=True)
+class PulledExport:
+    """One export that was asked for; without a digest it had no row and nothing has landed."""
+
+    kind: str
+    source: str
+    task: str
+    since: str | None
+    rows: int = 0
+    announced: int = 0
+    errors: int = 0
+    resumed: bool = False
+    already_there: bool = False
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """What was pulled: exports, photographs and masks, and why some of these are not here."""
+
+    exports: list[PulledExport]
+    fetched: int
+    fetched_before: int
+    not_fetched: dict[str, int]
+
+    @property
+    def landed(self) -> list[PulledExport]:
+        """The exports that hold rows."""
+        return [export for export in self.exports if export.sha256]
+
+
+def pull(
+    workspace: Workspace,
+    study: Study,
+    wish: PullRequest = PullRequest(),  # noqa: B008 - it is frozen
+    *,
+    sieve: Callable[[Landed], Landed | None] = lambda landed: landed,
+    patience: Patience = Patience(),  # noqa: B008 - it is frozen
+    progress: Progress = silent,
+) -> Pulled:
+    """Land a whole export of everything the wish names, with every section, and fetch its photographs and masks.
+
+    `sieve` may put an export without some rows in the place of the landed one before anything that it names is fetched.
+    Raises ServiceError where Labelbox cannot be asked or gives no row at all; what is there stays for the next try.
+    """
+    since = _checked_since(wish)
+    from toolkit.stages.pull.export import Export  # noqa: PLC0415 - labelbox is imported only to pull
+    from toolkit.stages.pull.service import Service, api_key  # noqa: PLC0415 - labelbox is imported only to pull
+
+    service = Service(study.pull, api_key(), patience)
+    with _alone(workspace):
+        wanted = [(wish.kind, wish.text)] if wish.kind else [("project", name) for name in study.labelbox.projects]
+        sources = [service.find(kind, text) for kind, text in wanted]
+        exports = [Export(workspace, study, service, source, sieve, progress) for source in sources]
+        done = [export.pull(since, photographs=wish.photographs) for export in exports]
+    result = Pulled(
+        exports=[export for export, _ in done],
+        fetched=sum(fetched.now for _, fetched in done),
+        fetched_before=sum(fetched.before for _, fetched in done),
+        not_fetched=_summed([fetched.refused for _, fetched in done]),
+    )
+    if not result.landed and not since:
+        raise ServiceError(
+            "the export is empty: Labelbox has no row there",
+            place=", ".join(f"{source.kind.replace('_', ' ')} {source.id}" for source in sources),
+            remedy="look in Labelbox whether data rows were sent to it, and whether the key's owner may see them",
+        )
+    return result
+
+
+def _checked_since(wish: PullRequest) -> str | None:
+    """Return what --since says: "last", or a time as the SDK must get it."""
+    if wish.since is None:
+        return None
+    if wish.kind in ("slice", "model_run"):
+        raise ToolkitError("Labelbox cannot filter a slice or a model run by time", remedy="leave --since out")
+    if wish.since == "last":
+        return "last"
+    moment = time_of(wish.since)
+    if moment is None:
+        told = "give a time such as 2026-03-01 or 2026-03-01T08:00:00+01:00 (without an offset it is UTC), or last"
+        raise ToolkitError(f"--since {wish.since[:40]!r} is no time", remedy=told)
+    return as_filter(moment)
+
+
+def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
+    reasons = sorted({reason for count in counts for reason in count})
+    return {reason: sum(count.get(reason, 0) for count in counts) for reason in reasons}
+
+
+@contextmanager
+def _alone(workspace: Workspace) -> Generator[None]:
+    """Hold the workspace against a second pull; the system lets go of it however this one ends."""
+    workspace.exports.mkdir(parents=True, exist_ok=True)
+    with open(workspace.exports / ".pull.lock", "r+b", opener=private) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ToolkitError(
+                "another pull is at work in this workspace",
+                place=str(workspace.folder),
+                remedy="wait until it has ended",
+            ) from None
+        yield

@@ -1,0 +1,170 @@
+"""How one export is pulled: gone on with or begun, waited for, landed, its photographs fetched.
+
+Refuses to know how Labelbox is asked (`service`), how bytes are made safe (`download`) or what an address may be
+(`fetch`).
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from toolkit.errors import ServiceError, ToolkitError
+from toolkit.labelbox_json.links import facts_of, links_of
+from toolkit.manifest import Study
+from toolkit.progress import Progress
+from toolkit.stages.pull import PulledExport, download
+from toolkit.stages.pull.download import DownloadState
+from toolkit.stages.pull.fetch import Rules
+from toolkit.stages.pull.photographs import Fetched, fetch_all
+from toolkit.stages.pull.service import ExportSource, Service, Sizes
+from toolkit.workspace.landed import Landed, land, landed_exports, note_issues
+from toolkit.workspace.registry import Workspace
+
+WAITING = ("IN_PROGRESS", "CANCELLING", "UNKNOWN")
+
+
+class Export:
+    """An export on its way into the workspace."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        study: Study,
+        service: Service,
+        source: ExportSource,
+        sieve: Callable[[Landed], Landed | None],
+        progress: Progress,
+    ) -> None:
+        self.workspace, self.study, self.service = workspace, study, service
+        self.source, self.sieve, self.progress = source, sieve, progress
+
+    def pull(self, since: str | None, *, photographs: bool) -> tuple[PulledExport, Fetched]:
+        """Wait for the export, land it, fetch what it names; an interruption at any point can be gone on from."""
+        state, resumed = self.begun(since)
+        then = state.filters.get("last_activity_at", [None])[0]
+        export = PulledExport(self.source.kind, self.source.id, state.task, then, resumed=resumed)
+        fetched = Fetched(0, 0, {}, [])
+        landed = self.landed(state)
+        if landed is None:
+            sizes = self.wait(state)
+            export = replace(export, announced=sizes.rows, errors=sizes.errors)
+            if sizes.size:
+                before = {known.sha256 for known in landed_exports(self.workspace)}
+                state = download.download(self.service, self.workspace, state, size=sizes.size, progress=self.progress)
+                landed = self.sieve(self.land(state, export, photographs=photographs))
+                if landed is not None:
+                    export = replace(export, already_there=landed.sha256 in before)
+                    state = download.save(self.workspace, replace(state, landed=landed.sha256))
+        if landed is not None:
+            about = landed.pull or {}
+            named = {name: about[name] for name in ("rows", "announced", "errors")}
+            export = replace(export, sha256=landed.sha256, **named)
+            if photographs:
+                fetched = self.fetch(landed)
+            note_issues(landed, _export_errors(export) + fetched.issues)
+        download.forget(self.workspace, state)
+        return export, fetched
+
+    def begun(self, since: str | None) -> tuple[DownloadState, bool]:
+        """Return the unfinished pull that can be gone on with and True, else a new export's state and False."""
+        since_then = self.last_activity() if since == "last" else since
+        filters = {"last_activity_at": [since_then, None]} if since_then else {}
+        asked = download.DownloadState("", self.source.kind, self.source.id, self.source.params, filters)
+        for folder, state in download.unfinished(self.workspace):
+            # What "last" means has moved on where rows have landed and their photographs have not.
+            if state and state.asks_like(asked, at_any_time=since == "last") and self.goes_on(folder, state):
+                return state, True
+        self.progress("waiting for Labelbox", 0, None)
+        task = self.service.start(self.source, filters)
+        return download.save(self.workspace, replace(asked, task=task)), False
+
+    def goes_on(self, folder: Path, state: DownloadState) -> bool:
+        """Tell whether an unfinished pull can be gone on with: its addresses are good, or its task is still there."""
+        if state.landed:
+            return download.is_fresh(folder) and self.landed(state) is not None
+        task = self.service.task(state.task)
+        return task is not None and task.status in (*WAITING, "COMPLETE")
+
+    def last_activity(self) -> str:
+        """Return the newest activity that an earlier pull of this source has seen."""
+        pulls = [landed.pull for landed in landed_exports(self.workspace) if landed.pull]
+        own = [p for p in pulls if (p["kind"], p["source"]) == (self.source.kind, self.source.id)]
+        if latest := max((p["latest_at"] for p in own if p["latest_at"]), default=None):
+            return latest
+        raise ToolkitError(
+            "--since last: no earlier pull of this source is here",
+            place=f"{self.source.kind} {self.source.id}",
+            remedy="pull once without --since, or give a time",
+        )
+
+    def wait(self, state: DownloadState) -> Sizes:
+        """Wait until an export is made and return its sizes; the SDK's own wait hides a failure and a time-out."""
+        waited, pause, longest = 0.0, self.service.patience.poll, 60 * self.study.pull.timeout
+        while (task := self.service.task(state.task)) and task.status in WAITING:
+            if waited >= longest:
+                raise ServiceError(
+                    f"Labelbox has not made the export within {self.study.pull.timeout} min",
+                    place=f"task {state.task}",
+                    remedy="run the same command again: it goes on waiting for this export; [pull] timeout is how long",
+                )
+            self.progress("waiting for Labelbox", round(waited), None)
+            self.service.patience.sleep(pause)
+            waited, pause = waited + pause, min(pause * 1.5, 5 * self.service.patience.poll)
+        if task and task.status == "COMPLETE":
+            return self.service.sizes(task)
+        download.forget(self.workspace, state)
+        raise ServiceError(
+            f"Labelbox could not make the export: its task is {task.status if task else 'gone'}",
+            place=f"task {state.task}",
+            remedy="run the same command again: it starts a new export; Labelbox's support can tell why by the task",
+        )
+
+    def landed(self, state: DownloadState) -> Landed | None:
+        """Return the landed export that a state says has landed."""
+        return next((known for known in landed_exports(self.workspace) if known.sha256 == state.landed), None)
+
+    def land(self, state: DownloadState, export: PulledExport, *, photographs: bool) -> Landed:
+        """Move a complete download to its place, with a sidecar that says how it was asked for."""
+        part = download.part_of(self.workspace, state)
+        facts = facts_of(part)
+        asked = {name: getattr(state, name) for name in ("task", "kind", "source", "params", "filters")}
+        counted = {"rows": facts.rows, "announced": export.announced, "errors": export.errors}
+        images = self.workspace.folder / "photographs"
+        if photographs:
+            images.mkdir(mode=0o700, exist_ok=True)
+        return land(
+            self.workspace,
+            part,
+            images=images if images.is_dir() else None,
+            pull=asked | counted | {"latest_at": facts.latest_at},
+            source=f"{state.kind} {state.source}",
+        )
+
+    def fetch(self, landed: Landed) -> Fetched:
+        """Fetch what the rows of a landed export name."""
+        settings, rest = self.study.pull, urlsplit(self.service.rest_endpoint)
+        rules = Rules(
+            own_hosts=tuple(settings.hosts),
+            allow_private=settings.allow_private,
+            largest=settings.largest_photograph,
+            key_origin=f"{rest.scheme}://{rest.netloc}",
+            key=self.service.key,
+        )
+        return fetch_all(
+            links_of(landed, longest=self.study.ingest.longest_row),
+            self.workspace.folder,
+            rules,
+            self.service.patience,
+            connections=settings.connections,
+            progress=self.progress,
+        )
+
+
+def _export_errors(export: PulledExport) -> list[dict[str, Any]]:
+    """Return the issue that says how many rows Labelbox itself could not export."""
+    if not export.errors:
+        return []
+    detail = f"Labelbox could not export {export.errors} rows; its task {export.task} holds their errors"
+    return [{"level": "file", "reason": "export_errors", "detail": detail, "image_id": None}]

@@ -1,0 +1,37 @@
+"""How often something that failed in passing is tried again, and how long to wait in between.
+
+Knows nothing of what is tried.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class PassingError(Exception):
+    """A fault that may be gone in a moment: a busy server, a rate limit, a cut connection."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Waits between tries double from `first` to `longest` seconds; each is drawn from its upper half (jitter)."""
+
+    tries: int = 7
+    first: float = 1.0
+    longest: float = 60.0
+    poll: float = 2.0
+    """Seconds between two looks at a task that is not done; they grow to five times that."""
+    sleep: Callable[[float], None] = time.sleep
+
+    def keep(self, attempt: Callable[[], T]) -> T:
+        """Return what `attempt` returns; try again after a PassingError, and let the last one out."""
+        for turn in range(self.tries - 1):
+            try:
+                return attempt()
+            except PassingError:
+                self.sleep(min(self.first * 2**turn, self.longest) * random.uniform(0.5, 1.0))
+        return attempt()

@@ -1,0 +1,246 @@
+"""What a report is about: everything the registry and the workspace's files say of one run, read once.
+
+Refuses to know how it is shown, and changes nothing.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from toolkit.errors import WorkspaceError
+from toolkit.formatting import clean
+from toolkit.manifest import Study
+from toolkit.manifest.evaluation import ReportSection
+from toolkit.stages.report import planned
+from toolkit.stages.report.evaluated import Evaluation, read
+from toolkit.stages.report.planned import PlanSummary
+from toolkit.workspace import sql
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import read_run
+
+Audience = Literal["internal", "shared"]
+PARTS = ("test", "validation", "external", "train")
+"""In the order in which a report shows them."""
+
+EXCLUDED = "select stage, reason, case_id, image_id, export_id, line from excluded_from($split_id)"
+QUARANTINED = "select coalesce(sum(quarantined), 0)::bigint as rows from conservation where noun = 'row'"
+
+
+class CountCell(NamedTuple):
+    """A cell of a table of counts: its cases, and the patients they are of; None in both where it is not shown."""
+
+    cases: int | None
+    patients: int | None
+
+
+class FlowStage(NamedTuple):
+    """What was counted at a stage of the cohort's flow, and what was left out on the way there, by reason."""
+
+    name: str
+    number: int
+    excluded: list[tuple[str, int]]
+
+
+class PreviousRun(NamedTuple):
+    """The run before this one, and its scores by part, metric and class."""
+
+    run_id: str
+    same_split: bool
+    values: dict[tuple[str, str, str | None], float]
+
+
+class ClassArrays(NamedTuple):
+    """A part's scored cases as arrays: class indices (N,), probabilities (N, C)."""
+
+    truth: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class ReportFacts:
+    """What there is to say of a run. Rows are those of the registry, as dictionaries."""
+
+    run: dict[str, Any]
+    record: dict[str, Any]
+    """What the run wrote about itself."""
+    classes: list[str]
+    malignant: set[str]
+    parts: list[str]
+    """Parts that were scored, as they are shown; the first one is the headline's."""
+    scores: dict[tuple[str, str, str | None], dict[str, Any]]
+    """By part, metric and class."""
+    matrices: dict[str, dict[tuple[str, str], CountCell]]
+    """By part; then by truth and predicted class."""
+    cases: list[dict[str, Any]]
+    """Every scored case with what is known of it: wrong ones first, the first part first, the surest first."""
+    epochs: dict[str, list[tuple[int, float]]]
+    ranked: ClassArrays
+    """Of the first part."""
+    scorings: dict[str, dict[str, Any]]
+    flow: list[FlowStage]
+    excluded: list[dict[str, Any]]
+    """What did not come as far as the split, one row each."""
+    quarantined: int
+    unresolved: int
+    issues: list[dict[str, Any]]
+    by_class: dict[tuple[str | None, str | None], CountCell]
+    findings: list[dict[str, Any]]
+    leakage: dict[str, Any]
+    certificate: dict[str, Any]
+    """Empty where the split's folder holds none."""
+    exports: list[dict[str, Any]]
+    label_state: dict[str, Any]
+    report: ReportSection
+    """What today's study file wants of the page."""
+    evaluation: Evaluation
+    """Of the first part."""
+    previous: PreviousRun | None
+    controls: list[dict[str, Any]]
+    """The run beside its controls: a row per control, part and metric."""
+    planned: PlanSummary
+    audience: Audience = "internal"
+    rounded: bool = False
+    """Whether averages are rounded, since they would give away counts that are not shown."""
+
+    @property
+    def errors(self) -> list[dict[str, Any]]:
+        """The cases the run got wrong, in the same order."""
+        return [case for case in self.cases if case["truth"] != case["predicted"]]
+
+    @property
+    def patients_known(self) -> bool:
+        """Whether the study has patient identifiers; without them every photograph counts as a patient of its own."""
+        return self.label_state["patient_from"] != "none"
+
+
+def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
+    """Read all there is to say of a run; raise WorkspaceError where it was not scored."""
+    key = {"run_id": run_id}
+    run = workspace.rows("select * from runs where run_id = $run_id", key)[0]
+    split = {"split_id": run["split_id"]}
+    scores = workspace.rows("select * from scores where run_id = $run_id", key)
+    if not scores:
+        raise WorkspaceError(
+            f"run {run_id} has no scores yet",
+            place=str(workspace.run(run_id)),
+            remedy=f"toolkit evaluate --run {run_id}",
+        )
+    parts = sorted({score["part"] for score in scores}, key=PARTS.index)
+    matrix = workspace.rows(sql.statement("report/matrix"), key)
+    classes = _classes(study, matrix, scores)
+    return ReportFacts(
+        run=run,
+        record=read_run(workspace, run_id),
+        classes=classes,
+        malignant={c.name for c in study.classes if c.malignant},
+        parts=parts,
+        scores={(score["part"], score["metric"], score["class_name"]): score for score in scores},
+        matrices={part: _matrix(matrix, part) for part in parts},
+        cases=_cases(workspace, study, run_id, parts),
+        epochs=_epochs(workspace, run_id),
+        ranked=_ranked(workspace, run_id, parts[0], classes),
+        scorings={row["part"]: row for row in workspace.rows(sql.statement("report/scorings"), key)},
+        flow=_flow(workspace.rows(sql.statement("report/flow"), split)),
+        excluded=workspace.rows(f"{EXCLUDED} order by all", split),
+        quarantined=workspace.rows(QUARANTINED)[0]["rows"],
+        unresolved=workspace.rows("select count(*) as cases from truth where class_name is null")[0]["cases"],
+        issues=workspace.rows(sql.statement("report/issues")),
+        by_class=_by_class(workspace.rows(sql.statement("report/parts"), split)),
+        findings=workspace.rows(sql.statement("report/findings")),
+        leakage=workspace.rows(sql.statement("report/leakage"), split)[0],
+        certificate=_certificate(workspace, run["split_id"]),
+        exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
+        label_state=workspace.rows("select * from label_states")[0],
+        report=study.report,
+        evaluation=read(workspace, run_id, parts[0]),
+        previous=_previous(workspace.rows(sql.statement("report/previous"), key)),
+        controls=workspace.rows(sql.statement("report/controls"), key),
+        planned=planned.read(workspace, run),
+    )
+
+
+def _classes(study: Study, matrix: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[str]:
+    """Return the study's classes, and after them any other that truth, predictions or scores still hold."""
+    seen = {row[side] for row in matrix for side in ("truth", "predicted")}
+    seen |= {score["class_name"] for score in scores if score["class_name"] is not None}
+    return [*study.class_names, *sorted(seen - set(study.class_names))]
+
+
+def _matrix(rows: list[dict[str, Any]], part: str) -> dict[tuple[str, str], CountCell]:
+    return {
+        (row["truth"], row["predicted"]): CountCell(row["cases"], row["patients"])
+        for row in rows
+        if row["part"] == part
+    }
+
+
+def _cases(workspace: Workspace, study: Study, run_id: str, parts: list[str]) -> list[dict[str, Any]]:
+    """Return the scored cases, each with the groups of the study that it belongs to, as (field, group)."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    wanted = {name: place for place, name in enumerate(study.evaluate.groups)}
+    for part in parts if wanted else []:
+        for row in workspace.rows(sql.statement("evaluate/group_values"), {"run_id": run_id, "part": part}):
+            if row["group_name"] in wanted:
+                value = clean(study.evaluate.band_of(row["group_name"], row["group_value"]))
+                groups.setdefault(row["case_id"], []).append((row["group_name"], value))
+    found = workspace.rows(sql.statement("report/cases"), {"run_id": run_id})
+    return [
+        {
+            **row,
+            "probabilities": dict(row["probabilities"]),
+            "groups": sorted(set(groups.get(row["case_id"], [])), key=lambda group: (wanted[group[0]], group[1])),
+        }
+        for row in found
+        if row["part"] in parts
+    ]
+
+
+def _flow(rows: list[dict[str, Any]]) -> list[FlowStage]:
+    stages: dict[str, FlowStage] = {}
+    for row in rows:
+        if row["reason"] is None:
+            stages[row["stage"]] = FlowStage(row["stage"], row["number"], [])
+        else:
+            stages[row["stage"]].excluded.append((row["reason"], row["number"]))
+    return list(stages.values())
+
+
+def _previous(rows: list[dict[str, Any]]) -> PreviousRun | None:
+    if not rows:
+        return None
+    values = {(row["part"], row["metric"], row["class_name"]): row["value"] for row in rows}
+    return PreviousRun(rows[0]["run_id"], rows[0]["same_split"], values)
+
+
+def _epochs(workspace: Workspace, run_id: str) -> dict[str, list[tuple[int, float]]]:
+    """Return what was watched while training: (epoch, value) by metric, where it is defined."""
+    rows = workspace.rows(
+        "select metric, epoch, value from epochs where run_id = $run_id order by epoch", {"run_id": run_id}
+    )
+    watched: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        if row["value"] is not None and np.isfinite(row["value"]):
+            watched.setdefault(row["metric"], []).append((row["epoch"], row["value"]))
+    return watched
+
+
+def _ranked(workspace: Workspace, run_id: str, part: str, classes: list[str]) -> ClassArrays:
+    rows = workspace.rows(sql.statement("evaluate/scored_part"), {"run_id": run_id, "part": part})
+    probabilities = [dict(row["probabilities"]) for row in rows]
+    return ClassArrays(
+        np.array([classes.index(row["truth"]) for row in rows]),
+        np.array([[row.get(name, 0.0) for name in classes] for row in probabilities]).reshape(len(rows), len(classes)),
+    )
+
+
+def _by_class(rows: list[dict[str, Any]]) -> dict[tuple[str | None, str | None], CountCell]:
+    return {(row["part"], row["class_name"]): CountCell(row["cases"], row["patients"]) for row in rows}
+
+
+def _certificate(workspace: Workspace, split_id: str) -> dict[str, Any]:
+    try:
+        return json.loads((workspace.split(split_id) / "certificate.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,270 @@
+"""How curves are drawn: ROC, precision and recall, and what was watched while training, as SVG.
+
+Refuses to know the page's colours: axes and text are drawn in INK, which the page replaces with its own text colour.
+The same numbers give the same bytes.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from toolkit.formatting import count, proportion, spoken
+from toolkit.stages.report.evaluated import curves
+from toolkit.stages.report.facts import ClassArrays, CountCell, ReportFacts
+from toolkit.stats import metrics
+from toolkit.stats.metrics import Curve
+
+INK = "#6f6f6f"
+"""Readable on white and on black."""
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK)
+"""Okabe and Ito 2008, without their yellow, which is lost on white."""
+DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.2)))
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "lesion-toolkit",
+    "font.size": 9,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": INK,
+    "grid.alpha": 0.18,
+    "grid.linewidth": 0.6,
+}
+DPI = 200
+LABEL_GAP = 0.062
+"""Height of a curve's label, as a share of the axes."""
+LEFT, AXES, HEIGHT, LEADER, CHARACTER = 0.55, 3.2, 3.4, 0.45, 0.074
+"""Inches: beside the axes, the axes, the whole, the line to a label, a label's character."""
+
+
+class PlotLine(NamedTuple):
+    """A curve with the label that stands at its end."""
+
+    curve: Curve
+    label: str
+    style: int
+
+
+class Plot(NamedTuple):
+    """Lines on one pair of axes; the y axis goes from 0 to `top`."""
+
+    across: str
+    up: str
+    lines: list[PlotLine]
+    top: float
+    step: bool = False
+
+
+class Drawing(NamedTuple):
+    """A figure as two files."""
+
+    svg: bytes
+    png: bytes
+
+
+def draw(facts: ReportFacts) -> dict[str, Drawing]:
+    """Return the figures of a report by name, each as standalone files."""
+    roc = _by_class(facts.ranked, facts.classes, metrics.roc_curve, "roc")
+    pr = _by_class(facts.ranked, facts.classes, pr_steps, "pr")
+    plots = {
+        "roc": Plot("1 \N{MINUS SIGN} specificity", "recall (sensitivity)", roc, 1),
+        "pr": Plot("recall (sensitivity)", "precision", pr, 1, step=True),
+        "reliability": _of_evaluation(facts, "reliability", "mean probability", "share that came true"),
+        "decision": _of_evaluation(facts, "decision", "threshold", "net benefit"),
+        "losses": _losses(facts),
+        "watched": _watched(facts),
+    }
+    heat = {f"confusions_{part}": _confusions(facts, part) for part in facts.parts}
+    return {name: _drawn(plot) for name, plot in plots.items() if plot.lines} | heat
+
+
+def _by_class(
+    ranked: ClassArrays,
+    classes: list[str],
+    curve: Callable[[np.ndarray, np.ndarray], Curve],
+    area: Literal["roc", "pr"],
+) -> list[PlotLine]:
+    """Return a line per class, largest area first; a class without cases has none."""
+    lines = []
+    for number, name in enumerate(classes):
+        positive, score = ranked.truth == number, ranked.probabilities[:, number]
+        if positive.any() and not positive.all():
+            value = float(getattr(metrics.areas(metrics.rank(positive, score)), area)[0])
+            lines.append((value, PlotLine(curve(positive, score), f"{spoken(name)} {proportion(value)}", number)))
+    return [line for _, line in sorted(lines, key=lambda pair: (-pair[0], pair[1].style))]
+
+
+def pr_steps(positive: np.ndarray, score: np.ndarray) -> Curve:
+    """Return the PR curve where recall rises, from recall 0: the steps whose area is average precision."""
+    recall, precision = metrics.pr_curve(positive, score)
+    rises = np.diff(recall, prepend=0) > 0
+    return Curve(np.r_[0, recall[rises]], np.r_[precision[rises][:1], precision[rises]])
+
+
+def _of_evaluation(facts: ReportFacts, name: str, across: str, up: str) -> Plot:
+    found = curves(facts.evaluation)[name]
+    lines = [PlotLine(curve, label, style) for style, (curve, label) in enumerate(found)]
+    top = 1.0 if name == "reliability" else max((line.curve.y.max() for line in lines), default=1.0) * 1.1 or 1.0
+    lines.sort(key=lambda line: -line.curve.y[-1])
+    return Plot(across, up, lines, top)
+
+
+def _losses(facts: ReportFacts) -> Plot:
+    lines = _series(facts, {"train_loss": "train", "validation_loss": "validation"})
+    top = max((line.curve.y.max() for line in lines), default=1.0)
+    return Plot("epoch", "loss", lines, top * 1.05)
+
+
+def _watched(facts: ReportFacts) -> Plot:
+    names = {"macro_recall": "macro recall", "macro_roc_auc": "macro ROC AUC", "accuracy": "accuracy"}
+    return Plot("epoch", "on validation", _series(facts, names), 1)
+
+
+def _series(facts: ReportFacts, names: dict[str, str]) -> list[PlotLine]:
+    lines = []
+    for style, (metric, label) in enumerate(names.items()):
+        if points := facts.epochs.get(metric):
+            epoch, value = (np.array(side, dtype=float) for side in zip(*points, strict=True))
+            lines.append(PlotLine(Curve(epoch, value), f"{label} {proportion(value[-1])}", style))
+    return lines
+
+
+def spread(wanted: list[float], *, gap: float) -> list[float]:
+    """Return positions near the wanted ones, in their order from the top down, at least `gap` apart within 0 to 1."""
+    placed: list[float] = []
+    for position in wanted:
+        placed.append(min(position, placed[-1] - gap) if placed else position)
+    if placed and placed[-1] < 0:
+        floor = 0.0
+        for number in reversed(range(len(placed))):
+            placed[number] = max(placed[number], floor)
+            floor = placed[number] + gap
+    return placed
+
+
+def _drawn(plot: Plot) -> Drawing:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    width = LEFT + AXES + LEADER + CHARACTER * max(24, *(len(line.label) for line in plot.lines))
+    with mpl.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, HEIGHT))
+        _plot(figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81)), plot)
+        return _saved(figure)
+
+
+def _saved(figure: Any) -> Drawing:
+    """Return a figure's files: nothing in them tells when they were made, or by what."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    figure.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    return Drawing(svg.getvalue(), png.getvalue())
+
+
+def _confusions(facts: ReportFacts, part: str) -> Drawing:
+    """Return the confusion matrix of a part, shaded by the share of the row, as it is printed in a paper."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    names = [spoken(name) for name in facts.classes]
+    cells = [[facts.matrices[part].get((t, p), CountCell(0, 0)) for p in facts.classes] for t in facts.classes]
+    counts = np.array([[cell.cases or 0 for cell in row] for row in cells], dtype=float)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    left, side = 0.3 + 0.075 * max(map(len, names)), 0.42 * len(names)
+    width, height = left + side + 0.2, left + side + 0.2
+    with mpl.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((left / width, left / height, side / width, side / height))
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+        axes.set(xlabel="predicted", ylabel="truth")
+        for down, row in enumerate(cells):
+            for across, cell in enumerate(row):
+                ink = "white" if shares[down, across] > 0.55 else "black"
+                axes.text(across, down, count(cell.cases), ha="center", va="center", color=ink, fontsize=8)
+        return _saved(figure)
+
+
+def _plot(axes: Any, plot: Plot) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set(xlabel=plot.across, ylabel=plot.up, ylim=(0, plot.top))
+    axes.grid(visible=True)
+    if plot.across == "epoch":
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    else:
+        axes.set_xlim(0, 1)
+    for line in plot.lines:
+        how = "steps-pre" if plot.step else "default"
+        axes.plot(*line.curve, linewidth=1.6, drawstyle=how, clip_on=False, **_look(line))
+    _label_ends(axes, plot)
+
+
+def _look(line: PlotLine) -> dict[str, Any]:
+    return {"color": COLOURS[line.style % len(COLOURS)], "linestyle": DASHES[line.style % len(DASHES)]}
+
+
+def _label_ends(axes: Any, plot: Plot) -> None:
+    """Write each label beside its curve's end, joined to it; curves that end at one point keep their order."""
+    ends = [line.curve.y[-1] / plot.top for line in plot.lines]
+    order = sorted(range(len(ends)), key=lambda number: -round(ends[number], 9))
+    left, right = axes.get_xlim()
+    for number, height in zip(order, spread([ends[n] for n in order], gap=LABEL_GAP), strict=True):
+        line = plot.lines[number]
+        across, up = [(line.curve.x[-1] - left) / (right - left), 1.06, 1.12], [ends[number], height, height]
+        axes.plot(across, up, transform=axes.transAxes, linewidth=1.2, clip_on=False, **_look(line))
+        axes.text(1.135, height, line.label, transform=axes.transAxes, va="center", fontsize=8)
+
+
+def inline(svg: bytes, *, prefix: str, title: str) -> str:
+    """Return an SVG as it may stand inside a page: own ids, no style attributes, the page's text colour.
+
+    The page's content security policy forbids style attributes; SVG has an attribute for each of them.
+    """
+    root = ET.fromstring(svg)  # noqa: S314 - our own bytes
+    for parent in list(root.iter()):
+        for child in [c for c in parent if c.tag.endswith(("}metadata", "}style"))]:
+            parent.remove(child)
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        attributes = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+        attributes |= _presentation(attributes.pop("style", ""))
+        element.attrib.clear()
+        element.attrib.update({name: _own(name, value, prefix) for name, value in attributes.items()})
+    size = root.attrib["viewBox"]
+    root.attrib.clear()
+    root.attrib.update({"viewBox": size, "role": "img", "aria-label": title, "class": "figure"})
+    return ET.tostring(root, encoding="unicode")
+
+
+def _presentation(style: str) -> dict[str, str]:
+    pairs = (item.partition(":") for item in style.split(";") if item.strip())
+    found = {name.strip(): value.strip() for name, _, value in pairs}
+    found.pop("font-family", None)
+    if short := re.search(r"([\d.]+px)", found.pop("font", "")):
+        found["font-size"] = short[1]
+    return found
+
+
+def _own(name: str, value: str, prefix: str) -> str:
+    """Return an attribute's value with ids made the figure's own and ink made the page's."""
+    if name == "id":
+        return f"{prefix}-{value}"
+    if name == "href":
+        return value.replace("#", f"#{prefix}-")
+    if name in ("fill", "stroke") and value == INK:
+        return "currentColor"
+    return value.replace("url(#", f"url(#{prefix}-")

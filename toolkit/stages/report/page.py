@@ -1,0 +1,127 @@
+"""How the facts of a run become its page: what stands where.
+
+Refuses to know wording and numbers; the template holds the HTML.
+"""
+
+from typing import Any, NamedTuple
+
+from toolkit.manifest import NO_PATIENTS, Study
+from toolkit.stages.report import evaluated, layout, planned, verdicts
+from toolkit.stages.report.asked import queries
+from toolkit.stages.report.facts import CountCell, ReportFacts
+from toolkit.stages.report.figures import inline
+from toolkit.stages.report.guidelines import Guideline, left
+from toolkit.stages.report.methods import methods, provenance
+
+SHOWN = ("precision", "recall", "specificity", "f1", "roc_auc", "pr_auc")
+LEVELS = 10
+SCRIPTS = ("layout.js", "gallery.js")
+FIGURES = {
+    "roc": "ROC curves, one per class",
+    "pr": "Precision and recall, one curve per class",
+    "losses": "Loss by epoch",
+    "watched": "Metrics on validation by epoch",
+    "reliability": "Reliability: what was said, and how often it came true",
+    "decision": "Decision curve: net benefit of calling cases from a probability on",
+}
+CURVES = ("roc", "pr", "losses", "watched")
+"""Of the figures those that stand under "Curves"."""
+
+
+class MatrixCell(NamedTuple):
+    """A cell of the confusion matrix; shades go from 0 to LEVELS, by the share of the row and of its errors."""
+
+    predicted: str
+    cell: CountCell
+    share: float | None
+    shade: int
+    error_shade: int
+
+
+class MatrixRow(NamedTuple):
+    """A class's cases by predicted class, and their sum; None where it is not shown."""
+
+    truth: str
+    cells: list[MatrixCell]
+    cases: int | None
+
+
+def render(
+    facts: ReportFacts,
+    study: Study,
+    figures: dict[str, bytes],
+    island: str | None,
+    guidelines: list[Guideline],
+    *,
+    inlined: bool,
+) -> bytes:
+    """Return the page: one file that needs no other, but its pictures where they are too many."""
+    from markupsafe import Markup  # noqa: PLC0415 - needed only to render
+
+    drawn = {name: inline(figures[name], prefix=name, title=FIGURES[name]) for name in FIGURES if name in figures}
+    return layout.render(
+        "page.html.j2",
+        scripts=SCRIPTS,
+        beside=not inlined,
+        facts=facts,
+        study=study.study,
+        island=island and Markup(island),  # noqa: S704 - JSON in which no "<" stands
+        drawn={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - serialised by our own code
+        captions=FIGURES,
+        curves=CURVES,
+        guidelines=guidelines,
+        left=left,
+        **_sections(facts),
+    )
+
+
+def _sections(facts: ReportFacts) -> dict[str, Any]:
+    return {
+        "part": facts.parts[0],
+        "shared": facts.audience == "shared",
+        "headlines": verdicts.headlines(facts),
+        "badges": verdicts.badges(facts),
+        "controls": verdicts.CONTROLS,
+        "no_patients": "" if facts.patients_known else NO_PATIENTS,
+        "matrices": {part: matrix_rows(facts, part) for part in facts.parts},
+        "metrics": SHOWN,
+        "undrawn": [facts.classes[k] for k in range(len(facts.classes)) if not (facts.ranked.truth == k).any()],
+        "by_level": _by_level(facts),
+        "split_parts": [p for p in ("train", "validation", "test", "external") if (p, None) in facts.by_class],
+        "found": evaluated.FOUND,
+        "vouched": evaluated.vouched,
+        "plan_points": planned.points(facts.planned),
+        "methods": methods(facts),
+        "provenance": provenance(facts),
+        "queries": queries(facts),
+    }
+
+
+def matrix_rows(facts: ReportFacts, part: str) -> list[MatrixRow]:
+    """Return the confusion matrix of a part."""
+    return [_matrix_row(facts, part, truth) for truth in facts.classes]
+
+
+def _matrix_row(facts: ReportFacts, part: str, truth: str) -> MatrixRow:
+    cells = {predicted: facts.matrices[part].get((truth, predicted), CountCell(0, 0)) for predicted in facts.classes}
+    known = [cell.cases for cell in cells.values() if cell.cases is not None]
+    own = facts.scores.get((part, "recall", truth))
+    total: int | None = sum(known) if len(known) == len(cells) else own["cases"] if own else None
+    errors = sum(cell.cases or 0 for predicted, cell in cells.items() if predicted != truth)
+    made = []
+    for predicted, cell in cells.items():
+        share = cell.cases / total if total and cell.cases is not None else None
+        of_errors = 0 if predicted == truth or not cell.cases else cell.cases / errors
+        made.append(MatrixCell(predicted, cell, share, _shade(share), _shade(of_errors)))
+    return MatrixRow(truth, made, total)
+
+
+def _shade(share: float | None) -> int:
+    return max(1, round(LEVELS * share)) if share else 0
+
+
+def _by_level(facts: ReportFacts) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for issue in facts.issues:
+        found.setdefault(issue["level"], []).append(issue)
+    return found

@@ -1,0 +1,315 @@
+"""How a study's cases become parts: grouped, kept where an earlier split had them, placed, certified, recorded.
+
+Refuses to separate what belongs together: patients, and patients who share a photograph, form groups, and a group
+stands in one part. Nothing but the pseudonyms themselves depends on the pseudonym key.
+"""
+
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from toolkit.errors import WorkspaceError
+from toolkit.files import short_id
+from toolkit.manifest import NO_PATIENTS, Study
+from toolkit.manifest.cohort import SplitSection
+from toolkit.progress import Progress, silent
+from toolkit.stages.split import earlier_split
+from toolkit.stages.split.assignment import SplitAssignment, assign
+from toolkit.stages.split.earlier_split import Incident, KeptSplit
+from toolkit.stages.split.groups import Cohort, SplitCase, cohort_of
+from toolkit.workspace import plan, sql
+from toolkit.workspace.certificate import (
+    CROP_DIGEST,
+    FILES,
+    PHOTOGRAPH_DIGEST,
+    Certified,
+    attested,
+    counted,
+    digest,
+    read_certificate,
+    salt_of,
+    write_sealed,
+)
+from toolkit.workspace.patient_links import reasons
+from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace.verification import verify
+
+
+@dataclass(frozen=True)
+class Split:
+    """Parts by class, and the folder of the certificate; of a cross-validation, those of its first fold."""
+
+    split_id: str
+    folder: str
+    folds: list[str]
+    """IDs of all folds; empty where there is no cross-validation."""
+    counts: dict[str, dict[str, int]]
+    patients: dict[str, int]
+    groups: int
+    linked_patients: int
+    reasons: dict[str, int]
+    """Groups of several patients that each relation helped to join."""
+    unresolved: int
+    not_opened: int
+    """Photographs whose pixels are not known, so that nobody can say whether others are the same."""
+    deviation: float
+    """Largest distance of a class from its wish, in cases; `bound` is the least that whole cases permit."""
+    bound: float
+    best: bool
+    """Whether it is proved that no split is nearer."""
+    patients_known: bool
+    already_there: bool
+    pinned: bool
+    photographs_changed: int = 0
+    """Photographs that are not those that were pinned."""
+    kept: int = 0
+    placed: int = 0
+    gone: int = 0
+    """Of a split that keeps an earlier one: cases that stay, that are new, that have no class any more."""
+    incidents: list[Incident] = field(default_factory=list)
+    plan_sha256: str | None = None
+    """Of the analysis plan that stands in the certificate; None where none was locked."""
+    plan_changed: bool = False
+    """Whether the study's plan is another one today: the first one stays locked."""
+
+
+class _SplitInputs(NamedTuple):
+    """What a split is made of."""
+
+    cohort: Cohort
+    study: Study
+    kept: KeptSplit | None
+    facts: dict[str, Any]
+    """What the registry says of its exports and patients."""
+
+
+def split(
+    workspace: Workspace,
+    study: Study,
+    *,
+    study_folder: Path | None = None,
+    frozen: str | None = None,
+    progress: Progress = silent,
+) -> Split:
+    """Split the resolved cases and write the certificate. The same cases, wish and seed give the same bytes.
+
+    `frozen` is an earlier split whose patients stay where they are, or "pinned". A study with a pinned split takes its
+    parts from there; `study_folder` is what its path is relative to.
+    """
+    progress("splitting", 0, None)
+    section = study.split
+    cohort = cohort_of(workspace, section)
+    pinned = (study_folder or Path()) / section.pinned if section.pinned else None
+    made = _SplitInputs(cohort, study, None, _facts(workspace))
+    if pinned and frozen is None:
+        rows = earlier_split.pinned_parts(pinned, cohort.cases)
+        taken = _take(workspace, made, pinned, rows)
+        return replace(taken, photographs_changed=earlier_split.changed(rows, cohort.cases, salt_of(taken.split_id)))
+    if frozen is not None:
+        folder = _folder_of(workspace, frozen, pinned)
+        rows = earlier_split.read(folder)
+        if any(row.part == "external" for row in rows):
+            raise WorkspaceError(
+                "this split is external: there is nothing to keep", place=str(folder), remedy="toolkit split"
+            )
+        kept = earlier_split.keep(verify(folder).split_id, rows, cohort.cases, incidents=section.incidents)
+        cases = [case for case in cohort.cases if case.group_id not in kept.dropped]
+        made = made._replace(cohort=cohort._replace(cases=cases), kept=kept)
+    return _make(workspace, made)
+
+
+def _facts(workspace: Workspace) -> dict[str, Any]:
+    parsed = workspace.rows(sql.statement("parse/parsed"))[0]
+    exports = [row["sha256"] for row in workspace.rows("select sha256 from exports order by sha256")]
+    unresolved = workspace.rows("select count(*) as n from truth where class_name is null")[0]["n"]
+    return {"patients_known": parsed["patients_known"], "exports": exports, "unresolved": unresolved}
+
+
+def _folder_of(workspace: Workspace, split_id: str, pinned: Path | None) -> Path:
+    """Return the folder of an earlier split: in the workspace, or the pinned one."""
+    if pinned and (split_id == "pinned" or verify(pinned).split_id == split_id):
+        return pinned
+    folder = workspace.split(split_id)
+    if not (folder / "certificate.json").is_file():
+        known = sorted(path.name for path in (workspace.folder / "splits").glob("[0-9a-f]*"))
+        raise WorkspaceError(
+            f"no such split: {split_id}", place=str(folder), remedy=f"the splits are: {', '.join(known) or 'none'}"
+        )
+    return folder
+
+
+def _make(workspace: Workspace, made: _SplitInputs) -> Split:
+    """Place what is free, and write and record one split, or one for each fold."""
+    section = made.study.split
+    if section.external and made.kept:
+        raise WorkspaceError(
+            "every case is in part external: there is nothing to keep", place="split.external", remedy="toolkit split"
+        )
+    if section.folds and made.kept:
+        raise WorkspaceError(
+            "a cross-validation cannot be kept", place="split.folds", remedy="freeze the split of a study without folds"
+        )
+    cases = made.cohort.cases
+    fixed = made.kept.fixed if made.kept else {}
+    placings = assign(cases, section, seed=made.study.study.seed, fixed=fixed)
+    now = datetime.now(UTC).replace(tzinfo=None)
+    results = []
+    for fold, placing in enumerate(placings, start=1):
+        number = fold if section.folds else None
+        split_id = short_id(_determined(made, number))
+        folder = workspace.split(split_id)
+        already = (folder / "certificate.json").exists()
+        rows = certified(cases, placing.parts, section.strata, salt_of(split_id))
+        stated = _stated(made, split_id, placing, rows, fold=number)
+        if not already:
+            write_sealed(folder, stated, rows)
+        verify(folder)
+        # The first fold is the newest split: what comes next takes that.
+        _record(workspace, split_id, rows, at=now - timedelta(microseconds=fold))
+        results.append(_result(made, folder, stated, already=already, pinned=False))
+    folds = [result.split_id for result in results] if section.folds else []
+    return replace(results[0], folds=folds)
+
+
+def _take(workspace: Workspace, made: _SplitInputs, pinned: Path, rows: list[Certified]) -> Split:
+    """Take a pinned split into the workspace as it stands."""
+    stated = read_certificate(pinned)
+    folder = workspace.split(stated["split_id"])
+    already = (folder / "certificate.json").exists()
+    if not already:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in sorted(FILES):
+            shutil.copyfile(pinned / name, folder / name)
+    verify(folder)
+    _record(workspace, stated["split_id"], rows, at=datetime.now(UTC).replace(tzinfo=None))
+    return _result(made, folder, stated, already=already, pinned=True)
+
+
+def certified(cases: Iterable[SplitCase], parts: Iterable[str], strata: Iterable[str], salt: str) -> list[Certified]:
+    """Return the rows of cases.csv."""
+    names = list(strata)
+    return [
+        Certified(
+            case.case_id,
+            part,
+            case.patient_id,
+            case.lesion_id,
+            case.group_id,
+            case.class_name,
+            digest(salt, case.pixels) if case.pixels else "",
+            digest(salt, case.pixels, case.roi) if case.pixels else "",
+            json.dumps(dict(zip(names, case.strata, strict=True)), ensure_ascii=False),
+        )
+        for case, part in zip(cases, parts, strict=True)
+    ]
+
+
+def _determined(made: _SplitInputs, fold: int | None) -> dict[str, Any]:
+    """Return what a split's ID stands for; no pseudonym is in it."""
+    determined: dict[str, Any] = {
+        "seed": made.study.study.seed,
+        "split": made.study.split.model_dump(mode="json", exclude={"pinned", "incidents", "external"}),
+        "cases": [(c.case_id, c.group_id, c.class_name, c.pixels, c.roi, c.strata) for c in made.cohort.cases],
+    }
+    if not made.facts["patients_known"]:
+        determined["patients"] = NO_PATIENTS
+    if made.study.split.external:
+        determined["external"] = True
+    if fold is not None:
+        determined["fold"] = fold
+    if made.kept:
+        determined["frozen"] = [made.kept.split_id, sorted(made.kept.fixed.items())]
+    return determined
+
+
+def _stated(
+    made: _SplitInputs, split_id: str, placing: SplitAssignment, rows: list[Certified], *, fold: int | None
+) -> dict[str, Any]:
+    """Return what the certificate states; verify.sql and `verify` hold it against cases.csv."""
+    study, section, cohort = made.study, made.study.split, made.cohort
+    patients = {row.patient_id for row in rows}
+    links = [link for link in cohort.links if {link.patient_id, link.other_patient_id} & patients]
+    known = made.facts["patients_known"]
+    stated = {
+        "split_id": split_id,
+        "study": study.study.name,
+        "seed": study.study.seed,
+        "wish": _wish(section),
+        "minimum": section.minimum,
+        "objective": "least weighted cases beyond the bounds: class first, then all cases, strata by weight, patients",
+        "nothing_is_nearer": placing.best,
+        "truth_id": cohort.truth_id,
+        "exports": made.facts["exports"],
+        **counted(rows, placing.shares, study.class_names, minimum=section.minimum),
+        "binds": section.binds if known else ["photograph", *section.binds[1:]],
+        "links": [link._asdict() for link in links],
+        "reasons": reasons(cohort.links, patients),
+        **cohort.search,
+        "salt": salt_of(split_id),
+        "photograph_digest": PHOTOGRAPH_DIGEST,
+        "crop_digest": CROP_DIGEST,
+        "toolkit": version("lesion-toolkit"),
+        **attested(patients_known=known),
+    }
+    stated |= plan.sealed(study)
+    if fold is not None:
+        stated["fold"] = {"fold": fold, "of": section.folds}
+    if made.kept:
+        stated["frozen"] = made.kept.stated()
+    return stated
+
+
+def _wish(section: SplitSection) -> dict[str, Any]:
+    return section.model_dump(mode="json", exclude={"pinned", "minimum", "binds"})
+
+
+def _result(made: _SplitInputs, folder: Path, stated: dict[str, Any], *, already: bool, pinned: bool) -> Split:
+    kept, lock = made.kept, plan.locked(folder)
+    return Split(
+        split_id=stated["split_id"],
+        folder=str(folder),
+        folds=[],
+        counts=stated["counts"],
+        patients=stated["patients"],
+        groups=stated["groups"],
+        linked_patients=stated["linked_patients"],
+        reasons=stated["reasons"],
+        unresolved=made.facts["unresolved"],
+        not_opened=stated["photographs_not_opened"],
+        deviation=stated["largest_deviation"],
+        bound=stated["largest_bound"],
+        best=stated["nothing_is_nearer"],
+        patients_known=made.facts["patients_known"],
+        already_there=already,
+        pinned=pinned,
+        kept=kept.kept if kept else 0,
+        placed=kept.placed if kept else 0,
+        gone=len(kept.gone) if kept else 0,
+        incidents=kept.incidents if kept else [],
+        plan_sha256=lock and lock.sha256,
+        plan_changed=plan.stated(made.study) != (lock and lock.plan),
+    )
+
+
+def _record(workspace: Workspace, split_id: str, rows: list[Certified], *, at: datetime) -> None:
+    """Mirror the split in the registry, once."""
+    if workspace.rows("select 1 from splits where split_id = $split_id limit 1", {"split_id": split_id}):
+        return
+    table = pa.table(
+        {
+            "split_id": pa.array([split_id] * len(rows)),
+            "case_id": [row.case_id for row in rows],
+            "part": [row.part for row in rows],
+            "class_name": [row.class_name for row in rows],
+            "created_at": pa.array([at] * len(rows), pa.timestamp("us")),
+        }
+    )
+    with workspace.writing() as connection:
+        insert(connection, "splits", table)

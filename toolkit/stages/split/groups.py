@@ -1,0 +1,126 @@
+"""Which patients belong together, and why: connected components over what they share.
+
+Refuses to look at a photograph: what is the same was found before, and stands in tables.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+from toolkit.errors import StudyError, WorkspaceError
+from toolkit.manifest.cohort import SplitSection
+from toolkit.workspace import sql
+from toolkit.workspace.certificate import roi_in_words
+from toolkit.workspace.patient_links import PatientLink, components
+from toolkit.workspace.registry import Workspace
+
+MISSING = "(missing)"
+"""The value of a stratum where the photograph's metadata has none."""
+MOST_VALUES = 60
+"""Different values that a stratum may have: more are a measurement, not groups."""
+
+
+class SplitCase(NamedTuple):
+    """A case that can be split. `roi` is its box in words, "" = whole photograph; `strata` are in the study's order."""
+
+    case_id: str
+    patient_id: str
+    lesion_id: str
+    group_id: str
+    class_name: str
+    pixels: str | None
+    roi: str
+    strata: tuple[str, ...]
+
+
+class Cohort(NamedTuple):
+    """All cases in order of their IDs, and what links their patients. `search` is the one for near duplicates."""
+
+    cases: list[SplitCase]
+    links: list[PatientLink]
+    search: dict[str, Any]
+    truth_id: str
+
+
+def cohort_of(workspace: Workspace, section: SplitSection) -> Cohort:
+    """Return the cases whose class is resolved, each in its group; a group is named after its least case ID."""
+    rows = workspace.rows(sql.statement("split/cases"))
+    if not rows:
+        raise WorkspaceError(
+            "there is no case with a resolved class to split",
+            place=str(workspace.folder),
+            remedy="`toolkit status` says why cases were kept out; check projects, question and classes in the study",
+        )
+    search = _search(workspace, section)
+    found = [PatientLink(**row) for row in workspace.rows(sql.statement("split/links"))]
+    links = [link for link in found if link.relation in section.binds]
+    groups = grouped([(row["case_id"], row["patient_id"]) for row in rows], links)
+    strata = _strata(workspace, section)
+    cases = [
+        SplitCase(
+            row["case_id"],
+            row["patient_id"],
+            row["lesion_id"],
+            group,
+            row["class_name"],
+            row["pixel_sha256"],
+            roi_in_words(row),
+            tuple(strata[name].get(row["image_id"], MISSING) for name in section.strata),
+        )
+        for row, group in zip(rows, groups, strict=True)
+    ]
+    return Cohort(cases, links, search, rows[0]["truth_id"])
+
+
+def grouped(cases: list[tuple[str, str]], links: list[PatientLink]) -> list[str]:
+    """Return the group of each (case, patient): the least case ID among the patients who are linked."""
+    component = components(links)
+    least: dict[str | int, str] = {}
+    keys = [component.get(patient, patient) for _, patient in cases]
+    for (case, _), key in zip(cases, keys, strict=True):
+        least[key] = min(case, least.get(key, case))
+    return [least[key] for key in keys]
+
+
+def _search(workspace: Workspace, section: SplitSection) -> dict[str, Any]:
+    """Return what is known of near duplicates; refuse where they bind and nobody has looked for them."""
+    found = workspace.rows(sql.statement("split/duplicate_search"))[0]
+    if "near_duplicate" in section.binds and found["opened"] and not found["is_todays"]:
+        looked = "were looked for among other photographs" if found["settings"] else "have not been looked for"
+        raise WorkspaceError(
+            f"near duplicates bind in this study, and {looked}",
+            place=str(workspace.folder),
+            remedy="toolkit audit, then toolkit split",
+        )
+    searched = "near_duplicate" in section.binds and found["is_todays"]
+    return {
+        "photographs_opened": found["opened"],
+        "photographs_not_opened": found["not_opened"],
+        "near_duplicates": {
+            "settings": json.loads(found["settings"]),
+            "images_sha256": found["images_sha256"],
+            "photographs": found["photographs"],
+            "pairs": found["pairs"],
+        }
+        if searched
+        else None,
+    }
+
+
+def _strata(workspace: Workspace, section: SplitSection) -> dict[str, dict[str, str]]:
+    """Return each stratum's value by photograph; refuse a field that no photograph has, or that has too many values."""
+    if not section.strata:
+        return {}
+    strata: dict[str, dict[str, str]] = {name: {} for name in section.strata}
+    for row in workspace.rows(sql.statement("split/strata"), {"names": "\x1f".join(strata)}):
+        strata[row["name"]][row["image_id"]] = row["value"]
+    for name, values in strata.items():
+        different = len(set(values.values()))
+        if not values:
+            known = [row["name"] for row in workspace.rows("select distinct name from metadata order by name")]
+            fault, then = "no photograph has this metadata field", f"the fields are: {', '.join(known) or 'none'}"
+        elif different > MOST_VALUES:
+            fault, then = f"it has {different} values, {MOST_VALUES} at the most make groups", "choose another field"
+        else:
+            continue
+        raise StudyError(f"split.strata: {name}: {fault}", remedy=then)
+    return strata

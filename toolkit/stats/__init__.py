@@ -1,0 +1,1 @@
+"""Statistics over arrays: metrics, intervals, calibration, agreement, stratified group splits."""

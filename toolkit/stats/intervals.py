@@ -1,0 +1,235 @@
+"""How sure a number is: intervals of shares and of means, and the bootstrap, with the patient as the unit.
+
+Refuses to know which metric it is given. Photographs of one patient are not independent: an interval that counts
+them as such is too narrow (docs/method.md).
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+from scipy.stats import beta
+
+CELLS = 160_000
+"""Weights computed at once: bounds memory, and keeps them within the processor's cache."""
+MOST_JACKKNIFED = 400
+"""Groups of patients left out in turn for BCa's acceleration."""
+
+
+class Interval(NamedTuple):
+    """Lower and upper bounds, one or an array of them; NaN where nothing can be said."""
+
+    low: float | np.ndarray
+    high: float | np.ndarray
+
+
+class Share(NamedTuple):
+    """Successes and trials per patient, (..., P): a share of cases, or of what else can be counted."""
+
+    successes: np.ndarray
+    trials: np.ndarray
+
+    @property
+    def value(self) -> np.ndarray:
+        """The share, NaN without trials."""
+        total = self.trials.sum(axis=-1)
+        return np.divide(self.successes.sum(axis=-1), total, out=np.full(np.shape(total), np.nan), where=total > 0)
+
+
+UNDEFINED = Interval(float("nan"), float("nan"))
+
+
+def by_patient(successes: np.ndarray, trials: np.ndarray, patient: np.ndarray) -> Share:
+    """Return the share of (..., N) successes among (..., N) trials of (N,) patient numbers."""
+    return Share(_summed(successes, patient), _summed(trials, patient))
+
+
+def _summed(values: np.ndarray, patient: np.ndarray) -> np.ndarray:
+    patients = int(patient.max(initial=-1)) + 1
+    if not patients:
+        return np.zeros((*np.shape(values)[:-1], 0))
+    rows = np.reshape(values, (-1, len(patient)))
+    place = np.arange(len(rows))[:, None] * patients + patient
+    summed = np.bincount(place.ravel(), weights=rows.ravel(), minlength=len(rows) * patients)
+    return summed.reshape(*np.shape(values)[:-1], patients)
+
+
+def wilson(successes: float | np.ndarray, trials: float | np.ndarray, *, confidence: float) -> Interval:
+    """Return the Wilson score interval of a proportion; `trials` may be an effective (fractional) size.
+
+    Wilson 1927; Newcombe, Stat Med 1998;17:857.
+    """
+    z = ndtri((1 + confidence) / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.divide(successes, trials)
+        centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+        spread = np.maximum(share * (1 - share) / trials + z * z / (4 * np.square(trials)), 0)
+        half = z / (1 + z * z / trials) * np.sqrt(spread)
+    low = np.where(share <= 0, 0.0, centre - half)
+    high = np.where(share >= 1, 1.0, centre + half)
+    return _bounds(low, high, np.isnan(share) | (np.asarray(trials) <= 0))
+
+
+def wilson_corrected(successes: float, trials: float, *, confidence: float) -> Interval:
+    """Return the Wilson score interval with continuity correction (Newcombe, Stat Med 1998;17:857, method 4)."""
+    z, miss = ndtri((1 + confidence) / 2), trials - successes
+    share = successes / trials
+    below = np.sqrt(max(z * z - 2 - 1 / trials + 4 * share * (miss + 1), 0))
+    above = np.sqrt(max(z * z + 2 - 1 / trials + 4 * share * (miss - 1), 0))
+    middle, width = 2 * successes + z * z, 2 * (trials + z * z)
+    low = 0.0 if successes == 0 else (middle - 1 - z * below) / width
+    high = 1.0 if miss == 0 else (middle + 1 + z * above) / width
+    return Interval(max(0.0, float(low)), min(1.0, float(high)))
+
+
+def clopper_pearson(successes: float | np.ndarray, trials: float | np.ndarray, *, confidence: float) -> Interval:
+    """Return the exact binomial interval of a proportion (Clopper and Pearson, Biometrika 1934;26:404)."""
+    k, n = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
+    tail = (1 - confidence) / 2
+    low = np.where(k > 0, beta.ppf(tail, k, n - k + 1), 0.0)
+    high = np.where(k < n, beta.ppf(1 - tail, k + 1, n - k), 1.0)
+    return _bounds(low, high, n <= 0)
+
+
+def _bounds(low: np.ndarray, high: np.ndarray, undefined: np.ndarray) -> Interval:
+    low, high = np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
+    return Interval(low, high) if np.ndim(low) else Interval(float(low), float(high))
+
+
+def influence(share: Share) -> np.ndarray:
+    """Return what each patient moves the share by, (..., P): the linearised ratio of two totals (Woodruff 1971)."""
+    total = share.trials.sum(axis=-1, keepdims=True)
+    moved = share.successes - share.value[..., None] * share.trials
+    return np.divide(moved, total, out=np.zeros(np.broadcast_shapes(moved.shape, total.shape)), where=total > 0)
+
+
+def standard_error(moved: np.ndarray, patients: np.ndarray | int) -> np.ndarray:
+    """Return the standard error between patients of what they move a number by, (..., P)."""
+    correction = np.where(np.asarray(patients) > 1, patients / np.maximum(np.asarray(patients) - 1, 1), np.nan)
+    return np.sqrt(correction * np.square(moved).sum(axis=-1))
+
+
+def effective_trials(share: Share) -> np.ndarray:
+    """Return how many independent trials these are worth, (...): trials over the design effect, at most all of them.
+
+    The design effect is the variance of the share between patients over its binomial variance (Kish 1965). It is
+    estimated with two patients more, of average size, one with successes only and one without any: from few patients,
+    or all alike, it would otherwise come out far too small (docs/benchmarks.md has the coverage with and without).
+    """
+    successes, trials = share
+    total, patients = trials.sum(axis=-1), np.count_nonzero(trials, axis=-1)
+    size = np.divide(total, patients, out=np.zeros(np.shape(total)), where=patients > 0)
+    both = total + 2 * size
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = (successes.sum(axis=-1) + size) / both
+        squares = np.square(successes - value[..., None] * trials).sum(axis=-1)
+        squares = squares + np.square(size) * (value**2 + (1 - value) ** 2)
+        effect = (patients + 2) / (patients + 1) * squares / both / (value * (1 - value))
+    one_each = trials.max(axis=-1, initial=0) <= 1
+    return total / np.where(one_each, 1, np.fmax(1, effect))
+
+
+def clustered_wilson(share: Share, *, confidence: float) -> Interval:
+    """Return the Wilson interval at the effective size: the plain one where every patient has a single trial."""
+    trials = effective_trials(share)
+    return wilson(share.value * trials, trials, confidence=confidence)
+
+
+class Estimate(NamedTuple):
+    """Values of K classes with their intervals, and what each of P patients moves them by, (K, P)."""
+
+    value: np.ndarray
+    interval: Interval
+    moved: np.ndarray
+
+
+def mean_interval(estimate: Estimate) -> Interval:
+    """Return the interval of the plain mean of the defined values, from their own intervals.
+
+    Method of variance estimates recovery (Zou and Donner, Stat Med 2008;27:1693), with the correlation between
+    classes that patients with lesions of several classes make.
+    """
+    known = ~np.isnan(estimate.value)
+    if not known.any() or np.isnan(estimate.interval.low)[known].any():
+        return UNDEFINED
+    value, moved = estimate.value[known], estimate.moved[known]
+    covariance = moved @ moved.T
+    norm = np.sqrt(np.diag(covariance))
+    product = np.outer(norm, norm)
+    correlation = np.divide(covariance, product, out=np.zeros_like(covariance), where=product > 0)
+    np.fill_diagonal(correlation, 1)
+    below = value - np.asarray(estimate.interval.low)[known]
+    above = np.asarray(estimate.interval.high)[known] - value
+    down, up = (np.sqrt(max(side @ correlation @ side, 0)) / len(value) for side in (below, above))
+    return Interval(float(max(value.mean() - down, 0)), float(min(value.mean() + up, 1)))
+
+
+def patient_weights(patients: int, *, replicates: int, generator: np.random.Generator) -> np.ndarray:
+    """Return how often each patient is drawn in each replicate, (replicates, patients)."""
+    drawn = generator.integers(0, patients, (replicates, patients))
+    drawn += np.arange(replicates)[:, None] * patients
+    return np.bincount(drawn.ravel(), minlength=replicates * patients).reshape(replicates, patients).astype(float)
+
+
+def patient_bootstrap(
+    statistics: Callable[[np.ndarray], dict[str, np.ndarray]], patient: np.ndarray, *, replicates: int, seed: int
+) -> dict[str, np.ndarray]:
+    """Resample patients with all their cases; return every statistic's replicates, first axis `replicates`.
+
+    `statistics` takes weights (R, N) and returns arrays with first axis R. `patient` (N,) numbers patients from 0 in
+    an order that does not depend on pseudonyms, so that the same study and seed give the same interval everywhere.
+    """
+    generator = np.random.default_rng(seed)
+    patients, at_once = int(patient.max()) + 1, max(8, CELLS // len(patient))
+    pieces = []
+    for start in range(0, replicates, at_once):
+        weights = patient_weights(patients, replicates=min(at_once, replicates - start), generator=generator)
+        pieces.append(statistics(np.take(weights, patient, axis=1, mode="clip")))
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def patient_jackknife(
+    statistics: Callable[[np.ndarray], dict[str, np.ndarray]], patient: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Leave out one patient after the other (or groups of them, of many); return the statistics, first axis those."""
+    groups = min(int(patient.max()) + 1, MOST_JACKKNIFED)
+    out, at_once = patient % groups, max(8, CELLS // len(patient))
+    pieces = [
+        statistics((out[None, :] != np.arange(start, min(start + at_once, groups))[:, None]).astype(float))
+        for start in range(0, groups, at_once)
+    ]
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
+
+def percentile(replicates: np.ndarray, *, confidence: float) -> Interval:
+    """Return the percentile interval of the defined replicates.
+
+    It is undefined where over a tenth of them are NaN, and where all are the same: a class without a single hit, or
+    without a single error, gives the bootstrap nothing to draw from, and an interval of no width would look certain.
+    """
+    return _quantiles(replicates, (1 - confidence) / 2, (1 + confidence) / 2)
+
+
+def bca(replicates: np.ndarray, value: float, jackknifed: np.ndarray, *, confidence: float) -> Interval:
+    """Return the bias-corrected and accelerated interval (Efron, JASA 1987;82:171); undefined as for percentiles."""
+    defined = replicates[~np.isnan(replicates)]
+    if not len(defined):
+        return UNDEFINED
+    below = np.mean((defined < value) + (defined == value) / 2)
+    left = np.nanmean(jackknifed) - jackknifed[~np.isnan(jackknifed)]
+    spread = np.square(left).sum() ** 1.5
+    if not 0 < below < 1 or spread == 0:
+        return UNDEFINED
+    bias, acceleration = ndtri(below), (left**3).sum() / (6 * spread)
+    asked = ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = ndtr(bias + (bias + asked) / (1 - acceleration * (bias + asked)))
+    return _quantiles(replicates, low, high)
+
+
+def _quantiles(replicates: np.ndarray, low: float, high: float) -> Interval:
+    defined = replicates[~np.isnan(replicates)]
+    if len(defined) < 0.9 * len(replicates):
+        return UNDEFINED
+    bounds = np.quantile(defined, [low, high])
+    return Interval(float(bounds[0]), float(bounds[1])) if bounds[1] > bounds[0] else UNDEFINED

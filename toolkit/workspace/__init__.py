@@ -1,0 +1,1 @@
+"""The workspace folder and everything stored in it: registry, SQL files, landed exports, runs, certificates, plans."""

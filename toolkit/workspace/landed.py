@@ -1,0 +1,143 @@
+"""How an export lands: its bytes unchanged in the workspace, mode 0600, with a sidecar that says what it is.
+
+Refuses to look inside beyond telling text from something else.
+"""
+
+import gzip
+import json
+import shutil
+import zlib
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import Any, cast
+
+from toolkit.errors import ExportError
+from toolkit.files import move_into_place, sha256_of_file, write_atomically, write_json, written_atomically
+from toolkit.workspace.registry import Workspace
+
+BOM = b"\xef\xbb\xbf"
+UTF16 = (b"\xff\xfe", b"\xfe\xff")
+GZIP = b"\x1f\x8b"
+PHOTOGRAPH_INDEX = "index.jsonl"
+"""Beside fetched photographs and masks: a line for each file that is whole."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """An export in the workspace; `images` is the folder its photographs were looked for in.
+
+    `pull` says how it was asked of Labelbox: source, task, params, filters, rows; None where it came as a file.
+    """
+
+    path: Path
+    sha256: str
+    source: str
+    images: Path | None
+    pull: dict[str, Any] | None = None
+
+    @property
+    def export_id(self) -> str:
+        """The first 12 hexadecimal digits of the SHA-256."""
+        return self.sha256[:12]
+
+
+def land(
+    workspace: Workspace,
+    export: Path,
+    *,
+    images: Path | None,
+    pull: dict[str, Any] | None = None,
+    source: str | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Landed:
+    """Copy an export's bytes into the workspace; landing the same bytes again changes nothing but `images`, `pull`.
+
+    What was pulled is moved, not copied: an interruption leaves no second copy of patients' data. `source` names where
+    it came from, if not from the file itself; `facts` are added to its sidecar.
+    """
+    check(export)
+    sha256 = sha256_of_file(export)
+    path = workspace.exports / f"{sha256}.ndjson{'.gz' if _is_gzip(export) else ''}"
+    if pull is not None and not path.exists():
+        move_into_place(export, path, mode=0o600)
+    elif not path.exists():
+        with written_atomically(path, mode=0o600) as temporary:
+            shutil.copyfile(export, temporary)
+    known = next((landed for landed in landed_exports(workspace) if landed.sha256 == sha256), None)
+    images = images.resolve() if images else (known.images if known else None)
+    source = known.source if known else (source or export.name)
+    pull = pull or (known.pull if known else None)
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+    beside = path.with_name(f"{sha256}.json")
+    before = json.loads(beside.read_text(encoding="utf-8")) if known else {}
+    sidecar = {"source": source, "sha256": sha256, "bytes": size, "images": str(images) if images else None}
+    write_json(beside, {**before, **sidecar, **({"pull": pull} if pull else {}), **(facts or {})})
+    return Landed(path, sha256, source, images, pull)
+
+
+def landed_exports(workspace: Workspace) -> list[Landed]:
+    """Return every export of the workspace, ordered by hash: the order of import does not matter."""
+    landed = []
+    for sidecar in sorted(workspace.exports.glob("*.json")):
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
+        path = next(iter(sorted(workspace.exports.glob(f"{sidecar.stem}.ndjson*"))), None)
+        if path is None:
+            raise ExportError("a landed export is gone", place=str(sidecar), remedy="parse the export again")
+        images = Path(facts["images"]) if facts["images"] else None
+        landed.append(Landed(path, facts["sha256"], facts["source"], images, facts.get("pull")))
+    return landed
+
+
+def take_back(landed: Landed) -> None:
+    """Remove an export that has just landed and could not be used."""
+    landed.path.unlink(missing_ok=True)
+    landed.path.with_name(f"{landed.sha256}.json").unlink(missing_ok=True)
+    _issues_file(landed).unlink(missing_ok=True)
+
+
+def note_issues(landed: Landed, issues: list[dict[str, Any]]) -> None:
+    """Write what went wrong while an export was pulled beside it, for `parse` to put among the issues."""
+    text = "".join(json.dumps(issue, sort_keys=True) + "\n" for issue in issues)
+    if text:
+        write_atomically(_issues_file(landed), text.encode(), mode=0o600)
+    else:
+        _issues_file(landed).unlink(missing_ok=True)
+
+
+def noted_issues(landed: Landed) -> list[dict[str, Any]]:
+    """Return what went wrong while an export was pulled: level, reason, detail, image_id."""
+    file = _issues_file(landed)
+    return [json.loads(line) for line in file.read_bytes().split(b"\n") if line] if file.exists() else []
+
+
+def _issues_file(landed: Landed) -> Path:
+    return landed.path.with_name(f"{landed.sha256}.issues.jsonl")
+
+
+def opened(path: Path) -> BufferedReader:
+    """Open an export for reading, unpacked."""
+    return cast("BufferedReader", gzip.open(path, "rb") if _is_gzip(path) else path.open("rb"))
+
+
+def _is_gzip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) == GZIP
+
+
+def check(export: Path) -> None:
+    """Refuse what cannot be an export at all, before anything is written."""
+    if not export.is_file():
+        what = "this is a folder, not an export" if export.is_dir() else "no such export"
+        raise ExportError(what, place=str(export), remedy="give the file that Labelbox wrote")
+    try:
+        with opened(export) as file:
+            start = file.read(4096).removeprefix(BOM).strip()
+    except (EOFError, OSError, zlib.error) as error:
+        raise ExportError(f"the export cannot be read: {error}", place=str(export)) from None
+    if not start:
+        raise ExportError("the export is empty", place=str(export), remedy="export again; nothing was changed here")
+    if start[:2] in UTF16 or start[:2] in (b"{\x00", b"\x00{", b"[\x00", b"\x00["):
+        what, then = "the export is not UTF-8; it looks like UTF-16", "save it as UTF-8, or export it again"
+        raise ExportError(what, place=str(export), remedy=then)

@@ -1,0 +1,218 @@
+"""The workspace and its DuckDB registry: opening it, asking it, replacing its tables in one short transaction.
+
+Refuses to know what the tables mean. DuckDB lets one process write or many read, so nobody keeps a connection while
+working: read, close, work, write.
+"""
+
+import hashlib
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+import pyarrow as pa
+
+from toolkit.errors import QuestionError, WorkspaceError
+from toolkit.workspace import sql
+from toolkit.workspace.sql import Question
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAFE: dict[str, str | bool | int | float | list[str]] = {
+    "autoload_known_extensions": False,
+    "autoinstall_known_extensions": False,
+    "python_enable_replacements": False,
+}
+WORKING = {**SAFE, "memory_limit": "256MB"}
+"""For a database that is worked in: what it may take before it spills to disk."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A folder that holds one study: landed exports, splits, runs, reports, and the registry made from them."""
+
+    folder: Path
+
+    @property
+    def registry(self) -> Path:
+        """The DuckDB file: a cache of what the folders hold."""
+        return self.folder / "registry.duckdb"
+
+    @property
+    def exports(self) -> Path:
+        """Landed raw exports, mode 0600."""
+        return self.folder / "exports"
+
+    @property
+    def photographs(self) -> Path:
+        """Photographs that were fetched."""
+        return self.folder / "photographs"
+
+    @property
+    def reports(self) -> Path:
+        """Rendered pages and their CSV."""
+        return self.folder / "reports"
+
+    @property
+    def queries(self) -> Path:
+        """Questions of this workspace's own."""
+        return self.folder / "queries"
+
+    def split(self, split_id: str) -> Path:
+        """Return the folder of a split's certificate."""
+        return self.folder / "splits" / split_id
+
+    @property
+    def features(self) -> Path:
+        """What vision parts have made of photographs: a cache."""
+        return self.folder / "features"
+
+    def run(self, run_id: str) -> Path:
+        """Return the folder of a run."""
+        return self.folder / "runs" / run_id
+
+    def is_parsed(self) -> bool:
+        """Tell whether there is a registry with its tables; an interrupted first parse may leave a file without."""
+        if not self.registry.exists():
+            return False
+        with _connected(self.registry, read_only=True) as connection:
+            return _has_schema(connection)
+
+    @contextmanager
+    def reading(self) -> Generator[duckdb.DuckDBPyConnection]:
+        """Open the registry read-only, with nothing but its own tables within reach."""
+        if not self.registry.exists():
+            raise self._unparsed()
+        with _connected(self.registry, read_only=True) as connection:
+            if not _has_schema(connection):
+                raise self._unparsed()
+            connection.execute("set enable_external_access = false")
+            connection.execute("set lock_configuration = true")
+            yield connection
+
+    def _unparsed(self) -> WorkspaceError:
+        return WorkspaceError(
+            "nothing has been parsed into this workspace yet",
+            place=str(self.folder),
+            remedy="toolkit --workspace DIR parse EXPORT --images DIR",
+        )
+
+    @contextmanager
+    def writing(self) -> Generator[duckdb.DuckDBPyConnection]:
+        """Open the registry for one transaction: all of the block happens, or nothing."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _connected(self.registry, read_only=False) as connection:
+            connection.execute("begin")
+            try:
+                _migrate(connection)
+                yield connection
+                connection.execute("commit")
+            except BaseException:
+                with suppress(duckdb.Error):  # a failed commit has rolled back by itself
+                    connection.execute("rollback")
+                raise
+
+    def sql(self, text: str, parameters: dict[str, str] | None = None) -> pa.Table:
+        """Run one read-only statement and return its rows; raise QuestionError with DuckDB's own words."""
+        try:
+            statements = duckdb.extract_statements(text)
+            if len(statements) != 1:
+                raise QuestionError(f"give one statement, not {len(statements)}", place=_shortened(text))
+            with self.reading() as connection:
+                answer = connection.sql(text, params=parameters or {})
+                return pa.table({}) if answer is None else answer.to_arrow_table()
+        except duckdb.Error as error:
+            raise QuestionError(
+                str(error).strip(), place=_shortened(text), remedy="docs/tables.md lists tables and columns"
+            ) from None
+
+    def ask(self, name: str, **given: str) -> pa.Table:
+        """Answer a named question."""
+        known = sql.questions(self.queries)
+        if name not in known:
+            raise QuestionError(
+                f"no such question: {name}",
+                place=str(self.queries),
+                remedy=f"`toolkit query` lists them: {', '.join(sorted(known))}",
+            )
+        return self.sql(known[name].text, sql.bind(known[name], given))
+
+    def questions(self) -> list[Question]:
+        """Return every question that can be asked here, by name."""
+        return list(sql.questions(self.queries).values())
+
+    def table(self, name: str) -> "pd.DataFrame":
+        """Return a whole table or view as a DataFrame."""
+        quoted = '"' + name.replace('"', '""') + '"'
+        return self.sql(f"select * from {quoted}").to_pandas()  # noqa: S608 - the name is quoted
+
+    def rows(self, text: str, parameters: dict[str, str] | None = None) -> list[dict]:
+        """Run one read-only statement and return its rows as dictionaries."""
+        return self.sql(text, parameters).to_pylist()
+
+
+def scratch(folder: Path, *, on_disk: bool = False) -> duckdb.DuckDBPyConnection:
+    """Open a database of one's own that may read and write files: where a stage does its work.
+
+    It spills into `folder`; `on_disk` keeps its tables there too, for work that need not fit into memory.
+    """
+    connection = duckdb.connect(str(folder / "scratch.duckdb") if on_disk else ":memory:", config=WORKING)
+    connection.execute("set temp_directory = ?", [str(folder)])
+    connection.execute("set preserve_insertion_order = false")
+    return connection
+
+
+def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Insert rows by column name."""
+    connection.register("new_rows", rows)
+    connection.execute(f"insert into {table} by name select * from new_rows")  # noqa: S608 - a name of our own schema
+    connection.unregister("new_rows")
+
+
+@contextmanager
+def _connected(path: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConnection]:
+    try:
+        connection = duckdb.connect(str(path), read_only=read_only, config=SAFE if read_only else WORKING)
+    except duckdb.IOException as error:
+        raise WorkspaceError(
+            f"the registry cannot be opened: {str(error).splitlines()[0]}",
+            place=str(path),
+            remedy="end the other command that uses it; if the disk was full, delete the file and parse again",
+        ) from None
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
+    found = connection.execute("select 1 from duckdb_tables() where table_name = 'schema_history'").fetchone()
+    return found is not None
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Apply schema files that are new, refuse one that was changed after it was applied, and replace the views."""
+    connection.execute("create table if not exists schema_history (file text primary key, sha256 text not null)")
+    applied = dict(connection.execute("select file, sha256 from schema_history").fetchall())
+    for path in sql.folder("schema"):
+        text = path.read_text(encoding="utf-8")
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        if applied.get(path.name, digest) != digest:
+            raise WorkspaceError(
+                "this workspace was made with another version of the schema",
+                place=path.name,
+                remedy="parse into a new workspace: landed exports, splits and runs are files and can be kept",
+            )
+        if path.name not in applied:
+            connection.execute(text)
+            connection.execute("insert into schema_history values (?, ?)", [path.name, digest])
+    for path in sql.folder("views"):
+        connection.execute(path.read_text(encoding="utf-8"))
+
+
+def _shortened(text: str) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= 200 else flat[:199] + "…"

@@ -1,0 +1,94 @@
+"""The SQL files: where they stand, what question each answers, which parameters it takes.
+
+Refuses to open a database: text comes out, `registry` runs it.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from toolkit.errors import QuestionError
+from toolkit.manifest import shipped
+
+PARAMETER = re.compile(r"^-- \$(?P<name>\w+)(?: = (?P<default>[^:]*?))?: (?P<meaning>.+)$")
+
+
+class Parameter(NamedTuple):
+    """A value a question takes; `default` is None where it must be given."""
+
+    name: str
+    default: str | None
+    meaning: str
+
+
+class Question(NamedTuple):
+    """A named question: a `.sql` file whose comments say what it asks."""
+
+    name: str
+    question: str
+    parameters: tuple[Parameter, ...]
+    text: str
+
+
+def read_question(path: Path) -> Question:
+    """Read a question file: the question on the first line, then one line per parameter, then the SQL."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    if not lines or not lines[0].startswith("-- "):
+        raise QuestionError(
+            "a question file starts with its question", place=str(path), remedy="write `-- What …?` on its first line"
+        )
+    found = [PARAMETER.match(line) for line in lines[1:] if line.startswith("-- $")]
+    if not all(found):
+        raise QuestionError(
+            "a parameter line cannot be read", place=str(path), remedy="write `-- $name = default: meaning`"
+        )
+    parameters = tuple(Parameter(m["name"], m["default"], m["meaning"]) for m in found if m)
+    return Question(path.stem, lines[0].removeprefix("-- ").strip(), parameters, text)
+
+
+def questions(own: Path | None = None) -> dict[str, Question]:
+    """Return every question by name: the shipped ones, then those of the workspace's `queries/` folder."""
+    folders = [shipped("sql") / "queries", *([own] if own and own.is_dir() else [])]
+    return {path.stem: read_question(path) for folder in folders for path in sorted(folder.glob("*.sql"))}
+
+
+def bind(question: Question, given: dict[str, str]) -> dict[str, str]:
+    """Return the value of each parameter; raise QuestionError for one that is unknown or missing."""
+    names = [p.name for p in question.parameters]
+    if unknown := sorted(set(given) - set(names)):
+        raise QuestionError(
+            f"{question.name} takes no parameter {unknown[0]}",
+            remedy=f"it takes: {', '.join(names) or 'none'}",
+        )
+    bound = {p.name: given.get(p.name, p.default) for p in question.parameters}
+    if missing := [name for name, value in bound.items() if value is None]:
+        raise QuestionError(f"{question.name} needs {missing[0]}", remedy=f"add --set {missing[0]}=VALUE")
+    return {name: value for name, value in bound.items() if value is not None}
+
+
+def statement(name: str) -> str:
+    """Return the text of a statement that a stage runs."""
+    return (shipped("sql") / "stages" / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def metric_query(name: str, *, source: str = "scored", **literals: str) -> str:
+    """Return the SQL that gives a metric again, its parameters written out as literals, ready to be pasted.
+
+    `source` is the view of predictions that it reads.
+    """
+    lines = (shipped("sql") / "metrics" / f"{name}.sql").read_text(encoding="utf-8").splitlines()
+    text = "\n".join(line for line in lines if not line.startswith("--")).strip()
+    for parameter, value in literals.items():
+        text = text.replace(f"${parameter}", quoted(value))
+    return text.replace("from scored\n", f"from {source}\n")
+
+
+def quoted(text: str) -> str:
+    """Return a text as a SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def folder(name: str) -> list[Path]:
+    """Return the files of `sql/schema` or `sql/views`, in order."""
+    return sorted((shipped("sql") / name).glob("*.sql"))
