@@ -1,7 +1,4 @@
-"""Where a raw row of an export names its photograph, its masks and its latest activity.
-
-Refuses to judge a row: what has not the expected shape names nothing, and `parse` says why.
-"""
+"""The files that an export's rows link to, photographs and masks, and the latest activity of its rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""How the bytes of an export fall into rows: one a line, or the objects of JSON documents, an array or several.
+"""The rows of an export's file, not decoded: one per line, or the objects of JSON documents.
 
-Refuses to know what a row says, and to hold more than a few of the longest rows: where a document is damaged, the
-next row begins at the next object that starts like one, so that a fault costs its own row.
+Memory holds a few of the longest rows at most. After damage in a document, the next row is the next object that starts
+with a known key: a fault costs its own row only.
 """
 
 import json

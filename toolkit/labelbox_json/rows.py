@@ -1,7 +1,4 @@
-"""How one line of an export becomes records of the registry's tables, or a quarantined line with its reason.
-
-Refuses to know other lines: whether a row repeats or contradicts another is settled in `sql/stages`.
-"""
+"""One row of an export, decoded into records for the staging tables or quarantined with a reason."""
 
 import math
 import re

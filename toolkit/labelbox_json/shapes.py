@@ -1,8 +1,7 @@
-"""The shapes of a Labelbox export v2, as strict types: the place that spells Labelbox's JSON keys.
+"""The JSON objects of a Labelbox export (version 2) as strict types.
 
-Refuses to know what a study makes of them. A key that is not named here is left alone: it stays in the landed file,
-and Labelbox adds some every year; `keys` counts those that are new. No default is a value that Labelbox writes, so that
-a row written again has the keys it came with.
+Keys that no type names stay in the landed file; `keys` reports those that are new. No default is a value that Labelbox
+writes, so that a row written again has the keys it came with.
 """
 
 from collections.abc import Iterator

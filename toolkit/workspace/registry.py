@@ -1,7 +1,6 @@
-"""The workspace and its DuckDB registry: opening it, asking it, replacing its tables in one short transaction.
+"""The workspace's folders and its DuckDB registry: queries, and transactions that replace its tables.
 
-Refuses to know what the tables mean. DuckDB lets one process write or many read, so nobody keeps a connection while
-working: read, close, work, write.
+DuckDB lets one process write or several read, so that no stage keeps a connection open while it computes.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""How an export becomes a study file to begin with: what it holds, what is taken for what, what is left to check.
-
-Refuses to overwrite a file, and never writes a value of a metadata field: patients' identifiers stand there.
-"""
+"""The stage `init`: a first study file, written from the projects, questions and metadata fields of an export."""
 
 import tomllib
 from dataclasses import dataclass

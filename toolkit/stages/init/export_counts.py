@@ -1,6 +1,6 @@
-"""How the names in an export are counted: projects, questions, answers, objects, metadata fields.
+"""Counts of the names in an export: projects, questions, answers, objects, metadata fields.
 
-Refuses to keep a value of a metadata field: patients' identifiers stand there. Of values only their number is known.
+Of the values of a metadata field only their number is kept, since patients' identifiers may be among them.
 """
 
 from collections import Counter

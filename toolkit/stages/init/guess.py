@@ -1,7 +1,4 @@
-"""What the names in an export probably mean: which question is the diagnosis, which field the patient.
-
-Refuses to be sure: a guess is for a person to check.
-"""
+"""Guesses of what the names in an export mean: the diagnosis question, the patient's field, malignant classes."""
 
 import re
 import unicodedata

@@ -1,7 +1,4 @@
-"""What a new study file looks like: TOML with the reasons for its keys, and nothing in it that is not escaped.
-
-Refuses to guess: `guess` does.
-"""
+"""The text of a new study file: TOML with comments, every name from the export escaped."""
 
 from toolkit.manifest.base import fold
 from toolkit.privacy import scrub

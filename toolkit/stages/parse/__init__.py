@@ -1,7 +1,6 @@
-"""How landed Labelbox exports become the case registry, losing nothing and saying what was kept out.
+"""The stage `parse`: the label side of the registry, made anew from all landed exports.
 
-Refuses to update: the registry's label side is made anew from every landed export each time, so that neither the
-order of import nor a second import can change the result.
+Nothing is updated in place, so that the order of imports or a second import cannot change the result.
 """
 
 import tempfile

@@ -1,8 +1,4 @@
-"""Which cases of a photograph may be used at one moment, what is read of them, and which readings count.
-
-Refuses to know tables and files: a photograph and its state come in as records, records go out. The same rules hold for
-what is true now and for what was true as of an older export.
-"""
+"""A study's rules for a photograph's labels: which cases may be used, which readings count, and why others do not."""
 
 from dataclasses import dataclass, field
 

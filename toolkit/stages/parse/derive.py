@@ -1,7 +1,4 @@
-"""How staged exports become the tables of the registry's label side, as Parquet, in memory that does not grow.
-
-Refuses to touch the registry: its tables are replaced in one short transaction, by the caller.
-"""
+"""The registry's label tables derived from the staging tables, as Parquet files, in bounded memory."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""How the photographs of a parsed export are found, opened and held against what the export says of them.
-
-Refuses to know cases: each photograph gets its digests and size, or the reason it cannot be used.
-"""
+"""The search for the photographs of an export, and the comparison of their size with what the export says."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""How a landed export is read, row by row, into the staged tables.
-
-Refuses to know what is in a row: `rows` decodes, `sql/stages` merges.
-"""
+"""A landed export read row by row into the staging tables."""
 
 from collections import Counter
 from pathlib import Path

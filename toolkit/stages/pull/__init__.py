@@ -1,7 +1,6 @@
-"""How an export gets from Labelbox into the workspace: asked for whole, landed raw, then its photographs.
+"""The stage `pull`: whole exports from Labelbox and the photographs they name, landed in the workspace.
 
-Refuses to understand it: what a row means is `parse`'s matter, which finds everything here as files. Whatever
-interrupts a pull, the same command goes on with the same export task.
+An interrupted pull goes on with the same export task. The rows are read later, by `parse`.
 """
 
 import fcntl

@@ -1,8 +1,4 @@
-"""How one export is pulled: gone on with or begun, waited for, landed, its photographs fetched.
-
-Refuses to know how Labelbox is asked (`service`), how bytes are made safe (`download`) or what an address may be
-(`fetch`).
-"""
+"""One export that is pulled: started or resumed, waited for, downloaded, landed, its photographs fetched."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,7 @@
-"""How a patient leaves a workspace: exports, photographs, splits, runs, reports and, last, the registry.
+"""The stage `withdraw`: a patient removed from exports, photographs, splits, runs, reports and the registry.
 
-Refuses to stop half-way unnoticed: the tombstone comes first, every step can be done again, and what helps to find the
-patient goes last. Checkpoints stay, and it is said which of them have seen the patient.
+The entry in the suppression list is written first and the registry last, and each step can be repeated: the same
+command finishes what was interrupted. Checkpoints stay; the result names those that were trained on the patient.
 """
 
 import json

@@ -1,7 +1,4 @@
-"""How cases leave the files of splits and runs, so that a certificate still holds and a run can be scored again.
-
-Refuses to touch a checkpoint: what a model has learnt cannot be taken out of it.
-"""
+"""A patient's cases removed from the files of splits and runs, and their certificates sealed again."""
 
 import csv
 import json

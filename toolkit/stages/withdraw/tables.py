@@ -1,7 +1,4 @@
-"""What the registry says of a patient, and how it becomes a new file in which no deleted row is left.
-
-Refuses to decide what goes: what the files of splits and runs no longer hold, the registry does not hold either.
-"""
+"""What the registry holds of a patient, and a copy of the registry without what was removed."""
 
 import tempfile
 from collections.abc import Callable
