@@ -22,7 +22,6 @@ from toolkit.labelbox_json.reader import RawRow, raw_rows
 from toolkit.labelbox_json.rows import Quarantine, ReadRow, RowReader
 from toolkit.pipeline import status
 from toolkit.stages.parse import parse
-from toolkit.workspace.landed import Landed
 from toolkit.workspace.registry import Workspace
 
 ROWS = [row(f"i{n}", label(f"L{n}", "nevus", boxes=[box(f"o{n}", 9, 9, 50, 50)]), patient=f"P-{n}") for n in range(3)]
@@ -54,7 +53,7 @@ WRAPPED = {
 
 
 def read(path, *, longest=2_000_000):
-    return list(raw_rows(Landed(path, "0" * 64, path.name, None), longest=longest))
+    return list(raw_rows(path, longest=longest))
 
 
 def written(folder, data, name="export.json"):
@@ -147,7 +146,7 @@ def test_a_row_longer_than_allowed_and_one_too_deep_cost_themselves_only(tmp_pat
 def test_a_document_is_read_in_constant_memory(tmp_path):
     path = written(tmp_path, b"[" + b", ".join([json.dumps(ROWS[0]).encode()] * 6_000) + b"]")
     tracemalloc.start()
-    count = sum(1 for _ in raw_rows(Landed(path, "0" * 64, "x", None), longest=100_000))
+    count = sum(1 for _ in raw_rows(path, longest=100_000))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from toolkit.errors import StudyError
 from toolkit.files import size_of, write_json
-from toolkit.labelbox_json.withdrawn import filter_export, suppression_list
+from toolkit.labelbox_json.withdrawn_filter import filter_export, suppression_list
 from toolkit.manifest import Study, load_study
 from toolkit.privacy import PseudonymKey, load_key
 from toolkit.progress import Progress, silent
@@ -159,7 +159,7 @@ def compare_and_show(
 def pull_and_parse(
     workspace: Workspace,
     study_file: StudyFile,
-    wish: PullRequest,
+    request: PullRequest,
     *,
     tell: Callable[[Any], None] = lambda _: None,
     progress: Progress = silent,
@@ -167,9 +167,8 @@ def pull_and_parse(
     """Run pull → parse; without a new row there is nothing to parse."""
     study = study_file.study
     key = study_file.key(workspace)
-    stones = suppression_list(workspace, study, key)
-    sieve = partial(filter_export, workspace, stones=stones)
-    results: list[Any] = [pull(workspace, study, wish, sieve=sieve, progress=progress)]
+    filter_landed = partial(filter_export, workspace, suppressed=suppression_list(workspace, study, key))
+    results: list[Any] = [pull(workspace, study, request, filter_landed=filter_landed, progress=progress)]
     tell(results[0])
     if results[0].landed:
         results.append(parse(workspace, study, key, [], progress=progress))

@@ -8,7 +8,6 @@ from exports import box, label, row
 
 from toolkit.labelbox_json.reader import raw_rows
 from toolkit.labelbox_json.rows import RowReader
-from toolkit.workspace.landed import Landed
 
 ROWS = [row(f"i{n}", label(f"L{n}", "nevus", boxes=[box(f"o{n}", 9, 9, 50, 50)]), patient=f"P-{n}") for n in range(60)]
 FORMS = {
@@ -22,7 +21,7 @@ FORMS = {
 
 def read(path, data):
     path.write_bytes(data)
-    return list(raw_rows(Landed(path, "0" * 64, "x", None), longest=2_000_000))
+    return list(raw_rows(path, longest=2_000_000))
 
 
 @pytest.mark.parametrize("data", FORMS.values(), ids=FORMS)

@@ -165,6 +165,11 @@ def scratch(folder: Path, *, on_disk: bool = False) -> duckdb.DuckDBPyConnection
     return connection
 
 
+def table_names() -> list[str]:
+    """Return the names of the registry's tables, in the order of `sql/schema`: a table refers to earlier ones only."""
+    return list(_table_schemas())
+
+
 def table_schema(name: str) -> pa.Schema:
     """Return the Arrow schema of a table of the registry: its columns in the order and the types of `sql/schema`."""
     return _table_schemas()[name]
@@ -175,7 +180,8 @@ def _table_schemas() -> dict[str, pa.Schema]:
     with duckdb.connect(":memory:", config=SAFE) as connection:
         for path in sql.folder("schema"):
             connection.execute(path.read_text(encoding="utf-8"))
-        names = [name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()]
+        connection.execute("select table_name from duckdb_tables() order by table_oid")
+        names = [name for (name,) in connection.fetchall()]
         return {name: connection.table(name).limit(0).to_arrow_table().schema for name in names}
 
 

@@ -29,7 +29,7 @@ from toolkit.stages.init.study_text import (
     quoted,
     remark,
 )
-from toolkit.workspace.landed import Landed, check
+from toolkit.workspace.landed import check
 
 MOST_CLASSES = 60
 
@@ -64,7 +64,7 @@ def init(export: Path, *, to: Path, progress: Progress = silent) -> Initialised:
     check(export)
     tally, study = ExportCounts(), bare_study()
     reader = RowReader(study, PseudonymKey(b"", published=True))
-    for line in raw_rows(Landed(export, "", export.name, None), longest=study.ingest.longest_row):
+    for line in raw_rows(export, longest=study.ingest.longest_row):
         tally.add(reader.take(line))
         if tally.rows % 500 == 0:
             progress("reading", tally.rows, None)

@@ -21,7 +21,7 @@ def stage_export(
     outcomes: Counter[str | None] = Counter()
     reader = RowReader(study, key)
     with StagingTables(folder, landed.export_id) as staging:
-        for number, line in enumerate(raw_rows(landed, longest=study.ingest.longest_row), start=1):
+        for number, line in enumerate(raw_rows(landed.path, longest=study.ingest.longest_row), start=1):
             taken = reader.take(line)
             outcomes[taken.reason] += 1
             staging.stage(line.row, "lines", [taken.staged()])
