@@ -240,42 +240,42 @@ def test_readers_that_share_few_cases_are_not_compared(study):
     readings = [{"case_id": n, "annotator": "a", "class_name": study.class_names[int(n) % 8]} for n in names]
     readings += [{**reading, "annotator": "b"} for reading in readings[:9]]
     short = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100})})
-    made = readers.rows(short, data, EvaluationKey("r", "test", "t"), readings)
+    rows = readers.rows(short, data, EvaluationKey("r", "test", "t"), readings)
 
-    assert {("a", "model"), ("a", "truth"), ("model", "truth")} == {(r["reader"], r["other_reader"]) for r in made}
-    assert {1.0} == {row["value"] for row in made}
+    assert {("a", "model"), ("a", "truth"), ("model", "truth")} == {(r["reader"], r["other_reader"]) for r in rows}
+    assert {1.0} == {row["value"] for row in rows}
 
 
-def read_by(study, said: dict[str, np.ndarray], **evaluate) -> dict[tuple[str, str | None, str | None], float]:
-    """Return the agreement of readers who say a class index for each case, by measure, other reader and class."""
-    truth = next(iter(said.values()))
+def read_by(study, codes_of: dict[str, np.ndarray], **evaluate) -> dict[tuple[str, str | None, str | None], float]:
+    """Return the agreement of readers who give a class index to each case, by measure, other reader and class."""
+    truth = next(iter(codes_of.values()))
     names = tuple(str(n) for n in range(len(truth)))
     data = ClassArrays(truth, truth, np.eye(8)[truth], np.arange(len(truth)), names)
     readings = [
         {"case_id": name, "annotator": reader, "class_name": study.class_names[code]}
-        for reader, codes in said.items()
+        for reader, codes in codes_of.items()
         for name, code in zip(names, codes, strict=True)
         if code >= 0
     ]
     wanted = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100, **evaluate})})
-    made = readers.rows(wanted, data, EvaluationKey("r", "test", "t"), readings)
+    rows = readers.rows(wanted, data, EvaluationKey("r", "test", "t"), readings)
     return {
         (r["measure"], r["other_reader"], r["class_name"]): r["value"]
-        for r in made
+        for r in rows
         if r["reader"] in ("a", "annotators")
     }
 
 
 def test_fleiss_kappa_stands_only_where_all_cases_have_as_many_readers(study):
-    said = dict(zip("abc", np.random.default_rng(1).integers(0, 3, (3, 30)), strict=True))
-    counts = (np.stack(list(said.values()))[:, :, None] == np.arange(8)).sum(axis=0)
-    found = read_by(study, said)
+    codes = dict(zip("abc", np.random.default_rng(1).integers(0, 3, (3, 30)), strict=True))
+    counts = (np.stack(list(codes.values()))[:, :, None] == np.arange(8)).sum(axis=0)
+    kappas = read_by(study, codes)
 
-    assert fleiss(counts) == pytest.approx(found["fleiss", None, None], abs=1e-12)
+    assert fleiss(counts) == pytest.approx(kappas["fleiss", None, None], abs=1e-12)
     one = fleiss(np.stack([counts[:, 1], 3 - counts[:, 1]], axis=1))
-    assert one == pytest.approx(found["fleiss", None, study.class_names[1]], abs=1e-12)
-    said["c"] = np.where(np.arange(30) == 0, -1, said["c"])
-    assert {"cohen", "krippendorff"} == {measure for measure, _, _ in read_by(study, said)}
+    assert one == pytest.approx(kappas["fleiss", None, study.class_names[1]], abs=1e-12)
+    codes["c"] = np.where(np.arange(30) == 0, -1, codes["c"])
+    assert {"cohen", "krippendorff"} == {measure for measure, _, _ in read_by(study, codes)}
 
 
 def fleiss(counts: np.ndarray) -> float:

@@ -244,13 +244,13 @@ def metadata(name, value):
 
 def rows_with(count, **fields):
     """Return rows of so many patients with one nevus or melasma each; a field's function gives its value or None."""
-    made = []
+    rows = []
     for n in range(count):
         one = row(f"i{n:03}", label(f"L{n}", ["nevus", "melasma"][n % 2]), patient=f"P-{n}")
-        found = [(name, value_of(n)) for name, value_of in fields.items()]
-        one["metadata_fields"] += [metadata(name, value) for name, value in found if value is not None]
-        made.append(one)
-    return made
+        values = [(name, value_of(n)) for name, value_of in fields.items()]
+        one["metadata_fields"] += [metadata(name, value) for name, value in values if value is not None]
+        rows.append(one)
+    return rows
 
 
 def cases_in(folder):
@@ -271,12 +271,12 @@ def test_strata_are_metadata_fields_and_a_missing_value_is_one(parsed, study):
 
 
 @pytest.mark.parametrize(
-    ("field", "told"), [("colour", "no photograph has this metadata field"), ("age", "it has 70 values")]
+    ("field", "message"), [("colour", "no photograph has this metadata field"), ("age", "it has 70 values")]
 )
-def test_a_stratum_that_makes_no_groups_is_refused(parsed, study, field, told):
+def test_a_stratum_that_makes_no_groups_is_refused(parsed, study, field, message):
     workspace = parsed(*rows_with(70, age=str))
 
-    with pytest.raises(StudyError, match=told):
+    with pytest.raises(StudyError, match=message):
         split(workspace, splitting(study, strata={field: 1.0}))
 
 
@@ -443,7 +443,7 @@ def test_digests_are_computed_again_from_photographs(finished):
 
     assert "photograph digests re-computed" in by_files.photographs
     assert f"for {by_registry.cases} of {by_registry.cases} cases" in by_registry.photographs
-    assert "not looked at" in verify(folder).photographs
+    assert "not checked" in verify(folder).photographs
 
 
 def test_a_photograph_that_is_another_one_is_found(finished, tmp_path):
@@ -465,7 +465,7 @@ LEAKS = {
 @pytest.mark.parametrize("kind", LEAKS)
 def test_a_leak_of_every_kind_is_found_in_a_certificate(certified, kind):
     _, _, folder = certified
-    field, told = LEAKS[kind]
+    field, message = LEAKS[kind]
     rows = cases_in(folder)
     first = next(r for r in rows if r["part"] == "train")
     other = next(r for r in rows if r["part"] == "test" and r["class_name"] == first["class_name"])
@@ -477,7 +477,7 @@ def test_a_leak_of_every_kind_is_found_in_a_certificate(certified, kind):
     text = [",".join(rows[0]), *(",".join(f'"{v}"'.replace('"{}"', "{}") for v in r.values()) for r in rows)]
     forge(folder, lambda _: "\n".join(text) + "\n")
 
-    with pytest.raises(LeakError, match=told):
+    with pytest.raises(LeakError, match=message):
         verify(folder)
 
 
@@ -510,11 +510,9 @@ def test_the_published_plan_gives_the_published_test_part():
     published |= {"seborrheic_keratosis": 123, "solar_lentigo": 157}
     names = [name for name, count in published.items() for _ in range(count)]
     cases = [case_of(n, f"p{n * 3 // 5}", f"{n * 3 // 5:05}", name) for n, name in enumerate(names)]
-    placing = assign(cases, section, seed=42, fixed={})[0]
+    parts = assign(cases, section, seed=42, fixed={})[0].parts
     counts = {
-        name: [
-            sum(p == part and c.class_name == name for p, c in zip(placing.parts, cases, strict=True)) for part in PARTS
-        ]
+        name: [sum(p == part and c.class_name == name for p, c in zip(parts, cases, strict=True)) for part in PARTS]
         for name in published
     }
 
@@ -526,10 +524,10 @@ def test_the_published_plan_gives_the_published_test_part():
 def test_the_sample_that_has_a_pinned_split_brings_it_along(tmp_path):
     from toolkit.synthetic import sample
 
-    drawn = sample(tmp_path / "sample", photographs=False)
+    made = sample(tmp_path / "sample", photographs=False)
 
-    assert 944 == verify(drawn.folder / "demo.split").cases
-    assert "demo.split" == load_study(drawn.study).split.pinned
+    assert 944 == verify(made.folder / "demo.split").cases
+    assert "demo.split" == load_study(made.study).split.pinned
 
 
 def test_the_commands_take_a_frozen_split_and_registered_photographs(copied, finished, capsys):

@@ -27,7 +27,7 @@ def pad_of(shared, **strata):
     )
 
 
-def worst(made, stratum):
+def farthest(made, stratum):
     """Return the largest distance and the largest bound of a stratum."""
     rows = [row for row in made.strata() if row.stratum == stratum]
     return max(row.distance for row in rows), max(row.bound for row in rows)
@@ -73,7 +73,7 @@ def test_groups_stay_whole_and_counts_are_as_stated():
 @pytest.mark.parametrize("fractions", [THREE, [0.64, 0.16, 0.2], [0.7, 0.1, 0.2], [0.2] * 5])
 def test_real_patients_reach_the_bound_of_every_class(shared, fractions):
     made = stratified_group_split(pad_of(shared), SplitTarget(fractions), seed=4)
-    distance, bound = worst(made, "class")
+    distance, bound = farthest(made, "class")
 
     assert bound == pytest.approx(distance)
     assert made.best
@@ -83,7 +83,7 @@ def test_class_site_and_sex_stay_within_two_cases_of_their_bounds(shared):
     made = stratified_group_split(pad_of(shared, site="region", sex="gender"), SplitTarget(THREE), seed=2)
 
     assert [] == [p for p in made.strata() if p.distance - p.bound > 2]
-    assert worst(made, "class")[1] == pytest.approx(worst(made, "class")[0])
+    assert farthest(made, "class")[1] == pytest.approx(farthest(made, "class")[0])
 
 
 def test_another_seed_draws_other_groups(shared):
@@ -102,7 +102,7 @@ def test_large_groups_take_small_ones_into_account():
         count_groups(groups, {"class": rng.choice(list("abcdef"), len(groups))}), SplitTarget(THREE), seed=0
     )
 
-    assert worst(made, "class")[1] == pytest.approx(worst(made, "class")[0])
+    assert farthest(made, "class")[1] == pytest.approx(farthest(made, "class")[0])
 
 
 def test_a_million_cases_take_seconds():

@@ -65,7 +65,7 @@ def compare(
         pair = _pair(study, workspace.rows(sql.statement("compare/compared_part"), key))
         if pair is None:
             raise WorkspaceError(
-                f"runs {run_id} and {other_id} share no case of part {part}",
+                f"runs {run_id} and {other_id} share no case of the {part} set",
                 place=str(workspace.folder / "runs"),
                 remedy="compare runs on the same split",
             )
@@ -91,23 +91,20 @@ def compare(
 
 
 def _parts(workspace: Workspace, run_id: str, other_id: str) -> list[str]:
+    """Return the parts in which both runs are scored."""
     if run_id == other_id:
         raise WorkspaceError("a run is not compared with itself", place=f"run {run_id}", remedy="give two runs")
-    scored = {
-        name: {
-            row["part"]
-            for row in workspace.rows("select distinct part from scores where run_id = $run_id", {"run_id": name})
-        }
-        for name in (run_id, other_id)
-    }
-    for name, parts in scored.items():
-        if not parts:
+    scored = []
+    for name in (run_id, other_id):
+        rows = workspace.rows("select distinct part from scores where run_id = $run_id", {"run_id": name})
+        if not rows:
             raise WorkspaceError(
                 f"run {name} has no scores yet",
                 place=str(workspace.run(name)),
                 remedy=f"toolkit evaluate --run {name}",
             )
-    return sorted(scored[run_id] & scored[other_id])
+        scored.append({row["part"] for row in rows})
+    return sorted(scored[0] & scored[1])
 
 
 def _relabelled(workspace: Workspace, study: Study, run_id: str, part: str, since: str) -> RunPair:
@@ -120,7 +117,7 @@ def _relabelled(workspace: Workspace, study: Study, run_id: str, part: str, sinc
     pair = _pair(study, workspace.rows(sql.statement("compare/relabelled_part"), key))
     if pair is None:
         raise WorkspaceError(
-            f"no case of part {part} had a class as of export {since}",
+            f"no case of the {part} set had a resolved class at export {since}",
             place=str(workspace.folder),
             remedy="name a later export",
         )
@@ -149,7 +146,7 @@ def differences(study: Study, pair: RunPair, *, cause: str) -> list[dict[str, An
     first, second, patient = _PairedMetrics(pair.first), _PairedMetrics(pair.second), pair.first.patient
     everyone = np.ones((1, len(patient)))
     values, others = first(everyone), second(everyone)
-    drawn = patient_bootstrap(lambda w: _minus(second(w), first(w)), patient, replicates=replicates, seed=seed)
+    bootstrapped = patient_bootstrap(lambda w: _minus(second(w), first(w)), patient, replicates=replicates, seed=seed)
     permuted = _permuted(pair, replicates=replicates, seed=seed) if cause == "model" else None
     alone = cause == "model" and len(np.unique(patient)) == len(patient)
     support = {"confidence": confidence, "cases": len(patient), "patients": int(patient.max()) + 1}
@@ -158,7 +155,7 @@ def differences(study: Study, pair: RunPair, *, cause: str) -> list[dict[str, An
         for number, name in [(None, None)] if value.ndim == 1 else enumerate(study.class_names):
             column = ... if number is None else (..., number)
             before, after = float(value[0][column]), float(others[metric][0][column])
-            resampled = drawn[metric][column]
+            resampled = bootstrapped[metric][column]
             interval = percentile(resampled, confidence=confidence)
             if permuted is None:
                 test = _TestResult(interval, RELABELLED, significance.bootstrap_p(resampled), replicates)

@@ -6,7 +6,6 @@ A group is a patient, or several linked ones. Any table of cases can be split wi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -69,13 +68,9 @@ class StratifiedSplit:
     best: bool
     """Whether no other split is closer to the target: what is beyond a bound is forced by strata that weigh more."""
 
-    @cached_property
-    def distances(self) -> np.ndarray:
-        """Return each column's largest distance from its target over the parts, in cases."""
-        return np.abs(self.counts - self.target).max(axis=0)
-
     def strata(self) -> list[StratumBalance]:
-        """Return how near every column came to its target."""
+        """Return how near every column came to its target: the largest distance over the parts, in cases."""
+        distances = np.abs(self.counts - self.target).max(axis=0)
         return [
             StratumBalance(
                 *column,
@@ -83,7 +78,7 @@ class StratifiedSplit:
                 tuple(self.counts[:, n].tolist()),
                 tuple(np.round(self.target[:, n], 6).tolist()),
                 round(float(self.bounds[n]), 6),
-                round(float(self.distances[n]), 6),
+                round(float(distances[n]), 6),
             )
             for n, column in enumerate(self.columns)
         ]

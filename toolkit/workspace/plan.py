@@ -4,7 +4,7 @@ A departure is a fact, its reason is for the author to give; without a locked pl
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,12 @@ from toolkit.workspace import sql
 from toolkit.workspace.certificate import CERTIFICATE, find_certificate
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import read_run
+
+EVALUATED = {
+    "operating_point": "select distinct target as name from operating_points where run_id = $run_id and part = $part",
+    "subgroup": "select distinct group_name as name from subgroup_scores where run_id = $run_id and part = $part",
+}
+"""What can be evaluated by name, beside the scores of all cases."""
 
 
 class LockedPlan(NamedTuple):
@@ -109,7 +115,8 @@ def departures(workspace: Workspace, study: Study, run_id: str) -> list[Departur
     departed += _revised(lock, run_id, scorings)
     departed += _primary(workspace, lock, key)
     departed += _compared(workspace, lock, run, key)
-    return departed + _operating_points(workspace, lock, key) + _subgroups(workspace, lock, key)
+    departed += _beside(workspace, "operating_point", [point["name"] for point in lock.plan["operating_points"]], key)
+    return departed + _beside(workspace, "subgroup", lock.plan["subgroups"], key)
 
 
 def _changed(study: Study, lock: LockedPlan) -> Iterator[Departure]:
@@ -173,22 +180,12 @@ def _is_baseline(workspace: Workspace, run: dict[str, Any], lock: LockedPlan) ->
     return wanted == run["model"] or wanted == read_run(workspace, run["run_id"]).get("model", {}).get("backend")
 
 
-def _operating_points(workspace: Workspace, lock: LockedPlan, key: dict[str, str]) -> list[Departure]:
-    text = "select distinct target as name from operating_points where run_id = $run_id and part = $part"
-    planned = {point["name"] for point in lock.plan["operating_points"]}
-    return _beside(workspace.rows(text, key), planned, "operating_point", key["part"])
-
-
-def _subgroups(workspace: Workspace, lock: LockedPlan, key: dict[str, str]) -> list[Departure]:
-    text = "select distinct group_name as name from subgroup_scores where run_id = $run_id and part = $part"
-    return _beside(workspace.rows(text, key), set(lock.plan["subgroups"]), "subgroup", key["part"])
-
-
-def _beside(rows: list[dict[str, Any]], planned: set[str], what: str, part: str) -> list[Departure]:
+def _beside(workspace: Workspace, what: str, planned: Iterable[str], key: dict[str, str]) -> list[Departure]:
     """Return what was planned and not evaluated, and what was evaluated and not planned: that is exploratory."""
-    done, noun = {row["name"] for row in rows}, what.replace("_", " ")
-    missing = [Departure(part, f"{what}_missing", f"{noun} {name} was not evaluated") for name in planned - done]
-    further = [Departure(part, "exploratory", f"{noun} {name} was not planned") for name in done - planned]
+    done = {row["name"] for row in workspace.rows(EVALUATED[what], key)}
+    part, noun = key["part"], what.replace("_", " ")
+    missing = [Departure(part, f"{what}_missing", f"{noun} {name} was not evaluated") for name in {*planned} - done]
+    further = [Departure(part, "exploratory", f"{noun} {name} was not planned") for name in done - {*planned}]
     return sorted([*missing, *further], key=lambda each: (each.kind, each.detail))
 
 

@@ -3,7 +3,6 @@
 A folder's own verify.sql is compared with the toolkit's and never executed.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ def verify(folder: Path, *, images: Path | None = None, progress: Progress = sil
     faults = _changed(folder, stated)
     answers = _verify_sql_answers(folder)
     faults += [f"{row['verdict']}: {row['which']} ({row['times']})" for row in answers if row["verdict"] != "PASS"]
-    photographs = f"not looked at: {stated.get('needs_photographs', '')}"
+    photographs = f"not checked: {stated.get('needs_photographs', '')}"
     if not faults and images is not None:
         rows = read_rows(folder)
         digests = _digests(images, stated["salt"], progress)
@@ -72,18 +71,15 @@ def verify(folder: Path, *, images: Path | None = None, progress: Progress = sil
     )
 
 
-def verify_registered(folder: Path, registered: Iterable[dict[str, Any]], *, progress: Progress = silent) -> Verified:
-    """Check a certificate as `verify` does, and its digests against registered photographs.
-
-    `registered` has case_id, path and the ROI's sides of each case whose photograph is there.
-    """
+def verify_photographs(workspace: Workspace, folder: Path, *, progress: Progress = silent) -> Verified:
+    """Check a certificate as `verify` does, and its digests against the photographs registered in the workspace."""
     checked = verify(folder)
     salt = read_certificate(folder)["salt"]
-    by_case = {row["case_id"]: row for row in registered}
+    by_case = {row["case_id"]: row for row in workspace.rows(sql.statement("split/photographs"))}
     rows = read_rows(folder)
     faults, done, pixels_of = [], 0, {}
     for number, row in enumerate(rows):
-        progress("looking at photographs", number, len(rows))
+        progress("reading photographs", number, len(rows))
         case = by_case.get(row.case_id)
         if case is None or not row.photograph_digest:
             continue
@@ -100,12 +96,6 @@ def verify_registered(folder: Path, registered: Iterable[dict[str, Any]], *, pro
     return replace(checked, photographs=f"digests of photograph and crop re-computed for {done} of {len(rows)} cases")
 
 
-def verify_photographs(workspace: Workspace, folder: Path, *, progress: Progress = silent) -> Verified:
-    """Check a certificate, and its digests against the photographs registered in the workspace."""
-    rows = workspace.rows(sql.statement("split/photographs"))
-    return verify_registered(folder, rows, progress=progress)
-
-
 def _digests(images: Path, salt: str, progress: Progress) -> set[str]:
     """Return the salted digest of every photograph below a folder."""
     if not images.is_dir():
@@ -113,7 +103,7 @@ def _digests(images: Path, salt: str, progress: Progress) -> set[str]:
     paths = sorted(path for path in images.rglob("*") if path.is_file())
     digests = set()
     for number, path in enumerate(paths):
-        progress("looking at photographs", number, len(paths))
+        progress("reading photographs", number, len(paths))
         if pixels := _pixels(path):
             digests.add(digest(salt, pixels))
     return digests

@@ -83,7 +83,7 @@ def _part(workspace: Workspace, study: Study, run_id: str, part: str) -> ClassAr
     rows = workspace.rows(sql.statement("evaluate/scored_part"), {"run_id": run_id, "part": part})
     if not rows:
         raise WorkspaceError(
-            f"no predicted case of part {part} has a resolved class", place=f"run {run_id}", remedy="toolkit status"
+            f"no predicted case of the {part} set has a resolved class", place=f"run {run_id}", remedy="toolkit status"
         )
     return class_arrays(rows, study.class_names)
 

@@ -68,11 +68,13 @@ def rows(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) ->
         "confidence": confidence,
         "method": WILSON,
     }
+    literals = {"run_id": key.run_id, "part": key.part, "classes": shared["classes"]}
+    literals["threshold"] = repr(target.threshold)
     table = []
     for metric, (value, interval) in values.items():
         share = rates["precision" if metric == "benign_per_found" else metric][0]
         patients = int(np.count_nonzero(share.trials))
-        query = _query(key, target, metric)
+        query = sql.metric_query("operating_point", metric=metric, **literals)
         support = {"cases": int(share.trials.sum()), "patients": patients, "too_few": patients < TOO_FEW}
         table.append({**shared, "metric": metric, "value": value, **interval._asdict(), **support, "query": query})
     return table
@@ -85,11 +87,6 @@ def _per_found(precision: float, interval: Interval) -> tuple[float, Interval]:
         for share in (precision, float(interval.low), float(interval.high))
     )
     return (float("nan") if np.isinf(value) else value), Interval(low, high)
-
-
-def _query(key: EvaluationKey, target: Target, metric: str) -> str:
-    literals = {"classes": ",".join(target.point.classes), "threshold": repr(target.threshold), "metric": metric}
-    return sql.metric_query("operating_point", run_id=key.run_id, part=key.part, **literals)
 
 
 def guarantee(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) -> dict[str, Any]:

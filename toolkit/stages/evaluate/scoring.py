@@ -66,12 +66,12 @@ class Scorer:
     def _per_class(self) -> list[dict[str, Any]]:
         rows = []
         for number, name in enumerate(self.study.class_names):
-            for metric in metrics.AVERAGED:
-                query = self._query(metric, class_name=name)
-                rows.append(self._row(metric, name, self._of_class(metric, number), query))
-            for metric in OF_A_CLASS:
-                measured = self._bootstrapped(f"class_{metric}", self.everyone, number)
-                rows.append(self._row(metric, name, measured, self._probability_query(metric, name)))
+            for metric in (*metrics.AVERAGED, *OF_A_CLASS):
+                if metric in metrics.AVERAGED:
+                    measured = self._of_class(metric, number)
+                else:
+                    measured = self._bootstrapped(f"class_{metric}", self.everyone, number)
+                rows.append(self._row(metric, name, measured, self._query(metric, class_name=name)))
         return rows
 
     def _of_class(self, metric: str, number: int) -> Measured:
@@ -88,15 +88,13 @@ class Scorer:
 
     def _over_all(self) -> list[dict[str, Any]]:
         accuracy = Measured(*estimates.accuracy(self.data, confidence=self.confidence), WILSON, self.everyone)
-        rows = [self._row("accuracy", None, accuracy, self._query("accuracy"))]
-        balanced = self._row("balanced_accuracy", None, self._macro("recall"), self._query("macro", metric="recall"))
-        rows.append({**balanced, "classes": self._classes("recall")})
-        rows += [
-            self._row(metric, None, self._bootstrapped(metric, self.everyone), self._probability_query(metric))
-            for metric in OF_PROBABILITIES
+        rows = [
+            self._row("accuracy", None, accuracy, self._query("accuracy")),
+            self._average("balanced_accuracy", "recall", self._macro("recall"), self._query("macro", metric="recall")),
         ]
-        for metric in SCALED if self.temperature is not None else ():
-            query = self._probability_query(metric.removeprefix("scaled_"), source="scaled")
+        for metric in (*OF_PROBABILITIES, *(SCALED if self.temperature is not None else ())):
+            source = "scaled" if metric in SCALED else "scored"
+            query = self._query(metric.removeprefix("scaled_"), source=source)
             rows.append(self._row(metric, None, self._bootstrapped(metric, self.everyone), query))
         return rows
 
@@ -110,14 +108,16 @@ class Scorer:
                 if metric in micro
                 else self._bootstrapped(f"micro_{metric}", self.everyone)
             )
-            pool_query = self._query(MICRO_QUERIES.get(metric, "accuracy"))
-            averages = [
-                self._row(f"macro_{metric}", None, self._macro(metric), self._query("macro", metric=metric)),
-                self._row(f"weighted_{metric}", None, weighted, self._query("weighted", metric=metric)),
+            rows += [
+                self._average(f"macro_{metric}", metric, self._macro(metric), self._query("macro", metric=metric)),
+                self._average(f"weighted_{metric}", metric, weighted, self._query("weighted", metric=metric)),
+                self._row(f"micro_{metric}", None, pooled, self._query(MICRO_QUERIES.get(metric, "accuracy"))),
             ]
-            rows += [{**row, "classes": self._classes(metric)} for row in averages]
-            rows.append(self._row(f"micro_{metric}", None, pooled, pool_query))
         return rows
+
+    def _average(self, name: str, metric: str, measured: Measured, query: str) -> dict[str, Any]:
+        """Return the row of a mean over classes, with the number of classes where the metric is defined."""
+        return {**self._row(name, None, measured, query), "classes": int((~np.isnan(self.points[metric][0])).sum())}
 
     def _macro(self, metric: str) -> Measured:
         if metric not in self.analytic.estimates:
@@ -135,15 +135,9 @@ class Scorer:
         interval = bca(replicates, value, self.jackknifed[name][place], confidence=self.confidence)
         return Measured(value, interval, BCA, rests_on)
 
-    def _classes(self, metric: str) -> int:
-        return int((~np.isnan(self.points[metric][0])).sum())
-
-    def _query(self, name: str, **literals: str) -> str:
-        return sql.metric_query(name, run_id=self.key.run_id, part=self.key.part, **literals)
-
-    def _probability_query(self, metric: str, class_name: str = "", *, source: str = "scored") -> str:
-        literals = {"run_id": self.key.run_id, "part": self.key.part, "class_name": class_name, "bins": str(self.bins)}
-        return sql.metric_query(metric, source=source, **literals)
+    def _query(self, name: str, *, class_name: str = "", metric: str = "", source: str = "scored") -> str:
+        literals = {"run_id": self.key.run_id, "part": self.key.part, "bins": str(self.bins)}
+        return sql.metric_query(name, source=source, class_name=class_name, metric=metric, **literals)
 
     def _row(self, metric: str, class_name: str | None, measured: Measured, query: str) -> dict[str, Any]:
         interval = UNDEFINED if np.isnan(measured.value) else measured.interval

@@ -38,7 +38,7 @@ from toolkit.workspace.certificate import (
     write_sealed,
 )
 from toolkit.workspace.patient_links import reasons
-from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.verification import verify
 
 
@@ -266,7 +266,7 @@ def _stated(
 
 
 def _result(inputs: _SplitInputs, folder: Path, stated: dict[str, Any], *, already: bool, pinned: bool) -> Split:
-    kept, lock = inputs.kept, plan.locked(folder)
+    kept, lock = inputs.kept or KeptSplit("", {}), plan.locked(folder)
     return Split(
         split_id=stated["split_id"],
         folder=str(folder),
@@ -284,10 +284,10 @@ def _result(inputs: _SplitInputs, folder: Path, stated: dict[str, Any], *, alrea
         patients_known=inputs.facts["patients_known"],
         already_there=already,
         pinned=pinned,
-        kept=kept.kept if kept else 0,
-        placed=kept.placed if kept else 0,
-        gone=len(kept.gone) if kept else 0,
-        incidents=kept.incidents if kept else [],
+        kept=kept.kept,
+        placed=kept.placed,
+        gone=len(kept.gone),
+        incidents=kept.incidents,
         plan_sha256=lock and lock.sha256,
         plan_changed=plan.stated(inputs.study) != (lock and lock.plan),
     )
@@ -297,14 +297,8 @@ def _record(workspace: Workspace, split_id: str, rows: list[Certified], *, at: d
     """Mirror the split in the registry, once."""
     if workspace.rows("select 1 from splits where split_id = $split_id limit 1", {"split_id": split_id}):
         return
-    table = pa.table(
-        {
-            "split_id": pa.array([split_id] * len(rows)),
-            "case_id": [row.case_id for row in rows],
-            "part": [row.part for row in rows],
-            "class_name": [row.class_name for row in rows],
-            "created_at": pa.array([at] * len(rows), pa.timestamp("us")),
-        }
-    )
+    columns = {name: [getattr(row, name) for row in rows] for name in ("case_id", "part", "class_name")}
+    columns |= {"split_id": [split_id] * len(rows), "created_at": [at] * len(rows)}
+    table = pa.Table.from_pydict(columns, schema=table_schema("splits"))
     with workspace.writing() as connection:
         insert(connection, "splits", table)

@@ -1,4 +1,4 @@
-"""The assignment of a study's cases to train, validation and test: fractions, folds, exact counts, held-out test set.
+"""The assignment of cases to train, validation and test set: fractions, exact counts, folds, a held-out test set.
 
 The algorithm is in `stats/stratified_split`.
 """

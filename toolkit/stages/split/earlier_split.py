@@ -3,7 +3,7 @@
 A group that was in two parts before it was known to be one cannot be kept: it is an incident, and reported by name.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,13 +45,7 @@ class KeptSplit:
 
     def stated(self) -> dict[str, Any]:
         """Return what the certificate states of it."""
-        return {
-            "split_id": self.split_id,
-            "kept": self.kept,
-            "placed": self.placed,
-            "gone": self.gone,
-            "incidents": [vars(incident) for incident in self.incidents],
-        }
+        return {name: value for name, value in asdict(self).items() if name != "fixed"}
 
 
 def read(folder: Path) -> list[Certified]:
