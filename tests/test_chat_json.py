@@ -59,8 +59,8 @@ def test_a_file_from_elsewhere_is_held_against_the_part(finished, written):
     ("text", "message"),
     [
         ("{", "cannot be read"),
-        ("{}", "holds no list"),
-        ("[1]", "entry 1: no object"),
+        ("{}", "does not hold a list"),
+        ("[1]", "entry 1: not an object"),
         ('[{"image": "a", "user": "b"}]', "no text under 'assistant'"),
         ('[{"image": "a", "user": "b", "assistant": "c", "roi": [1, 2]}]', "roi is not four numbers"),
         ("[" * 100_000, "cannot be read"),

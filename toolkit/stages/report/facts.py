@@ -18,7 +18,7 @@ from toolkit.stages.report.evaluated import Evaluation, read
 from toolkit.stages.report.planned import PlanSummary
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import read_run
+from toolkit.workspace.runs import RunRecord, read_run
 
 Audience = Literal["internal", "shared"]
 PARTS = ("test", "validation", "external", "train")
@@ -63,7 +63,7 @@ class ReportFacts:
     """What there is to say of a run. Rows are those of the registry, as dictionaries."""
 
     run: dict[str, Any]
-    record: dict[str, Any]
+    record: RunRecord
     """What the run wrote about itself."""
     classes: list[str]
     malignant: set[str]
