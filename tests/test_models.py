@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from plain_scoring import SCORERS
 from safetensors.torch import load_file, save_file
 
 from toolkit.errors import ModelError
 from toolkit.manifest.model import TrainSection
 from toolkit.models import backend
 from toolkit.models.backend import Examples, TrainingJob, probabilities
-from toolkit.models.baselines import SCORERS
 from toolkit.models.batches import Cases
 from toolkit.models.checkpoint import whole_folder
 from toolkit.models.device import DEVICES, VARIABLE, pick_device
@@ -219,7 +219,7 @@ def test_facts_name_what_a_run_records(model):
     json.dumps(facts)
 
 
-# Guards
+# Sanity checks
 
 
 @pytest.mark.parametrize("wrong", [0, 7])

@@ -104,7 +104,7 @@ def test_lora_elsewhere_is_refused(tiny):
     with quiet():
         astray = get_peft_model(model.model, LoraConfig(r=2, target_modules=["qkv"]))
 
-    with pytest.raises(ModelError, match="no adapter of the language model"):
+    with pytest.raises(ModelError, match="not an adapter of the language model"):
         check_trained(astray, mode="lora")
 
 

@@ -3,12 +3,17 @@
 CPU time of one thread, the ways taken in turn, median of three; it ends with exit code 1 where a ratio is missed.
 """
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import models
 import torch
 
-from toolkit.models.baselines import SCORERS
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from plain_scoring import SCORERS
+
 from toolkit.models.features import let_features_in
 from toolkit.models.scoring import build_trie, encode
 
