@@ -25,7 +25,7 @@ from toolkit.models.instructblip import InstructBlip, TrainableInstructBlip
 from toolkit.models.processes import Process, this_process
 from toolkit.models.scoring import build_trie
 from toolkit.models.tiny import build_tiny
-from toolkit.models.training import Collator
+from toolkit.models.training import collate
 from toolkit.photographs.crops import dihedral
 from toolkit.progress import Progress, silent
 
@@ -405,7 +405,7 @@ def test_labels_are_padded_with_what_the_loss_passes_over(model, examples):
     answer_tokens = model.inputs.answer_tokens(ANSWERS)
     cases = Cases(examples)
 
-    batch = Collator(TrainableInstructBlip(model.model, model.inputs, ANSWERS))([cases[i] for i in range(4)])
+    batch = collate(TrainableInstructBlip(model.model, model.inputs, ANSWERS), [cases[i] for i in range(4)])
 
     expected = [tokens + [IGNORED] * (4 - len(tokens)) for tokens in answer_tokens]
     assert expected == batch["labels"].tolist()

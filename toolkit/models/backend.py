@@ -89,45 +89,35 @@ class Backend(Protocol):
     @classmethod
     def load(cls, source: str, *, device: str, mode: TrainMode = "full", dtype: str = "float32") -> Self:
         """Read a checkpoint from a folder or by its hub name; weights that `mode` does not train have type `dtype`."""
-        ...
 
     @staticmethod
     def build_tiny(folder: Path, texts: list[str], *, seed: int) -> None:
         """Write a small checkpoint with random weights, whose vocabulary has the words of `texts`: for trials."""
-        ...
 
     @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> Sequence[Budget]:
         """Return the memory that each mode of training needs, before weights are loaded."""
-        ...
 
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
         """Cache below `folder` what need not be computed again for a photograph; a backend may cache nothing."""
-        ...
 
     def fit(self, job: TrainingJob) -> list[Epoch]:
         """Train; after an interruption, a job with `resume` continues from the job's folder."""
-        ...
 
     def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
         """Return (B, C) float64: the natural logarithm of the probability of each complete answer."""
-        ...
 
     def answer_lengths(self, answers: list[str]) -> list[int]:
         """Return the number of tokens of each answer, end token included; 1 for a model without tokens."""
-        ...
 
     def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
         """Return the model's own text, by greedy decoding."""
-        ...
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that `load` reads, complete or not at all."""
-        ...
 
     def facts(self) -> dict:
         """Return what a run records of its model: `device`, and what else is of use, as dtype, parameters, versions."""
-        ...
 
 
 def probabilities(log_likelihoods: np.ndarray) -> Probabilities:

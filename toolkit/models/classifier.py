@@ -21,7 +21,7 @@ from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget, Epoch, TrainingJob
 from toolkit.models.budget import ADAMW
-from toolkit.models.checkpoint import reading, whole_folder
+from toolkit.models.checkpoint import Checkpoint, reading, write_checkpoint
 from toolkit.models.features import weights_digest
 from toolkit.models.inputs import Tensors
 from toolkit.models.sanity_checks import check_finite
@@ -96,10 +96,11 @@ class ImageClassifier:
     def build_tiny(folder: Path, texts: list[str], *, seed: int) -> None:  # noqa: ARG004 - it reads no text
         """Write a tiny residual network with random weights: it can be trained on synthetic photographs."""
         config = ResNetConfig(embedding_size=16, hidden_sizes=[16, 32, 64], depths=[1, 1, 1], layer_type="basic")
-        with torch.random.fork_rng(devices=[]), quiet(), whole_folder(folder) as temporary:
+        processor = ConvNextImageProcessorPil(size={"shortest_edge": TINY_SIZE}, crop_pct=1.0)
+        with torch.random.fork_rng(devices=[]), quiet():
             torch.manual_seed(seed)
-            AutoModelForImageClassification.from_config(config).save_pretrained(temporary)
-            ConvNextImageProcessorPil(size={"shortest_edge": TINY_SIZE}, crop_pct=1.0).save_pretrained(temporary)
+            model = AutoModelForImageClassification.from_config(config)
+        write_checkpoint(folder, Checkpoint(model, processor))
 
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
         """Cache nothing: every part of a classifier is trained."""
@@ -134,9 +135,7 @@ class ImageClassifier:
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that `load` reads, complete or not at all."""
-        with whole_folder(folder) as temporary, quiet():
-            self.model.save_pretrained(temporary)
-            self.processor.save_pretrained(temporary)
+        write_checkpoint(folder, Checkpoint(self.model, self.processor))
 
     def facts(self) -> dict[str, str | int]:
         """Return what a run records of its model."""

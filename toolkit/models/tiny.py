@@ -72,8 +72,14 @@ def build_tiny(folder: Path, texts: list[str], *, seed: int) -> None:
     The same texts and seed give the same bytes.
     """
     processor = _processor(texts)
-    image_token = processor.tokenizer.convert_tokens_to_ids("<image>")
-    config = _config(len(processor.tokenizer), len(processor.qformer_tokenizer), image_token)
+    config = InstructBlipConfig(
+        vision_config=InstructBlipVisionConfig(**VISION),
+        qformer_config=InstructBlipQFormerConfig(vocab_size=len(processor.qformer_tokenizer), **QFORMER),
+        text_config=T5Config(vocab_size=len(processor.tokenizer), **LANGUAGE),
+        num_query_tokens=QUERY_TOKENS,
+        image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
+        initializer_range=SPREAD,
+    )
     write_checkpoint(folder, Checkpoint(_model(config, seed), processor))
 
 
@@ -102,17 +108,6 @@ def _wordpieces(texts: Sequence[str]) -> dict[str, int]:
     characters = sorted(set(CHARACTERS.lower()).union(*lowered) - set(string.whitespace))
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters, *(f"##{c}" for c in characters), *words]
     return {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
-
-
-def _config(words: int, qformer_words: int, image_token: int) -> Config:
-    return InstructBlipConfig(
-        vision_config=InstructBlipVisionConfig(**VISION),
-        qformer_config=InstructBlipQFormerConfig(vocab_size=qformer_words, **QFORMER),
-        text_config=T5Config(vocab_size=words, **LANGUAGE),
-        num_query_tokens=QUERY_TOKENS,
-        image_token_index=image_token,
-        initializer_range=SPREAD,
-    )
 
 
 def _model(config: Config, seed: int) -> Model:

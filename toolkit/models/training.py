@@ -5,6 +5,7 @@ import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,31 +47,23 @@ class TrainableModel(Protocol):
 
     def batch(self, photographs: Sequence[np.ndarray], prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
         """Return the model's inputs with `labels`."""
-        ...
 
     def scores(self, model: Model, inputs: Tensors) -> torch.Tensor:
         """Return (B, C) log-likelihoods."""
-        ...
 
 
-class Collator:
-    """Turns cases into a batch: the model's inputs, and the `classes` that an evaluation needs."""
-
-    def __init__(self, trainable: TrainableModel) -> None:
-        self.trainable = trainable
-
-    def __call__(self, batch: Sequence[Example]) -> Tensors:
-        """Return the model's inputs with `labels` and `classes`."""
-        classes = [case.class_index for case in batch]
-        inputs = self.trainable.batch([case.photograph for case in batch], [case.prompt for case in batch], classes)
-        return {**inputs, "classes": torch.tensor(classes)}
+def collate(trainable: TrainableModel, cases: Sequence[Example]) -> Tensors:
+    """Return the model's inputs for a batch, with its `labels` and the `classes` that an evaluation needs."""
+    classes = [case.class_index for case in cases]
+    inputs = trainable.batch([case.photograph for case in cases], [case.prompt for case in cases], classes)
+    return {**inputs, "classes": torch.tensor(classes)}
 
 
 class LabelTrainer(Seq2SeqTrainer):
     """A trainer that evaluates by the exact probability of every answer, not by generated text."""
 
     def __init__(self, trainable: TrainableModel, *, balance: str, **kwargs: Any) -> None:
-        super().__init__(model=trainable.model, data_collator=Collator(trainable), **kwargs)
+        super().__init__(model=trainable.model, data_collator=partial(collate, trainable), **kwargs)
         self.trainable = trainable
         cases: Any = self.train_dataset
         classes = cases.examples.classes
@@ -222,7 +215,7 @@ def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=EVAL_BATCH,
         gradient_accumulation_steps=settings.accumulate,
-        lr_scheduler_type=settings.schedule if not settings.warmup_steps else _WITH_WARMUP[settings.schedule],
+        lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
         warmup_steps=settings.warmup_steps,
         seed=seed,
         eval_strategy="epoch",
@@ -244,9 +237,6 @@ def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -
     # One process uses one GPU, otherwise DataParallel would split the batch among all; `torchrun` uses several.
     args._n_gpu = min(args.n_gpu, 1)  # noqa: SLF001
     return args
-
-
-_WITH_WARMUP = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 def _metrics(scored: EvalPrediction, lengths: np.ndarray, *, cases: int) -> dict[str, float]:

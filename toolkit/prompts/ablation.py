@@ -11,7 +11,7 @@ from toolkit.errors import WorkspaceError
 from toolkit.files import short_id
 from toolkit.manifest import Study
 from toolkit.models.backend import Backend
-from toolkit.photographs.crops import GREY, Photographs, border_pixels
+from toolkit.photographs.crops import GREY, Photographs, border_pixels, case_pixels
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import PartCase, RunRecord, crops_of, now, record_run
 
@@ -84,19 +84,15 @@ def _shuffled(cases: Sequence[PartCase], seed: int) -> list[AblatedCase]:
 
 def record(workspace: Workspace, of: RunRecord, control: str) -> str:
     """Record the ablated run beside the run it belongs to; return its ID."""
-    run_id = short_id([of.run_id, control])
-    own = {"run_id": run_id, "control": control, "control_of": of.run_id, "shown": MEANING[control]}
-    record_run(workspace, of.changed(**own, finished_at=now()))
-    return run_id
+    own = {"run_id": short_id([of.run_id, control]), "control": control, "control_of": of.run_id}
+    return record_run(workspace, of.model_copy(update={**own, "shown": MEANING[control], "finished_at": now()})).run_id
 
 
 def photographs(control: str | None, sources: list[PartCase], *, margin: float, size: int) -> Photographs:
     """Return the input of the model in the place of these cases' photographs."""
     if control in BLIND:
         return np.broadcast_to(np.uint8(GREY), (len(sources), size, size, 3))
-    if control == "border":
-        return crops_of(sources, margin=margin, size=size, read=border_pixels)
-    return crops_of(sources, margin=margin, size=size)
+    return crops_of(sources, margin=margin, size=size, read=border_pixels if control == "border" else case_pixels)
 
 
 class ImageBlindBackend:

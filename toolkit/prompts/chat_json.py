@@ -3,18 +3,19 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from toolkit.errors import ToolkitError
 from toolkit.files import write_atomically
-from toolkit.manifest import Study
+from toolkit.manifest import Study, faults
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import PartCase, find_split, resolved_cases
 
 FAULTS_LISTED = 20
-_REMEDY = 'it is a JSON list of objects with the texts "image", "user", "assistant", and perhaps "roi": four numbers'
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class ChatEntry:
     image: str
     user: str
     assistant: str
-    roi: list[float] | None = None
+    roi: Annotated[list[float], Field(min_length=4, max_length=4)] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,27 +90,14 @@ def _user(prompt: str) -> str:
 def read_chat(file: Path) -> list[ChatEntry]:
     """Read such a file; raise ToolkitError that lists the entries with a fault."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ToolkitError(f"the file cannot be read: {error}", place=str(file), remedy=_REMEDY) from None
-    if not isinstance(document, list):
-        raise ToolkitError("the file does not hold a list", place=str(file), remedy=_REMEDY)
-    faults = [f"entry {n}: {fault}" for n, entry in enumerate(document, start=1) if (fault := _fault(entry))]
-    if faults:
-        listed = "\n".join(f"  - {fault}" for fault in faults[:FAULTS_LISTED])
-        raise ToolkitError(f"{len(faults)} entries cannot be used:\n{listed}", place=str(file), remedy=_REMEDY)
-    return [ChatEntry(*(entry[key] for key in ("image", "user", "assistant")), entry.get("roi")) for entry in document]
-
-
-def _fault(entry: Any) -> str:
-    """Return what is wrong with an entry, "" where nothing is."""
-    if not isinstance(entry, dict):
-        return "not an object"
-    if missing := [key for key in ("image", "user", "assistant") if not isinstance(entry.get(key), str)]:
-        return f"no text under {missing[0]!r}"
-    roi = entry.get("roi")
-    is_box = isinstance(roi, list) and len(roi) == 4 and all(type(side) in (int, float) for side in roi)
-    return "" if roi is None or is_box else "roi is not four numbers"
+        return TypeAdapter(list[ChatEntry]).validate_json(file.read_bytes(), strict=True)
+    except OSError as error:
+        problem = f"the file cannot be read: {error}"
+    except ValidationError as error:
+        listed = "\n".join(f"  - {fault}" for fault in faults(error)[:FAULTS_LISTED])
+        problem = f"{error.error_count()} faults in the file, each with the number of its entry:\n{listed}"
+    remedy = 'it is a JSON list of objects with the texts "image", "user", "assistant", and perhaps "roi": four numbers'
+    raise ToolkitError(problem, place=str(file), remedy=remedy)
 
 
 def compare_chat(

@@ -34,27 +34,27 @@ class PartCase(NamedTuple):
 
 def find_split(workspace: Workspace, name: str = "latest") -> str:
     """Return a split's ID; "latest" is the split that was made last, of a cross-validation its first fold."""
-    text = "select split_id from splits group by split_id order by max(created_at) desc, split_id"
-    known = [row["split_id"] for row in workspace.rows(text)]
-    if name == "latest" and known:
-        return known[0]
-    if name not in known:
-        what = "there is no split yet" if name == "latest" else f"no such split: {name}"
-        there = f"the splits are: {', '.join(known)}" if known else "toolkit split"
-        raise WorkspaceError(what, place=str(workspace.folder), remedy=there)
-    return name
+    rows = workspace.rows("select split_id from splits group by split_id order by max(created_at) desc, split_id")
+    known = [row["split_id"] for row in rows]
+    return _chosen(name, known, known, kind="split", place=workspace.folder, remedy="toolkit split")
 
 
 def find_run(workspace: Workspace, name: str) -> str:
     """Return a run's ID; "latest" is the run that was finished last, input ablations aside."""
     rows = workspace.rows("select run_id, control from runs order by finished_at desc, run_id")
     known, own = [row["run_id"] for row in rows], [row["run_id"] for row in rows if not row["control"]]
-    if name == "latest" and own:
-        return own[0]
+    return _chosen(name, known, own, kind="run", place=workspace.folder / "runs", remedy="toolkit train")
+
+
+def _chosen(name: str, known: list[str], newest_first: list[str], *, kind: str, place: Path, remedy: str) -> str:
+    """Return an ID that is known, or the newest; raise WorkspaceError that lists the known ones."""
+    if name == "latest" and newest_first:
+        return newest_first[0]
     if name not in known:
-        what = "there is no run yet" if name == "latest" else f"no such run: {name}"
-        there = f"the runs are: {', '.join(known)}" if known else "toolkit train"
-        raise WorkspaceError(what, place=str(workspace.folder / "runs"), remedy=there)
+        problem = f"there is no {kind} yet" if name == "latest" else f"no such {kind}: {name}"
+        raise WorkspaceError(
+            problem, place=str(place), remedy=f"the {kind}s are: {', '.join(known)}" if known else remedy
+        )
     return name
 
 
@@ -112,10 +112,6 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
         """Return the keys and values that stand in run.json."""
         return self.model_dump(mode="json", exclude_unset=True)
 
-    def changed(self, **values: Any) -> "RunRecord":
-        """Return the record with other values of some keys."""
-        return RunRecord.model_validate({**self.document(), **values})
-
 
 def read_record(folder: Path) -> RunRecord:
     """Read run.json in the folder of a run."""
@@ -144,7 +140,7 @@ def record_run(workspace: Workspace, record: RunRecord) -> RunRecord:
     folder = workspace.run(record.run_id)
     stored = read_record(folder) if (folder / "run.json").is_file() else None
     if stored:
-        record = record.changed(finished_at=stored.finished_at)
+        record = record.model_copy(update={"finished_at": stored.finished_at})
     if record != stored:
         write_json(folder / "run.json", record.document())
     if not workspace.rows("select 1 from runs where run_id = $run_id", {"run_id": record.run_id}):

@@ -24,7 +24,7 @@ from toolkit.photographs.crops import batches, dihedral
 from toolkit.progress import Progress, silent
 from toolkit.prompts import ablation
 from toolkit.prompts.ablation import AblatedCase, ImageBlindBackend
-from toolkit.prompts.answers import Answers, answers_of, mapped_answers, predicted
+from toolkit.prompts.answers import Answers, answers_of, predicted
 from toolkit.prompts.prompt import prompts_of, prompts_without_metadata
 from toolkit.stages.predict import external
 from toolkit.workspace import sql
@@ -37,14 +37,14 @@ SHARD = 256
 
 
 class Task(NamedTuple):
-    """What is predicted: the run, and the study, answers and input ablation that it is predicted with."""
+    """What is predicted: the trained run, and the study, answers and input ablation for it."""
 
+    record: RunRecord
     run_id: str
+    """With an input ablation, the predictions are a run of their own."""
     study: Study
     answers: Answers
     control: str | None
-    strict: bool
-    """Whether a field of the prompt without any value is refused; an external run may know fields that are not here."""
 
 
 class Shard(NamedTuple):
@@ -111,14 +111,14 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     """
     process = this_process()
     with process.first_alone():
-        record, task = _asked(workspace, study, run, control)
-    parts = parts or ((external.PART,) if record.external_of else PARTS)
-    work = [_work(workspace, task, part, part_cases(workspace, record.split_id, part)) for part in parts]
+        task = _task(workspace, study, run, control)
+    parts = parts or ((external.PART,) if task.record.external_of else PARTS)
+    work = [_work(workspace, task, part, part_cases(workspace, task.record.split_id, part)) for part in parts]
     shards = [shard for each in work for shard in each.shards]
     missing = {shard.path for shard in shards if not shard.path.exists()}
     process.wait_for_others()  # until all have read the registry and seen what is missing
     if waiting := [shard for shard in process.share(shards) if shard.path in missing]:
-        loaded = _loaded(workspace, study, record, device)
+        loaded = _loaded(workspace, study, task.record, device)
         model = ImageBlindBackend(loaded) if task.control in ablation.BLIND else loaded
         done, total = 0, sum(len(shard.cases) for shard in waiting)
         for shard in waiting:
@@ -130,33 +130,29 @@ def predict(  # noqa: PLR0913 - the stage's inputs
         _mirror(workspace, task.run_id, shards)
     process.wait_for_others()  # while one writes to the registry nobody can read it
     scored_now = sum(len(shard.cases) for shard in shards if shard.path in missing)
-    return _summary(workspace, task, record, work, scored_now=scored_now)
+    return _summary(workspace, task, work, scored_now=scored_now)
 
 
-def _asked(workspace: Workspace, study: Study, run: str, control: str | None) -> tuple[RunRecord, Task]:
-    """Return the record of the trained run and what to predict; an ablated or external run is recorded first."""
-    if external.is_folder(run):
+def _task(workspace: Workspace, study: Study, run: str, control: str | None) -> Task:
+    """Return what to predict: an external run as it was trained, any other as the study says today.
+
+    An external run and an input ablation are recorded here.
+    """
+    if (Path(run) / "run.json").is_file():
         record = external.bring(workspace, Path(run))
     else:
         record = read_run(workspace, find_run(workspace, run))
     if record.control_of:
         control, record = control or record.control, read_run(workspace, record.control_of)
-    return record, _task(workspace, study, record, control)
-
-
-def _task(workspace: Workspace, study: Study, record: RunRecord, control: str | None) -> Task:
-    """Return what to predict: an external run as it was trained, any other as the study says today."""
     if record.external_of:
-        trained = external.classes_of(record)
-        answers = mapped_answers(study.class_names, trained, external.meaning(study, trained))
-        task = Task(record.run_id, external.asked_as(study, record), answers, control, strict=False)
+        study, answers = external.as_trained(study, record)
     else:
         _check_study(study, record)
-        task = Task(record.run_id, study, answers_of(study), control, strict=True)
+        answers = answers_of(study)
     if control is None:
-        return task
-    ablation.check(control, task.study)
-    return task._replace(run_id=ablation.record(workspace, record, control))
+        return Task(record, record.run_id, study, answers, control)
+    ablation.check(control, study)
+    return Task(record, ablation.record(workspace, record, control), study, answers, control)
 
 
 def _check_study(study: Study, record: RunRecord) -> None:
@@ -186,7 +182,7 @@ def _work(workspace: Workspace, task: Task, part: str, cases: list[PartCase]) ->
     if task.control == "blank":
         prompts = prompts_without_metadata(task.study, ids)
     else:
-        prompts = prompts_of(workspace, task.study, ids, strict=task.strict)
+        prompts = prompts_of(workspace, task.study, ids, strict=not task.record.external_of)
     return PartWork(
         _shards(workspace.run(task.run_id), task, part, ablated, prompts.texts),
         len(known) - len(ablated),
@@ -272,9 +268,8 @@ def _mirror(workspace: Workspace, run_id: str, shards: list[Shard]) -> None:
         insert(connection, "predictions", table)
 
 
-def _summary(
-    workspace: Workspace, task: Task, record: RunRecord, work: list[PartWork], *, scored_now: int
-) -> Predicted:
+def _summary(workspace: Workspace, task: Task, work: list[PartWork], *, scored_now: int) -> Predicted:
+    record = task.record
     cases = {each.shards[0].part: sum(len(shard.cases) for shard in each.shards) for each in work}
     counts = workspace.rows(sql.statement("predict/summary"), {"run_id": task.run_id, "parts": "\x1f".join(cases)})[0]
     scored_before = counts.pop("scored")

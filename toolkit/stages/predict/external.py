@@ -1,7 +1,5 @@
 """Runs of another workspace: their files, their classes in the words of this study, and the check against leaks."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +10,7 @@ from toolkit.files import short_id
 from toolkit.manifest import Study
 from toolkit.manifest.cohort import ClassSection
 from toolkit.manifest.model import ModelSection, PromptSection
+from toolkit.prompts.answers import Answers, mapped_answers
 from toolkit.workspace import sql
 from toolkit.workspace.certificate import digest, read_certificate, read_rows
 from toolkit.workspace.registry import Workspace
@@ -30,11 +29,6 @@ class SeenInTraining(NamedTuple):
     patients: set[str]
 
 
-def is_folder(run: str) -> bool:
-    """Tell whether a run is given by its folder instead of by its ID."""
-    return (Path(run) / "run.json").is_file()
-
-
 def bring(workspace: Workspace, folder: Path) -> RunRecord:
     """Record another workspace's run here and return its record; raise LeakError where it was trained on a case."""
     try:
@@ -47,17 +41,17 @@ def bring(workspace: Workspace, folder: Path) -> RunRecord:
             place=str(folder),
             remedy="give the folder of the run itself, then use predict --control here",
         )
-    here = _external_split(workspace)
-    seen = _seen(folder.resolve().parent.parent, there.split_id)
-    record = there.changed(
-        run_id=short_id([there.run_id, here, PART]),
-        split_id=here,
-        external_of=there.run_id,
-        leaks=_check(workspace, here, seen, key_there=_key_of(folder)),
-        checkpoint=str((folder / "checkpoint").resolve()),
-        finished_at=now(),
-    )
-    return record_run(workspace, record)
+    here, home = _external_split(workspace), Workspace(folder.resolve().parent.parent)
+    leaks = _check(workspace, here, _seen(home.split(there.split_id)), key_there=_key_of(home))
+    own = {
+        "run_id": short_id([there.run_id, here, PART]),
+        "split_id": here,
+        "external_of": there.run_id,
+        "leaks": leaks,
+        "checkpoint": str((folder / "checkpoint").resolve()),
+        "finished_at": now(),
+    }
+    return record_run(workspace, there.model_copy(update=own))
 
 
 def _external_split(workspace: Workspace) -> str:
@@ -73,24 +67,22 @@ def _external_split(workspace: Workspace) -> str:
     return split_id
 
 
-def _seen(workspace: Path, split_id: str) -> SeenInTraining:
-    folder = workspace / "splits" / split_id
+def _seen(split: Path) -> SeenInTraining:
     try:
-        salt = read_certificate(folder)["salt"]
-        rows = [row for row in read_rows(folder) if row.part in SEEN]
+        salt = read_certificate(split)["salt"]
+        rows = [row for row in read_rows(split) if row.part in SEEN]
     except (OSError, ValueError, TypeError, LeakError):
         raise LeakError(
             "the cases that this run was trained on are unknown: the files of its split are missing or unreadable",
-            place=str(folder),
+            place=str(split),
             remedy="keep WORKSPACE/splits/ID and WORKSPACE/runs/ID together",
         ) from None
     return SeenInTraining(salt, {row.photograph_digest for row in rows} - {""}, {row.patient_id for row in rows})
 
 
-def _key_of(folder: Path) -> str | None:
+def _key_of(home: Workspace) -> str | None:
     """Return the fingerprint of the other workspace's pseudonym key, where its registry is at hand."""
-    there = Workspace(folder.resolve().parent.parent)
-    return there.rows("select key_fingerprint from label_states")[0]["key_fingerprint"] if there.is_parsed() else None
+    return home.rows("select key_fingerprint from label_states")[0]["key_fingerprint"] if home.is_parsed() else None
 
 
 def _check(workspace: Workspace, split_id: str, seen: SeenInTraining, *, key_there: str | None) -> dict[str, Any]:
@@ -114,29 +106,18 @@ def _check(workspace: Workspace, split_id: str, seen: SeenInTraining, *, key_the
     }
 
 
-def asked_as(study: Study, record: RunRecord) -> Study:
-    """Return this workspace's study with the prompt and the crops that the run was trained with."""
-    sections = {"prompt": PromptSection, "model": ModelSection}
-    with _of_this_version(record):
-        trained = {name: section.model_validate(record.study[name]) for name, section in sections.items()}
-    return study.model_copy(update=trained)
-
-
-def classes_of(record: RunRecord) -> list[ClassSection]:
-    """Return the classes that a run was trained on."""
-    with _of_this_version(record):
-        return [ClassSection.model_validate(each) for each in record.study["classes"]]
-
-
-@contextmanager
-def _of_this_version(record: RunRecord) -> Generator[None]:
+def as_trained(study: Study, record: RunRecord) -> tuple[Study, Answers]:
+    """Return this study with the prompt and crops of a run, and the run's answers by the classes of this study."""
     try:
-        yield
+        sections = {"prompt": PromptSection, "model": ModelSection}
+        trained = {name: section.model_validate(record.study[name]) for name, section in sections.items()}
+        classes = [ClassSection.model_validate(each) for each in record.study["classes"]]
     except (ValidationError, KeyError) as error:
         raise ModelError(
             f"the study that run {record.run_id} was trained with cannot be read: {str(error).splitlines()[0]}",
             remedy="use the version of the toolkit that trained it",
         ) from None
+    return study.model_copy(update=trained), mapped_answers(study.class_names, classes, meaning(study, classes))
 
 
 def meaning(study: Study, trained: list[ClassSection]) -> dict[str, str]:
