@@ -1,7 +1,6 @@
 """The tensors that InstructBLIP takes, from cropped photographs, prompts and answers."""
 
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +32,7 @@ class Inputs:
         self.config = config
         self.features: FeatureCache | None = None
         """Where set, the model gets cached outputs of its vision encoder instead of pixels."""
-        self.prompt_tokens = cache(self._prompt_tokens)
+        self._tokens: dict[str, PromptTokens] = {}
 
     def __call__(self, photographs: Sequence[np.ndarray] | np.ndarray, prompts: Sequence[str]) -> Tensors:
         """Return the model's inputs for B photographs and their B prompts."""
@@ -53,6 +52,12 @@ class Inputs:
         images = [np.ascontiguousarray(photograph) for photograph in photographs]
         return self.processor.image_processor(images, return_tensors="pt")["pixel_values"]
 
+    def prompt_tokens(self, prompt: str) -> PromptTokens:
+        """Return the tokens of a prompt; raise ModelError where the model would ignore the photograph."""
+        if prompt not in self._tokens:
+            self._tokens[prompt] = self._tokenise(prompt)
+        return self._tokens[prompt]
+
     def answer_tokens(self, answers: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each answer, the end token last."""
         tokens = [self.processor.tokenizer(answer)["input_ids"] for answer in answers]
@@ -71,8 +76,7 @@ class Inputs:
         """Return answers as targets of the loss, padded with `IGNORED`."""
         return _padded(answer_tokens, IGNORED)[0]
 
-    def _prompt_tokens(self, prompt: str) -> PromptTokens:
-        """Return the tokens of a prompt; raise ModelError where the model would ignore the photograph."""
+    def _tokenise(self, prompt: str) -> PromptTokens:
         # The processor puts image tokens before a text only when it gets an image with it.
         size = self.config.vision_config.image_size
         encoded = self.processor(images=[np.zeros((size, size, 3), np.uint8)], text=[prompt])

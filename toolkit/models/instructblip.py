@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,7 +61,7 @@ class InstructBlip:
         self.adapted: Any = None
         """The model in LoRA's wrapper; None for every other mode."""
         self.base: dict[str, str] = {}
-        self._trie = cache(self._built_trie)
+        self._tries: dict[tuple[str, ...], Trie] = {}
 
     @classmethod
     def load(cls, source: str, *, device: str, mode: TrainMode = "full", dtype: str = "float32") -> Self:
@@ -108,7 +107,7 @@ class InstructBlip:
     def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
         """Return (B, C) float64: the natural logarithm of the probability of each complete answer."""
         self.model.eval()
-        return log_likelihoods(self.model, self.inputs(photographs, prompts), self._trie(tuple(answers))).numpy()
+        return log_likelihoods(self.model, self.inputs(photographs, prompts), self._trie(answers)).numpy()
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint that `load` reads, complete or not at all."""
@@ -139,9 +138,12 @@ class InstructBlip:
             texts = self.model.generate(**tensors, max_new_tokens=LONGEST_TEXT, do_sample=False, num_beams=1)
         return self.processor.tokenizer.batch_decode(texts, skip_special_tokens=True)
 
-    def _built_trie(self, answers: tuple[str, ...]) -> Trie:
-        start = self.model.config.text_config.decoder_start_token_id
-        return build_trie(self.inputs.answer_tokens(answers), start=start)
+    def _trie(self, answers: list[str]) -> Trie:
+        key = tuple(answers)
+        if key not in self._tries:
+            start = self.model.config.text_config.decoder_start_token_id
+            self._tries[key] = build_trie(self.inputs.answer_tokens(answers), start=start)
+        return self._tries[key]
 
 
 def tokenizer_digest(processor: Processor) -> str:

@@ -105,14 +105,9 @@ def plan_training(
         steps=study.train.epochs * -(-batches // study.train.accumulate),
         modes=[
             PlannedMode(
-                mode=budget.mode,
-                trained=budget.trained,
-                frozen=budget.frozen,
-                gib_float32=budget.bytes_float32 / GIB,
-                gib_bfloat16=budget.bytes_bfloat16 / GIB,
-                fits=budget.least() <= memory,
+                b.mode, b.trained, b.frozen, b.bytes_float32 / GIB, b.bytes_bfloat16 / GIB, fits=b.least() <= memory
             )
-            for budget in budgets
+            for b in budgets
         ],
     )
 

@@ -1,7 +1,7 @@
 """Runs of another workspace: their files, their classes in the words of this study, and the check against leaks."""
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -12,21 +12,13 @@ from toolkit.manifest.cohort import ClassSection
 from toolkit.manifest.model import ModelSection, PromptSection
 from toolkit.prompts.answers import Answers, mapped_answers
 from toolkit.workspace import sql
-from toolkit.workspace.certificate import digest, read_certificate, read_rows
+from toolkit.workspace.certificate import Certified, digest, read_certificate, read_rows
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import RunRecord, find_split, now, read_record, record_run
 
 PART = "external"
 SEEN = ("train", "validation")
 """Parts that are used in training."""
-
-
-class SeenInTraining(NamedTuple):
-    """The photographs (as salted digests) and patients that a run was trained or validated on."""
-
-    salt: str
-    photographs: set[str]
-    patients: set[str]
 
 
 def bring(workspace: Workspace, folder: Path) -> RunRecord:
@@ -42,7 +34,8 @@ def bring(workspace: Workspace, folder: Path) -> RunRecord:
             remedy="give the folder of the run itself, then use predict --control here",
         )
     here, home = _external_split(workspace), Workspace(folder.resolve().parent.parent)
-    leaks = _check(workspace, here, _seen(home.split(there.split_id)), key_there=_key_of(home))
+    salt, trained_on = _trained_on(home.split(there.split_id))
+    leaks = _check(workspace, here, trained_on, salt=salt, key_there=_key_of(home))
     own = {
         "run_id": short_id([there.run_id, here, PART]),
         "split_id": here,
@@ -67,17 +60,16 @@ def _external_split(workspace: Workspace) -> str:
     return split_id
 
 
-def _seen(split: Path) -> SeenInTraining:
+def _trained_on(split: Path) -> tuple[str, list[Certified]]:
+    """Return the salt of a split's photograph digests, and its cases that are used in training."""
     try:
-        salt = read_certificate(split)["salt"]
-        rows = [row for row in read_rows(split) if row.part in SEEN]
+        return read_certificate(split)["salt"], [row for row in read_rows(split) if row.part in SEEN]
     except (OSError, ValueError, TypeError, LeakError):
         raise LeakError(
             "the cases that this run was trained on are unknown: the files of its split are missing or unreadable",
             place=str(split),
             remedy="keep WORKSPACE/splits/ID and WORKSPACE/runs/ID together",
         ) from None
-    return SeenInTraining(salt, {row.photograph_digest for row in rows} - {""}, {row.patient_id for row in rows})
 
 
 def _key_of(home: Workspace) -> str | None:
@@ -85,12 +77,15 @@ def _key_of(home: Workspace) -> str | None:
     return home.rows("select key_fingerprint from label_states")[0]["key_fingerprint"] if home.is_parsed() else None
 
 
-def _check(workspace: Workspace, split_id: str, seen: SeenInTraining, *, key_there: str | None) -> dict[str, Any]:
+def _check(
+    workspace: Workspace, split_id: str, trained_on: list[Certified], *, salt: str, key_there: str | None
+) -> dict[str, Any]:
     """Refuse a run that was trained on a photograph or a patient of these cases; return what could be compared."""
+    digests, patient_ids = {row.photograph_digest for row in trained_on}, {row.patient_id for row in trained_on}
     rows = workspace.rows(sql.statement("predict/external_cases"), {"split_id": split_id, "part": PART})
     with_pixels = [row for row in rows if row["pixel_sha256"] is not None]
-    photographs = [r["case_id"] for r in with_pixels if digest(seen.salt, r["pixel_sha256"]) in seen.photographs]
-    patients = [row["case_id"] for row in rows if row["patient_id"] in seen.patients]
+    photographs = [row["case_id"] for row in with_pixels if digest(salt, row["pixel_sha256"]) in digests]
+    patients = [row["case_id"] for row in rows if row["patient_id"] in patient_ids]
     if leaks := sorted({*photographs, *patients}):
         raise LeakError(
             f"the run was trained on {len(photographs)} of these photographs, and on the patients of "
