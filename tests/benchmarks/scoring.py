@@ -22,7 +22,7 @@ BATCH = 4
 
 @torch.inference_mode()
 def main() -> None:
-    """Print a table of costs and the ratios that are asked for."""
+    """Print a table of costs and the required ratios."""
     torch.set_num_threads(1)
     model, photographs = models.build(), models.inputs(BATCH)
     trie = build_trie(models.answers(), start=0)
@@ -56,7 +56,7 @@ def main() -> None:
         ),
         models.Ratio("1e-4 / largest difference in log-likelihood", 1e-4 / float(worst), at_least=1),
     ]
-    models.judge(ratios)
+    models.check_ratios(ratios)
 
 
 if __name__ == "__main__":
