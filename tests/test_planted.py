@@ -1,4 +1,4 @@
-"""A second opinion on the answer sheet of a drawn study: read again from the export and the photographs alone."""
+"""A second opinion on the answer sheet of a synthetic study: read again from the export and the photographs alone."""
 
 import csv
 import json

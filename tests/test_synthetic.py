@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from toolkit.errors import ToolkitError
 from toolkit.manifest import shipped
 from toolkit.synthetic import Sample, sample
-from toolkit.synthetic.plan import KINDS, Block, blocks, class_counts, plan
+from toolkit.synthetic.plan import CLASSES, Block, blocks, class_counts, plan
 
 SMALL = 24
 
@@ -98,7 +98,7 @@ def test_progress_counts_every_case(tmp_path, photographs):
     told = []
     made = sample(tmp_path, cases=16, photographs=photographs, progress=lambda *what: told.append(what))
 
-    assert ("drawing cases" if photographs else "writing cases", 16, 16) == told[-1]
+    assert ("generating cases" if photographs else "writing cases", 16, 16) == told[-1]
     assert made.photographs + 1 == len(told)
     assert sorted(told) == told
 
@@ -182,11 +182,11 @@ def test_no_file_name_holds_a_patient_id(rows):
 
 def test_a_lesion_is_photographed_once_or_more_and_its_number_says_nothing_of_the_patient():
     photographs = plan(1, Block(0, 980, 1), first=0)
-    lesions = [(each.person.number, shown.lesion) for each in photographs for shown in each.shown]
-    names = {(each.person.number, shown.lesion): set() for each in photographs for shown in each.shown}
+    lesions = [(each.person.number, lesion.number) for each in photographs for lesion in each.lesions]
+    names = {lesion: set() for lesion in lesions}
     for each in photographs:
-        for shown in each.shown:
-            names[each.person.number, shown.lesion].add((shown.class_name, shown.anatomical_site))
+        for lesion in each.lesions:
+            names[each.person.number, lesion.number].add((lesion.class_name, lesion.anatomical_site))
 
     assert 20 < len(lesions) - len(names) < 200
     assert {1} == {len(known) for known in names.values()}
@@ -194,7 +194,7 @@ def test_a_lesion_is_photographed_once_or_more_and_its_number_says_nothing_of_th
 
 
 def test_classes_keep_the_proportions_of_the_paper():
-    assert {name: kind.photographs for name, kind in KINDS.items()} == class_counts(979)
+    assert {name: profile.photographs for name, profile in CLASSES.items()} == class_counts(979)
 
 
 @pytest.mark.parametrize("cases", [16, 17, 50, 980])
@@ -203,7 +203,7 @@ def test_every_class_has_its_cases_and_at_least_two_patients(cases):
     shown = [(name, each.person.patient_id) for each in labelled for name in each.class_names]
 
     assert cases == len(shown) == sum(class_counts(cases).values())
-    for class_name in KINDS:
+    for class_name in CLASSES:
         assert class_counts(cases)[class_name] == sum(name == class_name for name, _ in shown)
         assert len({patient for name, patient in shown if name == class_name}) >= 2
 

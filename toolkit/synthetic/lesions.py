@@ -1,8 +1,7 @@
-"""How each of the eight classes looks: where its pigment, blood and relief lie, in units of the lesion's radius.
+"""The looks of the eight classes: where pigment, blood and relief lie, in units of the lesion's radius.
 
-Knows nothing of skin, light or cameras (`drawing`), nor of patients and labels (`plan`, `rows`). The looks overlap
-where the paper's confusions are: dermal melanocytosis with solar lentigo, basal cell carcinoma with seborrheic
-keratosis, nevus with melanoma.
+They overlap where the paper's confusions are: dermal melanocytosis with solar lentigo, basal cell carcinoma with
+seborrheic keratosis, nevus with melanoma.
 """
 
 from collections.abc import Callable
@@ -62,7 +61,7 @@ class LesionPixels:
 
 
 def noise(rng: Generator, shape: tuple[int, int], cells: int, *, octaves: int = 1) -> Map:
-    """Draw smooth noise of mean about 0 and deviation 1 with `cells` cells across, halved at each octave."""
+    """Generate smooth noise of mean about 0 and deviation 1 with `cells` cells across, halved at each octave."""
     height, width = shape
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):
@@ -72,12 +71,12 @@ def noise(rng: Generator, shape: tuple[int, int], cells: int, *, octaves: int = 
 
 
 def edge(depth: Map, softness: float) -> Map:
-    """Turn depth below a border into presence between 0 and 1; `softness` is the border's width."""
+    """Convert depth below a border into presence between 0 and 1; `softness` is the border's width."""
     return 1 / (1 + np.exp(np.clip(-depth / softness, -30, 30)))
 
 
 def paint(class_name: str, rng: Generator, on: Plate) -> LesionPixels:
-    """Draw one lesion of a class; it has faded out where the plate ends."""
+    """Paint one lesion of a class; it has faded out where the plate ends."""
     lesion = PAINTERS[class_name](rng, on)
     window = edge(REACH - 0.08 - np.maximum(np.abs(on.x), np.abs(on.y)), 0.015)
     return LesionPixels(**{name: layer * window for name, layer in vars(lesion).items()})
@@ -85,9 +84,9 @@ def paint(class_name: str, rng: Generator, on: Plate) -> LesionPixels:
 
 def _depth(rng: Generator, on: Plate, *, elongation: float, wobble: float) -> Map:
     """Return depth below an oval border that wobbles by low harmonics, in lesion radii; negative outside."""
-    turn = rng.uniform(0, np.pi)
-    along = on.x * np.cos(turn) + on.y * np.sin(turn)
-    across = (on.y * np.cos(turn) - on.x * np.sin(turn)) * elongation
+    axis = rng.uniform(0, np.pi)
+    along = on.x * np.cos(axis) + on.y * np.sin(axis)
+    across = (on.y * np.cos(axis) - on.x * np.sin(axis)) * elongation
     angle = np.arctan2(across, along)
     border = np.full_like(angle, 0.97)
     for harmonic in range(2, 6):
@@ -109,7 +108,7 @@ def _spots(rng: Generator, on: Plate, density: Map, *, count: int, radius: tuple
 
 
 def _vessels(rng: Generator, on: Plate, *, count: int) -> Map:
-    """Draw branching vessels that wander in from the border."""
+    """Paint branching vessels that wander in from the border."""
     canvas = Image.new("L", (on.side, on.side))
     draw = ImageDraw.Draw(canvas)
     stems = [(rng.uniform(0, 2 * np.pi), 0.95, rng.uniform(0, 2 * np.pi)) for _ in range(count)]
@@ -129,14 +128,14 @@ def _vessels(rng: Generator, on: Plate, *, count: int) -> Map:
 
 
 def _dermal_melanocytosis(rng: Generator, on: Plate) -> LesionPixels:
-    """Draw blue-grey to brown speckles on both sides of a midline, running together into patches."""
-    turn = rng.uniform(0, 2 * np.pi)
+    """Paint blue-grey to brown speckles on both sides of a midline, running together into patches."""
+    axis = rng.uniform(0, 2 * np.pi)
     gap = rng.uniform(0.35, 0.6)
     density = np.zeros_like(on.x)
     for side in (-1, 1):
         for _ in range(3):
             spread = rng.uniform(0.18, 0.32)
-            centre = side * gap * np.array([np.cos(turn), np.sin(turn)]) + rng.normal(0, 0.2, 2)
+            centre = side * gap * np.array([np.cos(axis), np.sin(axis)]) + rng.normal(0, 0.2, 2)
             density += np.exp(-((on.x - centre[0]) ** 2 + (on.y - centre[1]) ** 2) / (2 * spread**2))
     density *= edge(1 - np.hypot(on.x, on.y), 0.05)
     spots = _spots(rng, on, density**1.5, count=int(rng.integers(70, 150)), radius=(0.05, 0.11))
@@ -152,7 +151,7 @@ def _dermal_melanocytosis(rng: Generator, on: Plate) -> LesionPixels:
 
 
 def _basal_cell_carcinoma(rng: Generator, on: Plate) -> LesionPixels:
-    """Draw a pearly nodule with a rolled border, branching vessels and often an ulcer at its centre."""
+    """Paint a pearly nodule with a rolled border, branching vessels and often an ulcer at its centre."""
     depth = _depth(rng, on, elongation=rng.uniform(1, 1.3), wobble=0.06)
     area = edge(depth, rng.uniform(0.025, 0.07))
     rolled = np.exp(-(((depth - 0.17) / 0.13) ** 2)) * rng.uniform(0.07, 0.16)
@@ -171,14 +170,14 @@ def _basal_cell_carcinoma(rng: Generator, on: Plate) -> LesionPixels:
 
 
 def _ephelis(rng: Generator, on: Plate) -> LesionPixels:
-    """Draw many tiny light-brown dots, none running into a patch."""
+    """Paint many tiny light-brown dots, none running into a patch."""
     density = edge(1.05 - np.hypot(on.x, on.y), 0.1) * np.exp(0.5 * noise(rng, on.x.shape, 4))
     spots = _spots(rng, on, density, count=int(rng.integers(70, 170)), radius=(0.022, 0.05))
     return LesionPixels(area=spots, melanin=spots * rng.uniform(0.5, 1.3))
 
 
 def _malignant_melanoma(rng: Generator, on: Plate) -> LesionPixels:
-    """Draw a large lesion, asymmetric, ragged, of several colours: brown, black, blue-grey, red and white."""
+    """Paint a large lesion, asymmetric, ragged, of several colours: brown, black, blue-grey, red and white."""
     unrest = rng.uniform(0.5, 1.0)
     depth = _depth(rng, on, elongation=rng.uniform(1.05, 1.5), wobble=0.17 * unrest)
     depth += 0.13 * unrest * noise(rng, on.x.shape, 5, octaves=3)
@@ -199,7 +198,7 @@ def _malignant_melanoma(rng: Generator, on: Plate) -> LesionPixels:
 
 
 def _melasma(rng: Generator, on: Plate) -> LesionPixels:
-    """Draw a large, faint, light-brown patch with a map-like border that fades into the skin."""
+    """Paint a large, faint, light-brown patch with a map-like border that fades into the skin."""
     depth = _depth(rng, on, elongation=rng.uniform(1.0, 1.4), wobble=0.12)
     depth = depth - 0.12 + 0.2 * noise(rng, on.x.shape, 5, octaves=3)
     area = edge(depth, rng.uniform(0.06, 0.13))
@@ -208,7 +207,7 @@ def _melasma(rng: Generator, on: Plate) -> LesionPixels:
 
 
 def _nevus(rng: Generator, on: Plate) -> LesionPixels:
-    """Draw a round lesion, symmetric, evenly brown, with a smooth border."""
+    """Paint a round lesion, symmetric, evenly brown, with a smooth border."""
     unrest = rng.uniform(0.0, 0.4)
     depth = _depth(rng, on, elongation=rng.uniform(1.0, 1.25), wobble=0.01 + 0.05 * unrest)
     area = edge(depth, rng.uniform(0.03, 0.09))
@@ -218,7 +217,7 @@ def _nevus(rng: Generator, on: Plate) -> LesionPixels:
 
 
 def _seborrheic_keratosis(rng: Generator, on: Plate) -> LesionPixels:
-    """Draw a waxy plaque that looks stuck on: sharp edge, white and dark plugs, fissures."""
+    """Paint a waxy plaque that looks stuck on: sharp edge, white and dark plugs, fissures."""
     depth = _depth(rng, on, elongation=rng.uniform(1.0, 1.4), wobble=0.07) + 0.03 * noise(rng, on.x.shape, 9)
     area = edge(depth, rng.uniform(0.012, 0.03))
     inner = edge(depth - 0.1, 0.03)
@@ -237,7 +236,7 @@ def _seborrheic_keratosis(rng: Generator, on: Plate) -> LesionPixels:
 
 
 def _solar_lentigo(rng: Generator, on: Plate) -> LesionPixels:
-    """Draw a flat patch, evenly light to mid brown, well defined, its border moth-eaten."""
+    """Paint a flat patch, evenly light to mid brown, well defined, its border moth-eaten."""
     depth = _depth(rng, on, elongation=rng.uniform(1.0, 1.5), wobble=0.08)
     for _ in range(int(rng.integers(7, 14))):
         angle, size = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.3)
