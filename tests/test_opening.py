@@ -89,7 +89,7 @@ def test_crops_are_decoded_once_and_only_as_many_as_memory_allows(gradient, tmp_
     crops = Crops([CropSource("c1", tmp_path / "p.png", None)] * 3, margin=0.1, size=8, keep=2 * 8 * 8 * 3)
     crops.load(silent)
 
-    assert {0, 1} == set(crops.kept)
+    assert {0, 1} == set(crops.cache)
     np.testing.assert_array_equal(crops[2], case_pixels(tmp_path / "p.png", None, margin=0.1, size=8))
 
 
