@@ -43,18 +43,16 @@ class Alignment(NamedTuple):
     placement: Placement
 
 
-class Pyramid:
-    """A small grayscale photograph, prepared for comparison at each of LEVELS when first asked for."""
+class Pyramid(NamedTuple):
+    """A small grayscale photograph, prepared for comparison: its longer side, and its details at each of LEVELS."""
 
-    def __init__(self, picture: np.ndarray) -> None:
-        self.picture = picture
-        self.prepared: dict[int, np.ndarray] = {}
+    longest: int
+    levels: list[np.ndarray]
 
-    def at(self, longest: int) -> np.ndarray:
-        """Return the details of the photograph with this many pixels on the longer side."""
-        if longest not in self.prepared:
-            self.prepared[longest] = details(_resized(self.picture, longest))
-        return self.prepared[longest]
+
+def pyramid(picture: np.ndarray) -> Pyramid:
+    """Prepare a photograph for comparison."""
+    return Pyramid(max(picture.shape), [details(_resized(picture, level)) for level in LEVELS])
 
 
 def _resized(picture: np.ndarray, longest: int) -> np.ndarray:
@@ -78,9 +76,8 @@ def details(picture: np.ndarray) -> np.ndarray:
 def align(first: Pyramid, other: Pyramid, placement: Placement) -> Alignment:
     """Return the best placement near the given one; both are of the pictures' own pixels."""
     score = 0.0
-    for level in LEVELS:
-        one, two = first.at(level), other.at(level)
-        scales = max(one.shape) / max(first.picture.shape), max(two.shape) / max(other.picture.shape)
+    for one, two in zip(first.levels, other.levels, strict=True):
+        scales = max(one.shape) / first.longest, max(two.shape) / other.longest
         score, refined = _refined(one, two, placement.scaled(*scales))
         placement = refined.scaled(1 / scales[0], 1 / scales[1])
     return Alignment(score, placement)

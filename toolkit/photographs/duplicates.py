@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from toolkit.photographs import hashes
-from toolkit.photographs.alignment import LEVELS, Placement, Pyramid, align
+from toolkit.photographs.alignment import LEVELS, Placement, Pyramid, align, pyramid
 from toolkit.photographs.changes import change, orientation
 from toolkit.photographs.hashes import ORIENTATIONS, SIDE
 from toolkit.progress import Progress, silent
@@ -87,14 +87,14 @@ def find(pictures: Sequence[np.ndarray], *, progress: Progress = silent) -> list
         candidates |= _by_view(vectors, progress)
 
     @lru_cache(maxsize=1_000)
-    def pyramid(number: int) -> Pyramid:
-        return Pyramid(pictures[number])
+    def prepared(number: int) -> Pyramid:
+        return pyramid(pictures[number])
 
     pairs = []
     for done, candidate in enumerate(sorted(candidates.values()), start=1):
         one, two = usable[candidate.first], usable[candidate.other]
         start = _placement(pictures[one].shape, pictures[two].shape, candidate)
-        score, placement = align(pyramid(one), pyramid(two), start)
+        score, placement = align(prepared(one), prepared(two), start)
         is_sought = abs(orientation(placement).degrees) <= SETTINGS["degrees"]
         if score >= SETTINGS["correlation"] and is_sought:
             if one > two:

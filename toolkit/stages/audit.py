@@ -30,6 +30,8 @@ MEANING = {
     "ambiguous_answer": "photographs with several lesions and one answer",
 }
 THREADS = 4
+SETTINGS = json.dumps(duplicates.SETTINGS, sort_keys=True)
+"""As the registry notes them."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _search(workspace: Workspace, progress: Progress) -> _Search:
     rows = [row for row in registered if Path(row["path"]).is_file()]
     digest = images_digest(row["pixel_sha256"] for row in rows)
     last = workspace.rows("select settings, images_sha256 from duplicate_searches")
-    if last == [{"settings": _settings(), "images_sha256": digest}]:
+    if last == [{"settings": SETTINGS, "images_sha256": digest}]:
         pairs = workspace.rows("select * from duplicates where relation = 'near_duplicate' order by all")
         if {row[side] for row in pairs for side in ("image_id", "other_image_id")} <= {row["image_id"] for row in rows}:
             return _Search(pairs, digest, len(rows), len(registered) - len(rows), already_searched=True)
@@ -101,14 +103,8 @@ def _search(workspace: Workspace, progress: Progress) -> _Search:
                 pictures.append(picture)
             progress("opening photographs", done, len(rows))
     pairs = [
-        {
-            "image_id": ids[pair.first],
-            "other_image_id": ids[pair.other],
-            "relation": "near_duplicate",
-            "score": pair.score,
-            "change": pair.change,
-        }
-        for pair in duplicates.find(pictures, progress=progress)
+        {"image_id": ids[i], "other_image_id": ids[j], "relation": "near_duplicate", "score": score, "change": change}
+        for i, j, score, change in duplicates.find(pictures, progress=progress)
     ]
     return _Search(pairs, digest, len(ids), len(registered) - len(ids), already_searched=False)
 
@@ -125,15 +121,11 @@ def images_digest(pixel_digests: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(set(pixel_digests))).encode()).hexdigest()
 
 
-def _settings() -> str:
-    return json.dumps(duplicates.SETTINGS, sort_keys=True)
-
-
 def _record(workspace: Workspace, search: _Search, identical: list[dict[str, Any]]) -> None:
     """Replace the registry's duplicates; without a photograph no search is noted."""
     pairs = [*identical, *search.pairs]
     noted = {
-        "settings": _settings(),
+        "settings": SETTINGS,
         "images_sha256": search.images_sha256,
         "photographs": search.photographs,
         "pairs": len(pairs),

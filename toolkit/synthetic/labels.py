@@ -27,8 +27,9 @@ def labels_of(photograph: PlannedPhotograph, stage: Stage, *, seed: int) -> list
     if photograph.state == "queued" and not (reviewed and photograph.change == "newly_labelled"):
         return []
     rng = default_rng([seed, 4, photograph.index])
+    answers = (photograph.note["answer"],) if photograph.fault == "unknown_class" else ()
     labels = [
-        SyntheticLabel(number, reading.annotator, _answers(photograph, reading.class_names), _boxes(rng, photograph))
+        SyntheticLabel(number, reading.annotator, answers or reading.class_names, _boxes(rng, photograph))
         for number, reading in enumerate(photograph.readings)
     ]
     if reviewed and photograph.change == "deleted_label":
@@ -63,10 +64,6 @@ def majority(labels: list[SyntheticLabel], position: int) -> str | None:
     most = max(map(answers.count, answers), default=0)
     winners = {answer for answer in answers if answers.count(answer) == most}
     return winners.pop() if len(winners) == 1 else None
-
-
-def _answers(photograph: PlannedPhotograph, class_names: tuple[str, ...]) -> tuple[str, ...]:
-    return (photograph.note["answer"],) if photograph.fault == "unknown_class" else class_names
 
 
 def _boxes(rng: Generator, photograph: PlannedPhotograph) -> tuple[Box, ...]:

@@ -1,7 +1,7 @@
 """The plan of a sample: patients, their lesions and photographs, in the proportions of the published study."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from toolkit.errors import ToolkitError
 State = Literal["labelled", "queued", "skipped", "empty"]
 ClassNames = tuple[str, ...]
 """The classes of the lesions on one photograph."""
+Draft = tuple[ClassNames, State]
 Stage = Literal[1, 2, 3]
 STAGES: tuple[Stage, ...] = (1, 2, 3)
 
@@ -179,9 +180,8 @@ def plan(seed: int, block: Block, *, first: int) -> list[PlannedPhotograph]:
     for number, drafted in enumerate(drafts):
         first_class = drafted[0][0][0]
         person = _person(rng, first + number, f"P-{codes[number]}", CLASSES[first_class])
-        lesions: dict[str, list[PlacedLesion]] = {}
-        for class_names, state in drafted:
-            photographs.append(_photograph(rng, person, class_names, state, block.arrived, lesions))
+        lesions: list[PlacedLesion] = []
+        photographs += [_photograph(rng, person, draft, block.arrived, lesions) for draft in drafted]
     photographs = [photographs[at] for at in rng.permutation(len(photographs))]
     for index, photograph in enumerate(photographs):
         photograph.index = first + index
@@ -232,11 +232,9 @@ def _merged(rng: Generator, groups: list[ClassNames], *, pairs: int) -> list[lis
     return merged + [[(name,) for name in group] for group in order]
 
 
-def _with_unlabelled(
-    rng: Generator, people: list[list[ClassNames]], *, each: int
-) -> list[list[tuple[ClassNames, State]]]:
+def _with_unlabelled(rng: Generator, people: list[list[ClassNames]], *, each: int) -> list[list[Draft]]:
     """Add `each` photographs that are queued, skipped, and left empty, to patients of few photographs."""
-    labelled: list[list[tuple[ClassNames, State]]] = [[(names, "labelled") for names in own] for own in people]
+    labelled: list[list[Draft]] = [[(names, "labelled") for names in own] for own in people]
     roomy = [own for own in labelled if len(own) < MOST]
     states: tuple[State, ...] = ("queued", "skipped", "empty")
     for order, at in enumerate(rng.permutation(len(roomy))[: len(states) * each]):
@@ -257,25 +255,22 @@ def _person(rng: Generator, number: int, patient_id: str, profile: ClassProfile)
 
 
 def _photograph(
-    rng: Generator,
-    person: Person,
-    class_names: ClassNames,
-    state: State,
-    arrived: Stage,
-    earlier: dict[str, list[PlacedLesion]],
+    rng: Generator, person: Person, draft: Draft, arrived: Stage, earlier: list[PlacedLesion]
 ) -> PlannedPhotograph:
-    """Plan one photograph; `earlier` holds the patient's lesions by class, since one may be photographed again."""
+    """Plan one photograph; of the patient's `earlier` lesions one may be photographed again, new ones are added."""
+    class_names, state = draft
     size = SIZES[person.capture_site]
     share = size[0] // len(class_names)
     lesions = []
     for position, name in enumerate(class_names):
         box = _lesion_box(rng, size, position * share, share)
-        again = earlier.get(name) if rng.uniform() < 0.25 else None
-        site = again[-1].anatomical_site if again else str(rng.choice(CLASSES[name].sites))
-        number = again[-1].number if again else sum(map(len, earlier.values())) + 1
-        lesions.append(PlacedLesion(name, number, site, box))
-        if not again:
-            earlier.setdefault(name, []).append(lesions[-1])
+        again = [lesion for lesion in earlier if lesion.class_name == name] if rng.uniform() < 0.25 else []
+        if again:
+            lesions.append(replace(again[-1], box=box))
+        else:
+            site = str(rng.choice(CLASSES[name].sites))
+            lesions.append(PlacedLesion(name, len(earlier) + 1, site, box))
+            earlier.append(lesions[-1])
     return PlannedPhotograph(
         index=0,
         person=person,

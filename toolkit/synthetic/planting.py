@@ -5,7 +5,7 @@ A photograph carries one planted fault or change at most, so that each can be ju
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import combinations, islice
+from itertools import combinations, cycle, islice
 
 from numpy.random import Generator
 
@@ -56,6 +56,13 @@ class _Planting:
         self.use(*taken)
         return taken
 
+    def mark(self, fault: str, fits: _Fits = lambda _: True) -> list[PlannedPhotograph]:
+        """Plant a fault on `times` photographs that fit, and return them."""
+        taken = self.take(self.times, fits)
+        for each in taken:
+            each.fault = fault
+        return taken
+
     def use(self, *photographs: PlannedPhotograph) -> None:
         """Hand these photographs out no more."""
         used = set(map(id, photographs))
@@ -104,42 +111,35 @@ class _Planting:
 
     def spellings(self) -> None:
         """Spell patient IDs differently than on the patient's other photographs."""
-        for number, own in enumerate(self.of_one_person(3 * self.times)):
-            own[0].fault = "patient_spelling"
-            own[0].note["patient_id"] = SPELLINGS[number % len(SPELLINGS)](own[0].person.patient_id)
-            self.use(own[0])
+        for (first, *_), spelling in zip(self.of_one_person(3 * self.times), cycle(SPELLINGS), strict=False):
+            first.fault = "patient_spelling"
+            first.note["patient_id"] = spelling(first.person.patient_id)
+            self.use(first)
 
     def patients(self) -> None:
         """Leave patient IDs out, leave them empty, and give two."""
-        for number, each in enumerate(self.take(self.times)):
-            each.fault = "missing_patient"
-            if number % 2:
-                each.note["patient_id"] = " "
-        for each in self.take(self.times):
-            each.fault = "contradictory_patient"
+        for each in self.mark("missing_patient")[1::2]:
+            each.note["patient_id"] = " "
+        for each in self.mark("contradictory_patient"):
             others = [other for other in self.photographs if other.person is not each.person]
             each.note["other_patient_id"] = others[int(self.rng.integers(len(others)))].person.patient_id
 
     def labels(self) -> None:
         """Let boxes reach over the edge or enclose the wrong lesion, and answers be none of the classes."""
-        for each in self.take(self.times, _has_one_box):
-            each.fault = "box_over_edge"
+        for each in self.mark("box_over_edge", _has_one_box):
             _to_the_edge(each, side=int(self.rng.integers(4)))
-        for each in self.take(self.times, _has_one_box):
-            each.fault = "box_on_wrong_lesion"
+        for each in self.mark("box_on_wrong_lesion", _has_one_box):
             each.lesions = _with_bystander(self.rng, each)
-        for number, each in enumerate(self.take(self.times, lambda each: _read_once(each) and _shows_one(each))):
-            each.fault = "unknown_class"
-            each.note["answer"] = UNKNOWN[number % len(UNKNOWN)]
+        answered_once = self.mark("unknown_class", lambda each: _read_once(each) and _shows_one(each))
+        for each, answer in zip(answered_once, cycle(UNKNOWN), strict=False):
+            each.note["answer"] = answer
 
     def files(self) -> None:
         """Rotate photographs by EXIF, and leave places and names in EXIF and in Labelbox's metadata."""
-        for each, orientation in zip(self.take(self.times), ("6", "8", "3") * self.times, strict=False):
-            each.fault = "exif_rotated"
+        for each, orientation in zip(self.mark("exif_rotated"), cycle("683"), strict=False):
             each.note["orientation"] = orientation
-        for kind in ("gps_in_exif", "name_in_exif", "name_in_metadata"):
-            for each in self.take(self.times):
-                each.fault = kind
+        for fault in ("gps_in_exif", "name_in_exif", "name_in_metadata"):
+            for each in self.mark(fault):
                 each.note["name"] = NAMES[int(self.rng.integers(len(NAMES)))]
 
     def changes(self) -> None:
@@ -150,16 +150,14 @@ class _Planting:
             each.change = "deleted_label"
         for each in self.take(self.times, _has_one_box):
             each.change = "moved_box"
-        for each in self.half(lambda each: each.fault == "box_on_wrong_lesion"):
-            each.change = "moved_box"
-        for each in self.half(lambda each: each.state == "queued"):
-            each.change = "newly_labelled"
-        for each in self.half(lambda each: each.fault == "patient_two_ids"):
-            each.change = "patient_merge"
-
-    def half(self, fits: _Fits) -> list[PlannedPhotograph]:
-        """Return every other photograph that fits."""
-        return list(filter(fits, self.photographs))[::2]
+        half: dict[str, _Fits] = {
+            "moved_box": lambda each: each.fault == "box_on_wrong_lesion",
+            "newly_labelled": lambda each: each.state == "queued",
+            "patient_merge": lambda each: each.fault == "patient_two_ids",
+        }
+        for change, fits in half.items():
+            for each in list(filter(fits, self.photographs))[::2]:
+                each.change = change
 
 
 def _read_once(photograph: PlannedPhotograph) -> bool:

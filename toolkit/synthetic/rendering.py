@@ -5,7 +5,7 @@ from numpy.random import Generator, default_rng
 from PIL import Image, ImageDraw
 
 from toolkit.cases import Box
-from toolkit.synthetic.lesions import REACH, LesionPixels, Map, noise, paint, plate
+from toolkit.synthetic.lesions import REACH, Layers, Map, Plate, noise, paint
 from toolkit.synthetic.plan import PlacedLesion, PlannedPhotograph
 
 # Absorption of red, green and blue. Melanin deep in the dermis looks blue-grey: blue light is scattered back (Tyndall).
@@ -14,8 +14,6 @@ DERMAL = np.array([0.95, 0.82, 0.62], np.float32)
 BLOOD = np.array([0.10, 0.85, 0.70], np.float32)
 BARE = np.array([0.95, 0.80, 0.71], np.float32)
 PEARL = np.array([0.93, 0.85, 0.81], np.float32)
-Skin = dict[str, Map]
-"""Maps of the whole photograph that the lesions are added to: melanin, dermal, blood, pale, relief."""
 
 
 def render(rng: Generator, photograph: PlannedPhotograph, *, seed: int) -> Map:
@@ -41,7 +39,7 @@ def levels(colour: Map) -> np.ndarray:
     return (colour.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _bare_skin(rng: Generator, shape: tuple[int, int], tone: float) -> Skin:
+def _bare_skin(rng: Generator, shape: tuple[int, int], tone: float) -> Layers:
     tone += rng.normal(0, 0.05)
     grain = 0.025 * noise(rng, shape, 110) + 0.02 * noise(rng, shape, 40)
     furrows = np.exp(-((noise(rng, shape, 36) / 0.25) ** 2))
@@ -56,33 +54,32 @@ def _bare_skin(rng: Generator, shape: tuple[int, int], tone: float) -> Skin:
     }
 
 
-def _place(rng: Generator, skin: Skin, placed: PlacedLesion) -> None:
+def _place(rng: Generator, skin: Layers, placed: PlacedLesion) -> None:
     """Add a lesion to the skin, stretched so that its visible area fills its box."""
-    on = plate(round(REACH * max(placed.box.width, placed.box.height)))
+    on = Plate(round(REACH * max(placed.box.width, placed.box.height)))
     lesion = paint(placed.class_name, rng, on)
-    visible = _visible_box(lesion)
+    visible = _visible_box(lesion.pop("area"))
     across, down = placed.box.width / visible.width, placed.box.height / visible.height
     size = round(on.side * across), round(on.side * down)
     left, top = round(placed.box.left - visible.left * across), round(placed.box.top - visible.top * down)
     height, width = skin["melanin"].shape
     on_skin = np.s_[max(top, 0) : min(top + size[1], height), max(left, 0) : min(left + size[0], width)]
     on_plate = np.s_[on_skin[0].start - top : on_skin[0].stop - top, on_skin[1].start - left : on_skin[1].stop - left]
-    for name, whole in skin.items():
-        layer = getattr(lesion, name)
+    for name, layer in lesion.items():
         if layer.any():
             stretched = np.asarray(Image.fromarray(layer).resize(size, Image.Resampling.BILINEAR))
-            whole[on_skin] += stretched[on_plate] * (on.pixels if name == "relief" else 1)
+            skin[name][on_skin] += stretched[on_plate] * (on.pixels if name == "relief" else 1)
 
 
-def _visible_box(lesion: LesionPixels) -> Box:
+def _visible_box(area: Map) -> Box:
     """Return the box around what an annotator sees of a lesion, on its plate."""
-    visible = lesion.area > 0.35
+    visible = area > 0.35
     rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
     width, height = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
     return Box(float(columns[0]), float(rows[0]), float(width), float(height))
 
 
-def _reflected(skin: Skin, lit_from: float) -> Map:
+def _reflected(skin: Layers, lit_from: float) -> Map:
     """Return the light that the skin reflects: absorbed by its pigments, shaded and glossed by its relief."""
     melanin, dermal, blood = (skin[name][..., None] for name in ("melanin", "dermal", "blood"))
     absorbed = melanin * MELANIN + dermal * DERMAL + blood * BLOOD
@@ -108,13 +105,9 @@ def _light(rng: Generator, shape: tuple[int, int], *, glare: bool) -> Map:
 
 
 def _foreign_objects(rng: Generator, canvas: Image.Image, traits: frozenset[str]) -> None:
-    draw = ImageDraw.Draw(canvas)
-    if "hair" in traits:
-        _hairs(rng, draw, canvas.size)
-    if "pen" in traits:
-        _pen(rng, draw, canvas.size)
-    if "ruler" in traits:
-        _ruler(rng, draw, canvas.size)
+    for trait, add in (("hair", _hairs), ("pen", _pen), ("ruler", _ruler)):
+        if trait in traits:
+            add(rng, ImageDraw.Draw(canvas), canvas.size)
 
 
 def _hairs(rng: Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:

@@ -65,6 +65,7 @@ class _Row:
         projects = {rows.id("project", PROJECT): self.project(progress)}
         if quality < 0.1:
             projects[rows.id("project", ELSEWHERE)] = self.quality()
+        attached = self.url(photograph.name.replace("IMG", "DERMOSCOPY"))
         return {
             "data_row": self.data_row(),
             "media_attributes": {
@@ -74,7 +75,7 @@ class _Row:
                 "asset_type": "image",
                 "exif_rotation": photograph.note.get("orientation", "1"),
             },
-            "attachments": [self.attachment()] if dermoscopy < 0.03 else [],
+            "attachments": [{"type": "IMAGE", "name": "dermoscopy", "value": attached}] if dermoscopy < 0.03 else [],
             "metadata_fields": self.metadata(),
             "projects": projects,
         }
@@ -104,10 +105,6 @@ class _Row:
                 "created_by": "curator@example.org",
             },
         }
-
-    def attachment(self) -> Json:
-        name = self.photograph.name.replace("IMG", "DERMOSCOPY")
-        return {"type": "IMAGE", "name": "dermoscopy", "value": self.url(name)}
 
     def metadata(self) -> list[Json]:
         photograph, person = self.photograph, self.photograph.person

@@ -15,20 +15,9 @@ import numpy as np
 from toolkit.errors import ClaimsError
 from toolkit.files import csv_text
 from toolkit.progress import Progress, silent
+from toolkit.stages.claims import recompute
 from toolkit.stages.claims.claims_file import ClaimSection, PartSection, read
 from toolkit.stages.claims.feasibility import NONE, Solution, possible, solve
-from toolkit.stages.claims.recompute import (
-    CONVENTIONS,
-    Figures,
-    PartPredictions,
-    figures,
-    figures_of,
-    holds,
-    predictions_flag,
-    printed_flag,
-    read_predictions,
-    value_of,
-)
 from toolkit.stages.claims.rounding import Rounding, share_reason
 
 __all__ = ["FEASIBLE", "NOT_REPRODUCIBLE", "UNDECIDED", "Claims", "JointVerdict", "Verdict", "claims"]
@@ -116,7 +105,7 @@ class _Searched(NamedTuple):
 
     solution: Solution
     rounding: str = ""
-    figures: Figures | None = None
+    figures: recompute.Figures | None = None
 
 
 def claims(file: Path, *, seconds: float = SECONDS, progress: Progress = silent) -> Claims:
@@ -132,7 +121,7 @@ def claims(file: Path, *, seconds: float = SECONDS, progress: Progress = silent)
         own = {number: claim for number, claim in numbered.items() if claim.part == part.name}
         progress(f"checking {part.name}", 0, None)
         if part.predictions:
-            verdicts |= _recomputed(own, read_predictions(part.predictions, file.parent))
+            verdicts |= _recomputed(own, recompute.read_predictions(part.predictions, file.parent))
         else:
             checks = _PartChecks(part, own, seconds)
             joint += checks.joint()
@@ -205,7 +194,7 @@ class _PartChecks:
         if solution.known and solution.matrix is None and not conflicts and len(rest) <= MOST_NARROWED:
             conflicts = [self._narrowed(rest)]
         if searched.figures:
-            self.witnesses |= {number: value_of(claim, searched.figures) for number, claim in rest.items()}
+            self.witnesses |= {n: recompute.value_of(claim, searched.figures) for n, claim in rest.items()}
         verdict, reason = _verdict(solution)
         return JointVerdict(
             part=self.part.name,
@@ -233,9 +222,10 @@ class _PartChecks:
         if solution.matrix is None:
             return _Searched(solution)
         for way in ("nearest", rounding):
-            for convention in CONVENTIONS:
-                values = figures(solution.matrix, self.classes, undefined=convention)
-                if all(holds(claim, values, solution.matrix, self.classes, way) for claim in group.values()):
+            for convention in recompute.CONVENTIONS:
+                values = recompute.figures(solution.matrix, self.classes, undefined=convention)
+                facts = values, solution.matrix, self.classes, way
+                if all(recompute.holds(claim, *facts) for claim in group.values()):
                     return _Searched(solution, "nearest" if way == "nearest" else "some truncated", values)
         return _Searched(Solution(None, known=False, reason="a figure lies on the border of its rounding"))
 
@@ -267,8 +257,8 @@ class _PartChecks:
         else:
             searched = self._search({number: claim})
             verdict, reason = _verdict(searched.solution)
-            witness = value_of(claim, searched.figures) if searched.figures else witness
-        flag = printed_flag(claim, list(self.own.values()))
+            witness = recompute.value_of(claim, searched.figures) if searched.figures else witness
+        flag = recompute.printed_flag(claim, list(self.own.values()))
         return Verdict(number, claim.part, claim.source, claim.text, verdict, reason, witness, flag)
 
 
@@ -288,20 +278,19 @@ def _in_words(conflict: list[int]) -> str:
 
 def _contradicting(group: Numbered) -> Iterator[list[int]]:
     """Yield pairs of claims that give different values of the same figure."""
-    same_figure: dict[tuple, list[tuple[int, ClaimSection]]] = {}
-    for number, claim in group.items():
-        if claim.printed and not claim.classes:
-            same_figure.setdefault((claim.rate, claim.class_name, claim.averaged), []).append((number, claim))
-    for same in same_figure.values():
-        ranges = [(number, claim.printed.range("any")) for number, claim in same if claim.printed]
-        for (number, one), (other_number, other) in combinations(ranges, 2):
-            if one.high < other.low or other.high < one.low:
-                yield [number, other_number]
+    ranges = [
+        (number, (claim.rate, claim.class_name, claim.averaged), claim.printed.range("any"))
+        for number, claim in group.items()
+        if claim.printed and not claim.classes
+    ]
+    for (number, figure, one), (other_number, other_figure, other) in combinations(ranges, 2):
+        if figure == other_figure and (one.high < other.low or other.high < one.low):
+            yield [number, other_number]
 
 
-def _recomputed(own: Numbered, part: PartPredictions) -> dict[int, Verdict]:
+def _recomputed(own: Numbered, part: recompute.PartPredictions) -> dict[int, Verdict]:
     """Check claims by the predictions themselves."""
-    values = figures_of(part)
+    values = recompute.figures_of(part)
     verdicts = {}
     for number, claim in own.items():
         if claim.class_name and claim.class_name not in part.classes:
@@ -310,10 +299,10 @@ def _recomputed(own: Numbered, part: PartPredictions) -> dict[int, Verdict]:
                 place=f"claims.{number}",
                 remedy=f"they hold: {', '.join(part.classes)}",
             )
-        value = value_of(claim, values)
+        value = recompute.value_of(claim, values)
         verdict, reason = FEASIBLE, ""
-        if not holds(claim, values, part.matrix, part.classes, "any"):
+        if not recompute.holds(claim, values, part.matrix, part.classes, "any"):
             verdict, reason = NOT_REPRODUCIBLE, f"the predictions give {value:.4f}"
-        flag = predictions_flag(claim, values)
+        flag = recompute.predictions_flag(claim, values)
         verdicts[number] = Verdict(number, claim.part, claim.source, claim.text, verdict, reason, value, flag)
     return verdicts

@@ -145,22 +145,12 @@ def solve(cases: dict[str, int], claims: list[ClaimSection], rounding: Rounding,
     # most printed figures fit a matrix whose classes lose about as many cases as they gain: there it is found soon
     near = states.where(np.abs(states.fn - states.fp) <= NEAR)
     if len(near.tp) < len(states.tp) and len(np.unique(near.class_index)) == len(cases):
-        solution = _solved(near, cases, claims, rounding, seconds=seconds / 4)
+        solution = _Programme(near, cases, claims, rounding).solved(seconds=seconds / 4)
         if solution.matrix is not None:
             return solution
-    return TOO_MANY if len(states.tp) > MOST_STATES else _solved(states, cases, claims, rounding, seconds=seconds)
-
-
-def _solved(
-    states: States, cases: dict[str, int], claims: list[ClaimSection], rounding: Rounding, *, seconds: float
-) -> Solution:
-    counts = np.array(list(cases.values()))
-    programme = _Programme(states, len(cases), with_pairs=any(claim.pairs for claim in claims))
-    programme.matrix()
-    programme.one_convention()
-    for claim in claims:
-        programme.claim(claim, list(cases), counts, rounding)
-    return programme.solved(_objective(states, claims, rounding), counts, seconds=seconds)
+    if len(states.tp) > MOST_STATES:
+        return TOO_MANY
+    return _Programme(states, cases, claims, rounding).solved(seconds=seconds)
 
 
 def _objective(states: States, claims: list[ClaimSection], rounding: Rounding) -> np.ndarray:
@@ -176,15 +166,20 @@ def _objective(states: States, claims: list[ClaimSection], rounding: Rounding) -
 class _Programme:
     """Rows of a linear programme over states, pairs of classes, and the convention for undefined values."""
 
-    def __init__(self, states: States, classes: int, *, with_pairs: bool) -> None:
-        self.states = states
-        self.classes = classes
-        self.pairs = _pairs(classes) if with_pairs else []
+    def __init__(self, states: States, cases: dict[str, int], claims: list[ClaimSection], rounding: Rounding) -> None:
+        self.states, self.names, self.cases = states, list(cases), np.array(list(cases.values()))
+        self.classes = len(cases)
+        self.pairs = _pairs(self.classes) if any(claim.pairs for claim in claims) else []
+        self.objective = _objective(states, claims, rounding)
         self.rows: list[csr_array] = []
         self.low: list[float] = []
         self.high: list[float] = []
+        self._matrix()
+        self._one_convention()
+        for claim in claims:
+            self._claim(claim, rounding)
 
-    def row(
+    def _row(
         self, states: np.ndarray, low: float, high: float, *, pairs: np.ndarray | None = None, convention: float = 0
     ) -> None:
         """Add a row: coefficients of states, pairs and the convention, and the bounds of their sum."""
@@ -193,7 +188,7 @@ class _Programme:
         self.low.append(low)
         self.high.append(high)
 
-    def matrix(self) -> None:
+    def _matrix(self) -> None:
         """Require that each class is one state, and that a matrix with these false negatives and positives exists.
 
         It does where all false negatives are as many as all false positives, and no class has more of both than there
@@ -203,40 +198,40 @@ class _Programme:
         rows, columns = np.array(self.pairs).reshape(-1, 2).T
         for k in range(self.classes):
             own = self.states.class_index == k
-            self.row(own, 1, 1)
-            self.row(own * (fn + fp) - fn, -np.inf, 0)
+            self._row(own, 1, 1)
+            self._row(own * (fn + fp) - fn, -np.inf, 0)
             if self.pairs:
-                self.row(own * fn, 0, 0, pairs=-(rows == k).astype(float))
-                self.row(own * fp, 0, 0, pairs=-(columns == k).astype(float))
-        self.row(fn - fp, 0, 0)
+                self._row(own * fn, 0, 0, pairs=-(rows == k).astype(float))
+                self._row(own * fp, 0, 0, pairs=-(columns == k).astype(float))
+        self._row(fn - fp, 0, 0)
 
-    def one_convention(self) -> None:
+    def _one_convention(self) -> None:
         """Require that undefined values are left out of all means, or count as 0 in all of them."""
         zero = self.states.undefined & ~self.states.left_out
         if zero.any():
-            self.row(zero, -np.inf, 0, convention=-self.classes)
+            self._row(zero, -np.inf, 0, convention=-self.classes)
             left_out = self.states.undefined & self.states.left_out
-            self.row(left_out, -np.inf, self.classes, convention=self.classes)
+            self._row(left_out, -np.inf, self.classes, convention=self.classes)
 
-    def claim(self, claim: ClaimSection, classes: list[str], cases: np.ndarray, rounding: Rounding) -> None:
+    def _claim(self, claim: ClaimSection, rounding: Rounding) -> None:
         """Require what a claim says beyond the states that it has ruled out."""
         if claim.pairs:
-            self._most_confused([(classes.index(one), classes.index(other)) for one, other in claim.pairs])
+            self._most_confused([(self.names.index(one), self.names.index(other)) for one, other in claim.pairs])
         elif claim.rank:
-            self._ranked(claim, classes.index(str(claim.class_name)))
+            self._ranked(claim, self.names.index(str(claim.class_name)))
         elif claim.printed and claim.averaged:
-            self._mean(claim, cases, claim.printed.range(rounding))
+            self._mean(claim, claim.printed.range(rounding))
         elif claim.printed and claim.classes:
-            self.row(claim.printed.range(rounding).has(*self.states.share(claim.rate)), claim.classes, np.inf)
+            self._row(claim.printed.range(rounding).has(*self.states.share(claim.rate)), claim.classes, np.inf)
 
-    def _mean(self, claim: ClaimSection, cases: np.ndarray, wanted: Range) -> None:
+    def _mean(self, claim: ClaimSection, wanted: Range) -> None:
         numerator, denominator = self.states.share(claim.rate)
         value = numerator / np.maximum(denominator, 1)
-        weights = {"macro": np.ones(len(value)), "weighted": cases[self.states.class_index], "micro": denominator}
+        weights = {"macro": np.ones(len(value)), "weighted": self.cases[self.states.class_index], "micro": denominator}
         weight = weights[str(claim.averaged)] * ~(self.states.left_out & (denominator == 0))
         scale = SCALE / max(weight.max(), 1)
-        self.row(weight * (value - float(wanted.low) + CLOSE) * scale, 0, np.inf)
-        self.row(weight * (value - float(wanted.high) - CLOSE) * scale, -np.inf, 0)
+        self._row(weight * (value - float(wanted.low) + CLOSE) * scale, 0, np.inf)
+        self._row(weight * (value - float(wanted.high) - CLOSE) * scale, -np.inf, 0)
 
     def _ranked(self, claim: ClaimSection, number: int) -> None:
         numerator, denominator = self.states.share(claim.rate)
@@ -245,25 +240,25 @@ class _Programme:
         low, high = (-CLOSE, np.inf) if claim.rank == "highest" else (-np.inf, CLOSE)
         for other in set(range(self.classes)) - {number}:
             difference = value * (self.states.class_index == number) - value * (self.states.class_index == other)
-            self.row(difference * SCALE, low * SCALE, high * SCALE)
+            self._row(difference * SCALE, low * SCALE, high * SCALE)
 
     def _most_confused(self, most: list[tuple[int, int]]) -> None:
         named = {frozenset(pair) for pair in most}
         for one in named:
             for other in {frozenset(pair) for pair in combinations(range(self.classes), 2)} - named:
                 sides = [(frozenset(pair) == one) - (frozenset(pair) == other) for pair in self.pairs]
-                self.row(np.zeros(len(self.states.tp)), 0, np.inf, pairs=np.array(sides, dtype=float))
+                self._row(np.zeros(len(self.states.tp)), 0, np.inf, pairs=np.array(sides, dtype=float))
 
-    def solved(self, objective: np.ndarray, cases: np.ndarray, *, seconds: float) -> Solution:
+    def solved(self, *, seconds: float) -> Solution:
         """Return a matrix that meets all rows."""
-        count = len(objective)
-        upper = np.concatenate([np.ones(count), np.full(len(self.pairs), cases.sum()), [1]])
+        count = len(self.objective)
+        upper = np.concatenate([np.ones(count), np.full(len(self.pairs), self.cases.sum()), [1]])
         rows = LinearConstraint(vstack(self.rows), self.low, self.high)
         # without whole numbers first: a contradiction there is found at once
         if milp(np.zeros(len(upper)), constraints=rows, bounds=Bounds(0, upper)).status == INFEASIBLE:
             return NONE
         result = milp(
-            np.concatenate([objective, np.zeros(len(self.pairs) + 1)]),
+            np.concatenate([self.objective, np.zeros(len(self.pairs) + 1)]),
             constraints=rows,
             integrality=np.ones(len(upper)),
             bounds=Bounds(0, upper),
@@ -279,7 +274,7 @@ class _Programme:
             off_diagonal = _off_diagonal(self.states.fn[taken], self.states.fp[taken])
         matrix = np.zeros((self.classes, self.classes), dtype=int)
         matrix[tuple(np.array(_pairs(self.classes)).T)] = off_diagonal
-        np.fill_diagonal(matrix, cases - matrix.sum(axis=1))
+        np.fill_diagonal(matrix, self.cases - matrix.sum(axis=1))
         return Solution(matrix, known=True)
 
 
