@@ -105,6 +105,7 @@ def test_identical_pixels_in_another_format_have_the_same_digest(gradient, tmp_p
 def test_hostile_photographs_end_as_their_manifest_says(shared):
     with (shared / "hostile" / "MANIFEST.csv").open(newline="") as file:
         listed = [r for r in csv.DictReader(file) if r["kind"] == "images" and not r["setup"]]
+    assert {"accept", "accept_normalised", "quarantine"} == {expected["expected"] for expected in listed}
     for expected in listed:
         path = shared / "hostile" / expected["name"]
         if expected["expected"] != "quarantine":

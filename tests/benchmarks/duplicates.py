@@ -127,14 +127,14 @@ EDITS: dict[str, tuple[Edit, int]] = {
 """What is done to a photograph, and the JPEG quality it is saved with."""
 
 
-def sketches_of_copies(photographs: list[bytes], edit: Edit, quality: int) -> list[np.ndarray]:
+def thumbnails_of_copies(photographs: list[bytes], edit: Edit, quality: int) -> list[np.ndarray]:
     """Return changed copies as the search sees them."""
-    rng, made = np.random.default_rng(0), []
+    rng, thumbnails = np.random.default_rng(0), []
     for content in photographs:
         file = io.BytesIO()
         edit(open_photograph(content), rng).save(file, "JPEG", quality=quality)
-        made.append(grayscale_thumbnail(file.getvalue(), longest=LONGEST))
-    return made
+        thumbnails.append(grayscale_thumbnail(file.getvalue(), longest=LONGEST))
+    return thumbnails
 
 
 def on_real(folder: Path, most: int) -> None:
@@ -150,7 +150,7 @@ def on_real(folder: Path, most: int) -> None:
     number = len(originals)
     print("| edit | found | lowest score found | other pairs |\n| --- | --- | --- | --- |")
     for name, (edit, quality) in EDITS.items():
-        pairs = find(originals + sketches_of_copies(photographs, edit, quality))
+        pairs = find(originals + thumbnails_of_copies(photographs, edit, quality))
         right = [pair for pair in pairs if pair.other == pair.first + number]
         known = [pair for pair in pairs if tuple(sorted((pair.first % number, pair.other % number))) in own]
         least = min(pair.score for pair in right)
@@ -163,8 +163,8 @@ def on_sample(cases: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         toolkit = [sys.executable, "-m", "toolkit", "--quiet"]
-        drawn = ["sample", folder / "sample", "--cases", str(cases), "--seed", str(seed)]
-        subprocess.run([*toolkit, *drawn], check=True, stdout=subprocess.DEVNULL)
+        sample = ["sample", folder / "sample", "--cases", str(cases), "--seed", str(seed)]
+        subprocess.run([*toolkit, *sample], check=True, stdout=subprocess.DEVNULL)
         here = [*toolkit, "--study", folder / "sample/study.toml", "--workspace", folder / "workspace"]
         parse = ["parse", folder / "sample/export.ndjson", "--images", folder / "sample/images"]
         for command in (parse, ["audit"]):

@@ -34,7 +34,7 @@ DEMO = load_study(shipped("manifests") / "demo.toml")
 
 
 def picture(rng) -> Image.Image:
-    """Draw something that no other patient has."""
+    """Return a picture that no other patient has."""
     noise = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
         (128, 96), Image.Resampling.BICUBIC
     )
@@ -117,7 +117,7 @@ qualify count(distinct part) over (partition by string_split(image_id, '-')[2]) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_leak_in_the_data_is_bound_into_one_part(tmp_path, kind):
+def test_a_leak_in_the_data_is_kept_in_one_part(tmp_path, kind):
     workspace = cohort(tmp_path, kind)
     for seed in range(5):
         made = split(workspace, study(seed))
