@@ -14,6 +14,7 @@ from toolkit.synthetic.plan import PlannedPhotograph, Stage
 Json = dict[str, Any]
 
 PROJECT, ELSEWHERE = "pigmented-lesions", "image-quality"
+# "drawn" stands in the data set's name and in global keys: an export keeps its bytes from version to version.
 QUESTION, ROI, DATASET = "diagnosis", "lesion_roi", "drawn pigmented lesions"
 LEAD = "lead@example.org"
 LABELLING, REVIEW, REWORK, DONE = "Initial labeling task", "Initial review task", "Rework (all rejected)", "Done"
