@@ -33,10 +33,10 @@ def chance(p: float | None) -> str:
     return "<0.001" if p is not None and p < 0.001 else proportion(p)
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Write an interval; a missing one is said, not shown as a number."""
+def interval(low: float | None, high: float | None, *, missing: str = "no interval") -> str:
+    """Write an interval as "0.812–0.903", with "to" in between where a bound is negative."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
-        return "no interval"
+        return missing
     between = " to " if low < 0 else "\N{EN DASH}"
     return f"{proportion(low)}{between}{proportion(high)}"
 
@@ -112,6 +112,11 @@ METRICS = {
     "ece": "expected calibration error",
     "log_loss": "log loss",
 }
+
+
+def short_metric_name(metric: str) -> str:
+    """Return a metric's name without its synonym in parentheses, for narrow columns."""
+    return metric_name(metric).partition(" (")[0]
 
 
 def metric_name(metric: str) -> str:
