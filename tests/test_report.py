@@ -23,8 +23,8 @@ from toolkit.stages.evaluate import evaluate
 from toolkit.stages.report import Report, report
 from toolkit.stages.report.facts import PreviousRun, ReportFacts, gather
 from toolkit.stages.report.figures import spread
+from toolkit.stages.report.first_screen import badges, headlines
 from toolkit.stages.report.layout import generator
-from toolkit.stages.report.verdicts import badges, headlines
 from toolkit.workspace.registry import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -217,8 +217,8 @@ def test_a_thumbnail_carries_nothing_but_pixels(made):
 def test_the_matrix_counts_cases_and_patients(elements):
     labels = [a["aria-label"] for tag, a in elements.found if tag == "button" and "data-cases" in a]
 
-    assert "2 cases / 1 patient: truth nevus, predicted malignant melanoma" in labels
-    assert "3 cases / 2 patients: truth malignant melanoma, predicted nevus" in labels
+    assert "2 cases / 1 patient: reference diagnosis nevus, predicted malignant melanoma" in labels
+    assert "3 cases / 2 patients: reference diagnosis malignant melanoma, predicted nevus" in labels
     # four kinds of error, and four classes that were hit in their parts
     assert 7 == len(labels)
 
@@ -232,26 +232,26 @@ def test_undefined_is_a_dash_with_its_denominator(made):
 
 
 def test_the_first_screen_says_what_to_know_before_believing(facts):
-    told = [(badge.shape, badge.text) for badge in badges(facts)]
+    checks = [(badge.shape, badge.text) for badge in badges(facts)]
 
-    assert ("good", "No patient in two parts: split bbbb0001") in told
-    assert ("look", "Quarantined: 4 rows") in told
-    assert ("good", "Unresolved: 0 cases") in told
-    assert ("fact", "Test scored 1 time") in told
+    assert ("good", "No patient in more than one subset: split bbbb0001") in checks
+    assert ("look", "Quarantined: 4 rows") in checks
+    assert ("good", "No reference diagnosis: 0 cases") in checks
+    assert ("fact", "Test set evaluated 1 time") in checks
 
 
 def test_a_patient_in_two_parts_is_shouted(facts):
     leak = facts.leakage | {"patients_in_two_parts": 1}
 
-    assert (
-        "Leakage: 1 patient and 0 photographs in two parts" == badges(dataclasses.replace(facts, leakage=leak))[0].text
-    )
+    first = badges(dataclasses.replace(facts, leakage=leak))[0]
+
+    assert "Leakage: 1 patient and 0 photographs in more than one subset" == first.text
 
 
 def test_scores_of_an_older_label_revision_are_told_apart(facts):
     newer = dataclasses.replace(facts, label_state=facts.label_state | {"truth_id": "majority-eeee0001"})
 
-    assert "Labels changed since scoring: run toolkit evaluate" == badges(newer)[-1].text
+    assert "Labels changed since the evaluation: run toolkit evaluate" == badges(newer)[-1].text
 
 
 def test_per_class_csv_holds_the_scores_unrounded(made):
@@ -275,11 +275,11 @@ def test_what_was_evaluated_stands_on_the_page_and_in_its_tables(made):
 
     assert {"recall", "specificity", "precision", "npv", "benign_per_found"} == set(points)
     assert {"malignant"} == {row["target"] for row in points.values()}
-    assert "cannot vouch for a sensitivity of 0.95" in made.text
+    assert "every malignant lesion was detected: sensitivity ≥ 0.95 not reached." in made.text
     assert {"stage", "reason", "number"} == set(made.rows("flow.csv")[0])
     assert 9 == sum(int(row["cases"]) for row in made.rows("calibration.csv") if row["probabilities"] == "as predicted")
     assert 49 == len(made.rows("decision_curve.csv"))
-    assert "too few patients" in made.text
+    assert "† Few patients" in made.text
 
 
 def test_summary_csv_holds_the_averages_with_their_method(made):
@@ -383,12 +383,12 @@ def test_no_cell_of_a_table_starts_a_formula(made):
 
 
 def test_every_column_of_every_table_has_its_meaning(made):
-    told = {(row["file"], row["column"]): row["meaning"] for row in made.rows("data_dictionary.csv")}
+    meanings = {(row["file"], row["column"]): row["meaning"] for row in made.rows("data_dictionary.csv")}
     files = [Path(name) for name in made.report.files if name.endswith(".csv")]
     columns = {(path.name, column) for path in files for column in path.read_text().partition("\n")[0].split(",")}
 
-    assert columns == set(told)
-    assert [] == [column for column, meaning in told.items() if not meaning]
+    assert columns == set(meanings)
+    assert [] == [column for column, meaning in meanings.items() if not meaning]
 
 
 def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
@@ -402,23 +402,23 @@ def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
         ]
     )
     found = dataclasses.replace(facts, previous=before, report=asked)
-    told = [badge for badge in badges(found) if "\N{GREATER-THAN OR EQUAL TO}" in badge.text]
+    verdicts = [badge for badge in badges(found) if badge.link == "per-class"]
 
     assert "\N{MINUS SIGN}0.056 since run bbbb0002" == headlines(found)[2].change
-    assert ["fact", "good", "look", "look"] == [badge.shape for badge in told]
-    assert "Nevus recall \N{GREATER-THAN OR EQUAL TO} 0.9: missed, 0.600" == told[2].text
+    assert ["fact", "good", "look", "look"] == [badge.shape for badge in verdicts]
+    assert "Nevus recall \N{GREATER-THAN OR EQUAL TO} 0.9: not met, 0.600" == verdicts[2].text
 
 
 @pytest.mark.parametrize(
     ("high", "expected"),
     [
-        (-0.1, ("good", "Beats its blind control by 0.300 macro recall")),
-        (0.1, ("look", "Does not beat a blank photograph")),
+        (-0.1, ("good", "Macro recall exceeds that with a blank photograph by 0.300")),
+        (0.1, ("look", "Macro recall is not shown to exceed that with a blank photograph")),
     ],
 )
-def test_a_run_beats_its_blind_control_or_not(facts, high, expected):
+def test_a_run_beats_its_control_or_not(facts, high, expected):
     row = {"control": "blank", "part": "test", "metric": "macro_recall", "difference": -0.3, "low": -0.5, "high": high}
-    found = dataclasses.replace(facts, controls=[row])
+    found = dataclasses.replace(facts, evaluation=facts.evaluation._replace(controls=[row]))
 
     assert expected in [(badge.shape, badge.text) for badge in badges(found)]
 
@@ -453,6 +453,22 @@ def test_labels_keep_their_order_and_their_distance(wanted, expected):
         (formatting.interval(float("nan"), 1), "no interval"),
         (formatting.count(1234567), "1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567"),
         (formatting.support(1, 2), "1 case / 2 patients"),
+        (formatting.support(None, None), "suppressed"),
+        (formatting.counted(None, "patient"), "a suppressed number of patients"),
+        (formatting.subset("train"), "training set"),
+        (formatting.group_name("fitzpatrick", "4"), "Fitzpatrick skin type IV"),
+        (formatting.group_name("capture_site", "(none)"), "capture site not recorded"),
+        (formatting.detection("malignant", 31, 33), "In 31 of 33 patients every malignant lesion was detected"),
+        (
+            formatting.confirmation(0.9, confirmed=False, detected=31, patients=33),
+            "too few patients to confirm sensitivity ≥ 0.9",
+        ),
+        (formatting.confirmation(0.95, confirmed=False, detected=31, patients=33), "sensitivity ≥ 0.95 not reached"),
+        (
+            formatting.confirmation(0.95, confirmed=False, detected=None, patients=33),
+            "sensitivity ≥ 0.95 not confirmed",
+        ),
+        (formatting.confirmation(0.95, confirmed=True, detected=99, patients=99), "sensitivity ≥ 0.95 confirmed"),
         (formatting.percent(0.999), "99.9%"),
         (formatting.model_name("/a/b/c"), "c"),
         (formatting.model_name("org/model"), "org/model"),

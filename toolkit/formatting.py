@@ -69,6 +69,22 @@ def support(cases: int | None, patients: int | None) -> str:
     return f"{counted(cases, 'case')} / {counted(patients, 'patient')}"
 
 
+def detection(target: str, detected: int | None, patients: int) -> str:
+    """Say in how many patients nothing was missed: "In 31 of 33 patients every malignant lesion was detected"."""
+    number = "a suppressed number" if detected is None else count(detected)
+    return f"In {number} of {counted(patients, 'patient')} every {spoken(target)} lesion was detected"
+
+
+def confirmation(required: float, *, confirmed: bool, detected: int | None, patients: int) -> str:
+    """Say whether so many patients confirm a sensitivity: "too few patients to confirm sensitivity ≥ 0.95"."""
+    bound = f"sensitivity \N{GREATER-THAN OR EQUAL TO} {required:g}"
+    if confirmed:
+        return f"{bound} confirmed"
+    if detected is None:
+        return f"{bound} not confirmed"
+    return f"{bound} not reached" if detected < required * patients else f"too few patients to confirm {bound}"
+
+
 def percent(share: float) -> str:
     """Write a share as a percentage, with as few digits as it has."""
     return f"{100 * share:.6g}%"
@@ -89,11 +105,15 @@ def field_name(field: str) -> str:
     return "Fitzpatrick skin type" if field.lower().startswith("fitzpatrick") else spoken(field)
 
 
+def group_value(field: str, value: str) -> str:
+    """Write the value by which cases are grouped: skin types in Roman numerals, "not recorded" where there is none."""
+    numeral = SKIN_TYPES.get(value, value) if field.lower().startswith("fitzpatrick") else value
+    return "not recorded" if value == "(none)" else spoken(numeral)
+
+
 def group_name(field: str, value: str) -> str:
-    """Name a group of cases: "sex female", "Fitzpatrick skin type IV", "age not recorded"."""
-    if field.lower().startswith("fitzpatrick"):
-        value = SKIN_TYPES.get(value, value)
-    return f"{field_name(field)} {'not recorded' if value == '(none)' else spoken(value)}"
+    """Name a group of cases: "sex female", "Fitzpatrick skin type IV"."""
+    return f"{field_name(field)} {group_value(field, value)}"
 
 
 def moment(time: datetime | int | None) -> str:

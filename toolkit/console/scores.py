@@ -39,7 +39,7 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
     if groups := workspace.ask("groups", run=run_id, part=parts[0]).to_pylist():
         stdout.print(_groups(groups, parts[0]), "")
     stdout.print(_calibration([row for row in scores if row["part"] == parts[0]], parts[0]), "")
-    if controls := workspace.rows(sql.statement("report/controls"), {"run_id": run_id}):
+    if controls := workspace.rows(sql.statement("report/comparisons"), {"run_id": run_id, "others": "controls"}):
         stdout.print(_controls(controls), "")
 
 

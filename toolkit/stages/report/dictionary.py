@@ -1,7 +1,4 @@
-"""What each column of a report's CSV files means: from the comments of the schema, and a few words of its own.
-
-Refuses to know a value.
-"""
+"""The data dictionary: what each column of a report's CSV files means, mostly by the comments of the schema."""
 
 import re
 from functools import cache
@@ -20,29 +17,41 @@ TABLES = (
 """Where a column's meaning is looked for, in this order."""
 OWN = {
     "patient_id": "Pseudonym of the patient.",
-    "truth": "Class by the study's policy.",
+    "truth": "Reference diagnosis: the class by the study's policy.",
+    "truth_id": "The reference diagnoses: policy and label revision.",
     "case_id": "The case; empty where there is none.",
-    "cases": "Cases that the row rests on or counts; empty where it is not shown.",
+    "cases": "Cases that the row rests on or counts; empty where suppressed.",
     "patients": "Their patients.",
-    "positives": "Cases to be found.",
+    "too_few": "Whether patients are so few that the interval may be too narrow; of a macro average: in a class.",
+    "target": "What is to be detected, as the study names it.",
+    "positives": "Cases to be detected.",
     "patients_to_be_found": "Patients with such cases.",
-    "everyone": "Net benefit of calling every case.",
+    "patients_found": "Patients in whom every such case was detected.",
+    "vouched": "Whether so many patients confirm the required sensitivity.",
+    "needed_without_a_miss": "Patients that it takes to confirm it if in none a case is missed.",
+    "needed": "Patients that it takes if in as many as here a case is missed; empty above 100 000.",
+    "threshold": "A case is flagged from this probability on; its odds are the cost of a false positive.",
+    "net_benefit": "Net benefit of the model; to treat none has 0.",
+    "everyone": "Net benefit of treating all.",
+    "chance": "Mean predicted probability.",
+    "came": "Observed frequency.",
+    "difference": "Other value minus value; of a group: its value minus that of all other cases.",
     "resolved_by": "How the readings became the class.",
-    "agreeing": "Readings that say the class of the truth.",
+    "agreeing": "Readings that agree with the reference diagnosis.",
     "readings": "Readings that count.",
-    "cost": "What the error costs by [report] costs; 0 where it is right.",
+    "cost": "Harm of the error by [report] costs; 0 where the prediction is correct.",
     "findings": "Kinds of findings about the case.",
     "groups": "Groups of the study that the case is in.",
     "example": "Details of one of them.",
     "found": "How many.",
     "stage": "What is counted, from the rows of the exports to the cases of the split.",
-    "reason": "Why it was left out; empty where the row counts the stage.",
+    "reason": "Why it was excluded; empty where the row counts the stage.",
     "number": "How many.",
-    "control": "What the photographs were replaced by.",
+    "control": "What the model was shown instead of the photographs.",
     "control_run_id": "The run of the control.",
     "stratum": "What the cohort is divided by.",
     "level": "What is concerned, or the stratum's value.",
-    "standardised_difference": "How far the share is from that in train, in standard deviations.",
+    "standardised_difference": "Difference of the share from that in the training set, in standard deviations.",
     "photographs": "Photographs.",
     "outcome": "What became of the case from one run to the other.",
     "before": "Class predicted by the run that is compared.",
@@ -56,7 +65,7 @@ OWN = {
     "item": "The item's number in it.",
     "asks": "What it asks for, in our words.",
     "filled": "By whom: the run, run and author, or the author.",
-    "text": "What is said on it.",
+    "text": "What the run and the study file say on it.",
     "how": "What the numbers come from: SQL, or keys of the run's record.",
     "missing": "Fields of the study's [reporting] that are still empty.",
 }
@@ -75,7 +84,7 @@ def with_dictionary(tables: dict[str, str], classes: list[str]) -> dict[str, byt
 
 
 def meaning(column: str, classes: list[str]) -> str:
-    """Return what a column means; "" where nobody has said so."""
+    """Return what a column means; "" where that is not stated anywhere."""
     bare = column.strip("'\"")
     if bare.startswith("probability_") and bare.removeprefix("probability_") in classes:
         return f"Probability of {spoken(bare.removeprefix('probability_'))}."
@@ -94,15 +103,15 @@ def _metric(name: str) -> str:
 @cache
 def _comments() -> dict[str, str]:
     """Return the comment of each column that the schema describes, from the table that comes first in TABLES."""
-    found: dict[str, dict[str, str]] = {}
+    comments: dict[str, dict[str, str]] = {}
     table = ""
     for path in sql.folder("schema"):
         for line in path.read_text(encoding="utf-8").splitlines():
             if begins := TABLE.match(line):
                 table = begins["name"]
             elif column := COLUMN.match(line):
-                found.setdefault(table, {})[column["name"]] = column["meaning"]
+                comments.setdefault(table, {})[column["name"]] = column["meaning"]
     merged: dict[str, str] = {"file": "The file.", "column": "Its column.", "meaning": "What it means."}
     for name in reversed(TABLES):
-        merged |= found[name]
+        merged |= comments[name]
     return merged

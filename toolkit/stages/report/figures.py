@@ -1,7 +1,6 @@
-"""How curves are drawn: ROC, precision and recall, and what was watched while training, as SVG.
+"""The figures of a report as SVG and PNG: curves, calibration, training, confusion matrices.
 
-Refuses to know the page's colours: axes and text are drawn in INK, which the page replaces with its own text colour.
-The same numbers give the same bytes.
+Axes and text are drawn in INK, which the page replaces with its own text colour; the same numbers give the same bytes.
 """
 
 import io
@@ -12,8 +11,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from toolkit.formatting import count, proportion, spoken
-from toolkit.stages.report.evaluated import curves
+from toolkit.formatting import SUPPRESSED, count, proportion, spoken
+from toolkit.stages.report.evaluation import curves
 from toolkit.stages.report.facts import ClassArrays, CountCell, ReportFacts
 from toolkit.stats import metrics
 from toolkit.stats.metrics import Curve
@@ -81,8 +80,8 @@ def draw(facts: ReportFacts) -> dict[str, Drawing]:
     plots = {
         "roc": Plot("1 \N{MINUS SIGN} specificity", "recall (sensitivity)", roc, 1),
         "pr": Plot("recall (sensitivity)", "precision", pr, 1, step=True),
-        "reliability": _of_evaluation(facts, "reliability", "mean probability", "share that came true"),
-        "decision": _of_evaluation(facts, "decision", "threshold", "net benefit"),
+        "reliability": _of_evaluation(facts, "reliability", "mean predicted probability", "observed frequency"),
+        "decision": _of_evaluation(facts, "decision", "threshold probability", "net benefit"),
         "losses": _losses(facts),
         "watched": _watched(facts),
     }
@@ -114,22 +113,22 @@ def pr_steps(positive: np.ndarray, score: np.ndarray) -> Curve:
 
 
 def _of_evaluation(facts: ReportFacts, name: str, across: str, up: str) -> Plot:
-    found = curves(facts.evaluation)[name]
-    lines = [PlotLine(curve, label, style) for style, (curve, label) in enumerate(found)]
+    own = curves(facts.evaluation)[name]
+    lines = [PlotLine(curve, label, style) for style, (curve, label) in enumerate(own)]
     top = 1.0 if name == "reliability" else max((line.curve.y.max() for line in lines), default=1.0) * 1.1 or 1.0
     lines.sort(key=lambda line: -line.curve.y[-1])
     return Plot(across, up, lines, top)
 
 
 def _losses(facts: ReportFacts) -> Plot:
-    lines = _series(facts, {"train_loss": "train", "validation_loss": "validation"})
+    lines = _series(facts, {"train_loss": "training set", "validation_loss": "validation set"})
     top = max((line.curve.y.max() for line in lines), default=1.0)
     return Plot("epoch", "loss", lines, top * 1.05)
 
 
 def _watched(facts: ReportFacts) -> Plot:
     names = {"macro_recall": "macro recall", "macro_roc_auc": "macro ROC AUC", "accuracy": "accuracy"}
-    return Plot("epoch", "on validation", _series(facts, names), 1)
+    return Plot("epoch", "on the validation set", _series(facts, names), 1)
 
 
 def _series(facts: ReportFacts, names: dict[str, str]) -> list[PlotLine]:
@@ -166,7 +165,7 @@ def _drawn(plot: Plot) -> Drawing:
 
 
 def _saved(figure: Any) -> Drawing:
-    """Return a figure's files: nothing in them tells when they were made, or by what."""
+    """Return a figure's files, without the time and the program they were made by."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     figure.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
@@ -190,11 +189,20 @@ def _confusions(facts: ReportFacts, part: str) -> Drawing:
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
-        axes.set(xlabel="predicted", ylabel="truth")
+        starred = any(cell.cases is None for row in cells for cell in row)
+        axes.set(xlabel=f"predicted{f' ({SUPPRESSED} suppressed)' if starred else ''}", ylabel="reference diagnosis")
         for down, row in enumerate(cells):
             for across, cell in enumerate(row):
                 ink = "white" if shares[down, across] > 0.55 else "black"
-                axes.text(across, down, count(cell.cases), ha="center", va="center", color=ink, fontsize=8)
+                axes.text(
+                    across,
+                    down,
+                    SUPPRESSED if cell.cases is None else count(cell.cases),
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    fontsize=8,
+                )
         return _saved(figure)
 
 
@@ -208,8 +216,8 @@ def _plot(axes: Any, plot: Plot) -> None:
     else:
         axes.set_xlim(0, 1)
     for line in plot.lines:
-        how = "steps-pre" if plot.step else "default"
-        axes.plot(*line.curve, linewidth=1.6, drawstyle=how, clip_on=False, **_look(line))
+        style = "steps-pre" if plot.step else "default"
+        axes.plot(*line.curve, linewidth=1.6, drawstyle=style, clip_on=False, **_look(line))
     _label_ends(axes, plot)
 
 
@@ -252,11 +260,11 @@ def inline(svg: bytes, *, prefix: str, title: str) -> str:
 
 def _presentation(style: str) -> dict[str, str]:
     pairs = (item.partition(":") for item in style.split(";") if item.strip())
-    found = {name.strip(): value.strip() for name, _, value in pairs}
-    found.pop("font-family", None)
-    if short := re.search(r"([\d.]+px)", found.pop("font", "")):
-        found["font-size"] = short[1]
-    return found
+    attributes = {name.strip(): value.strip() for name, _, value in pairs}
+    attributes.pop("font-family", None)
+    if short := re.search(r"([\d.]+px)", attributes.pop("font", "")):
+        attributes["font-size"] = short[1]
+    return attributes
 
 
 def _own(name: str, value: str, prefix: str) -> str:

@@ -1,7 +1,4 @@
-"""The frame that all pages share: head, style, script, and the policy that lets nothing else run.
-
-Refuses to know what a page says. Every text is escaped by the template engine.
-"""
+"""The layout that all pages share: templates, style, script, and the policy that lets nothing else run."""
 
 import base64
 import hashlib
@@ -13,9 +10,11 @@ from toolkit import formatting
 from toolkit.manifest import shipped
 
 FILTERS = (
-    "proportion", "chance", "count", "counted", "spoken", "clean", "metric_name", "model_name", "moment", "percent",
-    "signed",
+    "proportion", "chance", "count", "counted", "spoken", "subset", "field_name", "clean", "metric_name", "model_name",
+    "moment", "percent",
 )  # fmt: skip
+FUNCTIONS = ("interval", "support", "group_name", "group_value")
+SIGNS = {"suppressed": formatting.SUPPRESSED, "few": formatting.FEW_PATIENTS}
 
 
 def render(template: str, *, scripts: tuple[str, ...] = ("layout.js",), beside: bool = False, **values: Any) -> bytes:
@@ -33,8 +32,6 @@ def render(template: str, *, scripts: tuple[str, ...] = ("layout.js",), beside: 
             script=Markup(script),  # noqa: S704 - our own file
             policy=policy(style=style, script=script, beside=beside),
             generator=generator(),
-            interval=formatting.interval,
-            support=formatting.support,
             **values,
         )
     )
@@ -67,12 +64,13 @@ def environment() -> Any:
     """Return what renders the templates: every text escaped, nothing undefined let through."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - needed only to render
 
-    made = Environment(
+    templates = Environment(
         loader=FileSystemLoader(shipped("reports/template")),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {name: getattr(formatting, name) for name in FILTERS}
-    return made
+    templates.filters |= {name: getattr(formatting, name) for name in FILTERS}
+    templates.globals |= {name: getattr(formatting, name) for name in FUNCTIONS} | {"signs": SIGNS}
+    return templates
