@@ -412,8 +412,8 @@ def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
 @pytest.mark.parametrize(
     ("high", "expected"),
     [
-        (-0.1, ("good", "Macro recall exceeds that with a blank photograph by 0.300")),
-        (0.1, ("look", "Macro recall is not shown to exceed that with a blank photograph")),
+        (-0.1, ("good", "Macro recall is 0.300 lower with a blank photograph")),
+        (0.1, ("look", "Macro recall is not clearly lower with a blank photograph")),
     ],
 )
 def test_a_run_beats_its_control_or_not(facts, high, expected):

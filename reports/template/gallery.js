@@ -208,7 +208,7 @@ function card(one, data, family, isTicked) {
   const predictions = one.before === null || one.before === undefined
     ? [labelled("predicted", one.predicted, "predicted")]
     : [labelled("before", one.before, "predicted"), labelled("after", one.predicted, "predicted")];
-  const readings = one.readings ? `${one.agreeing} of ${counted(one.readings, "reading")} agree with the reference diagnosis (${spoken(one.resolved)})` : "";
+  const readings = one.readings ? `${one.agreeing} of ${counted(one.readings, "reading")} gave the reference diagnosis (${spoken(one.resolved)})` : "";
   const tags = [...one.findings.map((n) => spoken(data.findings[n])), ...one.groups.map((n) => data.groups[n][2])];
   return make("li", { class: "case", "data-case": one.case },
     make("article", { "aria-labelledby": title },

@@ -9,7 +9,7 @@ with read as (
 excluded as (
     select stage, reason, count(*) as number from excluded_from($split_id) group by stage, reason
     union all
-    select 'photographs', 'photograph of another row or export', rows_stored - (select count(*) from images)
+    select 'photographs', 'photograph already stored with another row or export', rows_stored - (select count(*) from images)
     from read
     where rows_stored > (select count(*) from images)
 ),

@@ -31,7 +31,7 @@ PATIENTS = {
     "unknown": ("Patient not known", "It cannot be told whether both photographs are of one patient."),
     "within": (
         "One patient",
-        "There is no leak, since a patient stands in one subset; each photograph is a case of its own.",
+        "There is no leak, since a patient is in one subset; each photograph is a case of its own.",
     ),
 }
 DUPLICATES = ("patients", "relation", "score", "change", "case_id", "other_case_id", "patient_id", "other_patient_id")

@@ -103,7 +103,7 @@ def _leakage(facts: ReportFacts) -> Badge:
 def _scorings(facts: ReportFacts) -> Badge:
     row = facts.scorings.get(facts.parts[0], {"times": 0, "runs": 0, "times_on_split": 0, "controls": 0})
     others = f" ({row['times_on_split']} by {row['runs']} runs on this split)" if row["runs"] > 1 else ""
-    others += f", and {counted(row['controls'], 'control')}" if row["controls"] else ""
+    others += f", besides {counted(row['controls'], 'control run')}" if row["controls"] else ""
     text = f"{subset(facts.parts[0]).capitalize()} evaluated {counted(row['times'], 'time')}{others}"
     return Badge("fact" if row["times_on_split"] <= 1 else "look", text, "provenance")
 
@@ -137,10 +137,10 @@ def _control(facts: ReportFacts) -> Badge:
     if not rows:
         return Badge("fact", "No control without the lesion yet", "control")
     if not_beaten := [row for row in rows if row["high"] is None or not row["high"] < 0]:
-        return Badge("look", f"Macro recall is not shown to exceed that with {_names(not_beaten)}", "control")
-    gain = proportion(-max(row["difference"] for row in rows))
-    which = f"with {_names(rows)} by" if len(rows) == 1 else f"of its {len(rows)} controls by at least"
-    return Badge("good", f"Macro recall exceeds that {which} {gain}", "control")
+        return Badge("look", f"Macro recall is not clearly lower with {_names(not_beaten)}", "control")
+    least = proportion(-max(row["difference"] for row in rows))
+    loss = f"{least} lower with {_names(rows)}" if len(rows) == 1 else f"at least {least} lower in {len(rows)} controls"
+    return Badge("good", f"Macro recall is {loss}", "control")
 
 
 def _names(controls: Iterable[dict[str, Any]]) -> str:

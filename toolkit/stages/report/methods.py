@@ -134,8 +134,8 @@ def _probabilities(study: dict[str, Any]) -> str:
     return (
         f"The model gives the likelihood of each class's whole answer ({answers}). A class's probability is its share "
         "of the answers' likelihoods (softmax of the log-likelihoods); the predicted class is the most probable one. "
-        "The probability on the study's answers is the sum of their likelihoods: where it is low, the model would "
-        "rather have answered something else."
+        "The probability on the study's answers is the sum of their likelihoods: where it is low, the model "
+        "preferred other answers."
     )
 
 

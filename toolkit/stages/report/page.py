@@ -19,7 +19,7 @@ FIGURES = {
     "losses": "Loss by epoch",
     "watched": "Metrics on the validation set by epoch",
     "reliability": "Calibration curve: observed frequency by mean predicted probability",
-    "decision": "Decision curve: net benefit by threshold probability",
+    "decision": "Decision curve: net benefit by threshold probability (treat none has 0)",
 }
 CURVES = ("roc", "pr", "losses", "watched")
 """Of the figures those that stand under "Curves"."""
