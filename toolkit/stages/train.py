@@ -3,7 +3,6 @@
 Refuses to see the test part. The model itself is behind `models.backend`.
 """
 
-import json
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob
 from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
+from toolkit.workspace.certificate import find_certificate
 from toolkit.workspace.registry import Workspace, insert
 from toolkit.workspace.runs import PartCase, crops_of, find_split, read_run, resolved_cases
 
@@ -167,7 +167,8 @@ def _keep(workspace: Workspace, learner: Backend, epochs: list[Epoch], facts: di
     folder = workspace.run(facts["run_id"])
     learner.save(folder / "checkpoint")
     write_atomically(folder / "loss.csv", _loss_csv(epochs).encode())
-    facts |= {"split_seal": _seal(workspace, facts["split_id"]), "checkpoint_files": _digests(folder / "checkpoint")}
+    certificate = find_certificate(workspace.split(facts["split_id"])) or {}
+    facts |= {"split_seal": certificate.get("seal"), "checkpoint_files": _digests(folder / "checkpoint")}
     write_json(folder / "run.json", facts)
     shutil.rmtree(folder / "training", ignore_errors=True)
     _record(workspace, facts)
@@ -192,12 +193,6 @@ def _digests(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file of a checkpoint."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files}
-
-
-def _seal(workspace: Workspace, split_id: str) -> str | None:
-    """Return the digest that seals the split's certificate; None where its folder is gone."""
-    path = workspace.split(split_id) / "certificate.json"
-    return json.loads(path.read_bytes())["seal"] if path.is_file() else None
 
 
 def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:

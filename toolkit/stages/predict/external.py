@@ -3,8 +3,6 @@
 Refuses a run that was trained on a photograph or a patient of these cases, and one whose split is not there to tell.
 """
 
-import csv
-import hashlib
 import json
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -21,6 +19,7 @@ from toolkit.manifest import Study
 from toolkit.manifest.cohort import ClassSection
 from toolkit.manifest.model import ModelSection, PromptSection
 from toolkit.workspace import sql
+from toolkit.workspace.certificate import digest, find_certificate, read_rows
 from toolkit.workspace.registry import Workspace, insert
 from toolkit.workspace.runs import find_split, now, read_run
 
@@ -93,11 +92,10 @@ def _external_split(workspace: Workspace) -> str:
 def _seen(there: Path, split_id: str) -> SeenInTraining:
     folder = there / "splits" / split_id
     try:
-        stated = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
-        with (folder / "cases.csv").open(encoding="utf-8", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if row["part"] in SEEN]
-        photographs = {row["photograph_digest"] for row in rows} - {""}
-        return SeenInTraining(stated["salt"], photographs, {row["patient_id"] for row in rows})
+        salt = (find_certificate(folder) or {})["salt"]
+        rows = [row for row in read_rows(folder) if row.part in SEEN]
+        photographs = {row.photograph_digest for row in rows} - {""}
+        return SeenInTraining(salt, photographs, {row.patient_id for row in rows})
     except (OSError, ValueError, KeyError):
         raise LeakError(
             "nobody can tell what this run has seen: its split is not beside it",
@@ -114,7 +112,8 @@ def _key_of(folder: Path) -> str | None:
 
 def _check(workspace: Workspace, split_id: str, seen: SeenInTraining, *, key_there: str | None) -> dict[str, Any]:
     rows = workspace.rows(sql.statement("predict/external_cases"), {"split_id": split_id, "part": PART})
-    photographs = [row["case_id"] for row in rows if row["pixel_sha256"] and _digest(seen, row) in seen.photographs]
+    opened = [row for row in rows if row["pixel_sha256"]]
+    photographs = [row["case_id"] for row in opened if digest(seen.salt, row["pixel_sha256"]) in seen.photographs]
     patients = [row["case_id"] for row in rows if row["patient_id"] in seen.patients]
     if found := sorted({*photographs, *patients}):
         raise LeakError(
@@ -128,11 +127,6 @@ def _check(workspace: Workspace, split_id: str, seen: SeenInTraining, *, key_the
         # Pseudonyms of two keys have nothing in common, whoever they stand for.
         "patients_compared": key_there == rows[0]["key_fingerprint"],
     }
-
-
-def _digest(seen: SeenInTraining, row: dict[str, Any]) -> str:
-    """Return a photograph's digest as the other split's certificate has it."""
-    return hashlib.sha256((seen.salt + row["pixel_sha256"]).encode()).hexdigest()[:32]
 
 
 def asked_as(study: Study, facts: dict[str, Any]) -> Study:

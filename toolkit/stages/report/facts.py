@@ -1,6 +1,5 @@
 """Everything a report says of one run, read once from the registry and the workspace's files."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -14,6 +13,8 @@ from toolkit.stages.report.analysis_plan import PlanSummary, read_plan
 from toolkit.stages.report.cases import ReportCase, read_cases
 from toolkit.stages.report.evaluation import Evaluation, read_evaluation
 from toolkit.workspace import sql
+from toolkit.workspace.certificate import find_certificate
+from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import read_run
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
@@ -44,13 +45,6 @@ class PreviousRun(NamedTuple):
     run_id: str
     same_split: bool
     values: dict[tuple[str, str, str | None], float]
-
-
-class ClassArrays(NamedTuple):
-    """A part's scored cases as arrays: class indices (N,), probabilities (N, C)."""
-
-    truth: np.ndarray
-    probabilities: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -131,7 +125,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         matrices={part: _matrix(matrix, part) for part in parts},
         cases=_cases(workspace, study, run_id, parts),
         epochs=_epochs(workspace, run_id),
-        ranked=_ranked(workspace, run_id, parts[0], classes),
+        ranked=class_arrays(workspace.rows(sql.statement("evaluate/scored_part"), {**key, "part": parts[0]}), classes),
         scorings={row["part"]: row for row in workspace.rows(sql.statement("report/scorings"), key)},
         flow=_flow(workspace.rows(sql.statement("report/flow"), split)),
         excluded=workspace.rows(f"{EXCLUDED} order by all", split),
@@ -141,7 +135,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         by_class=_by_class(workspace.rows(sql.statement("report/parts"), split)),
         findings=workspace.rows(sql.statement("report/findings")),
         leakage=workspace.rows(sql.statement("report/leakage"), split)[0],
-        certificate=_certificate(workspace, run["split_id"]),
+        certificate=find_certificate(workspace.split(run["split_id"])) or {},
         exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
         label_state=workspace.rows("select * from label_states")[0],
         report=study.report,
@@ -211,21 +205,5 @@ def _epochs(workspace: Workspace, run_id: str) -> dict[str, list[tuple[int, floa
     return watched
 
 
-def _ranked(workspace: Workspace, run_id: str, part: str, classes: list[str]) -> ClassArrays:
-    rows = workspace.rows(sql.statement("evaluate/scored_part"), {"run_id": run_id, "part": part})
-    probabilities = [dict(row["probabilities"]) for row in rows]
-    return ClassArrays(
-        np.array([classes.index(row["truth"]) for row in rows]),
-        np.array([[row.get(name, 0.0) for name in classes] for row in probabilities]).reshape(len(rows), len(classes)),
-    )
-
-
 def _by_class(rows: list[dict[str, Any]]) -> dict[tuple[str | None, str | None], CountCell]:
     return {(row["part"], row["class_name"]): CountCell(row["cases"], row["patients"]) for row in rows}
-
-
-def _certificate(workspace: Workspace, split_id: str) -> dict[str, Any]:
-    try:
-        return json.loads((workspace.split(split_id) / "certificate.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

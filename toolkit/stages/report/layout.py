@@ -72,5 +72,5 @@ def environment() -> Any:
         lstrip_blocks=True,
     )
     templates.filters |= {name: getattr(formatting, name) for name in FILTERS}
-    templates.globals |= {name: getattr(formatting, name) for name in FUNCTIONS} | {"signs": SIGNS}
+    templates.globals.update({name: getattr(formatting, name) for name in FUNCTIONS}, signs=SIGNS)
     return templates
