@@ -85,6 +85,12 @@ def confirmation(required: float, *, confirmed: bool, detected: int | None, pati
     return f"{bound} not reached" if detected < required * patients else f"too few patients to confirm {bound}"
 
 
+def short_number(value: object) -> str:
+    """Write a setting with as few digits as it has: "1e−3"; an en dash where it was not recorded."""
+    known = isinstance(value, int | float)
+    return f"{value:g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}") if known else UNDEFINED
+
+
 def percent(share: float) -> str:
     """Write a share as a percentage, with as few digits as it has."""
     return f"{100 * share:.6g}%"

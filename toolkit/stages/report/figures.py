@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from toolkit.formatting import SUPPRESSED, count, proportion, spoken
+from toolkit.manifest import shipped
 from toolkit.stages.report.evaluation import curves
 from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stats import metrics
@@ -23,25 +24,6 @@ INK = "#6f6f6f"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK)
 """Okabe and Ito 2008, without their yellow, which is lost on white."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.2)))
-SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "lesion-toolkit",
-    "font.size": 9,
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": INK,
-    "grid.alpha": 0.18,
-    "grid.linewidth": 0.6,
-}
 DPI = 200
 LABEL_GAP = 0.062
 """Height of a curve's label, as a share of the axes."""
@@ -155,14 +137,19 @@ def spread(wanted: list[float], *, gap: float) -> list[float]:
 
 
 def _drawn(plot: Plot) -> Drawing:
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     width = LEFT + AXES + LEADER + CHARACTER * max(24, *(len(line.label) for line in plot.lines))
-    with mpl.rc_context(SETTINGS):
+    with _styled():
         figure = Figure(figsize=(width, HEIGHT))
         _plot(figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81)), plot)
         return _saved(figure)
+
+
+def _styled() -> Any:
+    import matplotlib as mpl
+
+    return mpl.rc_context(fname=shipped("reports/template") / "figures.mplstyle")
 
 
 def _saved(figure: Any) -> Drawing:
@@ -175,7 +162,6 @@ def _saved(figure: Any) -> Drawing:
 
 def _confusions(facts: ReportFacts, part: str) -> Drawing:
     """Return the confusion matrix of a part, shaded by the share of the row, as it is printed in a paper."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     names = [spoken(name) for name in facts.classes]
@@ -184,7 +170,7 @@ def _confusions(facts: ReportFacts, part: str) -> Drawing:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     left, side = 0.3 + 0.075 * max(map(len, names)), 0.42 * len(names)
     width, height = left + side + 0.2, left + side + 0.2
-    with mpl.rc_context(SETTINGS):
+    with _styled():
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((left / width, left / height, side / width, side / height))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

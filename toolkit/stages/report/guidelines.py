@@ -21,9 +21,11 @@ from toolkit.formatting import (
     proportion,
     spoken,
     subset,
-)
+    support,
+)  # fmt: skip
 from toolkit.manifest import Study, shipped
 from toolkit.stages.report.facts import ReportFacts
+from toolkit.stages.report.layout import text_environment
 from toolkit.stages.report.methods import methods
 from toolkit.stages.report.table_queries import written_out
 from toolkit.workspace import sql
@@ -131,14 +133,18 @@ def _sentence(facts: ReportFacts, entry: dict[str, Any], rows: list[dict[str, An
         return WITHHELD
     if not rows:
         return entry.get("none", f"{NOT_KNOWN.capitalize()}.")
-    sentences = []
-    for row in rows:
-        words = {column: worded(facts, column, value) for column, value in row.items()}
-        if "group_name" in row:
-            words["group_value"] = clean(group_value(row["group_name"], row["group_value"]))
-        sentences.append(entry["says"].format(**words))
+    sentences = [entry["says"].format(**_words(facts, row)) for row in rows]
     text = entry.get("intro", "") + "; ".join(dict.fromkeys(sentences))
     return f"{text[0].upper()}{text[1:]}".removesuffix(".") + "."
+
+
+def _words(facts: ReportFacts, row: dict[str, Any]) -> dict[str, str]:
+    words = {column: worded(facts, column, value) for column, value in row.items()}
+    if "group_name" in row:
+        words["group_value"] = clean(group_value(row["group_name"], row["group_value"]))
+    if "cases" in row:
+        words["support"] = support(row["cases"], row.get("patients"))
+    return words
 
 
 def worded(facts: ReportFacts, column: str, value: Any) -> str:
@@ -184,29 +190,10 @@ def table(guidelines: list[Guideline]) -> str:
 
 
 def markdown(guidelines: list[Guideline], run_id: str) -> str:
-    """Return guidelines.md: every item, and at the end where each number comes from; no text can become markup."""
-    lines = [f"# Reporting guidelines: run {run_id}", "", *_preface()]
-    for guideline in guidelines:
-        lines += [f"## {guideline.name}", "", f"{guideline.reference}.", ""]
-        for item in guideline.items:
-            lines.append(f"- **{item.number}** {item.asks} ({item.filled})")
-            lines += [f"  - {plain(fact.text)} \\[{fact.name}\\]" for fact in item.facts]
-            lines += [f"  - {plain(text)}" for text in item.written]
-            lines += [f"  - {left(item)}"] if left(item) else []
-        lines.append("")
+    """Return guidelines.md."""
     sources = {fact.name: fact.source for guideline in guidelines for item in guideline.items for fact in item.facts}
-    lines += ["## Where the numbers come from", ""]
-    for name, source in sorted(sources.items()):
-        lines += [f"### {name}", "", *(f"    {line}" for line in source.splitlines()), ""]
-    return "\n".join(lines)
-
-
-def _preface() -> list[str]:
-    return [
-        "Items have the guidelines' numbers and are in our own words; their wording stands in the guidelines. The name",
-        "in brackets after a sentence leads to its source at the end of this file.",
-        "",
-    ]
+    template = text_environment().get_template("guidelines.md.j2")
+    return template.render(guidelines=guidelines, sources=sources, run_id=run_id, plain=plain, left=left)
 
 
 def left(item: Item) -> str:

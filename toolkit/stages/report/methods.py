@@ -1,33 +1,26 @@
-"""The paragraphs "Methods" and "Provenance": sentences from what a run and its scores recorded."""
+"""The paragraphs "Methods" and "Provenance" from what a run and its scores recorded, never from today's study file."""
 
-from typing import Any, NamedTuple
+import re
+from typing import NamedTuple
 
-from toolkit.formatting import (
-    UNDEFINED,
-    clean,
-    count,
-    counted,
-    field_name,
-    metric_name,
-    model_name,
-    moment,
-    percent,
-    spoken,
-    subset,
-    support,
-)
+from toolkit.formatting import UNDEFINED, clean, counted, moment, subset
 from toolkit.manifest import NO_PATIENTS
 from toolkit.manifest.model import PromptSection
 from toolkit.prompts.prompt import prompt_of
 from toolkit.stages.report.facts import ReportFacts
+from toolkit.stages.report.layout import text_environment
 
-POLICIES = {
-    "majority": "the majority of the annotators' latest readings",
-    "latest": "the annotators' latest reading",
-    "reviewed": "the majority of the annotators' latest readings of reviewed photographs",
-    "benchmark": "that of the benchmark label; where there is none, the majority of the annotators' latest readings",
-    "annotator": "the latest reading of one annotator, named in the study",
+METHODS = {
+    "Cases and reference diagnosis": "reference_diagnosis",
+    "Split": "split",
+    "Model": "model",
+    "Training": "training",
+    "Photographs": "photographs",
+    "Prompt": "prompt",
+    "Probabilities": "probabilities",
+    "Metrics and intervals": "metrics",
 }
+"""Each heading with its macro in methods.txt.j2, in the order in which things were done."""
 
 
 class Paragraph(NamedTuple):
@@ -40,117 +33,24 @@ class Paragraph(NamedTuple):
 def methods(facts: ReportFacts) -> list[Paragraph]:
     """Return what was done, in the order in which it was done."""
     study = facts.record.get("study", {})
-    return [
-        Paragraph("Cases and reference diagnosis", _reference_diagnosis(facts, study)),
-        Paragraph("Split", _split(facts)),
-        Paragraph("Model", _model(facts)),
-        Paragraph("Training", _training(facts, study.get("train", {}))),
-        Paragraph("Photographs", _photographs(facts, study)),
-        Paragraph("Prompt", _prompt(study)),
-        Paragraph("Probabilities", _probabilities(study)),
-        Paragraph("Metrics and intervals", _intervals(facts, study)),
-    ]
-
-
-def _reference_diagnosis(facts: ReportFacts, study: dict[str, Any]) -> str:
-    policy = facts.label_state["policy"]
-    iou = study.get("ingest", {}).get("box_iou")
-    boxes = f" Boxes of several annotators and revisions are one case if their IoU is at least {iou}." if iou else ""
-    rule = POLICIES.get(policy, f"what the policy {spoken(policy)} makes of the annotators' latest readings")
-    if states := study.get("ingest", {}).get("workflow"):
-        rule += f"; labels count in the workflow states {', '.join(states)} only"
-    return (
-        f"A case is one lesion on one photograph.{boxes} Its reference diagnosis is {rule}. A case whose readings tie "
-        f"has none. The label revision is {facts.label_state['label_revision']}."
-    )
-
-
-def _split(facts: ReportFacts) -> str:
-    seed = facts.certificate.get("seed")
-    seeded = "" if seed is None else f", with seed {seed}"
-    bound = (
-        "A group is a patient with all who share a photograph with them"
-        if facts.patients_known
-        else f"There are {NO_PATIENTS}. Every photograph counts as a patient; a group is a set of identical photographs"
-    )
-    strata = "".join(f", {clean(field_name(name))}" for name in facts.certificate.get("wish", {}).get("strata", {}))
-    return (
-        f"{bound}; every group is in one subset as a whole (stratified group split). Subsets are stratified by "
-        f"class{strata}{seeded}. The test set was not used in training."
-    )
-
-
-def _model(facts: ReportFacts) -> str:
-    model = facts.record.get("model", {})
-    total, trained = model.get("parameters"), model.get("trainable_parameters")
-    if total is None or trained is None:
-        size = ""
-    elif total == trained:
-        size = f" All of its {count(total)} parameters were trained."
-    else:
-        size = f" {count(trained)} of its {count(total)} parameters were trained."
-    return f"{model_name(facts.run['model'])} ({clean(str(model.get('backend', UNDEFINED)))} backend).{size}"
-
-
-def _training(facts: ReportFacts, train: dict[str, Any]) -> str:
-    rate, decay, best = train.get("learning_rate"), train.get("weight_decay"), train.get("best", "last")
-    augmentation = (
-        "Photographs were rotated and mirrored at random (eight ways) in every epoch."
-        if train.get("augment")
-        else "Photographs were not augmented."
-    )
-    seed = facts.record.get("study", {}).get("study", {}).get("seed", UNDEFINED)
-    kept = "last epoch" if best == "last" else f"epoch with the best {metric_name(best)} on the validation set"
-    return (
-        f"The model was trained for {counted(facts.run['epochs'], 'epoch')} on "
-        f"{support(facts.run['train_cases'], facts.run['train_patients'])}; learning rate {_number(rate)}, "
-        f"{train.get('schedule', UNDEFINED)} schedule with {counted(train.get('warmup_steps', 0), 'warm-up step')}, "
-        f"weight decay {_number(decay)}, batch size {train.get('batch_size', UNDEFINED)}, seed {seed}. {augmentation} "
-        f"The weights of the {kept} were kept."
-    )
-
-
-def _number(value: float | None) -> str:
-    return UNDEFINED if value is None else f"{value:g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}")
-
-
-def _photographs(facts: ReportFacts, study: dict[str, Any]) -> str:
-    margin = study.get("model", {}).get("roi_margin", 0)
-    size = facts.record.get("model", {}).get("input_size")
-    scaled = f", scaled to {size} \N{MULTIPLICATION SIGN} {size} pixels" if size else ""
-    return (
-        f"Photographs were turned upright and cropped to the ROI with {percent(margin)} of its size added on every "
-        f"side{scaled}. A case without ROI is the whole photograph."
-    )
-
-
-def _prompt(study: dict[str, Any]) -> str:
     user = study.get("prompt", {}).get("user")
-    return "The prompt was not recorded." if user is None else f"“{clean(prompt_of(PromptSection(user=user)))}”"
-
-
-def _probabilities(study: dict[str, Any]) -> str:
-    answers = ", ".join(f"“{clean(c['answer'])}”" for c in study.get("classes", []))
-    return (
-        f"The model gives the likelihood of each class's whole answer ({answers}). A class's probability is its share "
-        "of the answers' likelihoods (softmax of the log-likelihoods); the predicted class is the most probable one. "
-        "The probability on the study's answers is the sum of their likelihoods: where it is low, the model "
-        "preferred other answers."
-    )
-
-
-def _intervals(facts: ReportFacts, study: dict[str, Any]) -> str:
-    rows = list(facts.scores.values())
-    used = sorted({(row.method, row.replicates) for row in rows})
-    each = "; ".join(f"{method}, {counted(n, 'replicate')}" if n else method for method, n in used)
-    level = sorted({row.confidence for row in rows})
-    seed = study.get("study", {}).get("seed", UNDEFINED)
-    return (
-        "Metrics of a class compare it with all other classes; the predicted class is the most probable one. "
-        f"Intervals ({', '.join(map(percent, level))}) take the patient as the unit: {clean(each)}; bootstrap seed "
-        f"{seed}. A macro average is the plain mean over the classes in which the metric is defined. An undefined "
-        f"value is shown as {UNDEFINED}, never as 0 or 1."
-    )
+    scores = facts.scores.values()
+    values = {
+        "study": study,
+        "recorded": facts.record.get("model", {}),
+        "run": facts.run,
+        "label_state": facts.label_state,
+        "certificate": facts.certificate,
+        "patients_known": facts.patients_known,
+        "no_patients": NO_PATIENTS,
+        "prompt_text": user and prompt_of(PromptSection(user=user)),
+        "used": sorted({(score.method, score.replicates) for score in scores}),
+        "levels": sorted({score.confidence for score in scores}),
+    }
+    macros = text_environment().get_template("methods.txt.j2").make_module(values)
+    return [
+        Paragraph(heading, re.sub(r"[ \n]+", " ", getattr(macros, name)()).strip()) for heading, name in METHODS.items()
+    ]
 
 
 def provenance(facts: ReportFacts) -> list[Paragraph]:

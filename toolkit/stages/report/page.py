@@ -53,8 +53,6 @@ def render(
     one_file: bool,
 ) -> bytes:
     """Return the page: one file that needs no other, but its pictures where they are too many."""
-    from markupsafe import Markup  # noqa: PLC0415 - needed only to render
-
     drawings = {name: inline(figures[name], prefix=name, title=FIGURES[name]) for name in FIGURES if name in figures}
     return layout.render(
         "page.html.j2",
@@ -63,7 +61,7 @@ def render(
         facts=facts,
         study=study.study,
         embedded=embedded,
-        drawings={name: Markup(svg) for name, svg in drawings.items()},  # noqa: S704 - serialised by our own code
+        drawings=drawings,
         captions=FIGURES,
         curves=CURVES,
         guidelines=guidelines,
