@@ -1,4 +1,4 @@
--- What became of the rows of the exports: what is counted, what was left out on the way there, and why; in order.
+-- The cohort from rows of the exports to cases of the split: what each stage counts, and what was excluded before it.
 with read as (
     select
         coalesce(sum(read), 0)::bigint as rows_read,

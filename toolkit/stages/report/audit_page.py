@@ -28,7 +28,7 @@ PATIENTS = {
         "Two patients",
         "A photograph was misfiled, or one person has two identifiers: correct it in Labelbox.",
     ),
-    "unknown": ("Patient not known", "It cannot be told whether both photographs are of one patient."),
+    "unknown": ("Patient not known", "It is not known whether both photographs are of one patient."),
     "within": (
         "One patient",
         "There is no leak, since a patient is in one subset; each photograph is a case of its own.",

@@ -50,19 +50,19 @@ class Headline(NamedTuple):
 
 def headlines(facts: ReportFacts) -> list[Headline]:
     """Return macro recall, macro ROC AUC, accuracy and the recall of the class in which it is lowest."""
-    part, made = facts.parts[0], []
+    part, numbers = facts.parts[0], []
     for metric in ("macro_recall", "macro_roc_auc", "accuracy"):
         if score := facts.scores.get((part, metric, None)):
             note = "" if score.classes is None else f"over {score.classes} of {len(facts.classes)} classes"
-            made.append(Headline(short_metric_name(metric), score, note, change(facts, score)))
+            numbers.append(Headline(short_metric_name(metric), score, note, change(facts, score)))
     recalls = [facts.scores.get((part, "recall", name)) for name in facts.classes]
     if defined := [score for score in recalls if score and score.cases > 0]:
         lowest = min(defined, key=lambda score: score.value)
         alike = sum(score.value == lowest.value for score in defined) - 1
         note = f"{counted(alike, 'other class', 'other classes')} as low" if alike else ""
         name = f"lowest recall: {spoken(lowest.class_name or '')}"
-        made.append(Headline(name, lowest, note, change(facts, lowest)))
-    return made
+        numbers.append(Headline(name, lowest, note, change(facts, lowest)))
+    return numbers
 
 
 def change(facts: ReportFacts, score: Score) -> str:
@@ -76,17 +76,17 @@ def change(facts: ReportFacts, score: Score) -> str:
 
 def badges(facts: ReportFacts) -> list[Badge]:
     """Return what to know before believing a number."""
-    made = [_leakage(facts), *(judged(facts, condition) for condition in facts.report.conditions), _control(facts)]
-    made += [*_calibration(facts), *_evaluation(facts)]
+    checks = [_leakage(facts), *(judged(facts, condition) for condition in facts.report.conditions), _control(facts)]
+    checks += [*_calibration(facts), *_evaluation(facts)]
     if not facts.patients_known:
-        made.insert(0, Badge("look", NO_PATIENTS[0].upper() + NO_PATIENTS[1:], "split"))
+        checks.insert(0, Badge("look", NO_PATIENTS[0].upper() + NO_PATIENTS[1:], "split"))
     counts = (("Quarantined", facts.quarantined, "row"), ("No reference diagnosis", facts.unresolved, "case"))
     for name, number, noun in counts:
-        made.append(Badge("look" if number else "good", f"{name}: {few(number, noun, facts.audience)}", "flow"))
-    made.append(_scorings(facts))
+        checks.append(Badge("look" if number else "good", f"{name}: {few(number, noun, facts.audience)}", "flow"))
+    checks.append(_scorings(facts))
     if scored_truth(facts) != facts.label_state["truth_id"]:
-        made.append(Badge("look", "Labels changed since the evaluation: run toolkit evaluate", "provenance"))
-    return made
+        checks.append(Badge("look", "Labels changed since the evaluation: run toolkit evaluate", "provenance"))
+    return checks
 
 
 def _leakage(facts: ReportFacts) -> Badge:
@@ -166,11 +166,13 @@ def _calibration(facts: ReportFacts) -> list[Badge]:
 
 
 def _evaluation(facts: ReportFacts) -> list[Badge]:
-    made = []
+    checks = []
     for row in facts.evaluation.guarantees:
         name = clean(spoken(row["target"]))
-        made.append(Badge("good" if row["vouched"] else "look", f"{name.capitalize()}: {confirmed(row)}", "operating"))
+        checks.append(
+            Badge("good" if row["vouched"] else "look", f"{name.capitalize()}: {confirmed(row)}", "operating")
+        )
     if worst := facts.evaluation.worst_group:
         name = clean(group_name(worst["group_name"], worst["group_value"]))
-        made.append(Badge("look" if worst["q"] < 0.05 else "fact", f"Worst group: {name}", "groups"))
-    return made
+        checks.append(Badge("look" if worst["q"] < 0.05 else "fact", f"Worst group: {name}", "groups"))
+    return checks
