@@ -25,6 +25,12 @@ def proportion(value: float | None) -> str:
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
+def short_number(value: object) -> str:
+    """Write a setting with as few digits as it has: "1e−3"; an en dash where it was not recorded."""
+    known = isinstance(value, int | float)
+    return f"{value:g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}") if known else UNDEFINED
+
+
 def chance(p: float | None) -> str:
     """Write a p-value; one below 0.001 is said to be that."""
     return "<0.001" if p is not None and p < 0.001 else proportion(p)
@@ -83,12 +89,6 @@ def confirmation(required: float, *, confirmed: bool, detected: int | None, pati
     if detected is None:
         return f"{bound} not confirmed"
     return f"{bound} not reached" if detected < required * patients else f"too few patients to confirm {bound}"
-
-
-def short_number(value: object) -> str:
-    """Write a setting with as few digits as it has: "1e−3"; an en dash where it was not recorded."""
-    known = isinstance(value, int | float)
-    return f"{value:g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}") if known else UNDEFINED
 
 
 def percent(share: float) -> str:
