@@ -1,7 +1,4 @@
-"""Checks that code, pages and docs use the standard terms: prints place, phrase and the term to use instead.
-
-`make check` runs it. The words of our own that are left stand in docs/glossary.md.
-"""
+"""Checks that code, pages and docs use the standard terms, and that the docs name only files that exist."""
 
 import ast
 import io
@@ -14,29 +11,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
-MOST_ENTRIES = 30
-MOST_REPEATED_CLASSES = 10
+MOST_ENTRIES, MOST_REPEATED_CLASSES = 30, 10
 NEVER_REPEATED = {"Key", "Wish", "Shown", "Facts", "Line", "Found", "Known", "State"}
-FORMULAS = ("Knows", "Refuses")
-APPLIED = ("001_registry.sql", "002_results.sql", "verify.sql")
-"""SQL whose bytes are recorded in workspaces: its words cannot change any more."""
+FILE = re.compile(r"`(?!\S*(?:NAME|NNN))((?:toolkit|sql|tests|docs|reports/template)/[\w./-]+)`")
+LINK = re.compile(r"\]\(([^)#:]+)")
+FORMULAS = ("Knows ", "Refuses ")
+APPLIED = ("001_registry.sql", "002_results.sql", "verify.sql")  # SQL whose bytes workspaces record
 IDENTIFIERS = {
-    "wish": "SplitTarget, target; or PullRequest, request",
-    "allotment": "StratifiedSplit",
-    "allot": "stratified_group_split",
-    "tally": "GroupCounts, count_groups",
+    **dict.fromkeys(("wish", "allotment", "allot", "tally"), "SplitTarget, StratifiedSplit, GroupCounts; PullRequest"),
+    **dict.fromkeys(("stones", "bury", "sieve"), "withdrawn, suppression_list, filter_export"),
+    **dict.fromkeys(("lesson", "learner"), "TrainingJob, TrainableModel"),
     "luck": "rng",
-    "stones": "withdrawn, suppression_list",
-    "bury": "record_withdrawal",
-    "sieve": "filter_export",
-    "lesson": "TrainingJob, job",
-    "learner": "TrainableModel, model",
 }
 PHRASES = {
     r"(?<![\w.])n\.s\.": "<5, or suppressed",
     r"\bdrawn (study|sample|cohort|patients?|lesions?|photographs?|nevi|nevus)\b|\bsynthetic drawn\b": "synthetic",
     r"\bthat shows? the same\b|\bphotographs shows? the same\b|\bthere twice\b": "duplicate, near-duplicate",
-    r"\bis the whole (first|second|other)\b|\bcut to [\w{}]+ ?% of it\b": "is an 81 % crop of",
+    r"\bis the whole (first|second|other)\b|\bcut to [\w{}]+\W?% of it\b": "is an 81 % crop of",
     r"\bsurest errors\b": "most confident errors",
     r"\bdearest errors\b": "most harmful errors",
     r"\b(can|cannot|not) vouch\b|\bvouch(es|ed)? for\b": "too few patients to confirm, or: confirm",
@@ -63,14 +54,13 @@ class Hit(NamedTuple):
     instead: str
 
 
-def python_files(*folders: str) -> list[Path]:
-    """Return the Python files below some folders of the repository."""
+def _python_files(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
 def identifiers() -> Iterator[Hit]:
     """Find retired words in identifiers: each word of a name counts."""
-    for path in python_files("toolkit", "tests"):
+    for path in _python_files("toolkit", "tests"):
         for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
             if token.type == tokenize.NAME:
                 words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", token.string)}
@@ -80,18 +70,18 @@ def identifiers() -> Iterator[Hit]:
 
 def docstrings() -> Iterator[Hit]:
     """Find docstrings of which a paragraph begins with a formula."""
-    for path in python_files("toolkit", "tests", "docs"):
+    for path in _python_files("toolkit", "tests", "docs"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
-                    if paragraph.split()[:1] and paragraph.split()[0] in FORMULAS:
+                    if paragraph.startswith(FORMULAS):
                         place = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}"
-                        yield Hit(place, paragraph.split()[0], "say in one plain sentence what is in it")
+                        yield Hit(place, paragraph[:30], "say in one plain sentence what is in it")
 
 
 def classes() -> Iterator[Hit]:
     """Find class names that stand in more than one place."""
-    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in python_files("toolkit")]
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in _python_files("toolkit")]
     counts = Counter(node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
     repeated = sorted(name for name, times in counts.items() if times > 1)
     for name in NEVER_REPEATED & set(repeated):
@@ -105,18 +95,17 @@ def texts() -> Iterator[tuple[str, int, str]]:
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "reports" / "template").iterdir()]
     for path in sorted([*pages, ROOT / "sql" / "guidelines.toml"]):
         text = path.read_text(encoding="utf-8")
-        yield str(path.relative_to(ROOT)), 1, blanked(text) if path.suffix == ".md" else text
+        yield str(path.relative_to(ROOT)), 1, _blanked(text) if path.suffix == ".md" else text
     for path in sorted((ROOT / "sql").rglob("*.sql")):
         if path.name not in APPLIED:
             yield str(path.relative_to(ROOT)), 1, path.read_text(encoding="utf-8")
-    for path in python_files("toolkit"):
+    for path in _python_files("toolkit"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield str(path.relative_to(ROOT)), node.lineno, blanked(node.value)
+                yield str(path.relative_to(ROOT)), node.lineno, _blanked(node.value)
 
 
-def blanked(text: str) -> str:
-    """Replace code spans and code blocks by blanks, line by line, so that places stay."""
+def _blanked(text: str) -> str:
     return re.sub(r"```.*?```|`[^`\n]+`", lambda span: re.sub(r"[^\n]", " ", span.group()), text, flags=re.DOTALL)
 
 
@@ -130,19 +119,28 @@ def phrases() -> Iterator[Hit]:
                 yield Hit(f"{name}:{line}", " ".join(match.group().split()), term)
 
 
+def files() -> Iterator[Hit]:
+    """Find files that the docs name or link to and that do not exist."""
+    for page in (*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")):
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+            paths = [ROOT / name for name in FILE.findall(line)] + [page.parent / name for name in LINK.findall(line)]
+            for path in {path for path in paths if not path.exists()}:
+                yield Hit(f"{page.relative_to(ROOT)}:{number}", str(path), "no such file")
+
+
 def entries() -> Iterator[Hit]:
     """Count what stands directly under toolkit/."""
-    names = [path.name for path in (ROOT / "toolkit").iterdir() if path.name != "__pycache__"]
-    if len(names) > MOST_ENTRIES:
-        yield Hit("toolkit", f"{len(names)} entries", f"at most {MOST_ENTRIES}")
+    number = sum(path.name != "__pycache__" for path in (ROOT / "toolkit").iterdir())
+    if number > MOST_ENTRIES:
+        yield Hit("toolkit", f"{number} entries", f"at most {MOST_ENTRIES}")
 
 
 def main() -> None:
     """Print every hit; exit 1 where there is one."""
-    hits = {hit for find in (identifiers, docstrings, classes, phrases, entries) for hit in find()}
+    hits = {hit for find in (identifiers, docstrings, classes, phrases, files, entries) for hit in find()}
     for hit in sorted(hits):
         sys.stdout.write(f"{hit.place}: {hit.words!r} → {hit.instead}\n")
-    sys.exit(f"{len(hits)} places with words that have a standard term (docs/check_language.py)" if hits else 0)
+    sys.exit(f"{len(hits)} places to put right (docs/check_language.py)" if hits else 0)
 
 
 if __name__ == "__main__":
