@@ -3,15 +3,18 @@ import math
 from collections import Counter
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from toolkit.errors import WorkspaceError
 from toolkit.stages.evaluate import evaluate, groups, operating, readers
 from toolkit.stages.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, EvaluationKey, Scorer
+from toolkit.stages.evaluate.tables import TABLES
 from toolkit.stats import agreement
 from toolkit.stats.metrics import AVERAGED
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
+from toolkit.workspace.registry import table_schema
 
 
 def test_every_score_is_given_again_by_its_query(finished):
@@ -59,6 +62,14 @@ def test_the_same_predictions_give_the_same_scores(finished, copied):
     evaluate(copied, finished.study_file.study)
 
     assert before == (copied.run(finished.run_id) / "scores.parquet").read_bytes()
+
+
+def test_files_have_the_tables_columns_with_the_truth_after_the_part(finished):
+    for name in TABLES:
+        columns = pq.read_schema(finished.workspace.run(finished.run_id) / f"{name}.parquet").names
+
+        assert set(table_schema(name).names) == set(columns)
+        assert "part" not in columns or columns.index("part") + 1 == columns.index("truth_id")
 
 
 def by_metric(study, truth, probabilities, patient):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from registries import HOSTILE
+from registries import HOSTILE, a_record
 
 from toolkit.manifest.evaluation import ReportingSection
 from toolkit.stages.report import guidelines
@@ -15,6 +15,7 @@ from toolkit.stages.report.facts import gather
 from toolkit.stages.report.guidelines import FILLED, NOT_KNOWN, WITHHELD
 from toolkit.stages.report.page import render
 from toolkit.stages.report.sharing import shared
+from toolkit.workspace.runs import RunRecord
 
 RUN = {
     "TRIPOD+AI": "5b 11 12a 12e 12g 13 15 16 20a 20b 20c 21 22 23a 23b",
@@ -82,7 +83,7 @@ def test_a_finished_run_fills_every_item_it_is_said_to_fill(finished, facts):
     texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, facts))
 
     assert [] == [name for name, text in texts.items() if NOT_KNOWN in text.lower()]
-    assert texts["total"].startswith(f"The split holds {facts.leakage['cases']} cases of")
+    assert texts["total"].startswith(f"The split holds {facts.leakage['cases']} cases / ")
     assert f"Accuracy was {facts.scores['test', 'accuracy', None].value:.3f} (" in texts["overall"]
     assert "0 patients and 0 photographs are in more than one subset" in texts["total"]
 
@@ -96,7 +97,7 @@ def test_what_is_undefined_is_called_not_known(facts, value):
 
 
 def test_a_key_that_was_not_recorded_is_not_known(finished, facts):
-    bare = replace(facts, record={}, certificate={})
+    bare = replace(facts, record=RunRecord.model_validate(a_record()), certificate={})
     texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, bare))
 
     assert "The software was lesion-toolkit not known, torch not known and transformers not known." == texts["software"]

@@ -177,7 +177,7 @@ def _is_baseline(workspace: Workspace, run: dict[str, Any], lock: LockedPlan) ->
     wanted = lock.plan["comparison"]
     if wanted is None or run["control"] is not None:
         return wanted is not None and run["control"] == wanted
-    return wanted == run["model"] or wanted == read_run(workspace, run["run_id"]).get("model", {}).get("backend")
+    return wanted == run["model"] or wanted == read_run(workspace, run["run_id"]).model.backend
 
 
 def _beside(workspace: Workspace, what: str, planned: Iterable[str], key: dict[str, str]) -> list[Departure]:

@@ -97,7 +97,7 @@ def _embedded(facts: ReportFacts, study: Study, folder: Path | None, progress: P
         costs=facts.report.costs,
         name=facts.run["run_id"],
     )
-    margin = facts.record.get("study", {}).get("model", {}).get("roi_margin", study.model.roi_margin)
+    margin = facts.record.study.get("model", {}).get("roi_margin", study.model.roi_margin)
     crops_only = facts.audience == "shared"
     pictures = thumbnails(facts.cases, margin=margin, crops_only=crops_only, folder=folder, progress=progress)
     return document(context, facts.cases, pictures)

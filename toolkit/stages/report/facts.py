@@ -16,7 +16,7 @@ from toolkit.workspace import sql
 from toolkit.workspace.certificate import find_certificate
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import read_run
+from toolkit.workspace.runs import RunRecord, read_run
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
 
 Audience = Literal["internal", "shared"]
@@ -52,7 +52,7 @@ class ReportFacts:
     """What there is to say of a run. Rows are those of the registry, as dictionaries."""
 
     run: dict[str, Any]
-    record: dict[str, Any]
+    record: RunRecord
     """What the run wrote about itself."""
     classes: list[str]
     malignant: set[str]

@@ -103,7 +103,7 @@ def _fact(
         source = f'"{heading}" in the Methods of this report: run.json, certificate.json and the table label_states'
         return GuidelineFact(name, paragraphs.get(heading, NOT_KNOWN), source)
     for kind, file, document in (
-        ("record", "run.json", facts.record),
+        ("record", "run.json", facts.record.document()),
         ("certificate", "certificate.json", facts.certificate),
     ):
         if keys := entry.get(kind):

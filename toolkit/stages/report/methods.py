@@ -32,12 +32,12 @@ class Paragraph(NamedTuple):
 
 def methods(facts: ReportFacts) -> list[Paragraph]:
     """Return what was done, in the order in which it was done."""
-    study = facts.record.get("study", {})
+    study = facts.record.study
     user = study.get("prompt", {}).get("user")
     scores = facts.scores.values()
     values = {
         "study": study,
-        "recorded": facts.record.get("model", {}),
+        "recorded": facts.record.model,
         "run": facts.run,
         "label_state": facts.label_state,
         "certificate": facts.certificate,
@@ -55,9 +55,8 @@ def methods(facts: ReportFacts) -> list[Paragraph]:
 
 def provenance(facts: ReportFacts) -> list[Paragraph]:
     """Return what the report was made from."""
-    model, run = facts.record.get("model", {}), facts.run
-    versions = {"lesion-toolkit": facts.record.get("toolkit"), "torch": model.get("torch")}
-    versions["transformers"] = model.get("transformers")
+    model, run = facts.record.model, facts.run
+    versions = {"lesion-toolkit": facts.record.toolkit, "torch": model.torch, "transformers": model.transformers}
     return [
         Paragraph(
             "Run", f"{run['run_id']}, finished {moment(run['finished_at'])}, {run['seconds']:.0f} s on {run['device']}"
@@ -71,7 +70,7 @@ def provenance(facts: ReportFacts) -> list[Paragraph]:
             for e in facts.exports
         ),
         *(Paragraph(f"Evaluations of the {subset(part)}", _scored(facts, part)) for part in facts.parts),
-        Paragraph("Versions", ", ".join(f"{name} {clean(str(v))}" for name, v in versions.items() if v)),
+        Paragraph("Versions", ", ".join(f"{name} {clean(v)}" for name, v in versions.items() if v)),
     ]
 
 

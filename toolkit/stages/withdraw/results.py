@@ -3,7 +3,6 @@
 Refuses to touch a checkpoint: what a model has learnt cannot be taken out of it.
 """
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +24,7 @@ from toolkit.workspace.certificate import (
 )
 from toolkit.workspace.patient_links import PatientLink, reasons
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import RunRecord, read_run
 from toolkit.workspace.verification import verify
 
 NEW = ".new-"
@@ -115,16 +115,13 @@ def predictions_of(workspace: Workspace, cases: set[str]) -> dict[str, int]:
 
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
     """Return the runs that were trained on, or watched, cases of these splits; a control was trained on nothing."""
-    return [
-        run_id
-        for run_id, facts in _records(workspace).items()
-        if facts["split_id"] in splits and not facts.get("control")
-    ]
+    records = _records(workspace).items()
+    return [run_id for run_id, record in records if record.split_id in splits and not record.control]
 
 
-def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    paths = sorted((workspace.folder / "runs").glob("*/run.json"))
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+def _records(workspace: Workspace) -> dict[str, RunRecord]:
+    run_ids = sorted(path.parent.name for path in (workspace.folder / "runs").glob("*/run.json"))
+    return {run_id: read_run(workspace, run_id) for run_id in run_ids}
 
 
 def clean_runs(workspace: Workspace, cases: set[str]) -> None:
@@ -136,7 +133,7 @@ def clean_runs(workspace: Workspace, cases: set[str]) -> None:
     for run_id in concerned:
         for results in workspace.run(run_id).glob("*.parquet"):
             results.unlink()
-    exchanged = {run_id for run_id, facts in _records(workspace).items() if facts.get("control") == "shuffled"}
+    exchanged = {run_id for run_id, record in _records(workspace).items() if record.control == "shuffled"}
     for run_id, path in shards(workspace):
         table = pq.read_table(path)
         kept = table.filter(pa.array([case not in cases for case in table["case_id"].to_pylist()]))
