@@ -1,20 +1,14 @@
-import json
-
 import numpy as np
 import pytest
+from published import published
 from sklearn.metrics import cohen_kappa_score
 
 from toolkit.stats import agreement
 
 
-@pytest.fixture
-def reference(shared):
-    return lambda name: json.loads((shared / "reference_values" / f"{name}.json").read_text())
-
-
 @pytest.mark.parametrize(("name", "linear"), [("simple", False), ("weighted_linear", True)])
-def test_the_published_kappas_of_sas_are_met(reference, name, linear):
-    found = reference("cohen_sas_table10")
+def test_the_published_kappas_of_sas_are_met(name, linear):
+    found = published("cohen_sas")
     weights = agreement.linear_weights(3) if linear else None
     kappa = agreement.cohen_with_error(np.array(found["data"]["table"]), confidence=0.95, weights=weights)
     expected = found["expected"][name]
@@ -23,14 +17,14 @@ def test_the_published_kappas_of_sas_are_met(reference, name, linear):
     assert told == pytest.approx([kappa.value, kappa.error, *kappa.interval, kappa.z], abs=found["tolerance_abs"])
 
 
-def test_cohens_kappa_is_that_of_scikit_learn(reference):
-    found = reference("sklearn_macro_micro")["data"]["ck"]
+def test_cohens_kappa_is_that_of_scikit_learn():
+    found = published("scikit_learn")["data"]["ck"]
     names = sorted({*found["a"], *found["b"]})
     table = np.zeros((3, 3))
     for first, second in zip(found["a"], found["b"], strict=True):
         table[names.index(first), names.index(second)] += 1
 
-    assert reference("sklearn_macro_micro")["expected"]["cohen"] == pytest.approx(float(agreement.cohen(table)))
+    assert published("scikit_learn")["expected"]["cohen"] == pytest.approx(float(agreement.cohen(table)))
     generator = np.random.default_rng(2)
     for _ in range(20):
         first, second = generator.integers(0, 4, (2, 30))
@@ -42,8 +36,8 @@ def test_cohens_kappa_is_that_of_scikit_learn(reference):
             assert theirs == pytest.approx(float(ours), abs=1e-12)
 
 
-def test_the_published_fleiss_kappa_is_met(reference):
-    found = reference("fleiss_1971_diagnoses")
+def test_the_published_fleiss_kappa_is_met():
+    found = published("fleiss_1971")
     codes = np.array(found["data"]["subjects_x_raters"]) - 1
     counts = (codes[:, :, None] == np.arange(5)).sum(axis=1)
 
@@ -53,16 +47,16 @@ def test_the_published_fleiss_kappa_is_met(reference):
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-def test_the_published_free_marginal_kappas_are_met(reference, name):
-    found = reference("randolph_free_marginal")
+def test_the_published_free_marginal_kappas_are_met(name):
+    found = published("randolph")
     counts, expected = np.array(found["data"][name]), found["expected"][name]
 
     assert expected["randolph"] == pytest.approx(agreement.randolph(counts), abs=found["tolerance_abs"])
     assert expected["fleiss"] == pytest.approx(agreement.fleiss(counts), abs=found["tolerance_abs"])
 
 
-def test_the_published_alpha_with_missing_answers_is_met(reference):
-    found = reference("krippendorff_2011_C_nominal")
+def test_the_published_alpha_with_missing_answers_is_met():
+    found = published("krippendorff_2011")
     readers = found["data"]["raters_x_units"]
     counts = np.array([[sum(r[unit] == code for r in readers) for code in range(1, 6)] for unit in range(12)])
     alpha = agreement.krippendorff(agreement.coincidences(counts).sum(axis=0))

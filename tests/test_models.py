@@ -36,7 +36,6 @@ LONG_PROMPT = "Clinical photograph of a pigmented skin lesion. What is the diagn
 ANSWERS = ["nevus", "nevus blue", "melasma", "basal cell carcinoma"]
 TEXTS = [PROMPT, LONG_PROMPT, *ANSWERS]
 SETTINGS = TrainSection(epochs=3, learning_rate=1e-3, batch_size=4, schedule="cosine", warmup_steps=2, threads=1)
-REAL = Path(__file__).parents[2] / "shared" / "data" / "instructblip_flan_t5_xl"
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
-import json
-
 import numpy as np
 import pytest
+from published import published
 from scipy import stats
 
 from toolkit.stats import significance
 
 
-def test_the_published_mcnemar_example_is_met(shared):
-    reference = json.loads((shared / "reference_values" / "mcnemar_agresti.json").read_text())
+def test_the_published_mcnemar_example_is_met():
+    reference = published("mcnemar")
     (_, first), (second, _) = reference["data"]
     found, expected = significance.mcnemar(first, second), reference["expected"]
     names = ("p_exact", "chi2_nocc", "p_nocc", "chi2_cc", "p_cc")
@@ -23,8 +22,8 @@ def test_the_exact_p_value_is_that_of_the_binomial_test(first, second):
     assert expected == pytest.approx(significance.mcnemar(first, second).exact, abs=1e-12)
 
 
-def test_published_corrected_p_values_are_met(shared):
-    reference = json.loads((shared / "reference_values" / "bh_1995.json").read_text())
+def test_published_corrected_p_values_are_met():
+    reference = published("benjamini_hochberg_1995")
     p, expected = np.array(reference["data"], dtype=float), reference["expected"]
     found = significance.benjamini_hochberg(p)
 
