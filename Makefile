@@ -17,7 +17,7 @@ demo: .venv/.model
 	$(BIN)/toolkit sample $(DEMO)/sample
 	$(BIN)/toolkit --study $(DEMO)/sample/study.toml --workspace $(DEMO)/workspace run $(DEMO)/sample/export.ndjson --images $(DEMO)/sample/images
 
-test: .venv/.model .venv/.dev
+test: .venv/.model .venv/.dev .venv/.browser
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=10
 
 soak: .venv/.model .venv/.dev
@@ -74,6 +74,11 @@ golden: .venv/.model .venv/.dev
 
 .venv/.dev: .venv/.core requirements/dev.lock
 	$(INSTALL) --require-hashes -r requirements/dev.lock
+	touch $@
+
+# A browser for the tests of the page: Playwright's own unless there is one. Tried once, for three minutes at most.
+.venv/.browser: .venv/.dev
+	$(BIN)/python tests/browser.py
 	touch $@
 
 .venv/.model: .venv/.core requirements/model.lock

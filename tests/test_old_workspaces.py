@@ -123,7 +123,8 @@ def test_its_run_is_compared_and_reported_and_the_page_says_that_photographs_are
     assert (11, 13) == tuple(sum(compared.cases[part].values()) for part in ("test", "validation"))
     assert (22, 22) == (internal.errors_shown, internal.errors)
     assert 24 == len(cases)
-    assert {(None, "the photograph cannot be shown: image missing")} == {(c["photograph"], c["fault"]) for c in cases}
+    gone = (None, "the photograph cannot be shown: image unreadable")
+    assert {gone} == {(case["photograph"], case["fault"]) for case in cases}
     assert "<strong>For others</strong>" in Path(shared.page).read_text(encoding="utf-8")
 
 
