@@ -27,6 +27,7 @@ def pytest_configure() -> None:
     for name in OF_OTHERS:
         os.environ.pop(name, None)
     os.environ["TOOLKIT_DEVICE"] = "cpu"
+    os.environ["OMP_NUM_THREADS"] = "1"  # models as small as the tests' are fastest on one thread, and xdist has the cores
     os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lesion-toolkit-tests-")  # no test writes a user's key
     signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and some CI ignore it, and so would every child
     os.umask(0o022)
@@ -34,6 +35,14 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests for xdist by file, and those that need the finished run in one group: a worker trains it, once."""
+    for item in items:
+        group = "finished" if "finished" in item.fixturenames else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(trylast=True)
@@ -133,14 +142,3 @@ def copied(finished, tmp_path):
     copy = Workspace(tmp_path / "workspace")
     shutil.copytree(finished.workspace.folder, copy.folder)
     return copy
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """One thread of torch: models as small as the tests' are fastest on it."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -29,8 +29,6 @@ from toolkit.models.training import Collator
 from toolkit.photographs.crops import dihedral
 from toolkit.progress import Progress, silent
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPT = "What is the diagnosis?"
 LONG_PROMPT = "Clinical photograph of a pigmented skin lesion. What is the diagnosis?"
 ANSWERS = ["nevus", "nevus blue", "melasma", "basal cell carcinoma"]

@@ -24,8 +24,6 @@ from toolkit.models.training import arguments, weighted_loss
 from toolkit.models.transformers_compat import quiet
 from toolkit.progress import Progress, silent
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPT = "What is the diagnosis?"
 ANSWERS = ["nevus", "melasma", "basal cell carcinoma"]
 SETTINGS = TrainSection(epochs=2, learning_rate=1e-2, batch_size=4, threads=1)
