@@ -27,7 +27,7 @@ def pytest_configure() -> None:
     for name in OF_OTHERS:
         os.environ.pop(name, None)
     os.environ["TOOLKIT_DEVICE"] = "cpu"
-    os.environ["OMP_NUM_THREADS"] = "1"  # models as small as the tests' are fastest on one thread, and xdist has the cores
+    os.environ["OMP_NUM_THREADS"] = "1"  # the fastest for models this small, and xdist has the cores
     os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lesion-toolkit-tests-")  # no test writes a user's key
     signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and some CI ignore it, and so would every child
     os.umask(0o022)

@@ -14,8 +14,8 @@ def _examples() -> dict[str, Any]:
     return tomllib.loads((DATA / "published.toml").read_text(encoding="utf-8"))
 
 
-def published(name: str) -> dict[str, Any]:
-    """Return an example: its `data`, what is `expected`, and `tolerance_abs`."""
+def example(name: str) -> dict[str, Any]:
+    """Return one: its `data`, what is `expected`, and `tolerance_abs`."""
     return _examples()[name]
 
 

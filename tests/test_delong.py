@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from published import published
+from published import example
 
 from toolkit.stats import delong
 
 
 def test_the_published_interval_is_met():
-    found = published("asah")
+    found = example("asah")
     positive, score = np.array(found["data"]["poor_outcome"]) == 1, np.array([found["data"]["ndka"]])
     placed = delong.placements(positive, score)
     low, high = delong.interval(placed.auc[0], delong.covariance(placed)[0, 0], confidence=0.95)
@@ -18,7 +18,7 @@ def test_the_published_interval_is_met():
 
 
 def test_the_ovarian_cancer_example_of_1988_is_met():
-    found = published("delong_1988")
+    found = example("delong_1988")
     data, expected, tolerance = found["data"], found["expected"], found["tolerance_abs"]
     positive = np.array(data["popind"]) == 1
     names = {"albumin": "alb", "kg_score": "totscore", "total_protein": "tp"}
@@ -43,7 +43,7 @@ def test_the_ovarian_cancer_example_of_1988_is_met():
 
 
 def test_the_published_paired_test_is_met():
-    found = published("asah")
+    found = example("asah")
     data, expected = found["data"], found["expected"]["wfns_and_s100b"]
     scores = np.array([data["wfns"], data["s100b"]], dtype=float)
     paired = delong.difference(np.array(data["poor_outcome"]) == 1, scores, confidence=0.95)

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,6 +164,20 @@ def scratch(folder: Path, *, on_disk: bool = False) -> duckdb.DuckDBPyConnection
     connection.execute("set temp_directory = ?", [str(folder)])
     connection.execute("set preserve_insertion_order = false")
     return connection
+
+
+def table_schema(name: str) -> pa.Schema:
+    """Return the Arrow schema of a table of the registry: its columns in the order and the types of `sql/schema`."""
+    return _table_schemas()[name]
+
+
+@cache
+def _table_schemas() -> dict[str, pa.Schema]:
+    with duckdb.connect(":memory:", config=SAFE) as connection:
+        for path in sql.folder("schema"):
+            connection.execute(path.read_text(encoding="utf-8"))
+        names = [name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()]
+        return {name: connection.table(name).limit(0).to_arrow_table().schema for name in names}
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:

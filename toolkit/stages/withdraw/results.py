@@ -3,8 +3,6 @@
 Refuses to touch a checkpoint: what a model has learnt cannot be taken out of it.
 """
 
-import csv
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,9 +13,18 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import LeakError
 from toolkit.files import written_atomically
-from toolkit.workspace.certificate import Certified, counted, shares_of, write_sealed
+from toolkit.workspace.certificate import (
+    Certified,
+    counted,
+    read_certificate,
+    read_rows,
+    shares_of,
+    split_folders,
+    write_sealed,
+)
 from toolkit.workspace.patient_links import PatientLink, reasons
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import RunRecord, read_run
 from toolkit.workspace.verification import verify
 
 NEW = ".new-"
@@ -26,17 +33,11 @@ NEW = ".new-"
 
 def split_cases(workspace: Workspace) -> dict[str, list[dict[str, str]]]:
     """Return the rows of every split's cases.csv."""
-    return {folder.name: _rows(folder) for folder in _folders(workspace)}
+    return {folder.name: [row._asdict() for row in read_rows(folder)] for folder in _folders(workspace)}
 
 
 def _folders(workspace: Workspace) -> list[Path]:
-    found = (workspace.folder / "splits").glob("*/cases.csv")
-    return sorted(path.parent for path in found if not path.parent.name.startswith("."))
-
-
-def _rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "cases.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return split_folders(workspace.folder / "splits")
 
 
 def check_splits(workspace: Workspace) -> None:
@@ -55,8 +56,8 @@ def check_splits(workspace: Workspace) -> None:
 def clean_splits(workspace: Workspace, patient: str, cases: set[str], *, date: str) -> None:
     """Take a patient's cases out of every split, count anew and seal again; a split left without cases goes."""
     for folder in _folders(workspace):
-        rows = _rows(folder)
-        kept = [row for row in rows if row["patient_id"] != patient and row["case_id"] not in cases]
+        rows = read_rows(folder)
+        kept = [row for row in rows if row.patient_id != patient and row.case_id not in cases]
         if not kept:
             shutil.rmtree(folder)
         elif len(kept) < len(rows):
@@ -72,19 +73,17 @@ def _put(new: Path) -> None:
     new.rename(old)
 
 
-def _write(old: Path, new: Path, kept: list[dict[str, str]], *, withdrawn: dict[str, Any]) -> None:
+def _write(old: Path, new: Path, kept: list[Certified], *, withdrawn: dict[str, Any]) -> None:
     least: dict[str, str] = {}
     for row in kept:
-        least[row["group_id"]] = min(row["case_id"], least.get(row["group_id"], row["case_id"]))
-    rows = [{**row, "group_id": least[row["group_id"]]} for row in kept]
-    stated = json.loads((old / "certificate.json").read_text(encoding="utf-8"))
+        least[row.group_id] = min(row.case_id, least.get(row.group_id, row.case_id))
+    rows = [row._replace(group_id=least[row.group_id]) for row in kept]
+    stated = read_certificate(old)
     classes = list(next(iter(stated["counts"].values())))
-    placed = [Certified(**row) for row in rows]
-    stated |= counted(placed, shares_of(stated["strata"]), classes, minimum=stated["minimum"])
-    stated |= _links_of(stated, {row.patient_id for row in placed})
+    stated |= counted(rows, shares_of(stated["strata"]), classes, minimum=stated["minimum"])
+    stated |= _links_of(stated, {row.patient_id for row in rows})
     stated["withdrawn"] = [*stated.get("withdrawn", []), withdrawn]
-    del stated["seal"], stated["files"]
-    write_sealed(new, stated, placed)
+    write_sealed(new, stated, rows)
 
 
 def _links_of(stated: dict[str, Any], patients: set[str]) -> dict[str, Any]:
@@ -116,16 +115,13 @@ def predictions_of(workspace: Workspace, cases: set[str]) -> dict[str, int]:
 
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
     """Return the runs that were trained on, or watched, cases of these splits; a control was trained on nothing."""
-    return [
-        run_id
-        for run_id, facts in _records(workspace).items()
-        if facts["split_id"] in splits and not facts.get("control")
-    ]
+    records = _records(workspace).items()
+    return [run_id for run_id, record in records if record.split_id in splits and not record.control]
 
 
-def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    paths = sorted((workspace.folder / "runs").glob("*/run.json"))
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+def _records(workspace: Workspace) -> dict[str, RunRecord]:
+    run_ids = sorted(path.parent.name for path in (workspace.folder / "runs").glob("*/run.json"))
+    return {run_id: read_run(workspace, run_id) for run_id in run_ids}
 
 
 def clean_runs(workspace: Workspace, cases: set[str]) -> None:
@@ -137,7 +133,7 @@ def clean_runs(workspace: Workspace, cases: set[str]) -> None:
     for run_id in concerned:
         for results in workspace.run(run_id).glob("*.parquet"):
             results.unlink()
-    exchanged = {run_id for run_id, facts in _records(workspace).items() if facts.get("control") == "shuffled"}
+    exchanged = {run_id for run_id, record in _records(workspace).items() if record.control == "shuffled"}
     for run_id, path in shards(workspace):
         table = pq.read_table(path)
         kept = table.filter(pa.array([case not in cases for case in table["case_id"].to_pylist()]))
