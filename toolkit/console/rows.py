@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from toolkit.console.text import line, plain, stderr, stdout, table
 from toolkit.files import csv_text, without_nan
+from toolkit.formatting import UNDEFINED
 
 WIDE = 6
 """A single row of more columns than this is shown as a list."""
@@ -66,7 +67,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return "–" if math.isnan(value) else f"{value:.4g}"
+        return UNDEFINED if math.isnan(value) else f"{value:.4g}"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, list | dict):

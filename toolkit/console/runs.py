@@ -7,7 +7,8 @@ from rich.console import Group, RenderableType
 
 from toolkit.console.judged import judged
 from toolkit.console.results import rendered
-from toolkit.console.text import interval, next_step, number, program, table, told, unwrapped, whole
+from toolkit.console.text import next_step, program, table, told, unwrapped
+from toolkit.formatting import chance, count, interval, proportion, signed, spoken
 from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
 from toolkit.stages.claims import Claims
@@ -29,10 +30,10 @@ def _(result: Trained) -> RenderableType:
     again = ", as before" if result.already_there else ""
     return told(
         "train",
-        f"run {result.run_id}{again}: {result.model} on {whole(result.train_cases)} cases / "
-        f"{whole(result.train_patients)} patients, {result.epochs} epochs, {result.seconds:.0f} s on {result.device}",
-        f"loss {result.train_loss:.3f}, {result.validation_loss:.3f} on validation; macro recall there "
-        f"{number(result.metrics['macro_recall'])}",
+        f"run {result.run_id}{again}: {result.model} on {count(result.train_cases)} cases / "
+        f"{count(result.train_patients)} patients, {result.epochs} epochs, {result.seconds:.0f} s on {result.device}",
+        f"loss {proportion(result.train_loss)}, {proportion(result.validation_loss)} on validation; macro recall there "
+        f"{proportion(result.metrics['macro_recall'])}",
     )
 
 
@@ -46,9 +47,9 @@ def _(result: TrainingPlan) -> RenderableType:
     for mode in result.modes:
         own = " *" if mode.mode == result.mode else ""
         coarse = "-" if mode.mode == "full" else _memory(mode.gib_bfloat16)
-        sizes = (whole(mode.trained), whole(mode.frozen), _memory(mode.gib_float32), coarse)
+        sizes = (count(mode.trained), count(mode.frozen), _memory(mode.gib_float32), coarse)
         made.add_row(f"{mode.mode}{own}", *sizes, "fits" if mode.fits else "does not fit")
-    what = f"{result.model} on {whole(result.train_cases)} cases, {result.epochs} epochs, {whole(result.steps)} steps"
+    what = f"{result.model} on {count(result.train_cases)} cases, {result.epochs} epochs, {count(result.steps)} steps"
     note = f"* the study's own; its frozen weights are {result.dtype}. Weights, gradients and AdamW: activations come"
     return Group(
         told("train", what),
@@ -59,32 +60,32 @@ def _(result: TrainingPlan) -> RenderableType:
 
 @rendered.register
 def _(result: ChatWritten) -> RenderableType:
-    lines = [f"{whole(result.entries)} entries of part {result.part} of split {result.split_id}"]
+    lines = [f"{count(result.entries)} entries of part {result.part} of split {result.split_id}"]
     if result.values_left_out:
-        lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
+        lines.append(f"! {count(result.values_left_out)} values of metadata name a class: left out of the prompts")
     lines.append("! its paths may hold patients' identifiers: do not pass it on")
     return Group(told("prompts", *lines), unwrapped(f"file: {result.file}"))
 
 
 @rendered.register
 def _(result: ChatCompared) -> RenderableType:
-    lines = [f"{whole(result.same)} of {whole(result.entries)} entries are as part {result.part} has them today"]
+    lines = [f"{count(result.same)} of {count(result.entries)} entries are as part {result.part} has them today"]
     found = {
         "have another prompt": result.other_prompt,
         "have another class": result.other_class,
         "are of no case of the part, or of one that cannot be told": result.unknown,
     }
-    lines += [f"! {whole(times)} {what}" for what, times in found.items() if times]
+    lines += [f"! {count(times)} {what}" for what, times in found.items() if times]
     if result.lacking:
-        lines.append(f"! {whole(result.lacking)} cases of the part do not stand in it")
+        lines.append(f"! {count(result.lacking)} cases of the part do not stand in it")
     return told("prompts", *lines)
 
 
 @rendered.register
 def _(result: Predicted) -> RenderableType:
-    parts = ", ".join(f"{part} {whole(count)}" for part, count in result.cases.items())
-    mass = number(result.mean_label_mass)
-    lines = [f"{parts} cases ({whole(result.scored_now)} now); mean label mass {mass}"]
+    parts = ", ".join(f"{part} {count(times)}" for part, times in result.cases.items())
+    mass = proportion(result.mean_label_mass)
+    lines = [f"{parts} cases ({count(result.scored_now)} now); mean label mass {mass}"]
     if result.control:
         shows = f"{result.control} control of run {result.control_of}"
         lines.insert(0, f"run {result.run_id}, {shows}: {MEANING_OF_CONTROL[result.control]}")
@@ -94,20 +95,20 @@ def _(result: Predicted) -> RenderableType:
             f"run {result.run_id}: run {result.external_of} of another workspace; it has seen no photograph here",
         )
         lines += [
-            f"! {whole(n)} cases of {name} were left out: the run does not know it"
+            f"! {count(n)} cases of {name} were left out: the run does not know it"
             for name, n in result.unmapped.items()
         ]
         if not result.patients_compared:
             lines.append("! another pseudonym key was used there: whether it has seen a patient cannot be told")
     if result.left_out:
-        lines.append(f"! {whole(result.left_out)} cases have no box and were left out")
+        lines.append(f"! {count(result.left_out)} cases have no box and were left out")
     if result.values_left_out:
-        lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
+        lines.append(f"! {count(result.values_left_out)} values of metadata name a class: left out of the prompts")
     if result.scores_are_older:
         lines.append(f"! the run's scores are of earlier predictions: toolkit evaluate --run {result.run_id}")
     if result.unparseable is not None:
-        share = number(result.unparseable / sum(result.cases.values()))
-        lines.append(f"freely generated: {whole(result.unparseable)} answers ({share}) name no class")
+        share = proportion(result.unparseable / sum(result.cases.values()))
+        lines.append(f"freely generated: {count(result.unparseable)} answers ({share}) name no class")
     if not result.control:
         return told("predict", *lines)
     steps = (f"evaluate --run {result.run_id}", f"compare {result.control_of} {result.run_id}", "query controls")
@@ -124,7 +125,7 @@ def _(result: Evaluated) -> RenderableType:
     times = ", ".join(f"{part} {n}×" for part, n in result.times_scored.items())
     lines = [f"against {result.truth_id}; scored so far: {times}"]
     if result.plan_sha256:
-        kinds = ", ".join(spoken for spoken in dict.fromkeys(each.kind.replace("_", " ") for each in result.departures))
+        kinds = ", ".join(dict.fromkeys(spoken(each.kind) for each in result.departures))
         departs = f"departs from it: {kinds}; {program()} query departures" if kinds else "nothing departs from it"
         lines.append(f"analysis plan {result.plan_sha256[:12]}: {departs}")
     return told("evaluate", *lines)
@@ -134,9 +135,9 @@ def _(result: Evaluated) -> RenderableType:
 def _(result: Report) -> RenderableType:
     look = sum(shape == "look" for shape, _ in result.checks)
     checks = f"! {look} of {len(result.checks)} checks" if look else "none of the checks"
-    lines = [f"{checks} to be looked at; {whole(result.errors)} errors, each with its photograph"]
+    lines = [f"{checks} to be looked at; {count(result.errors)} errors, each with its photograph"]
     if result.audience == "shared":
-        but = f" but {whole(result.errors_shown)} numbered crops" if result.errors_shown else ", no photograph"
+        but = f" but {count(result.errors_shown)} numbered crops" if result.errors_shown else ", no photograph"
         lines = [f"for others: no single case{but}; read it before it leaves"]
     if not result.one_file:
         lines.append("photographs stand beside the page, in thumbs: give the whole folder away, or none of it")
@@ -151,14 +152,9 @@ def _(result: Compared) -> RenderableType:
             title = f"{result.run_id} → {result.other_run_id}, {part}"
             made = table("metric", ">change", ">interval", ">p", title=title if cause == "model" else f"{part}, labels")
             for metric, (difference, low, high, p) in rows.items():
-                bounds = interval(low, high).replace("–", " to ")
-                made.add_row(
-                    metric.replace("_", " "), f"{difference:+.3f}", bounds, "<0.001" if p < 0.001 else number(p)
-                )
+                made.add_row(spoken(metric), signed(difference), interval(low, high, missing=""), chance(p))
             shown.append(made)
             if cause == "model":
-                shown.append(
-                    ", ".join(f"{name.replace('_', ' ')} {whole(n)}" for name, n in result.cases[part].items())
-                )
+                shown.append(", ".join(f"{spoken(name)} {count(n)}" for name, n in result.cases[part].items()))
             shown.append("")
     return Group(*shown, next_step(result.next.replace("toolkit", program(), 1)))

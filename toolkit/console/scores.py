@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from toolkit.console.text import interval, interval_bar, line, number, stdout, table, told, whole
+from toolkit.console.text import interval_bar, line, stdout, table, told
+from toolkit.formatting import UNDEFINED, count, interval, proportion, short_metric_name, signed, spoken
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 
@@ -22,14 +23,7 @@ HEADLINE = (
     "accuracy",
 )
 IN_SHORT = ("macro_recall", "macro_specificity", "macro_f1", "macro_roc_auc")
-CALIBRATION = {
-    "brier": "Brier score",
-    "log_loss": "log loss",
-    "ece": "calibration error",
-    "calibration_slope": "slope",
-    "calibration_intercept": "intercept",
-}
-SHOWN = {"macro_roc_auc": "macro ROC AUC", "macro_pr_auc": "macro PR AUC", "macro_f1": "macro F1"}
+CALIBRATION = ("brier", "log_loss", "ece", "calibration_slope", "calibration_intercept")
 
 
 def show_scores(workspace: Workspace, run_id: str) -> None:
@@ -45,7 +39,7 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
     if groups := workspace.ask("groups", run=run_id, part=parts[0]).to_pylist():
         stdout.print(_groups(groups, parts[0]), "")
     stdout.print(_calibration([row for row in scores if row["part"] == parts[0]], parts[0]), "")
-    if controls := workspace.rows(sql.statement("report/controls"), {"run_id": run_id}):
+    if controls := workspace.rows(sql.statement("report/comparisons"), {"run_id": run_id, "others": "controls"}):
         stdout.print(_controls(controls), "")
 
 
@@ -56,7 +50,7 @@ def show_story(workspace: Workspace, run_id: str) -> None:
     stdout.print(_headline(scores, parts, IN_SHORT, before))
     stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]))
     confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:3]
-    taken = [f"{row['truth']} for {row['predicted']} ({whole(row['cases'])})" for row in confusions]
+    taken = [f"{row['truth']} for {row['predicted']} ({count(row['cases'])})" for row in confusions]
     stdout.print(told("mix-ups", *taken) if taken else told("mix-ups", "none"))
 
 
@@ -81,13 +75,13 @@ def _headline(
             row = next(
                 (r for r in scores if r["part"] == part and r["metric"] == metric and r["class_name"] is None), None
             )
-            cells += [number(row["value"]), interval(row["low"], row["high"])] if row else ["", ""]
+            cells += [proportion(row["value"]), interval(row["low"], row["high"], missing="")] if row else ["", ""]
         if since:
             own = next(
                 (r for r in scores if (r["part"], r["metric"], r["class_name"]) == (parts[0], metric, None)), None
             )
             cells.append(_difference(own["value"] if own else None, changes.get(metric)))
-        made.add_row(_shown(metric), *cells)
+        made.add_row(short_metric_name(metric), *cells)
     notes = _undefined_classes(scores, metrics)
     if since and not before[0]["same_split"]:
         notes.append("the run before stands on another split: other test cases")
@@ -97,7 +91,7 @@ def _headline(
 
 def _difference(value: float | None, before: float | None) -> str:
     known = value is not None and before is not None and not math.isnan(value - before)
-    return f"{value - before:+.3f}" if known else ""
+    return signed(value - before) if known else ""
 
 
 def _undefined_classes(scores: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
@@ -105,13 +99,10 @@ def _undefined_classes(scores: list[dict[str, Any]], metrics: tuple[str, ...]) -
     total = len({row["class_name"] for row in scores if row["class_name"]})
     partial = [row for row in scores if row["classes"] not in (None, total) and row["metric"] in metrics]
     return [
-        f"{_shown(row['metric'])}, {row['part']}: over the {row['classes']} of {total} classes where it is defined"
+        f"{short_metric_name(row['metric'])}, {row['part']}: "
+        f"over the {row['classes']} of {total} classes where it is defined"
         for row in partial
     ]
-
-
-def _shown(metric: str) -> str:
-    return SHOWN.get(metric, metric.replace("macro_", "macro "))
 
 
 def _per_class(scores: list[dict[str, Any]], part: str) -> Table:
@@ -124,9 +115,9 @@ def _per_class(scores: list[dict[str, Any]], part: str) -> Table:
         made.add_row(
             line(name if len(name) <= 20 else f"{name[:19]}…"),
             f"{recall['cases']}/{recall['patients']}",
-            number(recall["value"]),
+            proportion(recall["value"]),
             interval_bar(recall["value"], recall["low"], recall["high"]),
-            *(number(own[metric]["value"]) for metric in ("precision", "specificity", "f1", "roc_auc", "pr_auc")),
+            *(proportion(own[metric]["value"]) for metric in ("precision", "specificity", "f1", "roc_auc", "pr_auc")),
         )
     return made
 
@@ -134,7 +125,7 @@ def _per_class(scores: list[dict[str, Any]], part: str) -> Table:
 def _confusions(rows: list[dict[str, Any]], part: str) -> Table:
     made = table("truth", "predicted", ">cases", ">patients", title=f"most frequent confusions, {part}")
     for row in rows:
-        made.add_row(line(row["truth"]), line(row["predicted"]), whole(row["cases"]), whole(row["patients"]))
+        made.add_row(line(row["truth"]), line(row["predicted"]), count(row["cases"]), count(row["patients"]))
     return made
 
 
@@ -143,10 +134,10 @@ def _operating(rows: list[dict[str, Any]], part: str) -> Table:
     made = table("to be found", ">from", "", ">value", ">95%", ">n/pat.", title=title)
     made.columns[4].header = f"{rows[0]['confidence']:.0%}"
     for row in rows:
-        name = row["metric"].replace("_", " ")
-        bounds = interval(row["low"], row["high"])
+        name = spoken(row["metric"])
+        bounds = interval(row["low"], row["high"], missing="")
         support = f"{row['cases']}/{row['patients']}"
-        made.add_row(line(row["target"]), number(row["threshold"]), name, number(row["value"]), bounds, support)
+        made.add_row(line(row["target"]), proportion(row["threshold"]), name, proportion(row["value"]), bounds, support)
     said = {row["target"]: row for row in rows}
     made.caption = "\n".join(_guarantee(row) for row in said.values())
     return made
@@ -156,7 +147,7 @@ def _guarantee(row: dict[str, Any]) -> str:
     verdict = "can vouch" if row["vouched"] else "cannot vouch"
     return (
         f"{line(row['target'])}: {row['patients_found']} of {row['patients_to_be_found']} patients found: "
-        f"these {verdict} for {row['required']:g} (at least {number(row['at_least'])}; "
+        f"these {verdict} for {row['required']:g} (at least {proportion(row['at_least'])}; "
         f"it takes {row['needed_without_a_miss']} without a miss)"
     )
 
@@ -168,26 +159,34 @@ def _groups(rows: list[dict[str, Any]], part: str) -> Table:
         name = line(name if len(name) <= 25 else f"{name[:24]}…")
         support = f"{row['cases']}/{row['patients']}"
         if row["refused"]:
-            made.add_row(name, support, "–", "too few")
+            made.add_row(name, support, UNDEFINED, "too few")
             continue
         bar = interval_bar(row["value"], row["low"], row["high"])
         worst = " worst" if row["worst"] else ""
-        made.add_row(name, support, number(row["value"]), bar, f"{row['difference']:+.3f}", number(row["q"]) + worst)
+        made.add_row(
+            name, support, proportion(row["value"]), bar, signed(row["difference"]), proportion(row["q"]) + worst
+        )
     return made
 
 
 def _calibration(scores: list[dict[str, Any]], part: str) -> Table:
     made = table("measure", ">value", ">interval", title=f"calibration, {part}")
     found = {row["metric"]: row for row in scores if row["class_name"] is None}
-    for metric, name in CALIBRATION.items():
+    for metric in CALIBRATION:
         if row := found.get(metric):
-            made.add_row(name, number(row["value"]), interval(row["low"], row["high"]))
+            made.add_row(
+                short_metric_name(metric), proportion(row["value"]), interval(row["low"], row["high"], missing="")
+            )
     return made
 
 
 def _controls(rows: list[dict[str, Any]]) -> Table:
     made = table("control", "part", "measure", ">run", ">control", ">change", title="blind controls")
     for row in rows:
-        values = (number(row["value"]), number(row["other_value"]), _difference(row["other_value"], row["value"]))
-        made.add_row(line(row["control"]), row["part"], _shown(row["metric"]), *values)
+        values = (
+            proportion(row["value"]),
+            proportion(row["other_value"]),
+            _difference(row["other_value"], row["value"]),
+        )
+        made.add_row(line(row["control"]), row["part"], short_metric_name(row["metric"]), *values)
     return made

@@ -13,7 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-KEPT = "\n\u2009"
+from toolkit.formatting import THIN
+
+KEPT = "\n" + THIN
 BAR = "─"
 BAR_WIDTH = 11
 
@@ -24,21 +26,6 @@ stderr = Console(markup=False, highlight=False, emoji=False, stderr=True)
 def plain(value: object) -> str:
     """Return a text that can do nothing to a terminal: control characters become visible."""
     return "".join(c if c.isprintable() or c in KEPT else f"\\x{ord(c):02x}" for c in str(value))
-
-
-def number(value: float | None) -> str:
-    """Return a proportion with three decimals; "–" where it is undefined."""
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Return an interval as "0.812–0.903"."""
-    return "" if low is None or high is None or math.isnan(low) else f"{low:.3f}–{high:.3f}"
-
-
-def whole(count: int) -> str:
-    """Return a count with thin spaces between thousands."""
-    return f"{count:,}".replace(",", "\u2009")
 
 
 def interval_bar(value: float | None, low: float | None, high: float | None) -> str:
