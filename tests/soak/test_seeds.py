@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 def _run(drawn: Sample, workspace: Workspace, *, seed: int = 7) -> None:
     text = drawn.study.read_text(encoding="utf-8").replace("seed = 7", f"seed = {seed}")
     drawn.study.write_text(text, encoding="utf-8")
-    run(workspace, StudyFile(load_study(drawn.study), drawn.study), [drawn.export], images=drawn.images)
+    list(run(workspace, StudyFile(load_study(drawn.study), drawn.study), [drawn.export], images=drawn.images))
 
 
 def _controls(drawn: Sample, workspace: Workspace, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
