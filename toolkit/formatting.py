@@ -1,7 +1,4 @@
-"""How a number and a registry's text are written for a reader.
-
-Refuses to know what they mean. Proportions have three decimals, counts are whole, undefined is an en dash.
-"""
+"""Numbers, names of metrics, subsets and groups, and free texts as people read them, on pages and in the terminal."""
 
 import math
 import re
@@ -10,9 +7,9 @@ from datetime import datetime
 from toolkit.privacy import scrub
 
 SMALLEST = 5
-"""Patients; counts of fewer are not given to others."""
-HIDDEN = "n.s."
-"""Stands for a count that is not shown."""
+"""Patients; counts of fewer are suppressed for others."""
+SUPPRESSED, FEW_PATIENTS = "*", "\N{DAGGER}"
+"""Signs in narrow cells; a legend beside the table says what they mean."""
 UNDEFINED = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*:/{2,}\S*", re.IGNORECASE)
@@ -47,26 +44,28 @@ def signed(value: float) -> str:
 
 
 def count(number: int | None) -> str:
-    """Write a whole number, thousands set apart by a thin space that does not break; "<5" where it is not shown."""
-    return HIDDEN if number is None else f"{number:,}".replace(",", THIN)
+    """Write a whole number, thousands set apart by a thin space that does not break; "suppressed" for None."""
+    return "suppressed" if number is None else f"{number:,}".replace(",", THIN)
 
 
 def few(number: int, noun: str, audience: str) -> str:
-    """Write a count with its noun; for others, a small one is not given away."""
+    """Write a count with its noun; for others, a small one is suppressed."""
     if audience == "shared" and 0 < number < SMALLEST:
         return f"fewer than {SMALLEST} {noun}s"
     return counted(number, noun)
 
 
 def counted(number: int | None, noun: str, plural: str | None = None) -> str:
-    """Write a count with its noun: "1 case", "2 cases"."""
+    """Write a count with its noun: "1 case", "2 cases", "a suppressed number of cases"."""
+    if number is None:
+        return f"a suppressed number of {plural or noun + 's'}"
     return f"{count(number)} {noun if number == 1 else plural or noun + 's'}"
 
 
 def support(cases: int | None, patients: int | None) -> str:
-    """Write what a number rests on: "9 cases / 4 patients"; that it is not shown where there is no number."""
+    """Write what a number rests on: "9 cases / 4 patients", or "suppressed"."""
     if cases is None:
-        return "not shown"
+        return "suppressed"
     return f"{counted(cases, 'case')} / {counted(patients, 'patient')}"
 
 
@@ -76,8 +75,25 @@ def percent(share: float) -> str:
 
 
 def spoken(name: str) -> str:
-    """Write a class, part or metric as words."""
+    """Write a class, reason or kind as words."""
     return name.replace("_", " ")
+
+
+def subset(part: str) -> str:
+    """Name the subset of a split that the registry calls a part: "test set"."""
+    return f"{'training' if part == 'train' else spoken(part)} set"
+
+
+def field_name(field: str) -> str:
+    """Name a metadata field by which cases are grouped."""
+    return "Fitzpatrick skin type" if field.lower().startswith("fitzpatrick") else spoken(field)
+
+
+def group_name(field: str, value: str) -> str:
+    """Name a group of cases: "sex female", "Fitzpatrick skin type IV", "age not recorded"."""
+    if field.lower().startswith("fitzpatrick"):
+        value = SKIN_TYPES.get(value, value)
+    return f"{field_name(field)} {'not recorded' if value == '(none)' else spoken(value)}"
 
 
 def moment(time: datetime | int | None) -> str:
@@ -99,6 +115,7 @@ def model_name(name: str) -> str:
     return re.split(r"[/\\]", name.rstrip("/\\"))[-1] if absolute else clean(name)
 
 
+SKIN_TYPES = {"1": "I", "2": "II", "3": "III", "4": "IV", "5": "V", "6": "VI"}
 METRICS = {
     "precision": "precision",
     "recall": "recall (sensitivity)",
@@ -111,6 +128,7 @@ METRICS = {
     "brier": "Brier score",
     "ece": "expected calibration error",
     "log_loss": "log loss",
+    "benign_per_found": "false positives per true positive",
 }
 
 
