@@ -130,7 +130,7 @@ def test_a_run_tells_its_story_within_a_screen_and_ends_with_three_commands(call
     lines = [line.rstrip() for line in out.splitlines()]
 
     assert 0 == code
-    assert 48 >= len(lines)
+    assert 50 >= len(lines)
     assert 80 >= max(len(line) for line in lines if str(finished.workspace.folder) not in line)
     assert all(re.match(r"next: \S*toolkit --workspace", line) for line in lines[-3:])
     assert f"page: {finished.results['Report'].page}" == lines[-4]

@@ -357,7 +357,9 @@ def predict(
     study = settings.study_file().study
     parts = (part,) if part else None
     with settings.progress() as progress:
-        result = predict(settings.workspace, study, run=run, parts=parts, control=control, device=device, progress=progress)
+        result = predict(
+            settings.workspace, study, run=run, parts=parts, control=control, device=device, progress=progress
+        )
     settings.show(result)
 
 
@@ -484,7 +486,10 @@ def query(
     from toolkit import console
 
     if sql is not None and name is not None:
-        raise ToolkitError("a question and --sql cannot be combined: give a question or --sql, not both", remedy="toolkit query --sql TEXT")
+        raise ToolkitError(
+            "a question and --sql cannot be combined: give a question or --sql, not both",
+            remedy="toolkit query --sql TEXT",
+        )
     form = "json" if settings.as_json and format_ == "table" else format_
     if sql is not None:
         console.write_rows(settings.workspace.sql(sql), form)
@@ -534,9 +539,7 @@ def run(*exports: Exports, images: Images = None, device: Device = None, setting
     study_file = settings.study_file()
     with settings.progress() as progress:
         settings.show_each(
-            pipeline.run(
-                settings.workspace, study_file, list(exports), images=images, device=device, progress=progress
-            )
+            pipeline.run(settings.workspace, study_file, list(exports), images=images, device=device, progress=progress)
         )
     if not settings.as_json:
         console.show_next_questions(settings.workspace)

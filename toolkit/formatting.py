@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from toolkit.privacy import scrub
@@ -38,8 +39,10 @@ def interval(low: float | None, high: float | None, *, missing: str = "no interv
     return f"{proportion(low)}{between}{proportion(high)}"
 
 
-def signed(value: float) -> str:
-    """Write a difference with its sign and three decimals."""
+def signed(value: float | None) -> str:
+    """Write a difference with its sign and three decimals; an en dash where it is undefined."""
+    if value is None or math.isnan(value):
+        return UNDEFINED
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -62,11 +65,32 @@ def counted(number: int | None, noun: str, plural: str | None = None) -> str:
     return f"{count(number)} {noun if number == 1 else plural or noun + 's'}"
 
 
+def listed(counts: Mapping[str, int]) -> str:
+    """Write counts by name: "unanimous 34, single reading 79"."""
+    return ", ".join(f"{spoken(name)} {count(number)}" for name, number in counts.items())
+
+
 def support(cases: int | None, patients: int | None) -> str:
     """Write what a number rests on: "9 cases / 4 patients", or "suppressed"."""
     if cases is None:
         return "suppressed"
     return f"{counted(cases, 'case')} / {counted(patients, 'patient')}"
+
+
+def detection(target: str, detected: int | None, patients: int) -> str:
+    """Say in how many patients nothing was missed: "In 31 of 33 patients every malignant lesion was detected"."""
+    number = "a suppressed number" if detected is None else count(detected)
+    return f"In {number} of {counted(patients, 'patient')} every {spoken(target)} lesion was detected"
+
+
+def confirmation(required: float, *, confirmed: bool, detected: int | None, patients: int) -> str:
+    """Say whether so many patients confirm a sensitivity: "too few patients to confirm sensitivity ≥ 0.95"."""
+    bound = f"sensitivity \N{GREATER-THAN OR EQUAL TO} {required:g}"
+    if confirmed:
+        return f"{bound} confirmed"
+    if detected is None:
+        return f"{bound} not confirmed"
+    return f"{bound} not reached" if detected < required * patients else f"too few patients to confirm {bound}"
 
 
 def percent(share: float) -> str:
@@ -133,8 +157,8 @@ METRICS = {
 
 
 def short_metric_name(metric: str) -> str:
-    """Return a metric's name without its synonym in parentheses, for narrow columns."""
-    return metric_name(metric).partition(" (")[0]
+    """Return a metric's name for a narrow column."""
+    return {"npv": "NPV", "benign_per_found": "FP per TP"}.get(metric, metric_name(metric).partition(" (")[0])
 
 
 def metric_name(metric: str) -> str:

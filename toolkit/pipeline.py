@@ -99,7 +99,7 @@ def _known_study(workspace: Workspace) -> Path | None:
     return Path(json.loads(note.read_text(encoding="utf-8"))["study"]) if note.is_file() else None
 
 
-def run(  # noqa: PLR0913 - the inputs of all stages
+def run(
     workspace: Workspace,
     study_file: StudyFile,
     exports: list[Path],

@@ -1,7 +1,4 @@
-"""How progress looks on stderr: a bar in a terminal, a line now and then in a file, nothing when quiet.
-
-Refuses to know what is being done.
-"""
+"""Progress on stderr: a bar in a terminal, a line now and then in a file, nothing when quiet."""
 
 import time
 from collections.abc import Generator
@@ -37,7 +34,7 @@ def drawn_progress(*, quiet: bool) -> Generator[Progress]:
 
 
 class _Drawn:
-    """Draws the activity at hand as one bar."""
+    """Draws the current activity as one bar."""
 
     def __init__(self, bar: Bar) -> None:
         self.bar, self.activity, self.task = bar, "", None
@@ -52,12 +49,12 @@ class _Drawn:
 
 
 class _Written:
-    """Writes a line when an activity has gone on for a while."""
+    """Writes a line every few seconds."""
 
     def __init__(self) -> None:
-        self.told = time.monotonic()
+        self.written_at = time.monotonic()
 
     def __call__(self, activity: str, done: int, total: int | None) -> None:
-        if time.monotonic() - self.told >= QUIET_SECONDS:
-            self.told = time.monotonic()
+        if time.monotonic() - self.written_at >= QUIET_SECONDS:
+            self.written_at = time.monotonic()
             stderr.print(line(f"{activity}: {done}{f' of {total}' if total else ''}"))
