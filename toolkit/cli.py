@@ -26,7 +26,6 @@ FREE_SPACE = "free some space and run the same command again: what is complete i
 
 app = App(
     name="toolkit",
-    help="From a Labelbox export to a report in which every number leads to its photographs and its query.",
     help_epilogue="Try it: `toolkit sample DIR`, then the command that it prints. For research use only.",
     version_flags=["--version"],
     help_flags=["--help", "-h"],
@@ -597,6 +596,9 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+app.meta.usage = "Usage: toolkit COMMAND [OPTIONS]"
+
+
 @app.meta.default
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
@@ -605,7 +607,7 @@ def _launch(
     json: Flag = False,
     quiet: Flag = False,
 ) -> None:
-    """Read the options that every command shares, then the command.
+    """From a Labelbox export to a report in which every number leads to its photographs and its query.
 
     Parameters
     ----------
