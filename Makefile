@@ -41,6 +41,7 @@ check: .venv/.model .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ty check toolkit
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python docs/check_language.py
 	$(BIN)/toolkit --quiet claims reports/sample >/dev/null
 
 docs: .venv/.model

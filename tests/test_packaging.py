@@ -19,7 +19,7 @@ def test_a_wheel_carries_sql_templates_and_studies(tmp_path):
         names = set(wheel.namelist())
         wheel.extractall(tmp_path / "installed")
     program = """
-from toolkit import sql
+from toolkit.workspace import sql
 from toolkit.manifest import load_study, shipped
 print(len(sql.questions()), load_study(shipped("manifests") / "demo.toml").study.name, shipped("sql"))
 """

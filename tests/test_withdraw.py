@@ -23,7 +23,7 @@ from toolkit.workspace.verification import verify
 
 STEPS = [
     (results, "clean_splits"),
-    (stage, "rewrite"),
+    (stage, "filter_export"),
     (tables, "make_anew"),
 ]
 
