@@ -4,7 +4,6 @@
 """
 
 import ast
-
 import io
 import json
 import re
@@ -159,7 +158,9 @@ def rooms() -> str:
             entries += [(f"  {stage}", meaning) for stage, meaning in _stages().items()]
     width = max(len(name) for name, _ in entries) + 2
     lines = [
-        textwrap.fill(meaning, 110, initial_indent=name.ljust(width), subsequent_indent=" " * width)
+        textwrap.fill(
+            meaning, 118, break_on_hyphens=False, initial_indent=name.ljust(width), subsequent_indent=" " * width
+        )
         for name, meaning in entries
     ]
     return "```text\n" + "\n".join(lines) + "\n```\n"
@@ -198,7 +199,7 @@ def _docstring(module: Path) -> str:
 
 
 def _first_sentence(module: Path) -> str:
-    return re.split(r"(?<=[.:])\s", _docstring(module), maxsplit=1)[0]
+    return " ".join(re.split(r"(?<=\.)\s", _docstring(module), maxsplit=1)[0].split())
 
 
 def _stages() -> dict[str, str]:
@@ -211,9 +212,8 @@ def with_map(path: Path, text: str) -> str:
     before, start, rest = path.read_text(encoding="utf-8").partition(START) if path.is_file() else ("", "", "")
     _, end, after = rest.partition(END)
     if not start or not end:
-        sys.exit(
-            f"{path} needs the lines {START.strip()} and {END.strip()}: the map of modules is written between them"
-        )
+        markers = f"{START.strip()} and {END.strip()}"
+        sys.exit(f"{path} lacks the lines {markers}: the map of modules is written between them")
     return f"{before}{START}{text}{END}{after}"
 
 
