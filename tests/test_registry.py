@@ -7,7 +7,7 @@ from exports import label, row
 import toolkit
 from toolkit.errors import QuestionError, WorkspaceError
 from toolkit.workspace import sql
-from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace.registry import Workspace, insert, table_schema
 
 
 def test_an_empty_workspace_says_what_to_do(workspace):
@@ -130,3 +130,11 @@ def test_a_question_file_that_cannot_be_read_is_named(tmp_path, text):
 
 def test_literals_are_quoted():
     assert "'o''clock'" == sql.quoted("o'clock")
+
+
+def test_the_arrow_schema_of_a_table_is_that_of_the_sql():
+    texts = pa.map_(pa.string(), pa.float64())
+
+    assert ["run_id", "part", "kind", "detail"] == table_schema("departures").names
+    assert pa.timestamp("us") == table_schema("runs").field("finished_at").type
+    assert texts == table_schema("predictions").field("probabilities").type

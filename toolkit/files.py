@@ -1,7 +1,4 @@
-"""How a file gets onto the disk whole or not at all, and what its bytes hash to.
-
-Knows nothing of what the bytes mean.
-"""
+"""Files written whole or not at all, digests of their bytes, and the JSON and CSV that the toolkit writes."""
 
 import csv
 import errno

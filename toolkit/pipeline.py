@@ -9,7 +9,7 @@ from typing import Any
 
 from toolkit.errors import StudyError
 from toolkit.files import size_of, write_json
-from toolkit.labelbox_json.withdrawn import filter_export, suppression_list
+from toolkit.labelbox_json.withdrawn_filter import filter_export, suppression_list
 from toolkit.manifest import Study, load_study
 from toolkit.privacy import PseudonymKey, load_key
 from toolkit.progress import Progress, silent
@@ -146,10 +146,8 @@ def pull_and_parse(
 ) -> Iterator[Any]:
     """Run pull and, where it has landed a new export, parse; yield both results."""
     study, key = study_file.study, study_file.key(workspace)
-    withdrawn = suppression_list(workspace, study, key)
-    pulled = pull(
-        workspace, study, request, sieve=partial(filter_export, workspace, stones=withdrawn), progress=progress
-    )
+    filter_landed = partial(filter_export, workspace, suppressed=suppression_list(workspace, study, key))
+    pulled = pull(workspace, study, request, filter_landed=filter_landed, progress=progress)
     yield pulled
     if pulled.landed:
         yield parse(workspace, study, key, [], progress=progress)

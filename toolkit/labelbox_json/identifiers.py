@@ -1,7 +1,4 @@
-"""Which patient and lesion a row of an export names: in metadata, in a file name, or not at all.
-
-Refuses to hide them: `privacy` makes pseudonyms of what is found here.
-"""
+"""The patient and the lesion that a row of an export names, in its metadata or in a file name."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,4 @@
-"""The keys that rows of exports have: which stand there twice, and which Labelbox has added since.
-
-Refuses to know what a key means. A key is known by its name, wherever it stands.
-"""
+"""Checks of the JSON keys of an export's rows: duplicate keys, and keys that are new in Labelbox."""
 
 import json
 import re

@@ -1,7 +1,4 @@
-"""The legacy export (version 1, one entry per label) and its oldest form of 2018, and says both in version 2.
-
-Refuses to judge: what has a wrong type is handed on as it is, so that `shapes` refuses it.
-"""
+"""Labelbox's legacy export (version 1, one entry per label) and its form of 2018, converted to rows of version 2."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,7 +1,4 @@
-"""Which records of the staged tables one well-formed row of an export holds.
-
-Refuses to judge a row: what is bad never gets here (`rows`), and what contradicts another row `sql/stages` settle.
-"""
+"""The records for the staging tables that one valid row of an export holds."""
 
 import hashlib
 from collections import defaultdict

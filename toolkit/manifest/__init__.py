@@ -1,7 +1,4 @@
-"""What a study file may say, and where the files that ship with the toolkit stand.
-
-Refuses to know any single study: classes, prompts and seeds are rows of a TOML file, never of this module.
-"""
+"""The study file (TOML), read and checked as a whole; its sections are in the modules beside this one."""
 
 import re
 import tomllib

@@ -1,7 +1,4 @@
-"""What a study file says of its labels, photographs and patients: where they come from and how they are divided.
-
-Refuses to know models and numbers.
-"""
+"""Sections of a study file about labels, photographs, patients and how cases are split."""
 
 from typing import Annotated, Literal, get_args
 

@@ -1,7 +1,4 @@
-"""How an export lands: its bytes unchanged in the workspace, mode 0600, with a sidecar that says what it is.
-
-Refuses to look inside beyond telling text from something else.
-"""
+"""Landed exports: their bytes unchanged, mode 0600, each with a sidecar that describes it."""
 
 import gzip
 import json

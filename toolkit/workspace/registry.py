@@ -1,13 +1,13 @@
-"""The workspace and its DuckDB registry: opening it, asking it, replacing its tables in one short transaction.
+"""The workspace's folders and its DuckDB registry: queries, and transactions that replace its tables.
 
-Refuses to know what the tables mean. DuckDB lets one process write or many read, so nobody keeps a connection while
-working: read, close, work, write.
+DuckDB lets one process write or several read, so that no stage keeps a connection open while it computes.
 """
 
 import hashlib
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,6 +163,26 @@ def scratch(folder: Path, *, on_disk: bool = False) -> duckdb.DuckDBPyConnection
     connection.execute("set temp_directory = ?", [str(folder)])
     connection.execute("set preserve_insertion_order = false")
     return connection
+
+
+def table_names() -> list[str]:
+    """Return the names of the registry's tables, in the order of `sql/schema`: a table refers to earlier ones only."""
+    return list(_table_schemas())
+
+
+def table_schema(name: str) -> pa.Schema:
+    """Return the Arrow schema of a table of the registry: its columns in the order and the types of `sql/schema`."""
+    return _table_schemas()[name]
+
+
+@cache
+def _table_schemas() -> dict[str, pa.Schema]:
+    with duckdb.connect(":memory:", config=SAFE) as connection:
+        for path in sql.folder("schema"):
+            connection.execute(path.read_text(encoding="utf-8"))
+        connection.execute("select table_name from duckdb_tables() order by table_oid")
+        names = [name for (name,) in connection.fetchall()]
+        return {name: connection.table(name).limit(0).to_arrow_table().schema for name in names}
 
 
 def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:

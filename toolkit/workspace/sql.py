@@ -1,7 +1,4 @@
-"""The SQL files: where they stand, what question each answers, which parameters it takes.
-
-Refuses to open a database: text comes out, `registry` runs it.
-"""
+"""The SQL files: named questions with their parameters, statements of the stages, metrics as queries."""
 
 import re
 from pathlib import Path

@@ -1,7 +1,6 @@
-"""How landed Labelbox exports become the case registry, losing nothing and saying what was kept out.
+"""The stage `parse`: the label side of the registry, made anew from all landed exports.
 
-Refuses to update: the registry's label side is made anew from every landed export each time, so that neither the
-order of import nor a second import can change the result.
+Nothing is updated in place, so that the order of imports or a second import cannot change the result.
 """
 
 import tempfile
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import ExportError, WorkspaceError
-from toolkit.labelbox_json.withdrawn import SuppressionList, suppression_list
+from toolkit.labelbox_json.withdrawn_filter import SuppressionList, suppression_list
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
@@ -69,13 +68,13 @@ def parse(
     if images is not None and not images.is_dir():
         raise ExportError("no such folder of photographs", place=str(images), remedy="give --images DIR")
     _check_key(workspace, key)
-    stones = suppression_list(workspace, study, key)
+    suppressed = suppression_list(workspace, study, key)
     before = {landed.sha256 for landed in landed_exports(workspace)}
     named: dict[str, Path] = {}
     not_taken_in = 0
     try:
         for export in exports:
-            landed, dropped = _land(workspace, export, images, stones)
+            landed, dropped = _land(workspace, export, images, suppressed)
             named[landed.sha256] = export
             not_taken_in += dropped
         _derive(workspace, study, key, named, progress)
@@ -87,12 +86,14 @@ def parse(
     return _summary(workspace, key, not_taken_in)
 
 
-def _land(workspace: Workspace, export: Path, images: Path | None, stones: SuppressionList) -> tuple[Landed, int]:
-    """Land an export without the rows of withdrawn patients, and say how many lines that left out."""
+def _land(workspace: Workspace, export: Path, images: Path | None, suppressed: SuppressionList) -> tuple[Landed, int]:
+    """Land an export without the rows of withdrawn patients; return also how many lines were left out."""
     check(export)
-    with stones.without(workspace, export) as (arriving, dropped):
-        facts = stones.facts(export, dropped)
-        return land(workspace, arriving, images=images, source=export.name, facts=facts), sum(dropped)
+    with suppressed.without(workspace, export) as (kept, dropped):
+        if kept is None:
+            raise ExportError("every row of this export is of a withdrawn patient", place=str(export))
+        facts = dropped.facts(export)
+        return land(workspace, kept, images=images, source=export.name, facts=facts), sum(dropped)
 
 
 def _derive(workspace: Workspace, study: Study, key: PseudonymKey, named: dict[str, Path], progress: Progress) -> None:

@@ -1,7 +1,4 @@
-"""How a landed export is read, row by row, into the staged tables.
-
-Refuses to know what is in a row: `rows` decodes, `sql/stages` merges.
-"""
+"""A landed export read row by row into the staging tables."""
 
 from collections import Counter
 from pathlib import Path
@@ -20,16 +17,16 @@ from toolkit.workspace.landed import Landed
 def stage_export(
     landed: Landed, folder: Path, *, study: Study, key: PseudonymKey, progress: Progress
 ) -> Counter[str | None]:
-    """Read a landed export into staged Parquet; return why rows could not be taken, with None for those that could."""
+    """Read a landed export into its staging tables; return the reasons of quarantined rows, None for the others."""
     outcomes: Counter[str | None] = Counter()
     reader = RowReader(study, key)
     with StagingTables(folder, landed.export_id) as staging:
-        for number, line in enumerate(raw_rows(landed, longest=study.ingest.longest_row), start=1):
-            taken = reader.take(line)
-            outcomes[taken.reason] += 1
-            staging.stage(line.row, "lines", [taken.staged()])
-            for table, held in taken.records.items():
-                staging.stage(line.row, table, held)
+        for number, line in enumerate(raw_rows(landed.path, longest=study.ingest.longest_row), start=1):
+            row = reader.read(line)
+            outcomes[row.reason] += 1
+            staging.stage(line.row, "lines", [row.staged()])
+            for table, records in row.records.items():
+                staging.stage(line.row, table, records)
             if number % 500 == 0:
                 progress(f"reading {landed.source}", number, None)
     pa.default_memory_pool().release_unused()

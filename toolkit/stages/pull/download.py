@@ -1,7 +1,6 @@
-"""How the bytes of an export task get onto this disk: chunk by chunk, synced, resumable after any interruption.
+"""The download of an export's bytes in chunks, resumable after any interruption.
 
-Refuses to look inside. What is complete so far stands in `exports/.pull-<task>/`: the bytes, and a state without key or
-address; a state never says more than what is safely on the disk.
+The bytes so far are in `exports/.pull-<task>/`, with a state that never counts more than what is synced to the disk.
 """
 
 import hashlib

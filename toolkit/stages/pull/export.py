@@ -1,8 +1,4 @@
-"""How one export is pulled: gone on with or begun, waited for, landed, its photographs fetched.
-
-Refuses to know how Labelbox is asked (`service`), how bytes are made safe (`download`) or what an address may be
-(`fetch`).
-"""
+"""One export that is pulled: started or resumed, waited for, downloaded, landed, its photographs fetched."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,11 +30,11 @@ class Export:
         study: Study,
         service: Service,
         source: ExportSource,
-        sieve: Callable[[Landed], Landed | None],
+        filter_landed: Callable[[Landed], Landed | None],
         progress: Progress,
     ) -> None:
         self.workspace, self.study, self.service = workspace, study, service
-        self.source, self.sieve, self.progress = source, sieve, progress
+        self.source, self.filter_landed, self.progress = source, filter_landed, progress
 
     def pull(self, since: str | None, *, photographs: bool) -> tuple[PulledExport, Fetched]:
         """Wait for the export, land it, fetch what it names; an interruption at any point can be gone on from."""
@@ -53,7 +49,7 @@ class Export:
             if sizes.size:
                 before = {known.sha256 for known in landed_exports(self.workspace)}
                 state = download.download(self.service, self.workspace, state, size=sizes.size, progress=self.progress)
-                landed = self.sieve(self.land(state, export, photographs=photographs))
+                landed = self.filter_landed(self.land(state, export, photographs=photographs))
                 if landed is not None:
                     export = replace(export, already_there=landed.sha256 in before)
                     state = download.save(self.workspace, replace(state, landed=landed.sha256))

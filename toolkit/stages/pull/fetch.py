@@ -1,7 +1,7 @@
-"""How to fetch one file from an address that stands in an export, where any address may be a trap.
+"""The HTTP request for one photograph or mask, whose address is untrusted.
 
-Refuses, before a connection is made, hosts that are not on the list and addresses within the own network; each hop of a
-redirect is held against the same rules, and the connection goes to the very IP address that was checked.
+Before a connection is made, hosts that are not on the list and addresses within the own network are refused; each
+redirect is checked by the same rules, and the connection goes to the IP address that was checked.
 """
 
 import http.client

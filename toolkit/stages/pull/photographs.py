@@ -1,7 +1,4 @@
-"""Which photographs and masks of an export are here already, and fetches the others, some at a time.
-
-Refuses to fail for one of them: a file that cannot be fetched becomes an issue of its photograph.
-"""
+"""The photographs and masks of an export, fetched in parallel where they are not in the workspace yet."""
 
 import json
 import os

@@ -1,7 +1,7 @@
-"""The Labelbox SDK: connecting, finding a project, starting an export, asking for its chunks.
+"""The connection to Labelbox through its SDK: sources, export tasks and their chunks.
 
-Refuses to believe it: misspelt parameters, silent time-outs and endless retries of its own are caught here, and each of
-its exceptions becomes one message with what to do next. The API key is never part of one.
+Parameters that the SDK would drop, time-outs that it hides and its own retries are handled here. Each of its exceptions
+becomes one message that says what to do next; the API key is never part of a message.
 """
 
 import importlib

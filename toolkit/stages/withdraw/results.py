@@ -1,11 +1,7 @@
-"""How cases leave the files of splits and runs, so that a certificate still holds and a run can be scored again.
+"""A patient's cases removed from the files of splits and runs, and their certificates sealed again."""
 
-Refuses to touch a checkpoint: what a model has learnt cannot be taken out of it.
-"""
-
-import csv
-import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,28 +11,24 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import LeakError
 from toolkit.files import written_atomically
-from toolkit.workspace.certificate import Certified, counted, shares_of, write_sealed
+from toolkit.workspace.certificate import Certified, counted, read_certificate, read_rows, shares_of, write_sealed
 from toolkit.workspace.patient_links import PatientLink, reasons
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import read_run
 from toolkit.workspace.verification import verify
 
 NEW = ".new-"
 """Starts the name of a split's folder while it is written anew."""
 
 
-def split_cases(workspace: Workspace) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of every split's cases.csv."""
-    return {folder.name: _rows(folder) for folder in _folders(workspace)}
+def split_cases(workspace: Workspace) -> dict[str, list[Certified]]:
+    """Return the cases of every split, from its file."""
+    return {folder.name: read_rows(folder) for folder in _folders(workspace)}
 
 
 def _folders(workspace: Workspace) -> list[Path]:
-    found = (workspace.folder / "splits").glob("*/cases.csv")
-    return sorted(path.parent for path in found if not path.parent.name.startswith("."))
-
-
-def _rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "cases.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    folders = {path.parent for path in (workspace.folder / "splits").glob("*/cases.csv")}
+    return sorted(folder for folder in folders if not folder.name.startswith("."))
 
 
 def check_splits(workspace: Workspace) -> None:
@@ -53,10 +45,10 @@ def check_splits(workspace: Workspace) -> None:
 
 
 def clean_splits(workspace: Workspace, patient: str, cases: set[str], *, date: str) -> None:
-    """Take a patient's cases out of every split, count anew and seal again; a split left without cases goes."""
+    """Remove a patient's cases from every split, count anew and seal again; a split left without cases is deleted."""
     for folder in _folders(workspace):
-        rows = _rows(folder)
-        kept = [row for row in rows if row["patient_id"] != patient and row["case_id"] not in cases]
+        rows = read_rows(folder)
+        kept = [row for row in rows if row.patient_id != patient and row.case_id not in cases]
         if not kept:
             shutil.rmtree(folder)
         elif len(kept) < len(rows):
@@ -72,30 +64,30 @@ def _put(new: Path) -> None:
     new.rename(old)
 
 
-def _write(old: Path, new: Path, kept: list[dict[str, str]], *, withdrawn: dict[str, Any]) -> None:
-    least: dict[str, str] = {}
+def _write(old: Path, new: Path, kept: list[Certified], *, withdrawn: dict[str, Any]) -> None:
+    """Write a split's new folder; a group is named after the first of its cases that stay."""
+    first: dict[str, str] = {}
     for row in kept:
-        least[row["group_id"]] = min(row["case_id"], least.get(row["group_id"], row["case_id"]))
-    rows = [{**row, "group_id": least[row["group_id"]]} for row in kept]
-    stated = json.loads((old / "certificate.json").read_text(encoding="utf-8"))
+        first[row.group_id] = min(row.case_id, first.get(row.group_id, row.case_id))
+    rows = [row._replace(group_id=first[row.group_id]) for row in kept]
+    stated = read_certificate(old)
     classes = list(next(iter(stated["counts"].values())))
-    placed = [Certified(**row) for row in rows]
-    stated |= counted(placed, shares_of(stated["strata"]), classes, minimum=stated["minimum"])
-    stated |= _links_of(stated, {row.patient_id for row in placed})
+    stated |= counted(rows, shares_of(stated["strata"]), classes, minimum=stated["minimum"])
+    stated |= _links_of(stated, {row.patient_id for row in rows})
     stated["withdrawn"] = [*stated.get("withdrawn", []), withdrawn]
     del stated["seal"], stated["files"]
-    write_sealed(new, stated, placed)
+    write_sealed(new, stated, rows)
 
 
 def _links_of(stated: dict[str, Any], patients: set[str]) -> dict[str, Any]:
-    """Return the links among the patients who stay, and what an earlier split says of nobody else."""
+    """Return the certificate's links and incidents in which no other patient than those who stay takes part."""
     links = [PatientLink(**link) for link in stated["links"]]
     kept = [link for link in links if {link.patient_id, link.other_patient_id} <= patients]
-    left = {"links": [link._asdict() for link in kept], "reasons": reasons(kept, patients)}
+    remaining = {"links": [link._asdict() for link in kept], "reasons": reasons(kept, patients)}
     if "frozen" in stated:
         incidents = [each for each in stated["frozen"]["incidents"] if set(each["patients"]) <= patients]
-        left["frozen"] = {**stated["frozen"], "incidents": incidents, "gone": []}
-    return left
+        remaining["frozen"] = {**stated["frozen"], "incidents": incidents, "gone": []}
+    return remaining
 
 
 def shards(workspace: Workspace) -> Iterator[tuple[str, Path]]:
@@ -106,42 +98,43 @@ def shards(workspace: Workspace) -> Iterator[tuple[str, Path]]:
 
 
 def predictions_of(workspace: Workspace, cases: set[str]) -> dict[str, int]:
-    """Return how many predictions of these cases each run holds."""
-    found: dict[str, int] = {}
+    """Return how many predictions of these cases each run holds; runs without any are left out."""
+    counts: Counter[str] = Counter()
     for run_id, path in shards(workspace):
-        held = pq.read_table(path, columns=["case_id"]).column(0).to_pylist()
-        found[run_id] = found.get(run_id, 0) + sum(case in cases for case in held)
-    return {run_id: times for run_id, times in found.items() if times}
+        counts[run_id] += sum(case_id in cases for case_id in predicted_cases(path))
+    return dict(+counts)
+
+
+def predicted_cases(path: Path) -> list[str]:
+    """Return the cases that a file of predictions is about."""
+    return pq.read_table(path, columns=["case_id"])["case_id"].to_pylist()
 
 
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
     """Return the runs that were trained on, or watched, cases of these splits; a control was trained on nothing."""
-    return [
-        run_id
-        for run_id, facts in _records(workspace).items()
-        if facts["split_id"] in splits and not facts.get("control")
-    ]
+    records = _records(workspace).items()
+    return [run_id for run_id, record in records if record["split_id"] in splits and not record.get("control")]
 
 
 def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
-    paths = sorted((workspace.folder / "runs").glob("*/run.json"))
-    return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    run_ids = sorted(path.parent.name for path in (workspace.folder / "runs").glob("*/run.json"))
+    return {run_id: read_run(workspace, run_id) for run_id in run_ids}
 
 
 def clean_runs(workspace: Workspace, cases: set[str]) -> None:
-    """Take cases out of the predictions; scores that rest on them go first, so that none can outlive them.
+    """Remove cases from the predictions; scores that rest on them go first, so that none can outlive them.
 
-    Where photographs were exchanged, what is said of another case may have been said of theirs: all of it goes.
+    Where the photographs were shuffled, the prediction of another case may rest on theirs: all predictions go.
     """
-    concerned = predictions_of(workspace, cases)
+    concerned = set(predictions_of(workspace, cases))
     for run_id in concerned:
         for results in workspace.run(run_id).glob("*.parquet"):
             results.unlink()
-    exchanged = {run_id for run_id, facts in _records(workspace).items() if facts.get("control") == "shuffled"}
+    shuffled = {run_id for run_id, record in _records(workspace).items() if record.get("control") == "shuffled"}
     for run_id, path in shards(workspace):
         table = pq.read_table(path)
-        kept = table.filter(pa.array([case not in cases for case in table["case_id"].to_pylist()]))
-        if not kept.num_rows or run_id in exchanged & set(concerned):
+        kept = table.filter(pa.array([case_id not in cases for case_id in table["case_id"].to_pylist()]))
+        if not kept.num_rows or run_id in shuffled & concerned:
             path.unlink()
         elif kept.num_rows < table.num_rows:
             with written_atomically(path) as temporary:
