@@ -69,14 +69,24 @@ class Settings:
         if self.is_first:
             console.show(result, as_json=self.as_json)
 
-    def show_each(self, results: Iterable[Any]) -> None:
-        """Show each result as soon as its stage is done; as JSON, all of them in one object at the end."""
+    def run(self, stage: "Callable[[Progress], Any]") -> Any:
+        """Call a stage while its progress is drawn; show and return its result."""
+        with self.progress() as progress:
+            result = stage(progress)
+        self.show(result)
+        return result
+
+    def run_each(self, stages: "Callable[[Progress], Iterable[Any]]") -> None:
+        """Show the result of each stage as soon as it is done; as JSON, all of them in one object at the end."""
         from toolkit import console
 
-        if self.as_json:
-            console.print_results(list(results))
-        else:
+        with self.progress() as progress:
+            results = stages(progress)
+            if self.as_json:
+                console.print_results(list(results))
+                return
             for result in results:
+                console.hide_progress(progress)
                 console.show_stage(self.workspace, result)
 
     @contextmanager
@@ -120,24 +130,18 @@ def sample(
 
     Example: toolkit sample demo
 
-    Parameters
-    ----------
-    folder
-        Folder to create; it must be new or empty.
-    cases
-        Labelled lesions of the first stage, in the class proportions of the published study.
-    seed
-        Seed of everything random.
-    stage
-        1 the first round of labels, 2 after a round of review, 3 after a quarter more patients.
-    photographs
-        Generate the photographs too; without them a million rows take a few minutes.
+    Args:
+        folder: Folder to create; it must be new or empty.
+        cases: Labelled lesions of the first stage, in the class proportions of the published study.
+        seed: Seed of everything random.
+        stage: 1 the first round of labels, 2 after a round of review, 3 after a quarter more patients.
+        photographs: Generate the photographs too; without them a million rows take a few minutes.
     """
     from toolkit.synthetic import sample
 
-    with settings.progress() as progress:
-        result = sample(folder, cases=cases, seed=seed, stage=stage, photographs=photographs, progress=progress)
-    settings.show(result)
+    settings.run(
+        lambda progress: sample(folder, cases=cases, seed=seed, stage=stage, photographs=photographs, progress=progress)
+    )
 
 
 @app.command(sort_key=1.5)
@@ -146,18 +150,13 @@ def init(export: Path, /, *, to: Path = Path("study.toml"), settings: Shared) ->
 
     Example: toolkit init export.ndjson --to study.toml
 
-    Parameters
-    ----------
-    export
-        NDJSON file as Labelbox wrote it.
-    to
-        Study file to write; it must not exist yet.
+    Args:
+        export: NDJSON file as Labelbox wrote it.
+        to: Study file to write; it must not exist yet.
     """
     from toolkit.stages.init import init
 
-    with settings.progress() as progress:
-        result = init(export, to=to, progress=progress)
-    settings.show(result)
+    settings.run(lambda progress: init(export, to=to, progress=progress))
 
 
 @app.command(sort_key=2)
@@ -166,15 +165,13 @@ def parse(*exports: Exports, images: Images = None, settings: Shared) -> None:
 
     Example: toolkit parse export.ndjson --images photographs/
     """
-    from toolkit import pipeline
+    from toolkit.pipeline import remember_study
     from toolkit.stages.parse import parse
 
-    study = settings.study_file()
-    key = study.key(settings.workspace)
-    with settings.progress() as progress:
-        result = parse(settings.workspace, study.study, key, list(exports), images=images, progress=progress)
-    pipeline.remember_study(settings.workspace, study.path)
-    settings.show(result)
+    workspace, study = settings.workspace, settings.study_file()
+    key = study.key(workspace)
+    settings.run(lambda progress: parse(workspace, study.study, key, list(exports), images=images, progress=progress))
+    remember_study(workspace, study.path)
 
 
 @app.command(sort_key=11)
@@ -196,8 +193,8 @@ def audit(*, settings: Shared) -> None:
     """
     from toolkit.pipeline import audit_with_page
 
-    with settings.progress() as progress:
-        settings.show_each(audit_with_page(settings.workspace, settings.study_file(), progress=progress))
+    study = settings.study_file()
+    settings.run_each(lambda progress: audit_with_page(settings.workspace, study, progress=progress))
 
 
 @app.command(sort_key=4)
@@ -206,17 +203,17 @@ def split(*, frozen: str | None = None, settings: Shared) -> None:
 
     Example: toolkit split --frozen 1a2b3c4d
 
-    Parameters
-    ----------
-    frozen
-        ID of an earlier split, or pinned: its patients stay in their subset, only new patients are assigned.
+    Args:
+        frozen: ID of an earlier split, or pinned: its patients stay in their subset, only new patients are assigned.
     """
     from toolkit.stages.split import split
 
     study = settings.study_file()
-    with settings.progress() as progress:
-        result = split(settings.workspace, study.study, study_folder=study.folder, frozen=frozen, progress=progress)
-    settings.show(result)
+    settings.run(
+        lambda progress: split(
+            settings.workspace, study.study, study_folder=study.folder, frozen=frozen, progress=progress
+        )
+    )
 
 
 @app.command(sort_key=5)
@@ -232,23 +229,17 @@ def verify(
 
     Example: toolkit verify workspace/splits/1a2b3c4d --images photographs/
 
-    Parameters
-    ----------
-    split_dir
-        Folder with cases.csv, certificate.json and verify.sql.
-    images
-        Folder of the photographs, under any names: their digests are recomputed.
-    registered
-        Recompute the digests of photographs and crops from the workspace.
+    Args:
+        split_dir: Folder with cases.csv, certificate.json and verify.sql.
+        images: Folder of the photographs, under any names: their digests are recomputed.
+        registered: Recompute the digests of photographs and crops from the workspace.
     """
     from toolkit.workspace.verification import verify, verify_photographs
 
-    with settings.progress() as progress:
-        if registered:
-            result = verify_photographs(settings.workspace, split_dir, progress=progress)
-        else:
-            result = verify(split_dir, images=images, progress=progress)
-    settings.show(result)
+    if registered:
+        settings.run(lambda progress: verify_photographs(settings.workspace, split_dir, progress=progress))
+    else:
+        settings.run(lambda progress: verify(split_dir, images=images, progress=progress))
 
 
 @app.command(sort_key=6)
@@ -264,12 +255,10 @@ def train(
 
     Example: toolkit train --resume
 
-    Parameters
-    ----------
-    resume
-        Continue an interrupted training where it was saved: after Ctrl-C at its last step, else at its last full epoch.
-    plan
-        Train nothing: show how much memory each training mode needs, and whether this device has it.
+    Args:
+        resume: Continue an interrupted training where it was saved: after Ctrl-C at its last step, else at its last
+            full epoch.
+        plan: Train nothing: show how much memory each training mode needs, and whether this device has it.
     """
     from toolkit.stages.train import plan_training, train
 
@@ -279,8 +268,8 @@ def train(
             plan_training(settings.workspace, study.study, study_folder=study.folder, split_id=split, device=device)
         )
         return
-    with settings.progress() as progress:
-        result = train(
+    settings.run(
+        lambda progress: train(
             settings.workspace,
             study.study,
             study_folder=study.folder,
@@ -289,7 +278,7 @@ def train(
             resume=resume,
             progress=progress,
         )
-    settings.show(result)
+    )
 
 
 @app.command(sort_key=6.5)
@@ -308,14 +297,11 @@ def prompts(
 
     The paths of photographs may contain patient identifiers: the file gets mode 0600 and should not be passed on.
 
-    Parameters
-    ----------
-    file
-        JSON file to write, or to check.
-    part
-        Subset of the split.
-    check
-        Read the file instead, and count the entries whose photograph, prompt or class differs from the subset's today.
+    Args:
+        file: JSON file to write, or to check.
+        part: Subset of the split.
+        check: Read the file instead, and count the entries whose photograph, prompt or class differs from the subset's
+            today.
     """
     from toolkit.prompts.chat_json import compare_chat, write_chat
 
@@ -323,8 +309,9 @@ def prompts(
     if check:
         settings.show(compare_chat(settings.workspace, study, file, part=part, split_id=split))
         return
-    with settings.progress() as progress:
-        settings.show(write_chat(settings.workspace, study, file, part=part, split_id=split, progress=progress))
+    settings.run(
+        lambda progress: write_chat(settings.workspace, study, file, part=part, split_id=split, progress=progress)
+    )
 
 
 @app.command(sort_key=7)
@@ -340,26 +327,23 @@ def predict(
 
     Example: toolkit predict --run 1a2b3c4d --control blank
 
-    Parameters
-    ----------
-    run
-        Run ID, or latest; or the folder of a run in another workspace, to test its model on this workspace's cases.
-    part
-        Subset to predict; else validation and test, or external for a run of another workspace.
-    control
-        Input ablation, to test whether the model looks at the lesion: blank shows a grey square, shuffled the
-        photograph of another patient, border only what surrounds the lesion's box, metadata a grey square with the
-        prompt's metadata. It is stored as a run of its own, to be evaluated and compared with the run.
+    Args:
+        run: Run ID, or latest; or the folder of a run in another workspace, to test its model on this workspace's
+            cases.
+        part: Subset to predict; else validation and test, or external for a run of another workspace.
+        control: Input ablation, to test whether the model looks at the lesion: blank shows a grey square, shuffled the
+            photograph of another patient, border only what surrounds the lesion's box, metadata a grey square with the
+            prompt's metadata. It is stored as a run of its own, to be evaluated and compared with the run.
     """
     from toolkit.stages.predict import predict
 
     study = settings.study_file().study
     parts = (part,) if part else None
-    with settings.progress() as progress:
-        result = predict(
+    settings.run(
+        lambda progress: predict(
             settings.workspace, study, run=run, parts=parts, control=control, device=device, progress=progress
         )
-    settings.show(result)
+    )
 
 
 @app.command(sort_key=8)
@@ -372,9 +356,7 @@ def evaluate(*, run: Run = "latest", settings: Shared) -> None:
     from toolkit.stages.evaluate import evaluate
 
     study = settings.study_file().study
-    with settings.progress() as progress:
-        result = evaluate(settings.workspace, study, run=run, progress=progress)
-    settings.show(result)
+    result = settings.run(lambda progress: evaluate(settings.workspace, study, run=run, progress=progress))
     if not settings.as_json:
         console.show_scores(settings.workspace, result.run_id)
 
@@ -385,20 +367,17 @@ def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Sh
 
     Example: toolkit compare 1a2b3c4d latest
 
-    Parameters
-    ----------
-    run
-        ID of the run before.
-    other
-        ID of the run after, or latest.
-    since
-        ID of an export: also show how much of the change since then comes from new labels alone.
+    Args:
+        run: ID of the run before.
+        other: ID of the run after, or latest.
+        since: ID of an export: also show how much of the change since then comes from new labels alone.
     """
     from toolkit.pipeline import compare_with_page
 
     study = settings.study_file().study
-    with settings.progress() as progress:
-        settings.show_each(compare_with_page(settings.workspace, study, run, other, since=since, progress=progress))
+    settings.run_each(
+        lambda progress: compare_with_page(settings.workspace, study, run, other, since=since, progress=progress)
+    )
 
 
 @app.command(sort_key=9)
@@ -407,10 +386,8 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
 
     Example: toolkit report --run latest --audience shared
 
-    Parameters
-    ----------
-    audience
-        internal shows everything; shared shows nothing that leads to a patient, and may leave the study.
+    Args:
+        audience: internal shows everything; shared shows nothing that leads to a patient, and may leave the study.
     """
     from toolkit import console
     from toolkit.stages.report import report
@@ -437,14 +414,10 @@ def claims(
 
     Example: toolkit claims manifests/claims/pigmented8.toml
 
-    Parameters
-    ----------
-    file
-        File of claims, or the folder of a report: its figures must be feasible, else exit 1.
-    seconds
-        Time limit of one search; a claim that it does not settle is undecided.
-    format_
-        Form of the answer.
+    Args:
+        file: File of claims, or the folder of a report: its figures must be feasible, else exit 1.
+        seconds: Time limit of one search; a claim that it does not settle is undecided.
+        format_: Form of the answer.
     """
     from toolkit import console
     from toolkit.stages.claims import claims
@@ -471,16 +444,11 @@ def query(
 
     Example: toolkit query confusions --set part=validation --format csv
 
-    Parameters
-    ----------
-    name
-        Name of a question; your own .sql files in the workspace's queries/ folder are questions too.
-    sql
-        One read-only SQL statement.
-    set_
-        A parameter of the question, as name=value; may be repeated.
-    format_
-        Form of the answer; csv, json and parquet are never rounded.
+    Args:
+        name: Name of a question; your own .sql files in the workspace's queries/ folder are questions too.
+        sql: One read-only SQL statement.
+        set_: A parameter of the question, as name=value; may be repeated.
+        format_: Form of the answer; csv, json and parquet are never rounded.
     """
     from toolkit import console
 
@@ -510,21 +478,18 @@ def withdraw(
 
     Example: toolkit withdraw - --apply
 
-    Parameters
-    ----------
-    patient
-        Identifier used by the hospital; - reads it from standard input, so that it is not in the shell's history.
-    apply
-        Remove it; without this option nothing is changed.
+    Args:
+        patient: Identifier used by the hospital; - reads it from standard input, so that it is not in the shell's
+            history.
+        apply: Remove it; without this option nothing is changed.
     """
-    from toolkit import pipeline
+    from toolkit.pipeline import withdraw_and_parse
 
     identifier = sys.stdin.readline() if patient == "-" else patient
-    with settings.progress() as progress:
-        result = pipeline.withdraw_and_parse(
-            settings.workspace, settings.study_file(), identifier, apply=apply, progress=progress
-        )
-    settings.show(result)
+    study = settings.study_file()
+    settings.run(
+        lambda progress: withdraw_and_parse(settings.workspace, study, identifier, apply=apply, progress=progress)
+    )
 
 
 @app.command(sort_key=12)
@@ -535,11 +500,12 @@ def run(*exports: Exports, images: Images = None, device: Device = None, setting
     """
     from toolkit import console, pipeline
 
-    study_file = settings.study_file()
-    with settings.progress() as progress:
-        settings.show_each(
-            pipeline.run(settings.workspace, study_file, list(exports), images=images, device=device, progress=progress)
+    study = settings.study_file()
+    settings.run_each(
+        lambda progress: pipeline.run(
+            settings.workspace, study, list(exports), images=images, device=device, progress=progress
         )
+    )
     if not settings.as_json:
         console.show_next_questions(settings.workspace)
 
@@ -561,20 +527,13 @@ def pull(  # noqa: PLR0913 - one flag for each kind of source
 
     The API key comes from LABELBOX_API_KEY or the system's keyring.
 
-    Parameters
-    ----------
-    project
-        Name or ID of a project, instead of the study's.
-    dataset
-        ID of a dataset: every project's labels on it.
-    slice_
-        ID of a slice of the catalog.
-    model_run
-        ID of a model run.
-    since
-        Only what has changed since this time (UTC); last means since the last pull.
-    photographs
-        Download photographs and masks too.
+    Args:
+        project: Name or ID of a project, instead of the study's.
+        dataset: ID of a dataset: every project's labels on it.
+        slice_: ID of a slice of the catalog.
+        model_run: ID of a model run.
+        since: Only what has changed since this time (UTC); last means since the last pull.
+        photographs: Download photographs and masks too.
     """
     from toolkit.pipeline import pull_and_parse
     from toolkit.stages.pull import PullRequest
@@ -584,8 +543,8 @@ def pull(  # noqa: PLR0913 - one flag for each kind of source
     if len(sources) > 1:
         raise ToolkitError("only one source can be pulled at a time", remedy="pull one after the other")
     request = PullRequest(*(sources[0] if sources else ()), since=since, photographs=photographs)
-    with settings.progress() as progress:
-        settings.show_each(pull_and_parse(settings.workspace, settings.study_file(), request, progress=progress))
+    study = settings.study_file()
+    settings.run_each(lambda progress: pull_and_parse(settings.workspace, study, request, progress=progress))
 
 
 def _assignments(texts: list[str]) -> dict[str, str]:
@@ -609,16 +568,11 @@ def _launch(
 ) -> None:
     """From a Labelbox export to a report in which every number leads to its photographs and its query.
 
-    Parameters
-    ----------
-    study
-        Study file; else study.toml here, else the one the workspace was made with.
-    workspace
-        Folder of the registry, splits, runs and reports.
-    json
-        Print the result as JSON on stdout.
-    quiet
-        Show no progress on stderr.
+    Args:
+        study: Study file; else study.toml here, else the one the workspace was made with.
+        workspace: Folder of the registry, splits, runs and reports.
+        json: Print the result as JSON on stdout.
+        quiet: Show no progress on stderr.
     """
     settings = Settings(study, workspace, json, quiet)
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.text import Text
 
-from toolkit.console.bars import drawn_progress
+from toolkit.console.bars import drawn_progress, hide_progress
 from toolkit.console.rows import print_json, write_rows, write_text
 from toolkit.console.scores import show_in_short, show_scores
 from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table
@@ -15,6 +15,7 @@ from toolkit.workspace.sql import Question
 
 __all__ = [
     "drawn_progress",
+    "hide_progress",
     "print_results",
     "show",
     "show_error",

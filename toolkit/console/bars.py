@@ -33,6 +33,12 @@ def drawn_progress(*, quiet: bool) -> Generator[Progress]:
         yield _Written()
 
 
+def hide_progress(progress: Progress) -> None:
+    """Take the bar off the terminal until progress is reported again, so that a result can be printed."""
+    if isinstance(progress, _Drawn):
+        progress.bar.stop()
+
+
 class _Drawn:
     """Draws the current activity as one bar."""
 
@@ -40,6 +46,7 @@ class _Drawn:
         self.bar, self.activity, self.task = bar, "", None
 
     def __call__(self, activity: str, done: int, total: int | None) -> None:
+        self.bar.start()
         if activity != self.activity:
             if self.task is not None:
                 self.bar.remove_task(self.task)

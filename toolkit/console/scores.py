@@ -25,21 +25,11 @@ from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
 
-AVERAGES = (
-    "macro_recall",
-    "macro_precision",
-    "macro_specificity",
-    "macro_f1",
-    "macro_roc_auc",
-    "macro_pr_auc",
-    "accuracy",
-)
 IN_SHORT = ("macro_recall", "macro_specificity", "macro_f1", "macro_roc_auc")
+AVERAGES = (*IN_SHORT, "macro_precision", "macro_pr_auc", "accuracy")
 OTHERS = ("precision", "specificity", "f1", "roc_auc", "pr_auc")
 """Columns of the table of classes beside recall."""
 CALIBRATION = ("brier", "log_loss", "ece", "calibration_slope", "calibration_intercept")
-FEW = f"{FEW_PATIENTS} few patients: the interval is only approximate"
-"""What the sign says; printed once, below the tables."""
 
 
 def show_scores(workspace: Workspace, run_id: str) -> None:
@@ -56,7 +46,7 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
     stdout.print(_calibration(scores, part), "")
     if controls := workspace.rows(sql.statement("report/controls"), {"run_id": run_id}):
         stdout.print(_controls(controls), "")
-    stdout.print(FEW)
+    _show_legend(scores)
 
 
 def show_in_short(workspace: Workspace, run_id: str) -> None:
@@ -65,12 +55,17 @@ def show_in_short(workspace: Workspace, run_id: str) -> None:
     part = scored_parts(scores)[0]
     stdout.print(_averages(workspace, scores, IN_SHORT))
     stdout.print(_per_class(scores, part))
-    stdout.print(FEW)
+    _show_legend(scores)
     confusions = [
         f"{row['truth']} predicted as {row['predicted']}: {counted(row['cases'], 'case')}"
         for row in _most_confused(workspace, run_id, part, most=3)
     ]
     stdout.print(summary("confused", *confusions or ["none"]))
+
+
+def _show_legend(scores: dict[ScoreKey, Score]) -> None:
+    if any(score.too_few for score in scores.values()):
+        stdout.print(f"{FEW_PATIENTS} few patients: the interval is only approximate")
 
 
 def _averages(workspace: Workspace, scores: dict[ScoreKey, Score], metrics: tuple[str, ...]) -> Table:
