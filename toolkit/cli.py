@@ -453,10 +453,7 @@ def query(
     from toolkit import console
 
     if sql is not None and name is not None:
-        raise ToolkitError(
-            "a question and --sql cannot be combined: give a question or --sql, not both",
-            remedy="toolkit query --sql TEXT",
-        )
+        raise ToolkitError("a question and --sql were given: give one, not both", remedy="toolkit query --sql TEXT")
     form = "json" if settings.as_json and format_ == "table" else format_
     if sql is not None:
         console.write_rows(settings.workspace.sql(sql), form)
@@ -551,7 +548,9 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     """Return name=value texts as a dictionary."""
     pairs = [text.partition("=") for text in texts]
     if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise ToolkitError(f"--set takes name=value, not {wrong[0]}")
+        raise ToolkitError(
+            f"--set takes name=value, not {wrong[0]}", remedy="toolkit query lists each question's names"
+        )
     return {name: value for name, _, value in pairs}
 
 

@@ -28,7 +28,7 @@ def rendered(result: object) -> RenderableType:
     raise TypeError(type(result))
 
 
-def without_patients(result: Parsed | Audit | Split | Verified) -> list[str]:
+def _without_patients(result: Parsed | Audit | Split | Verified) -> list[str]:
     """Return the warning that nothing is known of patients, where that is so."""
     return [] if result.patients_known else [f"! {NO_PATIENTS}"]
 
@@ -89,7 +89,7 @@ def _(result: Parsed) -> RenderableType:
     reasons = {"tied readings": result.tied, "no reading": result.unread, "no reading counts": result.not_counted}
     if missing := {reason: times for reason, times in reasons.items() if times}:
         lines.append(f"! no reference diagnosis: {listed(missing)}")
-    lines += without_patients(result)
+    lines += _without_patients(result)
     if result.kept_out:
         lines.append(f"! kept out: {listed(result.kept_out)}")
     if result.photographs_elsewhere:
@@ -121,7 +121,7 @@ def _(result: Audit) -> RenderableType:
     if result.across_patients:
         pairs = counted(result.across_patients, "duplicate pair")
         lines.append(f"! {pairs} of two patients: wrong identifier or photograph")
-    return summary("audit", *lines, *without_patients(result))
+    return summary("audit", *lines, *_without_patients(result))
 
 
 @rendered.register
@@ -153,7 +153,7 @@ def _(result: Split) -> RenderableType:
         lines.append(f"! {patients} belong together and were in {parts}: {affected}")
     if result.plan_sha256:
         lines.append(f"analysis plan locked: {result.plan_sha256[:12]}")
-    return summary("split", *lines, *_warnings(result), *without_patients(result))
+    return summary("split", *lines, *_warnings(result), *_without_patients(result))
 
 
 def _optimality(result: Split) -> str:
@@ -183,7 +183,7 @@ def _(result: Verified) -> RenderableType:
     verdict = f"PASS: split {result.split_id}, {counted(result.cases, 'case')} in {result.parts} subsets"
     proofs = [f"proved: {check}" for check in result.checks]
     unproved = [f"photographs: {result.photographs}", f"attested by the data manager: {result.attested}"]
-    return summary("verify", verdict, *proofs, *unproved, *without_patients(result))
+    return summary("verify", verdict, *proofs, *unproved, *_without_patients(result))
 
 
 @rendered.register
