@@ -548,9 +548,7 @@ def _assignments(texts: list[str]) -> dict[str, str]:
     """Return name=value texts as a dictionary."""
     pairs = [text.partition("=") for text in texts]
     if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise ToolkitError(
-            f"--set takes name=value, not {wrong[0]}", remedy="toolkit query lists each question's names"
-        )
+        raise ToolkitError(f"--set takes name=value, not {wrong[0]}", remedy="toolkit query lists the parameters")
     return {name: value for name, _, value in pairs}
 
 
