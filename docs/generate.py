@@ -19,7 +19,7 @@ from rich.console import Console
 
 from toolkit.cli import app
 from toolkit.manifest import Study
-from toolkit.stages.claims.stated import ClaimSection, PartSection, Predictions
+from toolkit.stages.claims.claims_file import ClaimSection, PartSection, Predictions
 from toolkit.workspace import sql
 
 HERE = Path(__file__).parent

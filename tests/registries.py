@@ -15,6 +15,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 LEAKY = f"{HOSTILE}<script>alert(2)</script> see https://example.org/a?sig=1 or jo@example.org or /home/jo/x/PAT_7.jpg"
 CLASSES = ("nevus", "malignant_melanoma", "keratosis")
 IDS = {"run_id": "aaaa0001", "split_id": "bbbb0001", "truth_id": "majority-cccc0001"}
+MODEL = "/data/models/secret_folder/weights"
 TIME = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - the registry keeps UTC without a zone
 # part, truth, predicted, patient, confidence; no case of class keratosis stands in test, none is predicted as it
 CASES = [
@@ -43,7 +44,7 @@ def a_study(**report_section) -> Study:
             "labelbox": {"projects": ["x"]},
             "classes": classes,
             "prompt": {"user": f"What is it? {HOSTILE}"},
-            "model": {"name": "/data/models/secret_folder/weights"},
+            "model": {"name": MODEL},
             "evaluate": {"replicates": 100},
             "report": report_section,
         }
@@ -90,21 +91,31 @@ def case_rows(number: int, row: tuple, path: Path) -> dict[str, dict]:
     }
 
 
+COUNTS = {"train_cases": 2, "train_patients": 2, "seconds": 1.5}
+
+
+def a_record(**other) -> dict:
+    """The content of run.json."""
+    losses = [(1, 2.0, 2.5), (2, 1.0, 1.5)]
+    epochs = [{"epoch": n, "train_loss": t, "validation_loss": v, "metrics": {}} for n, t, v in losses]
+    model = {"name": MODEL, "device": "cpu", "parameters": 1234567, "trainable_parameters": 9}
+    return {**IDS, **COUNTS, "model": model, "epochs": epochs, "finished_at": TIME.isoformat(), **other}
+
+
 def single_rows() -> dict[str, list[dict]]:
-    counts = {"train_cases": 2, "train_patients": 2, "epochs": 2, "seconds": 1.5}
     kept = {"export_id": "e", "level": "case", "reason": HOSTILE, "detail": LEAKY}
     conserved = {"export_id": "e", "noun": "row", "read": 1234, "stored": 1230, "quarantined": 4, "repeated": 0}
     state = {"policy": "majority", "label_revision": "cccc0001", "key_fingerprint": "dddd0001", "study": "small"}
     state |= {"patient_from": "metadata", "content_hash": "c" * 64}
     losses = [("train_loss", 1, 2.0), ("train_loss", 2, 1.0), ("validation_loss", 1, 2.5), ("validation_loss", 2, 1.5)]
-    run = {"model": "/data/models/secret_folder/weights", "device": "cpu", "finished_at": TIME}
+    run = {"model": MODEL, "device": "cpu", "epochs": 2, "finished_at": TIME}
     return {
         "exports": [{"export_id": "e", "source": LEAKY, "sha256": "f" * 64, "rows": 1234, "moment": 1}],
         "conservation": [conserved],
         "ingest_issues": [kept],
         "findings": [{"kind": HOSTILE, "source": "audit", "case_id": "0001", "detail": LEAKY}],
         "label_states": [{"truth_id": IDS["truth_id"], **state}],
-        "runs": [{**IDS, **counts, **run}],
+        "runs": [{**IDS, **COUNTS, **run}],
         "epochs": [{"run_id": IDS["run_id"], "metric": m, "epoch": e, "value": v} for m, e, v in losses],
     }
 
@@ -124,7 +135,6 @@ def a_registry(folder: Path, study: Study, cases=CASES, photographs=photograph) 
             kinds = {"probabilities": shares, "log_likelihoods": shares}
             columns = {name: pa.array([row.get(name) for row in rows], type=kinds.get(name)) for name in names}
             insert(connection, table, pa.table(columns))
-    record = {"study": study.model_dump(mode="json"), "model": {"parameters": 1234567, "trainable_parameters": 9}}
     workspace.run(IDS["run_id"]).mkdir(parents=True)
-    (workspace.run(IDS["run_id"]) / "run.json").write_text(json.dumps(record))
+    (workspace.run(IDS["run_id"]) / "run.json").write_text(json.dumps(a_record(study=study.model_dump(mode="json"))))
     return workspace

@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import registries
 from PIL import Image
 
 from toolkit.cases import Box
@@ -136,7 +137,7 @@ def test_a_control_that_is_complete_is_not_predicted_again(controlled, finished)
     ("change", "control", "message"),
     [
         ({}, "metadata", "the prompt has no metadata"),
-        ({"roi_margin": 0.0}, "border", "nothing is shown around"),
+        ({"roi_margin": 0.0}, "border", "nothing around the lesion is left"),
     ],
 )
 def test_a_control_that_shows_nothing_new_is_refused(study, change, control, message):
@@ -145,10 +146,11 @@ def test_a_control_that_shows_nothing_new_is_refused(study, change, control, mes
 
 
 def test_where_photographs_were_exchanged_a_withdrawal_takes_every_prediction(workspace):
-    for run_id, facts in {"one": {}, "two": {"control": "shuffled"}}.items():
+    for run_id, control in {"one": None, "two": "shuffled"}.items():
         folder = workspace.run(run_id)
         (folder / "predictions").mkdir(parents=True)
-        (folder / "run.json").write_text(json.dumps({"split_id": "s", **facts}))
+        recorded = registries.a_record(run_id=run_id, split_id="s", control=control)
+        (folder / "run.json").write_text(json.dumps(recorded))
         pq.write_table(pa.table({"case_id": ["a", "b"]}), folder / "predictions" / "test-0.parquet")
     clean_runs(workspace, {"a"})
 

@@ -31,37 +31,37 @@ def test_published_brier_bins_and_calibration_errors_are_met(shared):
 @pytest.fixture
 def events():
     generator = np.random.default_rng(4)
-    chance = generator.random(400)
-    return chance, generator.random(400) < 1 / (1 + np.exp(-0.3 - 0.7 * np.log(chance / (1 - chance))))
+    probability = generator.random(400)
+    return probability, generator.random(400) < 1 / (1 + np.exp(-0.3 - 0.7 * np.log(probability / (1 - probability))))
 
 
 def test_reliability_is_that_of_scikit_learn(events):
-    chance, came = events
-    bins = calibration.reliability(chance, came, np.arange(400), bins=10, confidence=0.95)
-    true, said = calibration_curve(came, chance, n_bins=10)
+    probability, occurred = events
+    bins = calibration.reliability(probability, occurred, np.arange(400), bins=10, confidence=0.95)
+    true, predicted = calibration_curve(occurred, probability, n_bins=10)
 
     np.testing.assert_allclose([b.came for b in bins], true, atol=1e-12)
-    np.testing.assert_allclose([b.chance for b in bins], said, atol=1e-12)
+    np.testing.assert_allclose([b.chance for b in bins], predicted, atol=1e-12)
 
 
 def test_slope_is_that_of_a_logistic_regression(events):
-    chance, came = events
-    found = calibration.recalibration(chance, came)
-    x = np.log(chance / (1 - chance))[:, None]
-    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, came)
+    probability, occurred = events
+    found = calibration.recalibration(probability, occurred)
+    x = np.log(probability / (1 - probability))[:, None]
+    theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, occurred)
 
     assert theirs.coef_[0, 0] == pytest.approx(found.slope, abs=1e-5)
     shifted = 1 / (1 + np.exp(-found.intercept - x[:, 0]))
-    assert came.mean() == pytest.approx(shifted.mean(), abs=1e-9)
+    assert occurred.mean() == pytest.approx(shifted.mean(), abs=1e-9)
 
 
 def test_one_newton_step_from_the_fit_itself_stays_there_and_tells_replicates_apart(events):
-    chance, came = events
-    found = calibration.recalibration(chance, came)
+    probability, occurred = events
+    found = calibration.recalibration(probability, occurred)
     weights = np.random.default_rng(1).multinomial(400, np.full(400, 1 / 400), 40).astype(float)
     slopes, intercepts = calibration.one_step(found, weights @ found.columns)
     again = calibration.one_step(found, np.ones((1, 400)) @ found.columns)
-    exact = [calibration.recalibration(np.repeat(chance, w), np.repeat(came, w)) for w in weights.astype(int)]
+    exact = [calibration.recalibration(np.repeat(probability, w), np.repeat(occurred, w)) for w in weights.astype(int)]
 
     assert (found.slope, found.intercept) == pytest.approx((again[0][0], again[1][0]), abs=1e-8)
     np.testing.assert_allclose(slopes, [fit.slope for fit in exact], atol=0.05)
@@ -69,9 +69,9 @@ def test_one_newton_step_from_the_fit_itself_stays_there_and_tells_replicates_ap
 
 
 def test_events_told_apart_without_fail_have_no_slope():
-    chance = np.array([0.2, 0.3, 0.7, 0.9])
+    probability = np.array([0.2, 0.3, 0.7, 0.9])
 
-    assert np.isnan(calibration.recalibration(chance, chance > 0.5).slope)
+    assert np.isnan(calibration.recalibration(probability, probability > 0.5).slope)
 
 
 def test_the_temperature_undoes_what_made_probabilities_too_sure():

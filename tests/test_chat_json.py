@@ -58,12 +58,12 @@ def test_a_file_from_elsewhere_is_held_against_the_part(finished, written):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "cannot be read"),
-        ("{}", "holds no list"),
-        ("[1]", "entry 1: no object"),
-        ('[{"image": "a", "user": "b"}]', "no text under 'assistant'"),
-        ('[{"image": "a", "user": "b", "assistant": "c", "roi": [1, 2]}]', "roi is not four numbers"),
-        ("[" * 100_000, "cannot be read"),
+        ("{", "Invalid JSON"),
+        ("{}", "valid array"),
+        ("[1]", "1: Input should be an object"),
+        ('[{"image": "a", "user": "b"}]', "1.assistant: Field required"),
+        ('[{"image": "a", "user": "b", "assistant": "c", "roi": [1, 2]}]', "1.roi: List should have at least 4 items"),
+        ("[" * 100_000, "recursion limit"),
     ],
 )
 def test_what_is_no_such_file_is_refused(tmp_path, text, message):

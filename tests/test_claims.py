@@ -11,10 +11,10 @@ from test_cli import ROOT
 from toolkit.errors import ClaimsError
 from toolkit.manifest import shipped
 from toolkit.stages.claims import FEASIBLE, NOT_REPRODUCIBLE, UNDECIDED, claims
-from toolkit.stages.claims.given import CONVENTIONS, figures, holds
-from toolkit.stages.claims.matrix import solve
-from toolkit.stages.claims.printed import Printed, read_value
-from toolkit.stages.claims.stated import ClaimSection
+from toolkit.stages.claims.claims_file import ClaimSection
+from toolkit.stages.claims.feasibility import solve
+from toolkit.stages.claims.recompute import CONVENTIONS, figures, holds
+from toolkit.stages.claims.rounding import read_printed
 
 AVERAGES = ("macro_recall", "macro_precision", "macro_specificity", "macro_f1", "micro_f1", "weighted_precision")
 
@@ -39,7 +39,7 @@ def judge(tmp_path):
 def test_a_printed_number_names_the_shares_it_may_stand_for(text, hits):
     of_25 = np.arange(26)
 
-    assert list(hits) == of_25[Printed(read_value(text), "=").range("nearest").has(of_25, np.full(26, 25))].tolist()
+    assert list(hits) == of_25[read_printed(text).range("nearest").has(of_25, np.full(26, 25))].tolist()
 
 
 def test_halves_may_be_rounded_up_or_to_even_and_figures_cut_off():
@@ -47,16 +47,16 @@ def test_halves_may_be_rounded_up_or_to_even_and_figures_cut_off():
     two_thirds = np.array([2]), np.array([3])
 
     assert [True, True, False] == [
-        bool(Printed(read_value(text), "=").range("nearest").has(*eighth)[0]) for text in ("0.12", "0.13", "0.14")
+        bool(read_printed(text).range("nearest").has(*eighth)[0]) for text in ("0.12", "0.13", "0.14")
     ]
-    assert not Printed(read_value("0.66"), "=").range("nearest").has(*two_thirds)[0]
-    assert Printed(read_value("0.66"), "=").range("any").has(*two_thirds)[0]
+    assert not read_printed("0.66").range("nearest").has(*two_thirds)[0]
+    assert read_printed("0.66").range("any").has(*two_thirds)[0]
 
 
 @pytest.mark.parametrize("text", ["", "1.2", "94", "0,86", "-0.1", "0.86±0.02", "101 %"])
 def test_a_value_that_is_no_share_is_refused(text):
     with pytest.raises(ValueError, match=r"share|printed"):
-        read_value(text)
+        read_printed(text)
 
 
 def macro(metric, value):
@@ -82,15 +82,15 @@ def stated(name, value, decimals):
 
 @pytest.mark.parametrize("cases", [{"a": 3, "b": 4}, {"a": 2, "b": 3, "c": 2}, {"a": 1, "b": 2, "c": 3}])
 def test_the_search_answers_as_trying_every_matrix_does(cases):
-    luck = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     everything = matrices(cases)
     known = {way: [figures(m, list(cases), undefined=way) for m in everything] for way in CONVENTIONS}
     answers = []
     for _ in range(12):
-        true = known[CONVENTIONS[luck.integers(2)]][luck.integers(len(everything))]
-        group = [stated(name, true[name, None], 3) for name in luck.choice(AVERAGES, 3, replace=False)]
-        if luck.random() < 0.6:
-            group[0] = group[0].model_copy(update={"value": f"{luck.integers(1000) / 1000:.3f}"})
+        true = known[CONVENTIONS[rng.integers(2)]][rng.integers(len(everything))]
+        group = [stated(name, true[name, None], 3) for name in rng.choice(AVERAGES, 3, replace=False)]
+        if rng.random() < 0.6:
+            group[0] = group[0].model_copy(update={"value": f"{rng.integers(1000) / 1000:.3f}"})
         possible = any(
             all(holds(claim, found, m, list(cases), "any") for claim in group)
             for way in CONVENTIONS
@@ -106,10 +106,10 @@ def test_the_search_answers_as_trying_every_matrix_does(cases):
 
 
 def test_true_figures_of_random_matrices_are_feasible_and_the_witness_gives_them_again(judge):
-    luck = np.random.default_rng(7)
+    rng = np.random.default_rng(7)
     classes = list("abcd")
     for _ in range(3):
-        matrix = luck.integers(0, 4, (4, 4)) + np.diag(luck.integers(3, 12, 4))
+        matrix = rng.integers(0, 4, (4, 4)) + np.diag(rng.integers(3, 12, 4))
         true = figures(matrix, classes)
         lines = [macro(m, f"{true[f'macro_{m}', None]:.3f}") for m in ("recall", "f1")]
         lines.append(f'metric = "precision"\nclass_name = "b"\nvalue = "{true["precision", "b"]:.3f}"')

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from toolkit.errors import WorkspaceError
-from toolkit.stages.compare import CLUSTERED, DELONG, MCNEMAR, RunPair, RunSide, compare, differences
+from toolkit.stages.compare import CLUSTERED, DELONG, MCNEMAR, RunPair, compare, differences
+from toolkit.workspace.class_arrays import ClassArrays
 
 OTHER = "0000000b"
 
@@ -22,12 +23,12 @@ def two_runs(finished, copied):
         right = next(row for row in rows if row[1] == row[2])
         classes = sorted({row[1] for row in rows})
         for case_id, truth, predicted in [*wrong, right]:
-            said = truth if truth != predicted else next(c for c in classes if c != truth)
+            changed = truth if truth != predicted else next(c for c in classes if c != truth)
             connection.execute(
                 "update predictions set predicted = ?, confidence = 0.99, probabilities = map_from_entries("
                 "list_transform(map_keys(probabilities), lambda k: (k, case when k = ? then 0.99 else 0.01 / 7 end)))"
                 f" where run_id = '{OTHER}' and case_id = ?",
-                [said, said, case_id],
+                [changed, changed, case_id],
             )
     copied.run(OTHER).mkdir()
     return copied
@@ -50,7 +51,7 @@ def test_a_comparison_stands_in_the_registry_once(finished, two_runs):
     rows = two_runs.ask("comparison", run=finished.run_id, other=OTHER).to_pylist()
     keys = [(row["cause"], row["metric"], row["class_name"]) for row in rows]
 
-    assert len(set(keys)) == len(keys)
+    assert len(set(keys)) == len(keys) > 8
     scores = two_runs.rows(
         "select metric, class_name, value from scores where part = 'test' and run_id = $run",
         {"run": finished.run_id},
@@ -88,16 +89,16 @@ def test_a_run_without_scores_is_refused_with_the_next_step(finished, two_runs):
 
 def a_pair(*, cases_each: int, better: bool, seed: int = 4) -> RunPair:
     generator = np.random.default_rng(seed)
-    patients = 240 // cases_each
+    patient = np.repeat(np.arange(240 // cases_each), cases_each)
     truth = generator.integers(0, 8, 240)
 
     def side(share):
-        said = np.where(generator.random(240) < share, truth, generator.integers(0, 8, 240))
-        chance = np.eye(8)[said] + generator.random((240, 8)) / 2
-        chance /= chance.sum(axis=1, keepdims=True)
-        return RunSide(truth, chance.argmax(axis=1), chance)
+        likely = np.where(generator.random(240) < share, truth, generator.integers(0, 8, 240))
+        probabilities = np.eye(8)[likely] + generator.random((240, 8)) / 2
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return ClassArrays(truth, probabilities.argmax(axis=1), probabilities, patient)
 
-    return RunPair(side(0.6), side(0.9 if better else 0.6), np.repeat(np.arange(patients), cases_each))
+    return RunPair(side(0.6), side(0.9 if better else 0.6))
 
 
 @pytest.mark.parametrize(("cases_each", "methods"), [(1, {CLUSTERED, MCNEMAR, DELONG}), (3, {CLUSTERED})])

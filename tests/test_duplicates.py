@@ -9,10 +9,10 @@ from toolkit.photographs.duplicates import LONGEST, find
 
 
 def blotches(seed, size=(128, 96)):
-    """Draw a picture of its own: soft spots, as skin has them, with some grain."""
-    luck = np.random.default_rng(seed)
-    soft = Image.fromarray(luck.integers(40, 215, (12, 16), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
-    grain = luck.normal(0, 6, (size[1], size[0]))
+    """Return a picture of its own: soft spots, as skin has them, with some grain."""
+    rng = np.random.default_rng(seed)
+    soft = Image.fromarray(rng.integers(40, 215, (12, 16), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    grain = rng.normal(0, 6, (size[1], size[0]))
     return Image.fromarray(np.clip(np.asarray(soft) + grain, 0, 255).astype(np.uint8))
 
 
@@ -21,10 +21,15 @@ def small(picture):
     return np.asarray(picture.resize([round(side * scale) for side in picture.size], Image.Resampling.BICUBIC))
 
 
+def part(picture, left, top, right, bottom):
+    width, height = picture.size
+    return picture.crop((round(left * width), round(top * height), round(right * width), round(bottom * height)))
+
+
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=2, max_size=40), st.integers(0, 12), st.randoms())
 @settings(max_examples=60, deadline=None)
-def test_close_hashes_are_exactly_those_that_brute_force_finds(values, distance, luck):
-    values += [value ^ sum(1 << luck.randrange(64) for _ in range(luck.randrange(12))) % 2**64 for value in values]
+def test_close_hashes_are_exactly_those_that_brute_force_finds(values, distance, random):
+    values += [value ^ sum(1 << random.randrange(64) for _ in range(random.randrange(12))) % 2**64 for value in values]
     library = np.array(values, dtype=np.uint64)
     brute = np.argwhere(np.bitwise_count(library[:, None] ^ library[None]) <= distance)
 
@@ -46,14 +51,16 @@ def test_the_hash_of_every_orientation_comes_from_one_transform():
 
 
 CHANGES = {
-    "saved anew": lambda picture: picture.point(lambda grey: 30 + 0.7 * grey),
+    "saved again": lambda picture: picture.point(lambda grey: 30 + 0.7 * grey),
     "mirrored": ImageOps.mirror,
-    "mirrored, turned by 180°": ImageOps.flip,
-    "turned by 90°": lambda picture: picture.transpose(Image.Transpose.ROTATE_270),
-    "turned by 180°": lambda picture: picture.transpose(Image.Transpose.ROTATE_180),
-    "mirrored, turned by 90°": lambda picture: picture.transpose(Image.Transpose.TRANSVERSE),
-    "cut to 81 % of it": lambda picture: picture.crop((0, 0, round(0.9 * picture.width), round(0.9 * picture.height))),
-    "cut to 64 % of it": lambda picture: picture.crop(
+    "mirrored, rotated by 180°": ImageOps.flip,
+    "rotated by 90°": lambda picture: picture.transpose(Image.Transpose.ROTATE_270),
+    "rotated by 180°": lambda picture: picture.transpose(Image.Transpose.ROTATE_180),
+    "mirrored, rotated by 90°": lambda picture: picture.transpose(Image.Transpose.TRANSVERSE),
+    "the second is an 81 % crop of the first": lambda picture: picture.crop(
+        (0, 0, round(0.9 * picture.width), round(0.9 * picture.height))
+    ),
+    "the second is a 64 % crop of the first": lambda picture: picture.crop(
         (round(0.2 * picture.width), round(0.1 * picture.height), picture.width, round(0.9 * picture.height))
     ),
     "rotated by 5°": lambda picture: picture.rotate(5, Image.Resampling.BICUBIC),
@@ -61,7 +68,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("words", CHANGES)
-def test_a_changed_copy_is_found_and_its_change_is_said(words):
+def test_a_changed_copy_is_found_and_its_change_is_named(words):
     originals = [blotches(seed, size=(512, 384)) for seed in range(6)]
     found = find([*map(small, originals), small(CHANGES[words](originals[2]))])
 
@@ -69,11 +76,11 @@ def test_a_changed_copy_is_found_and_its_change_is_said(words):
     assert 0.9 < found[0].score <= 1
 
 
-def test_which_of_the_two_comes_first_decides_what_is_said():
+def test_the_words_for_a_change_follow_the_order_of_the_pair():
     original = blotches(1, size=(512, 384))
-    found = find([small(CHANGES["cut to 64 % of it"](original)), small(original)])
+    found = find([small(CHANGES["the second is a 64 % crop of the first"](original)), small(original)])
 
-    assert ["64 % of it is the whole first"] == [pair.change for pair in found]
+    assert ["the first is a 64 % crop of the second"] == [pair.change for pair in found]
 
 
 def test_pictures_of_their_own_are_not_found():
@@ -90,14 +97,14 @@ def test_the_same_outline_with_other_details_is_no_duplicate():
     assert [] == find(pictures)
 
 
-def test_blank_pictures_are_told_nothing_of():
+def test_blank_pictures_are_never_duplicates():
     assert [] == find([np.full((96, 128), grey, dtype=np.uint8) for grey in (0, 200, 200)])
 
 
 def test_among_very_many_pictures_hashes_alone_propose(monkeypatch):
     monkeypatch.setitem(duplicates.SETTINGS, "most_viewed", 3)
     originals = [blotches(seed, size=(512, 384)) for seed in range(6)]
-    copies = [CHANGES[words](originals[2]) for words in ("turned by 90°", "cut to 64 % of it")]
+    copies = [CHANGES[words](originals[2]) for words in ("rotated by 90°", "the second is a 64 % crop of the first")]
     found = find([*map(small, originals), *map(small, copies)])
 
     assert [(2, 6)] == [(pair.first, pair.other) for pair in found]

@@ -131,7 +131,7 @@ def test_a_photograph_that_the_run_was_trained_on_is_refused(finished, noise, tm
     photograph = np.asarray(Image.open(seen[0]["path"]).convert("RGB"))
     workspace = workspace_of(tmp_path, study, [*noise[:3], photograph])
 
-    with pytest.raises(LeakError, match="has seen 1 of these photographs"):
+    with pytest.raises(LeakError, match="was trained on 1 of these photographs"):
         predict(workspace, study, run=str(finished.workspace.run(finished.run_id)))
     assert not workspace.rows("from runs")
 
@@ -151,14 +151,14 @@ def test_a_patient_of_the_same_key_is_refused(tried, elsewhere, finished):
     with (elsewhere.parents[1] / "splits" / finished.results["Split"].split_id / "cases.csv").open("a") as file:
         file.write(f"0,train,{patient},,0,nevus,,,{{}}\n")
 
-    with pytest.raises(LeakError, match="the patients of 1 cases"):
+    with pytest.raises(LeakError, match="on the patients of 1 cases"):
         external.bring(workspace, elsewhere)
 
 
 def test_a_run_whose_split_is_not_beside_it_is_refused(tried, elsewhere):
     shutil.rmtree(elsewhere.parents[1] / "splits")
 
-    with pytest.raises(LeakError, match="nobody can tell what this run has seen"):
+    with pytest.raises(LeakError, match="the cases that this run was trained on are unknown"):
         external.bring(tried[0], elsewhere)
 
 
@@ -166,7 +166,7 @@ def test_a_run_whose_split_is_not_beside_it_is_refused(tried, elsewhere):
     ("classes", "message"),
     [
         ({"mole": "naevus"}, "'naevus' is no class of the run"),
-        ({"mole": "nevus", "wart": "nevus"}, "'nevus' stands there twice"),
+        ({"mole": "nevus", "wart": "nevus"}, "'nevus' is listed twice"),
         ({"mole": "melasma"}, "fewer than two of this study's classes"),
     ],
 )

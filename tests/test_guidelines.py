@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from registries import HOSTILE
+from registries import HOSTILE, a_record
 
 from toolkit.manifest.evaluation import ReportingSection
 from toolkit.stages.report import guidelines
@@ -15,6 +15,7 @@ from toolkit.stages.report.facts import gather
 from toolkit.stages.report.guidelines import FILLED, NOT_KNOWN, WITHHELD
 from toolkit.stages.report.page import render
 from toolkit.stages.report.sharing import shared
+from toolkit.workspace.runs import RunRecord
 
 RUN = {
     "TRIPOD+AI": "5b 11 12a 12e 12g 13 15 16 20a 20b 20c 21 22 23a 23b",
@@ -96,7 +97,7 @@ def test_what_is_undefined_is_called_not_known(facts, value):
 
 
 def test_a_key_that_was_not_recorded_is_not_known(finished, facts):
-    bare = replace(facts, record={}, certificate={})
+    bare = replace(facts, record=RunRecord.model_validate(a_record()), certificate={})
     texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, bare))
 
     assert "Software: lesion-toolkit not known, torch not known, transformers not known." == texts["software"]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from plain_scoring import SCORERS
 from safetensors.torch import load_file, save_file
 
 from toolkit.errors import ModelError
 from toolkit.manifest.model import TrainSection
 from toolkit.models import backend
 from toolkit.models.backend import Examples, TrainingJob, probabilities
-from toolkit.models.baselines import SCORERS
 from toolkit.models.batches import Cases
 from toolkit.models.checkpoint import whole_folder
 from toolkit.models.device import DEVICES, VARIABLE, pick_device
@@ -25,7 +25,7 @@ from toolkit.models.instructblip import InstructBlip, TrainableInstructBlip
 from toolkit.models.processes import Process, this_process
 from toolkit.models.scoring import build_trie
 from toolkit.models.tiny import build_tiny
-from toolkit.models.training import Collator
+from toolkit.models.training import collate
 from toolkit.photographs.crops import dihedral
 from toolkit.progress import Progress, silent
 
@@ -219,7 +219,7 @@ def test_facts_name_what_a_run_records(model):
     json.dumps(facts)
 
 
-# Guards
+# Sanity checks
 
 
 @pytest.mark.parametrize("wrong", [0, 7])
@@ -405,7 +405,7 @@ def test_labels_are_padded_with_what_the_loss_passes_over(model, examples):
     answer_tokens = model.inputs.answer_tokens(ANSWERS)
     cases = Cases(examples)
 
-    batch = Collator(TrainableInstructBlip(model.model, model.inputs, ANSWERS))([cases[i] for i in range(4)])
+    batch = collate(TrainableInstructBlip(model.model, model.inputs, ANSWERS), [cases[i] for i in range(4)])
 
     expected = [tokens + [IGNORED] * (4 - len(tokens)) for tokens in answer_tokens]
     assert expected == batch["labels"].tolist()

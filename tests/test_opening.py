@@ -89,7 +89,7 @@ def test_crops_are_decoded_once_and_only_as_many_as_memory_allows(gradient, tmp_
     crops = Crops([CropSource("c1", tmp_path / "p.png", None)] * 3, margin=0.1, size=8, keep=2 * 8 * 8 * 3)
     crops.load(silent)
 
-    assert {0, 1} == set(crops.kept)
+    assert {0, 1} == set(crops.cache)
     np.testing.assert_array_equal(crops[2], case_pixels(tmp_path / "p.png", None, margin=0.1, size=8))
 
 
@@ -105,6 +105,7 @@ def test_identical_pixels_in_another_format_have_the_same_digest(gradient, tmp_p
 def test_hostile_photographs_end_as_their_manifest_says(shared):
     with (shared / "hostile" / "MANIFEST.csv").open(newline="") as file:
         listed = [r for r in csv.DictReader(file) if r["kind"] == "images" and not r["setup"]]
+    assert {"accept", "accept_normalised", "quarantine"} == {expected["expected"] for expected in listed}
     for expected in listed:
         path = shared / "hostile" / expected["name"]
         if expected["expected"] != "quarantine":

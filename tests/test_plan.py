@@ -27,8 +27,8 @@ OTHER = "0000000b"
 
 def planning(study, **changed):
     """Give a study a plan."""
-    wish = {"metric": "macro_recall", "operating_points": ["melanoma", "malignant"], "subgroups": ["sex", "age"]}
-    return study.model_copy(update={"plan": PlanSection(**{**wish, "comparison": "blank", **changed})})
+    section = {"metric": "macro_recall", "operating_points": ["melanoma", "malignant"], "subgroups": ["sex", "age"]}
+    return study.model_copy(update={"plan": PlanSection(**{**section, "comparison": "blank", **changed})})
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def planned_study(finished):
 
 @pytest.fixture(scope="module")
 def locked_once(finished, planned_study, tmp_path_factory):
-    """A copy of the finished workspace whose split was made with a plan, and what `split` said; nothing is scored."""
+    """A copy of the finished workspace whose split has a locked plan, and the result of `split`; nothing is scored."""
     copy = Workspace(tmp_path_factory.mktemp("plan") / "workspace")
     shutil.copytree(finished.workspace.folder, copy.folder)
     before = finished.results["Split"].split_id
@@ -150,9 +150,9 @@ def test_every_look_at_the_part_is_counted_but_those_that_were_planned(finished,
     scored(locked, OTHER)
     scored(locked, "0000000c")
     scored(locked, own, 2)
-    (told,) = {each.detail for each in plan.departures(locked, planned_study, own) if each.kind == "scored_before"}
+    (detail,) = {each.detail for each in plan.departures(locked, planned_study, own) if each.kind == "scored_before"}
 
-    assert "scored 3 times: 2 by this run, 1 by other runs" == told
+    assert "scored 3 times: 2 by this run, 1 by other runs" == detail
     assert [] == plan.departures(locked, planned_study, "0000000c")
     (on_page,) = (
         row for row in locked.rows(sql.statement("report/scorings"), {"run_id": own}) if row["part"] == "test"
@@ -223,7 +223,7 @@ def test_a_plan_that_refers_to_nothing_is_refused(tmp_path, line, message):
 
 def test_a_path_in_a_plan_stays_off_the_page(planned_study):
     study = planning(planned_study, comparison="/data/secret_folder/baseline")
-    said = points(PlanSummary(plan.LockedPlan("0" * 64, plan.stated(study), "t"), [], control=False))
+    shown = points(PlanSummary(plan.LockedPlan("0" * 64, plan.stated(study), "t"), [], control=False))
 
-    assert "the model baseline" in {each.text for each in said}
-    assert not any("secret_folder" in each.text for each in said)
+    assert "the model baseline" in {each.text for each in shown}
+    assert not any("secret_folder" in each.text for each in shown)

@@ -1,4 +1,4 @@
-"""A second opinion on the answer sheet of a drawn study: read again from the export and the photographs alone."""
+"""A second opinion on the answer sheet of a synthetic study: read again from the export and the photographs alone."""
 
 import csv
 import json
@@ -43,7 +43,10 @@ class Study:
         self.classes = {lesion.class_name for lesion in lesions}
 
     def listed(self, *kinds: str) -> list[SimpleNamespace]:
-        return [row for row in self.planted if row.kind.startswith(kinds)]
+        rows = [row for row in self.planted if row.kind.startswith(kinds)]
+
+        assert rows, f"nothing is listed of {kinds}"
+        return rows
 
     def is_known(self, key: str) -> bool:
         return all(value in self.classes for label in _labels(self.rows[key]) for value in _values(label))

@@ -4,7 +4,7 @@ from exports import label, row
 from toolkit.errors import StudyError
 from toolkit.manifest import Study
 from toolkit.manifest.model import PromptSection
-from toolkit.prompts.prompt import prompt_of, prompts_of, spoken
+from toolkit.prompts.prompt import clean_value, prompt_of, prompts_of
 
 TEMPLATE = "A skin lesion[ of a {age} year old {sex}][ on the {anatomical_site}]. What is it?"
 
@@ -64,7 +64,7 @@ def test_a_prompt_without_fields_is_the_published_one_to_the_letter():
     ],
 )
 def test_a_value_can_do_nothing_but_be_read(value, expected):
-    assert expected == spoken(value)
+    assert expected == clean_value(value)
 
 
 @pytest.mark.parametrize(

@@ -326,7 +326,7 @@ def test_a_second_pull_at_the_same_time_is_refused(ask, workspace):
     workspace.exports.mkdir(parents=True)
     with (workspace.exports / ".pull.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ToolkitError, match="another pull is at work"):
+        with pytest.raises(ToolkitError, match="another pull is running"):
             ask()
 
 

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from toolkit.errors import ToolkitError
 from toolkit.manifest import shipped
 from toolkit.synthetic import Sample, sample
-from toolkit.synthetic.plan import KINDS, Block, blocks, class_counts, plan
+from toolkit.synthetic.plan import CLASSES, Block, blocks, class_counts, plan
 
 SMALL = 24
 
@@ -27,11 +27,14 @@ def small(tmp_path_factory) -> Sample:
 
 @pytest.fixture(scope="module")
 def rows(small) -> list[dict[str, Any]]:
-    return _rows(small)
+    rows = _rows(small)
+
+    assert SMALL <= len(rows)
+    return rows
 
 
-def _rows(made: Sample) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in made.export.read_text(encoding="utf-8").splitlines()]
+def _rows(study: Sample) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in study.export.read_text(encoding="utf-8").splitlines()]
 
 
 def _labels(row: dict[str, Any]) -> list[dict[str, Any]]:
@@ -40,10 +43,10 @@ def _labels(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _answered(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [label for row in rows for label in _labels(row) if _said(label)]
+    return [label for row in rows for label in _labels(row) if _class_names(label)]
 
 
-def _said(label: dict[str, Any]) -> list[str]:
+def _class_names(label: dict[str, Any]) -> list[str]:
     """Return the classes a label gives, in the order of its boxes."""
     annotations = label["annotations"]
     asked = [
@@ -79,9 +82,10 @@ def test_the_same_seed_gives_the_same_bytes(small, tmp_path):
 def test_another_seed_gives_other_photographs(small, tmp_path):
     other = sample(tmp_path / "other", cases=SMALL, seed=8)
 
-    assert not {path.read_bytes() for path in small.images.iterdir()} & {
-        path.read_bytes() for path in other.images.iterdir()
-    }
+    one, two = ({path.read_bytes() for path in folder.iterdir()} for folder in (small.images, other.images))
+
+    assert SMALL <= min(len(one), len(two))
+    assert not one & two
 
 
 def test_the_study_file_is_the_demo_study_without_its_pinned_split(small):
@@ -95,12 +99,12 @@ def test_the_study_file_is_the_demo_study_without_its_pinned_split(small):
 
 @pytest.mark.parametrize("photographs", [True, False])
 def test_progress_counts_every_case(tmp_path, photographs):
-    told = []
-    made = sample(tmp_path, cases=16, photographs=photographs, progress=lambda *what: told.append(what))
+    calls = []
+    result = sample(tmp_path, cases=16, photographs=photographs, progress=lambda *call: calls.append(call))
 
-    assert ("drawing cases" if photographs else "writing cases", 16, 16) == told[-1]
-    assert made.photographs + 1 == len(told)
-    assert sorted(told) == told
+    assert ("generating cases" if photographs else "writing cases", 16, 16) == calls[-1]
+    assert result.photographs + 1 == len(calls)
+    assert sorted(calls) == calls
 
 
 def test_the_export_is_the_same_without_photographs(small, tmp_path):
@@ -124,7 +128,9 @@ def test_every_row_has_the_shape_of_an_export_v2(rows):
         assert {"data_row", "media_attributes", "attachments", "metadata_fields", "projects"} == set(row)
         assert {"id", "global_key", "external_id", "row_data", "details"} == set(row["data_row"])
         assert row["data_row"]["row_data"].startswith("https://storage.example.org/")
-        assert {"schema_id", "schema_name", "schema_kind", "value"} == set().union(*row["metadata_fields"])
+        keys = {frozenset(field) for field in row["metadata_fields"]}
+        assert {frozenset(("schema_id", "schema_name", "schema_kind", "value"))} == keys
+    for row in rows:
         for label in _labels(row):
             assert {"objects", "classifications", "relationships"} == set(label["annotations"])
             assert label["label_details"]["created_by"].endswith("@example.org")
@@ -158,7 +164,7 @@ def test_two_lesions_are_answered_inside_their_boxes_and_one_for_the_photograph(
         objects, whole = label["annotations"]["objects"], label["annotations"]["classifications"]
         nested = sum(len(thing["classifications"]) for thing in objects)
         asked = [answer["name"] for answer in whole]
-        counts[len(_said(label))] += 1
+        counts[len(_class_names(label))] += 1
 
         assert (len(objects) == nested == 2) != ("diagnosis" in asked and nested == 0)
 
@@ -167,7 +173,7 @@ def test_two_lesions_are_answered_inside_their_boxes_and_one_for_the_photograph(
 
 def test_some_photographs_are_queued_some_were_skipped_and_some_left_empty(rows):
     labels = [label for row in rows for label in _labels(row)]
-    skipped = [label["performance_details"]["skipped"] for label in labels if not _said(label)]
+    skipped = [label["performance_details"]["skipped"] for label in labels if not _class_names(label)]
 
     assert 1 == sum(not _labels(row) for row in rows)
     assert [False, True] == sorted(skipped)
@@ -182,11 +188,11 @@ def test_no_file_name_holds_a_patient_id(rows):
 
 def test_a_lesion_is_photographed_once_or_more_and_its_number_says_nothing_of_the_patient():
     photographs = plan(1, Block(0, 980, 1), first=0)
-    lesions = [(each.person.number, shown.lesion) for each in photographs for shown in each.shown]
-    names = {(each.person.number, shown.lesion): set() for each in photographs for shown in each.shown}
+    lesions = [(each.person.number, lesion.number) for each in photographs for lesion in each.lesions]
+    names = {lesion: set() for lesion in lesions}
     for each in photographs:
-        for shown in each.shown:
-            names[each.person.number, shown.lesion].add((shown.class_name, shown.anatomical_site))
+        for lesion in each.lesions:
+            names[each.person.number, lesion.number].add((lesion.class_name, lesion.anatomical_site))
 
     assert 20 < len(lesions) - len(names) < 200
     assert {1} == {len(known) for known in names.values()}
@@ -194,7 +200,7 @@ def test_a_lesion_is_photographed_once_or_more_and_its_number_says_nothing_of_th
 
 
 def test_classes_keep_the_proportions_of_the_paper():
-    assert {name: kind.photographs for name, kind in KINDS.items()} == class_counts(979)
+    assert {name: profile.photographs for name, profile in CLASSES.items()} == class_counts(979)
 
 
 @pytest.mark.parametrize("cases", [16, 17, 50, 980])
@@ -203,7 +209,7 @@ def test_every_class_has_its_cases_and_at_least_two_patients(cases):
     shown = [(name, each.person.patient_id) for each in labelled for name in each.class_names]
 
     assert cases == len(shown) == sum(class_counts(cases).values())
-    for class_name in KINDS:
+    for class_name in CLASSES:
         assert class_counts(cases)[class_name] == sum(name == class_name for name, _ in shown)
         assert len({patient for name, patient in shown if name == class_name}) >= 2
 
@@ -267,16 +273,16 @@ class Colours(NamedTuple):
     patients: np.ndarray
 
 
-def _colours(made: Sample) -> Colours:
-    found = []
-    rows = {row["data_row"]["global_key"]: row for row in _rows(made)}
-    for lesion in csv.DictReader((made.truth / "lesions.csv").read_text().splitlines()):
+def _colours(study: Sample) -> Colours:
+    means = []
+    rows = {row["data_row"]["global_key"]: row for row in _rows(study)}
+    for lesion in csv.DictReader((study.truth / "lesions.csv").read_text().splitlines()):
         row = rows[lesion["global_key"]]
-        pixels = _pixels(made.images / row["data_row"]["external_id"])
+        pixels = _pixels(study.images / row["data_row"]["external_id"])
         left, top, width, height = (int(float(lesion[side])) for side in ("left", "top", "width", "height"))
         crop = pixels[top : top + height, left : left + width].mean(axis=(0, 1))
-        found.append((crop, pixels.mean(axis=(0, 1)), lesion["class_name"], lesion["person"]))
-    return Colours(*(np.array(column) for column in zip(*found, strict=True)))
+        means.append((crop, pixels.mean(axis=(0, 1)), lesion["class_name"], lesion["person"]))
+    return Colours(*(np.array(column) for column in zip(*means, strict=True)))
 
 
 def test_mean_colour_alone_does_not_tell_the_class(tmp_path):
@@ -288,8 +294,8 @@ def test_mean_colour_alone_does_not_tell_the_class(tmp_path):
         ("photograph", colours.whole),
         ("both", np.hstack([colours.crop, colours.whole])),
     ]:
-        said = cross_val_predict(model, means, colours.class_names, groups=colours.patients, cv=folds)
-        recall = recall_score(colours.class_names, said, average="macro")
+        predicted = cross_val_predict(model, means, colours.class_names, groups=colours.patients, cv=folds)
+        recall = recall_score(colours.class_names, predicted, average="macro")
         print(f"macro recall of mean colour, {name}: {recall:.3f}")
 
         assert recall < 0.60

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from toolkit.stats import thresholds
+from toolkit.stats import metrics, thresholds
 
 
 def test_published_operating_points_are_met(shared):
@@ -17,15 +17,13 @@ def test_published_operating_points_are_met(shared):
     }
 
     for name, threshold in found.items():
-        outcome = thresholds.decisions(positive, score, threshold)
-        rates = thresholds.measured(outcome, np.arange(len(score)), confidence=0.95)
+        rates = thresholds.rates_at(positive, score, threshold, np.arange(len(score)), confidence=0.95)
 
         assert expected[name]["threshold"] == pytest.approx(threshold, abs=tolerance)
         assert expected[name]["sensitivity"] == pytest.approx(float(rates["recall"][0].value), abs=tolerance)
         assert expected[name]["specificity"] == pytest.approx(float(rates["specificity"][0].value), abs=tolerance)
-    outcome = thresholds.decisions(positive, score, found["youden"])
-    counts = {name: int(side.sum()) for name, side in zip(("tp", "fp", "fn", "tn"), outcome, strict=True)}
-    assert {name: expected["youden"][name] for name in counts} == counts
+    counts = metrics.outcomes(positive, score >= found["youden"])._asdict()
+    assert {name: expected["youden"][name] for name in counts} == {name: side.sum() for name, side in counts.items()}
 
 
 def test_the_published_net_benefit_is_met(shared):
@@ -39,13 +37,13 @@ def test_the_published_net_benefit_is_met(shared):
     assert expected["all"] == pytest.approx(everyone, abs=reference["tolerance_abs"])
 
 
-def test_fifty_nine_melanomas_without_a_miss_vouch_for_95_percent():
+def test_fifty_nine_melanomas_without_a_miss_confirm_95_percent():
     assert 59 == thresholds.needed(0, 0.95, confidence=0.95)
-    assert 0.95 <= thresholds.vouched_for(59, 59, confidence=0.95)
-    assert 0.95 > thresholds.vouched_for(58, 58, confidence=0.95)
+    assert 0.95 <= thresholds.confirmed_sensitivity(59, 59, confidence=0.95)
+    assert 0.95 > thresholds.confirmed_sensitivity(58, 58, confidence=0.95)
     assert 93 == thresholds.needed(1, 0.95, confidence=0.95)
-    assert np.isnan(thresholds.vouched_for(0, 0, confidence=0.95))
-    assert 0 == thresholds.vouched_for(0, 5, confidence=0.95)
+    assert np.isnan(thresholds.confirmed_sensitivity(0, 0, confidence=0.95))
+    assert 0 == thresholds.confirmed_sensitivity(0, 5, confidence=0.95)
 
 
 @pytest.mark.parametrize(("required", "threshold"), [(1.0, 0.15), (0.75, 0.35), (0.5, 0.55)])

@@ -1,4 +1,4 @@
--- Calibration slope: logistic regression of what came true on the logit of its probability, by Newton's method.
+-- Calibration slope: logistic regression of the event on the logit of its probability, by Newton's method.
 with recursive events as (
     select
         case $class_name when '' then confidence else probabilities[$class_name] end as chance,

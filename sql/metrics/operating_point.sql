@@ -1,4 +1,4 @@
--- What a threshold does: a case is called where the target's probabilities add up to it.
+-- The rates at a threshold: a case is flagged where the target's probabilities add up to it.
 with decisions as (
     select
         list_contains(string_split($classes, ','), truth) as positive,

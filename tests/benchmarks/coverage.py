@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.stages.evaluate import estimates
-from toolkit.stages.evaluate.estimates import PartData
 from toolkit.stats import metrics
 from toolkit.stats.intervals import Interval, bca, patient_bootstrap, patient_jackknife, percentile
+from toolkit.workspace.class_arrays import ClassArrays
 
 CONFIDENCE = 0.95
 
@@ -28,7 +28,7 @@ class Design(NamedTuple):
     signal: float
 
 
-def draw(design: Design, patients: int, generator: np.random.Generator) -> PartData:
+def draw(design: Design, patients: int, generator: np.random.Generator) -> ClassArrays:
     """Draw a study."""
     patient = np.repeat(np.arange(patients), generator.integers(1, design.most_cases + 1, patients))
     own = generator.integers(0, design.classes, patients)
@@ -38,9 +38,9 @@ def draw(design: Design, patients: int, generator: np.random.Generator) -> PartD
     noise = np.sqrt(design.icc) * shared
     noise += np.sqrt(1 - design.icc) * generator.standard_normal((len(patient), design.classes))
     logits = noise + design.signal * np.eye(design.classes)[truth]
-    chance = np.exp(logits)
-    chance /= chance.sum(axis=1, keepdims=True)
-    return PartData(truth, chance.argmax(axis=1), chance, patient)
+    probabilities = np.exp(logits)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return ClassArrays(truth, probabilities.argmax(axis=1), probabilities, patient)
 
 
 def true_values(design: Design) -> dict[str, float]:
@@ -48,20 +48,18 @@ def true_values(design: Design) -> dict[str, float]:
     data = draw(design, 60_000, np.random.default_rng(0))
     decided = metrics.WeightedMetrics(data.truth, data.probabilities)
     values = decided.per_class()
-    found = {f"macro {name}": float(value.mean()) for name, value in values.items()}
-    return found | {f"one {name}": float(value[0, 0]) for name, value in values.items()}
+    macro = {f"macro {name}": float(value.mean()) for name, value in values.items()}
+    return macro | {f"one {name}": float(value[0, 0]) for name, value in values.items()}
 
 
-def defaults(data: PartData) -> dict[str, Interval]:
+def defaults(data: ClassArrays) -> dict[str, Interval]:
     """Return the intervals that `evaluate` gives."""
-    found = estimates.per_class(data, confidence=CONFIDENCE).estimates
-    made = {f"macro {name}": estimates.macro(estimate)[1] for name, estimate in found.items()}
-    for name, estimate in found.items():
-        made[f"one {name}"] = Interval(*(float(np.asarray(side)[0]) for side in estimate.interval))
-    return made
+    of_classes = estimates.per_class(data, confidence=CONFIDENCE).estimates
+    macro = {f"macro {name}": estimates.macro(estimate)[1] for name, estimate in of_classes.items()}
+    return macro | {f"one {name}": estimate.interval_of(0) for name, estimate in of_classes.items()}
 
 
-def bootstrapped(data: PartData, *, replicates: int, seed: int) -> dict[str, dict[str, Interval]]:
+def bootstrapped(data: ClassArrays, *, replicates: int, seed: int) -> dict[str, dict[str, Interval]]:
     """Return percentile and BCa intervals."""
     decided = metrics.WeightedMetrics(data.truth, data.probabilities)
 
@@ -92,9 +90,9 @@ def cover(design: Design, patients: int, *, repetitions: int, replicates: int) -
         for way, intervals in ways.items():
             for name, (low, high) in intervals.items():
                 if not np.isnan(low):
-                    held = counted.setdefault((way, name), [])
-                    held.append(low - 1e-12 <= truth[name] <= high + 1e-12)
-    return {key: float(np.mean(held)) for key, held in counted.items()}
+                    covered = counted.setdefault((way, name), [])
+                    covered.append(low - 1e-12 <= truth[name] <= high + 1e-12)
+    return {key: float(np.mean(each)) for key, each in counted.items()}
 
 
 def main() -> None:

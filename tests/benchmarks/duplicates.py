@@ -31,9 +31,9 @@ Edit = Callable[[Image.Image, np.random.Generator], Image.Image]
 def cut(share: float) -> Edit:
     """Keep a part with this share less of width and of height, anywhere on the photograph."""
 
-    def change(picture: Image.Image, luck: np.random.Generator) -> Image.Image:
+    def change(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         width, height = (round(side * (1 - share)) for side in picture.size)
-        left, top = (int(luck.integers(room + 1)) for room in (picture.width - width, picture.height - height))
+        left, top = (int(rng.integers(room + 1)) for room in (picture.width - width, picture.height - height))
         return picture.crop((left, top, left + width, top + height))
 
     return change
@@ -71,9 +71,9 @@ def resized(share: float) -> Edit:
 def chained(*edits: Edit) -> Edit:
     """Do one after the other."""
 
-    def change(picture: Image.Image, luck: np.random.Generator) -> Image.Image:
+    def change(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
         for edit in edits:
-            picture = edit(picture, luck)
+            picture = edit(picture, rng)
         return picture
 
     return change
@@ -91,8 +91,8 @@ def mirrored(picture: Image.Image, _: np.random.Generator) -> Image.Image:
     return ImageOps.mirror(picture)
 
 
-def turned(picture: Image.Image, luck: np.random.Generator) -> Image.Image:
-    return picture.transpose(Image.Transpose(2 + int(luck.integers(3))))
+def turned(picture: Image.Image, rng: np.random.Generator) -> Image.Image:
+    return picture.transpose(Image.Transpose(2 + int(rng.integers(3))))
 
 
 def nothing(picture: Image.Image, _: np.random.Generator) -> Image.Image:
@@ -127,14 +127,14 @@ EDITS: dict[str, tuple[Edit, int]] = {
 """What is done to a photograph, and the JPEG quality it is saved with."""
 
 
-def sketches_of_copies(photographs: list[bytes], edit: Edit, quality: int) -> list[np.ndarray]:
+def thumbnails_of_copies(photographs: list[bytes], edit: Edit, quality: int) -> list[np.ndarray]:
     """Return changed copies as the search sees them."""
-    luck, made = np.random.default_rng(0), []
+    rng, thumbnails = np.random.default_rng(0), []
     for content in photographs:
         file = io.BytesIO()
-        edit(open_photograph(content), luck).save(file, "JPEG", quality=quality)
-        made.append(grayscale_thumbnail(file.getvalue(), longest=LONGEST))
-    return made
+        edit(open_photograph(content), rng).save(file, "JPEG", quality=quality)
+        thumbnails.append(grayscale_thumbnail(file.getvalue(), longest=LONGEST))
+    return thumbnails
 
 
 def on_real(folder: Path, most: int) -> None:
@@ -150,7 +150,7 @@ def on_real(folder: Path, most: int) -> None:
     number = len(originals)
     print("| edit | found | lowest score found | other pairs |\n| --- | --- | --- | --- |")
     for name, (edit, quality) in EDITS.items():
-        pairs = find(originals + sketches_of_copies(photographs, edit, quality))
+        pairs = find(originals + thumbnails_of_copies(photographs, edit, quality))
         right = [pair for pair in pairs if pair.other == pair.first + number]
         known = [pair for pair in pairs if tuple(sorted((pair.first % number, pair.other % number))) in own]
         least = min(pair.score for pair in right)
@@ -163,8 +163,8 @@ def on_sample(cases: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         toolkit = [sys.executable, "-m", "toolkit", "--quiet"]
-        drawn = ["sample", folder / "sample", "--cases", str(cases), "--seed", str(seed)]
-        subprocess.run([*toolkit, *drawn], check=True, stdout=subprocess.DEVNULL)
+        sample = ["sample", folder / "sample", "--cases", str(cases), "--seed", str(seed)]
+        subprocess.run([*toolkit, *sample], check=True, stdout=subprocess.DEVNULL)
         here = [*toolkit, "--study", folder / "sample/study.toml", "--workspace", folder / "workspace"]
         parse = ["parse", folder / "sample/export.ndjson", "--images", folder / "sample/images"]
         for command in (parse, ["audit"]):
@@ -186,10 +186,10 @@ def on_sample(cases: int, seed: int) -> None:
 
 def on_hashes(number: int) -> None:
     """Print the cost of all pairs of hashes, and whether brute force gives the same."""
-    luck = np.random.default_rng(0)
-    library = luck.integers(0, 2**64, number, dtype=np.uint64)
+    rng = np.random.default_rng(0)
+    library = rng.integers(0, 2**64, number, dtype=np.uint64)
     for near in range(number // 50):
-        flips = sum(1 << int(bit) for bit in set(luck.integers(0, 64, int(luck.integers(10)))))
+        flips = sum(1 << int(bit) for bit in set(rng.integers(0, 64, int(rng.integers(10)))))
         library[near] = library[number - 1 - near] ^ np.uint64(flips)
     began = time.process_time()
     banded = hashes.close_hashes(library, library, distance=6)

@@ -50,19 +50,19 @@ def measured(ways: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 
 class Ratio(NamedTuple):
-    """How many times cheaper one way is than another, and the number that is asked for."""
+    """How many times cheaper one way is than another, and the required minimum."""
 
     name: str
     value: float
     at_least: float
 
 
-def judge(ratios: list[Ratio]) -> None:
-    """Print each ratio beside what is asked for, and leave with exit code 1 if one is missed."""
+def check_ratios(ratios: list[Ratio]) -> None:
+    """Print each ratio with its required minimum; exit with code 1 if one is below it."""
     for ratio in ratios:
-        print(f"{ratio.name}: {ratio.value:.2f}, at least {ratio.at_least:.2f} is asked for")
+        print(f"{ratio.name}: {ratio.value:.2f}, at least {ratio.at_least:.2f} required")
     if missed := [ratio.name for ratio in ratios if ratio.value < ratio.at_least]:
-        raise SystemExit(f"missed: {'; '.join(missed)}")
+        raise SystemExit(f"below the minimum: {'; '.join(missed)}")
 
 
 def build(seed: int = 0) -> Any:
@@ -87,10 +87,10 @@ def build(seed: int = 0) -> Any:
 
 def inputs(batch: int, seed: int = 1) -> dict[str, torch.Tensor]:
     """Return random photographs under one random prompt."""
-    luck = torch.Generator().manual_seed(seed)
-    prompt = torch.randint(100, 30_000, (1, PROMPT_TOKENS), generator=luck).repeat(batch, 1)
+    generator = torch.Generator().manual_seed(seed)
+    prompt = torch.randint(100, 30_000, (1, PROMPT_TOKENS), generator=generator).repeat(batch, 1)
     return {
-        "pixel_values": torch.randn(batch, 3, 224, 224, generator=luck),
+        "pixel_values": torch.randn(batch, 3, 224, 224, generator=generator),
         "input_ids": torch.cat([torch.full((batch, QUERY_TOKENS), IMAGE_TOKEN), prompt], dim=1),
         "attention_mask": torch.ones(batch, QUERY_TOKENS + PROMPT_TOKENS, dtype=torch.long),
         "qformer_input_ids": prompt,

@@ -3,12 +3,17 @@
 CPU time of one thread, the ways taken in turn, median of three; it ends with exit code 1 where a ratio is missed.
 """
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import models
 import torch
 
-from toolkit.models.baselines import SCORERS
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from plain_scoring import SCORERS
+
 from toolkit.models.features import let_features_in
 from toolkit.models.scoring import build_trie, encode
 
@@ -17,7 +22,7 @@ BATCH = 4
 
 @torch.inference_mode()
 def main() -> None:
-    """Print a table of costs and the ratios that are asked for."""
+    """Print a table of costs and the required ratios."""
     torch.set_num_threads(1)
     model, photographs = models.build(), models.inputs(BATCH)
     trie = build_trie(models.answers(), start=0)
@@ -51,7 +56,7 @@ def main() -> None:
         ),
         models.Ratio("1e-4 / largest difference in log-likelihood", 1e-4 / float(worst), at_least=1),
     ]
-    models.judge(ratios)
+    models.check_ratios(ratios)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Splits against what a user would take instead. `make bench` runs it.
 
-Largest distance of a class from its wish, in photographs, over 20 seeds: median and worst; CPU seconds for one split.
+Largest distance of a class from its target, in photographs, over 20 seeds: median and worst; CPU seconds for one split.
 DataSAIL is measured where it is installed; it takes one class per patient, the commonest.
 """
 
@@ -42,40 +42,40 @@ def read(name: str, path: Path, group: str, label: str) -> Cohort:
 
 def hard(patients: int = 12_000) -> Cohort:
     """Draw patients who have three photographs or more, some over a hundred, mostly of their own class; 12 classes."""
-    luck = np.random.default_rng(1)
-    chance = 1 / np.arange(1, 13) ** 1.5
-    chance /= chance.sum()
-    groups = np.repeat(np.arange(patients), np.minimum(2 + luck.zipf(2.0, patients), 120))
-    own = luck.choice(12, patients, p=chance)[groups]
-    classes = np.where(luck.random(len(groups)) < 0.8, own, luck.choice(12, len(groups), p=chance))
+    rng = np.random.default_rng(1)
+    share = 1 / np.arange(1, 13) ** 1.5
+    share /= share.sum()
+    groups = np.repeat(np.arange(patients), np.minimum(2 + rng.zipf(2.0, patients), 120))
+    own = rng.choice(12, patients, p=share)[groups]
+    classes = np.where(rng.random(len(groups)) < 0.8, own, rng.choice(12, len(groups), p=share))
     return Cohort("hard, 12 000 patients", groups, classes)
 
 
 def million() -> Cohort:
     """Draw a million cases of some 400 000 patients."""
-    luck = np.random.default_rng(5)
-    groups = np.repeat(np.arange(410_000), luck.geometric(0.4, 410_000))[:1_000_000]
-    return Cohort("one million", groups, luck.choice(8, len(groups), p=[0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.05, 0.02]))
+    rng = np.random.default_rng(5)
+    groups = np.repeat(np.arange(410_000), rng.geometric(0.4, 410_000))[:1_000_000]
+    return Cohort("one million", groups, rng.choice(8, len(groups), p=[0.3, 0.2, 0.15, 0.1, 0.1, 0.08, 0.05, 0.02]))
 
 
 def farthest(cohort: Cohort, part_of: np.ndarray, fractions: list[float]) -> float:
-    """Return the largest distance of a class from its wish over the parts."""
+    """Return the largest distance of a class from its target over the parts."""
     counts = np.array([np.bincount(cohort.classes[part_of == part], minlength=12) for part in range(len(fractions))])
     return float(np.abs(counts - np.outer(fractions, counts.sum(axis=0))).max())
 
 
 def bound(cohort: Cohort, fractions: list[float]) -> float:
     """Return the largest of the classes' bounds."""
-    placed = stratified_group_split(
+    strata = stratified_group_split(
         count_groups(cohort.groups, {"class": cohort.classes}), SplitTarget(fractions), seed=0
     ).strata()
-    return max(each.bound for each in placed if each.stratum == "class")
+    return max(each.bound for each in strata if each.stratum == "class")
 
 
 def toolkit(cohort: Cohort, fractions: list[float], seed: int) -> np.ndarray:
     """Split with the toolkit."""
     table = count_groups(cohort.groups, {"class": cohort.classes})
-    return stratified_group_split(table, SplitTarget(fractions), seed=seed).part_of[table.unit_of]
+    return stratified_group_split(table, SplitTarget(fractions), seed=seed).part_of[table.group_of]
 
 
 def stratified_group_k_fold(cohort: Cohort, fractions: list[float], seed: int) -> np.ndarray:
@@ -151,14 +151,14 @@ WAYS: dict[str, Callable[[Cohort, list[float], int], np.ndarray]] = {
 def row(cohort: Cohort, fractions: list[float], name: str, seeds: int) -> None:
     """Print what one way reaches on one cohort."""
     way = WAYS[name]
-    found, seconds = [], []
+    distances, seconds = [], []
     for seed in range(seeds):
         began = time.process_time()
         part_of = way(cohort, fractions, seed)
         seconds.append(time.process_time() - began)
-        found.append(farthest(cohort, part_of, fractions))
+        distances.append(farthest(cohort, part_of, fractions))
     shares = "/".join(f"{share:.0%}".rstrip("%") for share in fractions)
-    distance = f"{statistics.median(found):.2f} | {max(found):.2f}"
+    distance = f"{statistics.median(distances):.2f} | {max(distances):.2f}"
     print(
         f"| {cohort.name} | {shares} | {bound(cohort, fractions):.2f} | {name} | {distance} | {seeds} | "
         f"{statistics.median(seconds):.2f} |",

@@ -30,7 +30,7 @@ def step(name: str, model: torch.nn.Module, moved: torch.optim.Optimizer, inputs
 
 
 def main() -> None:
-    """Print a table of costs and the ratio that is asked for."""
+    """Print a table of costs and the required ratios."""
     torch.set_num_threads(1)
     plain, photographs = models.build(), models.inputs(BATCH)
     tokens = models.answers()
@@ -59,7 +59,7 @@ def main() -> None:
         ratios.append(models.Ratio(f"{mode} without / with", cost[mode] / cost[name], at_least=1.9))
         apart = abs(LOSSES[mode] - LOSSES[name])
         ratios.append(models.Ratio(f"{mode}, 1e-6 / difference of the losses", 1e-6 / max(apart, 1e-9), at_least=1))
-    models.judge(ratios)
+    models.check_ratios(ratios)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ MEGAPIXELS_12 = (4000, 3000)
 
 def draw(folder: Path) -> list[CropSource]:
     """Write photographs: smooth colours with the grain of a sensor, 4 MB each."""
-    luck = np.random.default_rng(1)
+    generator = np.random.default_rng(1)
     sources = []
     for number in range(FILES):
-        coarse = Image.fromarray(luck.integers(60, 200, (30, 40, 3), dtype=np.uint8))
-        grain = luck.normal(0, 6, (*MEGAPIXELS_12[::-1], 1))
+        coarse = Image.fromarray(generator.integers(60, 200, (30, 40, 3), dtype=np.uint8))
+        grain = generator.normal(0, 6, (*MEGAPIXELS_12[::-1], 1))
         pixels = np.asarray(coarse.resize(MEGAPIXELS_12, Image.Resampling.BICUBIC)) + grain
         path = folder / f"{number}.jpg"
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path, quality=92)
@@ -67,7 +67,7 @@ def main() -> None:
         first = waited(batches(Crops(sources[:BATCH], margin=0, size=SIZE), BATCH))
     print(f"waiting for {len(many)} photographs: {plain:.1%} of the wall time, decoded ahead {ahead:.1%}")
     print(f"(of the first batch alone, for which nothing can be decoded ahead, {first:.1%})")
-    models.judge([models.Ratio("5 % / share of waiting", 0.05 / ahead, at_least=1)])
+    models.check_ratios([models.Ratio("5 % / share of waiting", 0.05 / ahead, at_least=1)])
 
 
 if __name__ == "__main__":

@@ -33,9 +33,9 @@ KEY = PseudonymKey(b"a key for tests", published=True)
 DEMO = load_study(shipped("manifests") / "demo.toml")
 
 
-def picture(luck) -> Image.Image:
-    """Draw something that no other patient has."""
-    noise = Image.fromarray(luck.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
+def picture(rng) -> Image.Image:
+    """Return a picture that no other patient has."""
+    noise = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize(
         (128, 96), Image.Resampling.BICUBIC
     )
     return noise.filter(ImageFilter.GaussianBlur(1))
@@ -59,19 +59,19 @@ def copies(kind: str, content: bytes) -> bytes:
 
 def group_of(folder: Path, seed: int, kind: str | None) -> list[dict]:
     """Write the photographs of a few patients, and with a kind of leak a further one: `leak` is another of `first`."""
-    luck = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     rows = []
     for number in range(PATIENTS):
         name = "first" if not number else f"p{number}"
-        (folder / f"{name}-{seed}.jpg").write_bytes(encoded(picture(luck), "JPEG"))
-        answer = label(f"L{name}-{seed}", CLASSES[luck.integers(3)])
+        (folder / f"{name}-{seed}.jpg").write_bytes(encoded(picture(rng), "JPEG"))
+        answer = label(f"L{name}-{seed}", CLASSES[rng.integers(3)])
         rows.append(row(f"{name}-{seed}", answer, patient=f"P-{seed}-{number}", size=(128, 96)))
     if kind is not None:
         own = {"patient under two spellings": f" p-{seed}-0", "shared lesion": f"P-{seed}-0"}
         first = (folder / f"first-{seed}.jpg").read_bytes()
-        other = encoded(picture(luck), "JPEG") if kind in own else copies(kind, first)
+        other = encoded(picture(rng), "JPEG") if kind in own else copies(kind, first)
         (folder / f"leak-{seed}.jpg").write_bytes(other)
-        answer = label(f"Lleak-{seed}", CLASSES[luck.integers(3)])
+        answer = label(f"Lleak-{seed}", CLASSES[rng.integers(3)])
         rows.append(row(f"leak-{seed}", answer, patient=own.get(kind, f"P-{seed}-x"), size=(128, 96)))
     if kind == "shared lesion":
         field = {"schema_name": "lesion_id", "schema_kind": "CustomMetadataString", "value": "7"}
@@ -117,7 +117,7 @@ qualify count(distinct part) over (partition by string_split(image_id, '-')[2]) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_leak_in_the_data_is_bound_into_one_part(tmp_path, kind):
+def test_a_leak_in_the_data_is_kept_in_one_part(tmp_path, kind):
     workspace = cohort(tmp_path, kind)
     for seed in range(5):
         made = split(workspace, study(seed))

@@ -21,35 +21,37 @@ from toolkit.workspace.runs import find_run
 ROOT = Path(__file__).parents[2]
 
 
-def _run(drawn: Sample, workspace: Workspace, *, seed: int = 7) -> None:
-    text = drawn.study.read_text(encoding="utf-8").replace("seed = 7", f"seed = {seed}")
-    drawn.study.write_text(text, encoding="utf-8")
-    list(run(workspace, StudyFile(load_study(drawn.study), drawn.study), [drawn.export], images=drawn.images))
+def _run(demo: Sample, workspace: Workspace, *, seed: int = 7) -> None:
+    text = demo.study.read_text(encoding="utf-8")
+
+    assert "seed = 7" in text
+    demo.study.write_text(text.replace("seed = 7", f"seed = {seed}"), encoding="utf-8")
+    list(run(workspace, StudyFile(load_study(demo.study), demo.study), [demo.export], images=demo.images))
 
 
-def _controls(drawn: Sample, workspace: Workspace, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _controls(demo: Sample, workspace: Workspace, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     """Return the run and its controls on test, by macro ROC AUC, and print them."""
-    study = load_study(drawn.study)
+    study = load_study(demo.study)
     for name in names:
-        made = predict(workspace, study, control=name)
-        evaluate(workspace, study, run=made.run_id)
-        compare(workspace, study, find_run(workspace, "latest"), made.run_id)
+        control = predict(workspace, study, control=name)
+        evaluate(workspace, study, run=control.run_id)
+        compare(workspace, study, find_run(workspace, "latest"), control.run_id)
     rows = {row["shown"]: row for row in workspace.ask("controls").to_pylist()}
     for shown, row in rows.items():
-        less = row["difference_from_run"]
-        told = "" if less is None else f"; {less:+.3f} ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})"
-        print(f"  {shown}: macro ROC AUC {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}){told}")
+        value, low, high = (row[f"difference_{name}"] for name in ("from_run", "low", "high"))
+        difference = "" if value is None else f"; {value:+.3f} ({low:+.3f} to {high:+.3f})"
+        print(f"  {shown}: macro ROC AUC {row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f}){difference}")
     return rows
 
 
-def _truth(drawn: Sample, name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader((drawn.truth / name).read_text(encoding="utf-8").splitlines()))
+def _truth(demo: Sample, name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((demo.truth / name).read_text(encoding="utf-8").splitlines()))
 
 
-def _unseen(drawn: Sample, workspace: Workspace) -> list[dict[str, Any]]:
+def _unseen(demo: Sample, workspace: Workspace) -> list[dict[str, Any]]:
     """Return the scored test cases of photographs whose people, copies included, training has not seen."""
-    people = {row["global_key"]: {row["person"]} for row in _truth(drawn, "lesions.csv")}
-    for row in _truth(drawn, "planted.csv"):
+    people = {row["global_key"]: {row["person"]} for row in _truth(demo, "lesions.csv")}
+    for row in _truth(demo, "planted.csv"):
         if row["kind"].startswith("duplicate"):
             both = people[row["global_key"]] | people[row["other_global_key"]]
             people |= {row["global_key"]: both, row["other_global_key"]: both}
@@ -63,11 +65,11 @@ def _unseen(drawn: Sample, workspace: Workspace) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
 def test_the_tiny_model_learns_the_sample_on_patients_never_seen(tmp_path, seed):
-    drawn, workspace = sample(tmp_path / "sample", seed=seed), Workspace(tmp_path / "workspace")
-    _run(drawn, workspace, seed=seed)
+    demo, workspace = sample(tmp_path / "sample", seed=seed), Workspace(tmp_path / "workspace")
+    _run(demo, workspace, seed=seed)
     scores = workspace.rows("select metric, value from scores where part = 'test' and class_name is null")
     found = {row["metric"]: row["value"] for row in scores}
-    unseen = _unseen(drawn, workspace)
+    unseen = _unseen(demo, workspace)
     truth = [row["truth"] for row in unseen]
     probabilities = [[dict(row["probabilities"])[name] for name in sorted(set(truth))] for row in unseen]
     recall = recall_score(truth, [row["predicted"] for row in unseen], average="macro")
@@ -75,7 +77,7 @@ def test_the_tiny_model_learns_the_sample_on_patients_never_seen(tmp_path, seed)
     print(f"seed {seed}: macro recall {found['macro_recall']:.3f}, macro ROC AUC {found['macro_roc_auc']:.3f}")
     print(f"  without planted leaks ({len(unseen)} cases): {recall:.3f}, {area:.3f}")
 
-    shown = _controls(drawn, workspace, ("blank", "shuffled", "border"))
+    shown = _controls(demo, workspace, ("blank", "shuffled", "border"))
 
     assert 0.95 <= min(found["macro_roc_auc"], area)
     assert 0.80 <= min(found["macro_recall"], recall)
@@ -89,13 +91,15 @@ METADATA = "Clinical photograph[ of the {anatomical_site}][ of a {age} year old]
 
 @pytest.mark.parametrize("seed", [7, 8, 9])
 def test_a_model_that_is_told_metadata_still_looks_at_the_lesion(tmp_path, seed):
-    drawn, workspace = sample(tmp_path / "sample", seed=seed), Workspace(tmp_path / "workspace")
-    text = drawn.study.read_text(encoding="utf-8")
+    demo, workspace = sample(tmp_path / "sample", seed=seed), Workspace(tmp_path / "workspace")
+    text = demo.study.read_text(encoding="utf-8")
     asked = 'user = "Clinical photograph of a pigmented skin lesion. What is the diagnosis?"'
-    drawn.study.write_text(text.replace(asked, f'user = "{METADATA}"'), encoding="utf-8")
-    _run(drawn, workspace, seed=seed)
+
+    assert asked in text
+    demo.study.write_text(text.replace(asked, f'user = "{METADATA}"'), encoding="utf-8")
+    _run(demo, workspace, seed=seed)
     print(f"seed {seed}, metadata in the prompt")
-    shown = _controls(drawn, workspace, ("blank", "metadata", "shuffled"))
+    shown = _controls(demo, workspace, ("blank", "metadata", "shuffled"))
 
     assert 0.9 <= shown["the run itself"]["value"]
     assert all(shown[name]["run_beats_it"] for name in ("blank", "metadata", "shuffled"))
@@ -107,10 +111,19 @@ def test_the_contract_holds_on_each_stage(tmp_path, stage):
     contract = ROOT.parent / "shared" / "acceptance" / "contract.py"
     if not contract.is_file():
         pytest.skip("the acceptance check does not stand beside this checkout")
-    drawn, workspace = sample(tmp_path / "sample", stage=stage), Workspace(tmp_path / "workspace")
-    _run(drawn, workspace)
+    demo, workspace = sample(tmp_path / "sample", stage=stage), Workspace(tmp_path / "workspace")
+    _run(demo, workspace)
     toolkit = Path(sys.executable).with_name("toolkit")
-    command = [sys.executable, contract, "--toolkit", toolkit, "--study", drawn.study, "--workspace", workspace.folder]
+    command = [
+        sys.executable,
+        contract,
+        "--toolkit",
+        toolkit,
+        "--study",
+        demo.study,
+        "--workspace",
+        workspace.folder,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert (0, "contract holds") == (done.returncode, done.stdout.splitlines()[-1])

@@ -88,7 +88,7 @@ def _is_document(head: str) -> bool:
     if ARRAY.match(head):
         return True
     first = len(head) - len(head.lstrip())
-    for start in (first, *(found.start() for found in islice(START.finditer(head), 5))):
+    for start in (first, *(match.start() for match in islice(START.finditer(head), 5))):
         try:
             row, end = whole_value(head, start)
         except (ValueError, RecursionError):
@@ -191,7 +191,7 @@ class _Window:
                 if len(self.text) - self.at > self.longest or not self.more():
                     return None
         if len(self.text) - end < OVERLAP:
-            with suppress(*BROKEN):  # told when the next row is asked for
+            with suppress(*BROKEN):  # raised again when the next row is read
                 self.more()
         too_long = end - self.at > self.longest
         return None if too_long or GOES_ON.match(self.text, end) else end
@@ -199,7 +199,7 @@ class _Window:
     def take_damaged(self) -> bytes | None:
         """Go on to the next start of a row; return what was skipped unless it is longer than allowed."""
         begins, searched, too_long = self.at, self.at + 1, False
-        while not (found := START.search(self.text, searched)):
+        while not (match := START.search(self.text, searched)):
             searched = max(searched, len(self.text) - OVERLAP)
             if len(self.text) - begins > self.longest:
                 too_long = True
@@ -207,7 +207,7 @@ class _Window:
                 begins = searched = self.at
             if not self.more():
                 break
-        end = found.start() if found else len(self.text)
+        end = match.start() if match else len(self.text)
         too_long = too_long or end - begins > self.longest
         content = None if too_long else self.text[begins:end].rstrip(" \t\r\n,[").encode("latin-1")
         self.advance(end)

@@ -119,8 +119,8 @@ class RowReader:
         is_entry = legacy.is_entry(raw)
         result.counts = legacy.count(raw) if is_entry else shapes.count(raw)
         written = encode(raw)
-        names, total = keys.names_of(written)
-        if repeated := keys.repeated(result.line.content or b"", total):
+        names = keys.names_of(written)
+        if repeated := keys.repeated(result.line.content or b"", len(names)):
             raise Quarantine("json_duplicate_key", f"an object has the key {scrub(repeated)[:120]!r} twice")
         if isinstance(raw, dict) and "data_row" not in raw and isinstance(raw.get("dataRow"), dict):
             raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")

@@ -1,6 +1,6 @@
-"""Which model backend a study's name means.
+"""Model backends by the names that a study uses for them.
 
-Refuses to know torch and transformers: they are imported by the backend itself, when a study first needs one.
+torch and transformers are imported only when a study first needs a backend.
 """
 
 import importlib

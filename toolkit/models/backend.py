@@ -1,6 +1,6 @@
-"""What a model backend must do, and how log-likelihoods of answers become probabilities.
+"""The protocol of a model backend, the types that it uses, and probabilities from log-likelihoods of answers.
 
-Refuses to know any model: no torch, no transformers. A study may name its own backend as `package.module:Class`.
+A study may name a backend of its own as `package.module:Class`. Nothing here imports torch or transformers.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from toolkit.progress import Progress, silent
 
 
 class Examples(NamedTuple):
-    """Cases as a model takes them; the three are of one length."""
+    """Cases as the input of a model; the three have the same length."""
 
     photographs: Photographs
     """Cropped and resized to the backend's `input_size`."""
@@ -27,7 +27,7 @@ class Examples(NamedTuple):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one pass over the training cases came to; `metrics` are those of `toolkit.metrics` on validation."""
+    """Losses and metrics after one pass over the training cases; `metrics` are on the validation set."""
 
     epoch: int
     step: int
@@ -35,11 +35,11 @@ class Epoch:
     validation_loss: float
     metrics: dict[str, float]
     kept: bool = False
-    """Whether the run's weights are those after this epoch."""
+    """Whether the run has the weights of this epoch."""
 
 
 class Probabilities(NamedTuple):
-    """`values` (B, C) add up to 1 over the answers; `label_mass` (B,) is what they hold of all there is to say."""
+    """`values` (B, C) sum to 1 over the answers; `label_mass` (B,) is their sum before that."""
 
     values: np.ndarray
     label_mass: np.ndarray
@@ -47,29 +47,27 @@ class Probabilities(NamedTuple):
 
 @dataclass(frozen=True)
 class Budget:
-    """Memory of one mode of training, in bytes: weights, gradients and optimizer; activations come on top."""
+    """Memory that one mode of training needs, in bytes: weights, gradients and optimizer, without activations."""
 
     mode: TrainMode
     trained: int
-    """Weights that are trained."""
     frozen: int
-    """Weights that are not."""
+    """Numbers of weights."""
     bytes_float32: int
-    """With frozen weights in float32."""
     bytes_bfloat16: int
-    """With frozen weights in bfloat16."""
+    """By the data type of the frozen weights."""
 
     def needed(self, dtype: str) -> int:
-        """Return the bytes that this mode takes with frozen weights of a type."""
+        """Return the bytes that this mode needs with frozen weights of a data type."""
         return self.bytes_bfloat16 if dtype == "bfloat16" else self.bytes_float32
 
     def least(self) -> int:
-        """Return the fewest bytes that this mode takes; with everything trained there is nothing to make smaller."""
+        """Return the fewest bytes that this mode needs: bfloat16 makes only frozen weights smaller."""
         return self.bytes_float32 if self.mode == "full" else self.bytes_bfloat16
 
 
 class TrainingJob(NamedTuple):
-    """Everything that a training depends on."""
+    """All inputs of a training."""
 
     training: Examples
     validation: Examples
@@ -77,65 +75,55 @@ class TrainingJob(NamedTuple):
     settings: TrainSection
     seed: int
     folder: Path
-    """Where it keeps what a resume needs; the caller removes it in the end."""
+    """Where the checkpoints of the training are; the caller removes it afterwards."""
     resume: bool = False
-    """Whether to go on from what is kept there."""
+    """Whether to continue from the newest checkpoint there."""
     progress: Progress = silent
 
 
 class Backend(Protocol):
-    """A model that answers a prompt about a photograph, and can say how likely each answer is."""
+    """A model that answers a prompt about a photograph, and gives the probability of any answer."""
 
     input_size: int
 
     @classmethod
     def load(cls, source: str, *, device: str, mode: TrainMode = "full", dtype: str = "float32") -> Self:
-        """Read a checkpoint from a local directory or by its hub name; what `mode` does not train is of `dtype`."""
-        ...
+        """Read a checkpoint from a folder or by its hub name; weights that `mode` does not train have type `dtype`."""
 
     @staticmethod
     def build_tiny(folder: Path, texts: list[str], *, seed: int) -> None:
-        """Write a small checkpoint with random weights that knows the words of `texts`: for trials and tests."""
-        ...
+        """Write a small checkpoint with random weights, whose vocabulary has the words of `texts`: for trials."""
 
     @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> Sequence[Budget]:
-        """Return what each mode of training takes, before anything is loaded."""
-        ...
+        """Return the memory that each mode of training needs, before weights are loaded."""
 
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
-        """Keep below `folder` what can be kept of the work on a photograph; a backend may keep nothing."""
-        ...
+        """Cache below `folder` what need not be computed again for a photograph; a backend may cache nothing."""
 
-    def fit(self, lesson: TrainingJob) -> list[Epoch]:
-        """Train, keeping in the lesson's folder what a later call needs to resume after an interruption."""
-        ...
+    def fit(self, job: TrainingJob) -> list[Epoch]:
+        """Train; after an interruption, a job with `resume` continues from the job's folder."""
 
     def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
-        """Return (B, C) float64: the natural logarithm of the probability of each whole answer."""
-        ...
+        """Return (B, C) float64: the natural logarithm of the probability of each complete answer."""
 
     def answer_lengths(self, answers: list[str]) -> list[int]:
-        """Return how many tokens each whole answer has, its end included; 1 for a model without tokens."""
-        ...
+        """Return the number of tokens of each answer, end token included; 1 for a model without tokens."""
 
     def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
-        """Return what the model says freely, its likeliest word at every step."""
-        ...
+        """Return the model's own text, by greedy decoding."""
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint that `load` reads, whole or not at all."""
-        ...
+        """Write a checkpoint that `load` reads, complete or not at all."""
 
     def facts(self) -> dict:
-        """Return what a run records of its model: device, dtype, parameters, versions."""
-        ...
+        """Return what a run records of its model: `device`, and what else is of use, as dtype, parameters, versions."""
 
 
 def probabilities(log_likelihoods: np.ndarray) -> Probabilities:
-    """Return the softmax over the answers and the probability that they hold together.
+    """Return the softmax over the answers, and the label mass: the sum of their probabilities.
 
-    A low label mass says "none of these": the softmax alone would hide it.
+    A low label mass means "none of these answers", which the softmax alone would hide.
     """
     highest = log_likelihoods.max(axis=1, keepdims=True)
     relative = np.exp(log_likelihoods - highest)

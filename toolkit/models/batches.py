@@ -1,7 +1,4 @@
-"""How training cases become batches: how each photograph is laid, and how often a class comes.
-
-Refuses to know any model: what a batch is made of is the learner's own.
-"""
+"""Batches of training cases: augmentation of the photographs, sampling and weights against uneven classes."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -14,7 +11,7 @@ from toolkit.photographs.crops import DIHEDRAL, dihedral
 
 
 class Example(NamedTuple):
-    """One case of a batch to be."""
+    """One case of a batch."""
 
     photograph: np.ndarray
     prompt: str
@@ -22,7 +19,7 @@ class Example(NamedTuple):
 
 
 class Cases(Dataset):
-    """Examples one by one; with a seed, each laid in one of eight ways, drawn anew for every epoch."""
+    """Examples one by one; with a seed, each in one of eight orientations, drawn anew for every epoch."""
 
     def __init__(self, examples: Examples, *, augment_seed: int | None = None) -> None:
         self.examples = examples
@@ -30,7 +27,7 @@ class Cases(Dataset):
         self.variants = np.zeros(len(self), dtype=int)
 
     def draw_variants(self, epoch: int) -> None:
-        """Draw the variants of an epoch: they depend on nothing else, so a resumed training sees the same."""
+        """Draw the orientations of an epoch, from seed and epoch alone: a resumed training gets the same."""
         if self.augment_seed is not None:
             self.variants = np.random.default_rng([self.augment_seed, epoch]).integers(DIHEDRAL, size=len(self))
 
@@ -43,25 +40,25 @@ class Cases(Dataset):
 
 
 class Balanced(Sampler[int]):
-    """As many cases as there are, drawn so that every class that is there comes equally often."""
+    """Draws as many cases as there are, each class with equal probability."""
 
     def __init__(self, classes: np.ndarray, *, seed: int) -> None:
-        self.chances = class_weights(classes)[classes] / len(classes)
+        self.probabilities = class_weights(classes)[classes] / len(classes)
         self.seed = seed
         self.epoch = 0
 
     def __len__(self) -> int:
-        return len(self.chances)
+        return len(self.probabilities)
 
     def __iter__(self) -> Iterator[int]:
         generator = np.random.default_rng([self.seed, self.epoch, len(self)])
-        yield from generator.choice(len(self), size=len(self), p=self.chances / self.chances.sum()).tolist()
+        yield from generator.choice(len(self), size=len(self), p=self.probabilities / self.probabilities.sum()).tolist()
 
 
 def class_weights(classes: np.ndarray, count: int = 0) -> np.ndarray:
-    """Return a weight per class, inverse to its cases, that is 1 on average over the cases; 0 for a class without."""
+    """Return a weight per class, inverse to its cases and 1 on average over the cases; 0 for a class without cases."""
     counts = np.bincount(classes, minlength=count)
-    there = counts > 0
+    present = counts > 0
     weights = np.zeros(len(counts))
-    weights[there] = len(classes) / (there.sum() * counts[there])
+    weights[present] = len(classes) / (present.sum() * counts[present])
     return weights

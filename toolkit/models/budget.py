@@ -1,6 +1,6 @@
-"""How much memory each way of training a model takes, before anything of it is loaded.
+"""Memory that each mode of training needs, computed before weights are loaded.
 
-Refuses to guess at activations: they depend on batch and kernels, and come on top.
+Activations come on top: they depend on the batch and on the kernels.
 """
 
 import os
@@ -21,12 +21,12 @@ WIDTHS = {"float32": 4, "bfloat16": 2}
 
 
 def budgets(config: Config, lora: LoraSection) -> list[Budget]:
-    """Return the budget of every mode for the model of a configuration, counted on a model without memory."""
+    """Return the budget of every mode of training, counted on a model without memory."""
     return [_budget(skeleton(config), mode, lora) for mode in TRAINED]
 
 
 def skeleton(config: Config) -> Model:
-    """Return the model of a configuration on the meta device: every shape and no memory."""
+    """Return the model of a configuration on the meta device: with shapes, without memory."""
     from transformers import InstructBlipForConditionalGeneration  # noqa: PLC0415 - with its class at hand elsewhere
 
     with quiet(), torch.device("meta"):
@@ -55,26 +55,26 @@ def device_memory(device: str) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def check_budget(found: Sequence[Budget], *, mode: TrainMode, dtype: str, device: str, memory: int) -> None:
-    """Refuse a mode that cannot fit into the device's memory, and name those that can."""
-    own = next((budget for budget in found if budget.mode == mode), None)
+def check_budget(budgets: Sequence[Budget], *, mode: TrainMode, dtype: str, device: str, memory: int) -> None:
+    """Raise ModelError where a mode does not fit into the device's memory; the error names the modes that do."""
+    own = next((budget for budget in budgets if budget.mode == mode), None)
     if own is None:
         raise ModelError(
             f"this model cannot be trained with mode = {mode!r}",
             place="[train] mode",
-            remedy=f"its modes are: {', '.join(budget.mode for budget in found)}",
+            remedy=f"its modes are: {', '.join(budget.mode for budget in budgets)}",
         )
     need = own.needed(dtype)
     if need <= memory:
         return
     fitting = [
         f'mode = "{b.mode}"' + (' with dtype = "bfloat16"' if b.needed(dtype) > memory else "")
-        for b in found
+        for b in budgets
         if b.least() <= memory
     ]
     raise ModelError(
         f'training with mode = "{mode}" needs {need / GIB:.1f} GiB and its activations, '
-        f"this device ({device}) has {memory / GIB:.1f}",
+        f"this device ({device}) has {memory / GIB:.1f} GiB",
         place="[train] mode",
         remedy=f"use {' or '.join(fitting)}" if fitting else "use a larger device or a smaller model",
     )

@@ -1,7 +1,4 @@
-"""Which device a model runs on.
-
-Refuses to know what runs there.
-"""
+"""The device that a model runs on."""
 
 import os
 
@@ -14,7 +11,7 @@ VARIABLE = "TOOLKIT_DEVICE"
 
 
 def pick_device(flag: str | None = None) -> str:
-    """Return the device asked for by flag, else by TOOLKIT_DEVICE, else the first there is of cuda, mps, cpu.
+    """Return the device named by the flag, else by TOOLKIT_DEVICE, else the first available of cuda, mps, cpu.
 
     Of several processes on one machine each gets a GPU of its own.
     """
@@ -24,18 +21,18 @@ def pick_device(flag: str | None = None) -> str:
 
 
 def _picked(flag: str | None) -> str:
-    asked, place = (flag, "--device") if flag else (os.environ.get(VARIABLE), VARIABLE)
-    if not asked:
-        return next(device for device in DEVICES if _is_there(device))
-    if asked not in DEVICES:
-        raise ModelError(f"no such device: {asked!r}", place=place, remedy=f"use one of {', '.join(DEVICES)}")
-    if not _is_there(asked):
-        there = ", ".join(device for device in DEVICES if _is_there(device))
-        raise ModelError(f"this machine has no {asked} device", place=place, remedy=f"leave it out, or use {there}")
-    return asked
+    name, place = (flag, "--device") if flag else (os.environ.get(VARIABLE), VARIABLE)
+    if not name:
+        return next(device for device in DEVICES if _is_available(device))
+    if name not in DEVICES:
+        raise ModelError(f"no such device: {name!r}", place=place, remedy=f"use one of {', '.join(DEVICES)}")
+    if not _is_available(name):
+        others = ", ".join(device for device in DEVICES if _is_available(device))
+        raise ModelError(f"this machine has no {name} device", place=place, remedy=f"leave it out, or use {others}")
+    return name
 
 
-def _is_there(device: str) -> bool:
+def _is_available(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.is_available()
     return device == "cpu" or torch.backends.mps.is_available()

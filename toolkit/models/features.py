@@ -1,7 +1,7 @@
-"""What a vision part makes of a photograph, and keeps it on disk so that it is made once.
+"""The cache of vision encoder outputs on disk.
 
-Refuses to know whose photograph it is: a file is named by the pixels that went in, in a folder named by the weights
-that looked at them. So crop, ROI, margin, size and the way a photograph is laid are all in the name.
+A file is named by the pixels of the crop, in a folder named by the weights of the encoder. So the name depends on crop,
+ROI, margin, size and orientation, and on no identifier.
 """
 
 import hashlib
@@ -22,22 +22,22 @@ from toolkit.models.transformers_compat import Model
 
 
 class CachedVision(InstructBlipVisionModel):
-    """A vision part that also takes what it has made before, (B, T, D), in the place of pixels (B, 3, S, S)."""
+    """A vision encoder that takes its own cached output, (B, T, D), in the place of pixels (B, 3, S, S)."""
 
-    handed_over: torch.dtype
-    """What the Q-Former reads, which may be finer than what the vision part computes in."""
+    output_dtype: torch.dtype
+    """What the Q-Former reads, which may be more precise than what the vision encoder computes in."""
 
     def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """Return the hidden states of the photographs; features pass through as they are."""
-        seen = pixel_values if pixel_values.ndim == 3 else super().forward(pixel_values, **kwargs).last_hidden_state
-        return BaseModelOutputWithPooling(last_hidden_state=seen.to(self.handed_over))
+        """Return the hidden states of the photographs; cached features pass through."""
+        states = pixel_values if pixel_values.ndim == 3 else super().forward(pixel_values, **kwargs).last_hidden_state
+        return BaseModelOutputWithPooling(last_hidden_state=states.to(self.output_dtype))
 
 
 def let_features_in(model: Model) -> None:
-    """Let a loaded model take features wherever it takes pixels: training, scoring and generation alike."""
-    # Not a subclass of the whole model: its name would be saved as the checkpoint's architecture.
+    """Let a loaded model take cached features wherever it takes pixels: in training, scoring and generation."""
+    # A subclass of the complete model would be saved under its name as the checkpoint's architecture.
     model.vision_model.__class__ = CachedVision
-    model.vision_model.handed_over = model.qformer.dtype
+    model.vision_model.output_dtype = model.qformer.dtype
 
 
 def weights_digest(module: torch.nn.Module) -> str:
@@ -50,38 +50,37 @@ def weights_digest(module: torch.nn.Module) -> str:
 
 
 class FeatureCache:
-    """What the vision part of `model` makes of photographs; up to `room` bytes are kept below `folder`."""
+    """Outputs of the vision encoder of `model`; at most `room` bytes are stored below `folder`."""
 
     def __init__(self, model: Model, processor: Any, *, folder: Path, room: int) -> None:
         self.vision = model.vision_model
         self.image_processor = processor.image_processor
-        looked = f"{weights_digest(self.vision)}\0{self.image_processor.to_json_string()}"
-        self.folder = folder / hashlib.sha256(looked.encode()).hexdigest()[:16]
+        encoder = f"{weights_digest(self.vision)}\0{self.image_processor.to_json_string()}"
+        self.folder = folder / hashlib.sha256(encoder.encode()).hexdigest()[:16]
         self.room = room
         self.used = size_of(folder)
 
     def __call__(self, photographs: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
-        """Return (B, T, D) on the CPU, the same whether they were kept or are made now."""
-        return torch.stack([self._of(np.ascontiguousarray(photograph)) for photograph in photographs])
+        """Return (B, T, D) on the CPU, the same from the cache or computed now."""
+        return torch.stack([self._features(np.ascontiguousarray(photograph)) for photograph in photographs])
 
-    def _of(self, photograph: np.ndarray) -> torch.Tensor:
+    def _features(self, photograph: np.ndarray) -> torch.Tensor:
         name = hashlib.sha256(photograph.tobytes()).hexdigest()
         path = self.folder / name[:2] / f"{name}.safetensors"
-        kept = _read(path)
-        if kept is not None:
-            return kept
-        made = self._make(photograph)
-        self._keep(path, made)
-        return made
+        features = _read(path)
+        if features is None:
+            features = self._compute(photograph)
+            self._store(path, features)
+        return features
 
     @torch.inference_mode()
-    def _make(self, photograph: np.ndarray) -> torch.Tensor:
-        # One by one: in a batch the last bits would depend on who else is in it.
+    def _compute(self, photograph: np.ndarray) -> torch.Tensor:
+        # One by one: in a batch the last bits would depend on the other photographs.
         pixels = self.image_processor([photograph], return_tensors="pt")["pixel_values"]
         self.vision.eval()
         return self.vision(pixels.to(self.vision.device)).last_hidden_state[0].cpu().clone()
 
-    def _keep(self, path: Path, features: torch.Tensor) -> None:
+    def _store(self, path: Path, features: torch.Tensor) -> None:
         size = features.nbytes
         if self.used + size > self.room:
             return
@@ -94,13 +93,13 @@ class FeatureCache:
             temporary.unlink(missing_ok=True)
             if isinstance(error, OSError) and error.errno not in UNWRITABLE:
                 raise
-            self.room = 0  # a full disk: what does not fit is made anew each time
+            self.room = 0  # a full disk: what does not fit is computed each time
             return
         self.used += size
 
 
 def _read(path: Path) -> torch.Tensor | None:
-    """Return what is kept; a file that was cut off by a power failure is made anew."""
+    """Return cached features; remove a file that a power failure has cut off."""
     if not path.exists():
         return None
     try:

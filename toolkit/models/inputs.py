@@ -1,7 +1,4 @@
-"""How photographs, prompts and answers become the tensors that InstructBLIP takes.
-
-Refuses to know where photographs come from: they arrive cropped, at the model's input size.
-"""
+"""The tensors that InstructBLIP takes, from cropped photographs, prompts and answers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +12,7 @@ from toolkit.models.sanity_checks import check_image_tokens
 from toolkit.models.transformers_compat import Config, Processor
 
 IGNORED = -100
-"""What the loss of T5 passes over."""
+"""Label of a position that the loss of T5 ignores."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -28,13 +25,13 @@ class PromptTokens(NamedTuple):
 
 
 class Inputs:
-    """The processor of one checkpoint; every distinct prompt is tokenised once."""
+    """The processor of one checkpoint, with a cache of tokenised prompts."""
 
     def __init__(self, processor: Processor, config: Config) -> None:
         self.processor = processor
         self.config = config
         self.features: FeatureCache | None = None
-        """Where it is set, photographs go in as what the vision part makes of them."""
+        """Where set, the model gets cached outputs of its vision encoder instead of pixels."""
         self._tokens: dict[str, PromptTokens] = {}
 
     def __call__(self, photographs: Sequence[np.ndarray] | np.ndarray, prompts: Sequence[str]) -> Tensors:
@@ -56,7 +53,7 @@ class Inputs:
         return self.processor.image_processor(images, return_tensors="pt")["pixel_values"]
 
     def prompt_tokens(self, prompt: str) -> PromptTokens:
-        """Return the tokens of a prompt, or raise ModelError where the model would not see the photograph."""
+        """Return the tokens of a prompt; raise ModelError where the model would ignore the photograph."""
         if prompt not in self._tokens:
             self._tokens[prompt] = self._tokenise(prompt)
         return self._tokens[prompt]
@@ -69,18 +66,18 @@ class Inputs:
             other = first.setdefault(tuple(ids), answer)
             if other is not answer:
                 raise ModelError(
-                    f"the model cannot tell {other!r} from {answer!r}: both are the same tokens",
+                    f"the model cannot tell {other!r} from {answer!r}: both become the same tokens",
                     place="[[classes]] answer",
-                    remedy="choose answers that the model's tokenizer can spell",
+                    remedy="choose answers in the characters of the model's tokenizer",
                 )
         return tokens
 
     def labels(self, answer_tokens: Sequence[list[int]]) -> torch.Tensor:
-        """Return answers as targets, padded with what the loss passes over."""
+        """Return answers as targets of the loss, padded with `IGNORED`."""
         return _padded(answer_tokens, IGNORED)[0]
 
     def _tokenise(self, prompt: str) -> PromptTokens:
-        # The processor puts image tokens before a text only when it is given an image along with it.
+        # The processor puts image tokens before a text only when it gets an image with it.
         size = self.config.vision_config.image_size
         encoded = self.processor(images=[np.zeros((size, size, 3), np.uint8)], text=[prompt])
         tokens = PromptTokens(list(encoded["input_ids"][0]), list(encoded["qformer_input_ids"][0]))
@@ -93,7 +90,7 @@ class Inputs:
         longest = self.config.qformer_config.max_position_embeddings
         if len(tokens.qformer) > longest:
             raise ModelError(
-                f"the prompt is {len(tokens.qformer)} tokens long, the model reads {longest}",
+                f"the prompt has {len(tokens.qformer)} tokens, the model reads {longest}",
                 place=f"prompt {prompt[:80]!r}",
                 remedy="shorten [prompt] user",
             )
@@ -101,7 +98,7 @@ class Inputs:
 
 
 def _padded(rows: Sequence[list[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows padded on the right, and which places are not padding."""
+    """Return rows padded on the right, and a mask that is 0 for padding."""
     length = max(len(row) for row in rows)
     padded = torch.tensor([row + [padding] * (length - len(row)) for row in rows])
     mask = torch.tensor([[1] * len(row) + [0] * (length - len(row)) for row in rows])

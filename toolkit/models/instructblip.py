@@ -1,7 +1,4 @@
-"""InstructBLIP as a backend: loading, training, scoring and saving behind one small class.
-
-Refuses to know studies, parts and runs.
-"""
+"""The backend for InstructBLIP with a Flan-T5 language model."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +7,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-import transformers
 
 from toolkit.files import sha256_of
 from toolkit.manifest.model import LoraSection, TrainMode
@@ -24,14 +20,14 @@ from toolkit.models.scoring import Trie, build_trie, log_likelihoods
 from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import freezes_vision, prepare, set_precision
 from toolkit.models.training import train
-from toolkit.models.transformers_compat import Model, Processor, quiet
+from toolkit.models.transformers_compat import Model, Processor, model_facts, quiet
 
 LONGEST_TEXT = 32
-"""Tokens of a freely given answer."""
+"""Tokens of a generated text."""
 
 
 class TrainableInstructBlip:
-    """An InstructBLIP as the trainer sees it: batches with the tokens of the true answers, scored by their trie."""
+    """An InstructBLIP in training: its labels are the tokens of the true answers, and the trie scores all answers."""
 
     def __init__(self, model: Model, inputs: Inputs, answers: list[str]) -> None:
         self.model = model
@@ -51,51 +47,46 @@ class TrainableInstructBlip:
 
 
 def plain(model: Model) -> Model:
-    """Return the InstructBLIP itself: within LoRA's wrapping its layers hold the adapters all the same."""
+    """Return the InstructBLIP without LoRA's wrapper; its layers contain the adapters all the same."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 class InstructBlip:
-    """A loaded InstructBLIP with an encoder-decoder language model (Flan-T5).
-
-    What `mode` trains is float32, the rest is `dtype`.
-    """
+    """A loaded InstructBLIP; the weights that `mode` trains are float32, the others `dtype`."""
 
     def __init__(self, checkpoint: Checkpoint, *, mode: TrainMode = "full") -> None:
         self.model, self.processor = checkpoint
         self.mode = mode
         self.inputs = Inputs(self.processor, self.model.config)
         self.adapted: Any = None
-        """The wrapping that LoRA puts around the model; None for every other mode."""
+        """The model in LoRA's wrapper; None for every other mode."""
         self.base: dict[str, str] = {}
         self._tries: dict[tuple[str, ...], Trie] = {}
 
     @classmethod
     def load(cls, source: str, *, device: str, mode: TrainMode = "full", dtype: str = "float32") -> Self:
-        """Read a checkpoint, or a LoRA adapter and the checkpoint it belongs to; raise ModelError if it cannot be used.
-
-        `source` is a folder or a hub name.
-        """
+        """Read a checkpoint, or a LoRA adapter and its checkpoint, from a folder or by hub name."""
         adapter = read_adapter(source)
-        found = read_checkpoint(adapter.base if adapter else source)
-        loaded = cls(found, mode=mode)
-        loaded.base = {"weights_sha256": weights_digest(found.model), "name": adapter.base if adapter else source}
-        set_precision(found.model, mode=mode, dtype=dtype)
+        name = adapter.base if adapter else source
+        loaded = cls(read_checkpoint(name), mode=mode)
+        model, digest = loaded.model, weights_digest(loaded.model)
+        loaded.base = {"weights_sha256": digest, "name": name}
+        set_precision(model, mode=mode, dtype=dtype)
         if adapter:
-            loaded.adapted = adapter.put_around(found.model, weights_sha256=loaded.base["weights_sha256"])
-        let_features_in(found.model)
-        found.model.to(device).eval()
+            loaded.adapted = adapter.put_around(model, weights_sha256=digest)
+        let_features_in(model)
+        model.to(device).eval()
         return loaded
 
     build_tiny = staticmethod(build_tiny)
 
     @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> list[Budget]:
-        """Return what each mode of training takes, from the configuration alone."""
+        """Return the memory that each mode of training needs, from the configuration alone."""
         return budgets(read_config(source), lora)
 
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
-        """Keep below `folder` what the vision part makes of photographs, where training leaves it as it is."""
+        """Cache the output of the vision encoder below `folder`, unless it is trained."""
         if freezes_vision(self.mode) and gigabytes > 0:
             self.inputs.features = FeatureCache(self.model, self.processor, folder=folder, room=int(gigabytes * 1e9))
 
@@ -104,56 +95,48 @@ class InstructBlip:
         """The side of the square photographs that the model takes, in pixels."""
         return self.model.config.vision_config.image_size
 
-    def fit(self, lesson: TrainingJob) -> list[Epoch]:
-        """Train; after an interruption `resume` goes on from what is kept in `folder`."""
-        torch.manual_seed(lesson.seed)  # new adapters are drawn from it
-        prepared = prepare(self.model, mode=lesson.settings.mode, lora=lesson.settings.lora)
-        self.adapted = prepared if lesson.settings.mode == "lora" else None
-        learner = TrainableInstructBlip(prepared, self.inputs, lesson.answers)
-        epochs = train(learner, lesson)
-        check_head(self.model, place=str(lesson.folder))
-        prepared.eval()
+    def fit(self, job: TrainingJob) -> list[Epoch]:
+        """Train the weights of the job's mode."""
+        torch.manual_seed(job.seed)  # new adapters are drawn from it
+        prepared = prepare(self.model, mode=job.settings.mode, lora=job.settings.lora)
+        self.adapted = prepared if job.settings.mode == "lora" else None
+        epochs = train(TrainableInstructBlip(prepared, self.inputs, job.answers), job)
+        check_head(self.model, place=str(job.folder))
         return epochs
 
     def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
-        """Return (B, C) float64: the natural logarithm of the probability of each whole answer."""
+        """Return (B, C) float64: the natural logarithm of the probability of each complete answer."""
         self.model.eval()
         return log_likelihoods(self.model, self.inputs(photographs, prompts), self._trie(answers)).numpy()
 
     def save(self, folder: Path) -> None:
-        """Write a checkpoint that `load` reads, whole or not at all."""
+        """Write a checkpoint that `load` reads, complete or not at all."""
         check_head(self.model, place=str(folder))
         write_checkpoint(folder, Checkpoint(self.model, self.processor), adapted=self.adapted, base=self.base)
 
     def facts(self) -> dict[str, str | int]:
         """Return what a run records of its model."""
-        parameters = list(self.model.parameters())
-        return {
-            "device": self.model.device.type,
+        return model_facts(self.model) | {
             "dtype": str(self.model.language_model.dtype).removeprefix("torch."),
             "mode": self.mode,
             "base_weights_sha256": self.base["weights_sha256"],
             "tokenizer_sha256": tokenizer_digest(self.processor),
-            "parameters": sum(p.numel() for p in parameters),
-            "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
             "image_tokens": self.model.config.num_query_tokens,
             "input_size": self.input_size,
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
         }
 
     def answer_lengths(self, answers: list[str]) -> list[int]:
-        """Return how many tokens each whole answer has, its end included."""
+        """Return the number of tokens of each answer, end token included."""
         return [len(tokens) for tokens in self.inputs.answer_tokens(answers)]
 
     @torch.inference_mode()
     def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
-        """Return what the model says freely, its likeliest word at every step."""
+        """Return the model's own text, by greedy decoding."""
         self.model.eval()
         tensors = {name: t.to(self.model.device) for name, t in self.inputs(photographs, prompts).items()}
         with quiet():
-            said = self.model.generate(**tensors, max_new_tokens=LONGEST_TEXT, do_sample=False, num_beams=1)
-        return self.processor.tokenizer.batch_decode(said, skip_special_tokens=True)
+            texts = self.model.generate(**tensors, max_new_tokens=LONGEST_TEXT, do_sample=False, num_beams=1)
+        return self.processor.tokenizer.batch_decode(texts, skip_special_tokens=True)
 
     def _trie(self, answers: list[str]) -> Trie:
         key = tuple(answers)
@@ -164,6 +147,6 @@ class InstructBlip:
 
 
 def tokenizer_digest(processor: Processor) -> str:
-    """Return the SHA-256 over what both tokenizers make of text: their vocabularies and settings."""
-    both = (processor.tokenizer, processor.qformer_tokenizer)
-    return sha256_of([json.loads(tokenizer.backend_tokenizer.to_str()) for tokenizer in both])
+    """Return the SHA-256 over the vocabularies and settings of both tokenizers."""
+    tokenizers = (processor.tokenizer, processor.qformer_tokenizer)
+    return sha256_of([json.loads(tokenizer.backend_tokenizer.to_str()) for tokenizer in tokenizers])

@@ -1,6 +1,6 @@
-"""Which of several processes this is, where `torchrun` or `accelerate launch` started several, and how they wait.
+"""The processes that `torchrun` or `accelerate launch` started: which one this is, its share of work, and waiting.
 
-Refuses to know what they do; without a launcher there is one process, and it never waits.
+Without a launcher there is one process, and it never waits.
 """
 
 import os
@@ -10,8 +10,8 @@ from datetime import timedelta
 from typing import NamedTuple, TypeVar
 
 Item = TypeVar("Item")
-PATIENCE = timedelta(days=7)
-"""How long to wait for another process that works; one that fails is noticed by the launcher, which ends them all."""
+TIMEOUT = timedelta(days=7)
+"""How long to wait for a process that still works; where one fails, the launcher ends them all."""
 
 
 class Process(NamedTuple):
@@ -22,28 +22,28 @@ class Process(NamedTuple):
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes the registry and shows results."""
+        """Whether this process writes the registry and shows results."""
         return self.rank == 0
 
     def share(self, items: Sequence[Item]) -> list[Item]:
-        """Return this process's items: every item is one process's, whatever others have done by now."""
+        """Return this process's items: each item belongs to exactly one process."""
         return list(items[self.rank :: self.count])
 
     def wait_for_others(self) -> None:
-        """Return when every process has come here."""
+        """Return when every process has called this."""
         if self.count == 1:
             return
-        import torch  # noqa: PLC0415 - one process needs no torch to know that it is alone
+        import torch  # noqa: PLC0415 - one process works without torch
         from torch import distributed  # noqa: PLC0415
 
         if not distributed.is_initialized():
-            distributed.init_process_group(timeout=PATIENCE)
-        # A barrier would be the GPUs' own, before each process has taken its one; a tensor on the CPU is gloo's.
+            distributed.init_process_group(timeout=TIMEOUT)
+        # Not a barrier: that would use the GPUs before each process has taken its own. A tensor on the CPU uses gloo.
         distributed.all_reduce(torch.zeros(1))
 
     @contextmanager
     def first_alone(self) -> Generator[None]:
-        """Let the first do the block, then the others, who find done what is done once."""
+        """Let the first process run the block, then the others, who find its results."""
         if not self.is_first:
             self.wait_for_others()
         yield
@@ -52,5 +52,5 @@ class Process(NamedTuple):
 
 
 def this_process() -> Process:
-    """Return which process this is, by the variables that every launcher of torch sets."""
+    """Return which process this is, from the environment variables that torch's launchers set."""
     return Process(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))

@@ -1,7 +1,4 @@
-"""The states in which InstructBLIP runs without complaint and is wrong: each is refused here.
-
-Refuses to know how a model gets into them.
-"""
+"""Checks for states in which InstructBLIP runs without an error and gives wrong results."""
 
 import torch
 
@@ -9,14 +6,14 @@ from toolkit.errors import ModelError
 from toolkit.models.transformers_compat import Model
 
 DEGENERATE = 1e-6
-"""Vision weights drawn with the default initializer_range (1e-10) lie far below, any trained ones far above."""
+"""Vision weights drawn with the default initializer_range (1e-10) are far below this, trained ones far above."""
 
 
 def check_weights(model: Model, *, place: str) -> None:
-    """Refuse a model whose weights cannot be those of a trained or trainable InstructBLIP."""
+    """Refuse a model whose weights are not those of a trained or trainable InstructBLIP."""
     if model.config.use_decoder_only_language_model:
         raise ModelError(
-            "this checkpoint speaks through a decoder-only language model, which is not supported",
+            "this checkpoint has a decoder-only language model, which is not supported",
             place=place,
             remedy="use a Flan-T5 checkpoint, such as Salesforce/instructblip-flan-t5-xl",
         )
@@ -24,11 +21,11 @@ def check_weights(model: Model, *, place: str) -> None:
     if not model.query_tokens.any():
         raise _degenerate("the query tokens are all zero: every image token would be the same", place)
     if model.vision_model.embeddings.patch_embedding.weight.abs().max() < DEGENERATE:
-        raise _degenerate("the vision weights are all but zero: the model cannot see", place)
+        raise _degenerate("the vision weights are nearly zero: the model cannot see", place)
 
 
 def check_head(model: Model, *, place: str) -> None:
-    """Refuse a Flan-T5 whose own output layer was overwritten by the input embedding.
+    """Refuse a Flan-T5 whose output layer was overwritten by the input embedding.
 
     transformers 5 forces `tie_word_embeddings` to True for every T5 and keeps in `scale_decoder_outputs` whether the
     checkpoint was trained with one matrix for both (T5 1.0) or with two (T5 1.1, Flan).
@@ -45,17 +42,17 @@ def check_head(model: Model, *, place: str) -> None:
 
 def check_image_tokens(input_ids: list[int], *, image_token: int, expected: int, prompt: str) -> None:
     """Refuse a tokenised prompt without one image token per query: the model would answer without the photograph."""
-    found = input_ids.count(image_token)
-    if found != expected:
+    image_tokens = input_ids.count(image_token)
+    if image_tokens != expected:
         raise ModelError(
-            f"the tokenised prompt holds {found} image tokens, the model needs {expected}",
+            f"the tokenised prompt holds {image_tokens} image tokens, the model needs {expected}",
             place=f"prompt {prompt[:80]!r}",
             remedy="keep <image> out of the prompt, and let num_query_tokens of processor and model agree",
         )
 
 
 def check_finite(values: torch.Tensor, *, what: str) -> None:
-    """Refuse NaN and infinity: a prediction or a metric made from them would look like any other."""
+    """Refuse NaN and infinity: a prediction or metric computed from them would look valid."""
     if not torch.isfinite(values).all():
         raise ModelError(
             f"{what} is not a finite number",

@@ -1,7 +1,4 @@
-"""The exact log-likelihood of every answer, by one pass of the decoder over the trie of their tokens.
-
-Refuses to know photographs, classes and thresholds: tensors come in, log-likelihoods go out.
-"""
+"""Exact log-likelihoods of all answers, by one pass of the decoder over the trie of their tokens."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,43 +11,43 @@ from toolkit.models.transformers_compat import Model
 
 
 class Trie(NamedTuple):
-    """All beginnings of N distinct token sequences as one decoder sequence; node 0 is the start token.
+    """The prefixes of N distinct token sequences as the nodes of one decoder sequence; node 0 is the start token.
 
-    A node's row of the decoder's output says what may come next. The end token of an answer is only ever said, never
-    read, so it is an edge and not a node; an answer that begins another is therefore nothing special.
+    The decoder's output at a node gives the probabilities of the next token. The end token is never read, so it is an
+    edge and no node; an answer that is a prefix of another needs no special case.
     """
 
     tokens: torch.Tensor
-    """(nodes,) what the decoder reads at each node."""
+    """(nodes,) the token that the decoder reads at each node."""
     depths: torch.Tensor
-    """(nodes,) the place each node would have in a sequence of its own."""
+    """(nodes,) the position of each node in its own sequence."""
     sees: torch.Tensor
-    """(nodes, nodes) bool: which nodes are the node itself or its ancestors."""
+    """(nodes, nodes) bool: whether the second is the first node or one of its ancestors."""
     edges: torch.Tensor
-    """(edges, 3): answer, node, token said there. The edges of an answer are its path."""
+    """(edges, 3): answer, node, next token. The edges of an answer are its path."""
     answers: int
 
 
 class Encoded(NamedTuple):
-    """What the decoder looks at: prompt and photograph, encoded once for all answers."""
+    """Prompt and photograph, encoded once for all answers."""
 
     states: torch.Tensor
     mask: torch.Tensor
 
 
 def build_trie(answers: Sequence[list[int]], *, start: int) -> Trie:
-    """Lay out the trie of token sequences, each ending in its end token."""
+    """Build the trie of token sequences, each with its end token."""
     nodes: dict[tuple[int, ...], int] = {(): 0}
     edges = []
     for answer, tokens in enumerate(answers):
         for place, token in enumerate(tokens):
             node = nodes.setdefault(tuple(tokens[:place]), len(nodes))
             edges.append((answer, node, token))
-    beginnings = list(nodes)
-    sees = [[beginning[: len(other)] == other for other in beginnings] for beginning in beginnings]
+    prefixes = list(nodes)
+    sees = [[prefix[: len(other)] == other for other in prefixes] for prefix in prefixes]
     return Trie(
-        tokens=torch.tensor([beginning[-1] if beginning else start for beginning in beginnings]),
-        depths=torch.tensor([len(beginning) for beginning in beginnings]),
+        tokens=torch.tensor([prefix[-1] if prefix else start for prefix in prefixes]),
+        depths=torch.tensor([len(prefix) for prefix in prefixes]),
         sees=torch.tensor(sees),
         edges=torch.tensor(edges),
         answers=len(answers),
@@ -63,15 +60,15 @@ def log_likelihoods(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
     inputs = {name: tensor.to(model.device) for name, tensor in inputs.items() if name != "labels"}
     logits = _decode(model, encode(model, inputs), trie)
     answer, node, token = trie.edges.to(logits.device).unbind(dim=1)
-    said = logits[:, node, token] - logits.logsumexp(dim=-1)[:, node]
-    check_finite(said, what="the likelihood of an answer")
+    steps = logits[:, node, token] - logits.logsumexp(dim=-1)[:, node]
+    check_finite(steps, what="the likelihood of an answer")
     # Summed on the CPU: MPS has no float64.
     totals = torch.zeros(len(logits), trie.answers, dtype=torch.float64)
-    return totals.index_add_(1, answer.cpu(), said.double() if said.device.type == "cpu" else said.cpu().double())
+    return totals.index_add_(1, answer.cpu(), steps.cpu().double())
 
 
 def encode(model: Model, inputs: Tensors) -> Encoded:
-    """Do what the model's own forward does before its decoder."""
+    """Encode as the model's own forward does before its decoder."""
     features = model.get_image_features(
         inputs["pixel_values"],
         qformer_input_ids=inputs["qformer_input_ids"],
@@ -104,9 +101,9 @@ def _decode(model: Model, encoded: Encoded, trie: Trie) -> torch.Tensor:
 def _tree_mask(decoder: Model, trie: Trie) -> torch.Tensor:
     """Return a (1, heads, nodes, nodes) additive mask that turns a sequence into a tree.
 
-    T5 passes a mask of four dimensions through as it is and adds it to a position bias that it computes from the
-    nodes' places in the flattened sequence. So the mask holds, between a node and what it sees, the bias by depth
-    less the bias by place; everything else is shut out. No layer of T5 needs to be replaced.
+    T5 takes a mask of four dimensions as it is and adds it to a position bias that it computes from the places of the
+    nodes in the flattened sequence. So between a node and its ancestors the mask holds the bias by depth minus the bias
+    by place; all other pairs are masked. No layer of T5 needs to be replaced.
     """
     attention = decoder.block[0].layer[0].SelfAttention
     by_place = attention.compute_bias(len(trie.tokens), len(trie.tokens))

@@ -1,7 +1,4 @@
-"""Which weights a mode of training moves, and in what precision the others stand still.
-
-Refuses to know how they are moved.
-"""
+"""The weights that each mode of training trains, and the data type of the others."""
 
 import torch
 from torch.nn import Module
@@ -16,29 +13,29 @@ TRAINED: dict[TrainMode, tuple[str, ...]] = {
     "qformer": ("qformer.", "query_tokens", "language_projection."),
     "lora": (),
 }
-"""How the names of the weights begin that a mode trains; LoRA trains none of the model's own."""
+"""Prefixes of the names of the weights that a mode trains; LoRA trains none of the model's own weights."""
 LORA_TARGETS = r"language_model\..*\.(q|v)"
-"""Anchored: by its bare suffix "qkv" of the vision part would be hit too."""
-LORA_COUNT = "lora_"
+"""Anchored: the suffix alone would also match "qkv" of the vision encoder."""
+LORA_PREFIX = "lora_"
 
 
 def freezes_vision(mode: TrainMode) -> bool:
-    """Tell whether a mode leaves the vision part as it is, so that what it makes of a photograph can be kept."""
+    """Tell whether a mode leaves the vision encoder as it is, so that its output can be cached."""
     return mode != "full"
 
 
 def set_precision(model: Model, *, mode: TrainMode, dtype: str) -> None:
-    """Cast what the mode does not train to `dtype`; what it trains is float32: at 1e-6 bfloat16 does not move."""
-    wanted = getattr(torch, dtype)
+    """Cast weights that the mode does not train to `dtype`, others to float32: at 1e-6 bfloat16 does not move."""
+    frozen = getattr(torch, dtype)
     for name, parameter in model.named_parameters():
-        parameter.data = parameter.data.to(torch.float32 if _is_trained(name, mode) else wanted)
+        parameter.data = parameter.data.to(torch.float32 if _is_trained(name, mode) else frozen)
     for buffer in model.buffers():
         if buffer.is_floating_point():
-            buffer.data = buffer.data.to(wanted)
+            buffer.data = buffer.data.to(frozen)
 
 
 def prepare(model: Model, *, mode: TrainMode, lora: LoraSection) -> Model:
-    """Freeze what the mode does not train; return the model to train, with adapters around it for LoRA."""
+    """Freeze what the mode does not train; return the model to train, for LoRA with adapters."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(_is_trained(name, mode))
     prepared = _with_adapters(model, lora) if mode == "lora" else model
@@ -57,23 +54,23 @@ def _with_adapters(model: Model, lora: LoraSection) -> Model:
 
 
 def check_trained(model: Module, *, mode: TrainMode) -> None:
-    """Refuse weights to train that are not float32, none at all, or adapters outside the language model."""
+    """Refuse a model without weights to train, with such weights not in float32, or with adapters elsewhere."""
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trained:
         raise ModelError(f"mode {mode!r} trains nothing of this model", place="[train] mode", remedy="use another mode")
     if coarse := sorted(name for name, p in trained.items() if p.dtype != torch.float32):
         raise ModelError(
-            f"{len(coarse)} weights to train are not float32, {coarse[0]} among them; small steps would be lost",
+            f"{len(coarse)} weights to train are not float32, {coarse[0]} among them, and would lose small steps",
             place="[model] dtype",
-            remedy="only what is not trained may be bfloat16",
+            remedy="use bfloat16 only for weights that are not trained",
         )
-    if mode == "lora" and (astray := sorted(n for n in trained if "language_model." not in n or LORA_COUNT not in n)):
+    if mode == "lora" and (astray := sorted(n for n in trained if "language_model." not in n or LORA_PREFIX not in n)):
         raise ModelError(
-            f"LoRA would train {astray[0]}, which is no adapter of the language model",
+            f"LoRA would train {astray[0]}, which is not an adapter of the language model",
             place="[train] mode",
             remedy="start from a checkpoint without adapters of its own",
         )
 
 
 def _is_trained(name: str, mode: TrainMode) -> bool:
-    return name.startswith(TRAINED[mode]) if TRAINED[mode] else False
+    return name.startswith(TRAINED[mode])

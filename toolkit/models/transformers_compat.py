@@ -1,7 +1,4 @@
-"""What has to be smoothed over in transformers: its talk and its types.
-
-Refuses to know what it would have said: what matters of it is checked in `guards`.
-"""
+"""What smooths over transformers: its types, its log lines and progress bars, and facts of a loaded model."""
 
 import warnings
 from collections.abc import Generator
@@ -9,9 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import huggingface_hub.utils.logging as hub_logging
+import torch
+import transformers
 from transformers.utils import logging
 
-# Configurations and processors get their attributes at run time, where no type checker follows.
+# Configurations and processors get their attributes at run time, so a type checker cannot follow them.
 Model = Any
 """An InstructBlipForConditionalGeneration."""
 Processor = Any
@@ -22,7 +21,7 @@ Config = Any
 
 @contextmanager
 def quiet() -> Generator[None]:
-    """Hold back log lines and bars within the block."""
+    """Suppress log lines and progress bars within the block."""
     verbosity, hub_verbosity, bars = (
         logging.get_verbosity(),
         hub_logging.get_verbosity(),
@@ -41,3 +40,15 @@ def quiet() -> Generator[None]:
         hub_logging.set_verbosity(hub_verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+def model_facts(model: Model) -> dict[str, str | int]:
+    """Return what a run records of every model of this library."""
+    parameters = list(model.parameters())
+    return {
+        "device": model.device.type,
+        "parameters": sum(p.numel() for p in parameters),
+        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }

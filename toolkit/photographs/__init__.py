@@ -1,1 +1,1 @@
-"""Photographs as pixels: opening them safely, crops of cases, and finding duplicates and near-duplicates."""
+"""Photographs as pixels: opening them safely, crops of cases, duplicates and near-duplicates."""

@@ -1,8 +1,4 @@
-"""How one photograph is laid over another, and how alike they then are, pixel by pixel.
-
-Knows nothing of hashes: where to begin is given. A placement maps the other photograph's pixels onto the first's, both
-counted from the middle, x before y.
-"""
+"""Alignment of two photographs: the affine placement of one on the other, and how well their pixels then correlate."""
 
 import math
 from typing import NamedTuple
@@ -17,7 +13,7 @@ STEPS = 10
 MARGIN = 4
 """Pixels at the edges that are not compared: blurring brought in what lies outside, such as a filled corner."""
 SMALLEST_OVERLAP = 0.4
-"""Share of the other photograph; with less in common nothing is said."""
+"""Share of the other photograph; pairs with less in common score 0."""
 _SMOOTH, _COARSE, _AROUND = 1.2, 4.0, 5.0
 """Pixels: details are between the first two, and as strong as around them."""
 _QUIET = 1.0
@@ -25,35 +21,38 @@ _QUIET = 1.0
 
 
 class Placement(NamedTuple):
-    """x, y of the other photograph become turn · (x, y) + shift on the first."""
+    """Where the other photograph lies on the first: its (x, y), from the middle, become matrix · (x, y) + shift."""
 
-    turn: np.ndarray
+    matrix: np.ndarray
     shift: np.ndarray
 
     def scaled(self, first: float, other: float) -> "Placement":
         """Return the same placement of photographs whose sides are this many times as long."""
-        return Placement(self.turn * (first / other), self.shift * first)
+        return Placement(self.matrix * (first / other), self.shift * first)
+
+    def inverse(self) -> "Placement":
+        """Return where the first photograph lies on the other."""
+        matrix = np.linalg.inv(self.matrix)
+        return Placement(matrix, -matrix @ self.shift)
 
 
 class Alignment(NamedTuple):
-    """The best placement found, and the normalised correlation over what both then show (0 where nothing is said)."""
+    """The best placement, and the normalised correlation of what both photographs show (0 where that is too little)."""
 
     score: float
     placement: Placement
 
 
-class Pyramid:
-    """A small grey photograph, prepared for comparison at each of LEVELS when first asked for."""
+class Pyramid(NamedTuple):
+    """A small grayscale photograph, prepared for comparison: its longer side, and its details at each of LEVELS."""
 
-    def __init__(self, picture: np.ndarray) -> None:
-        self.picture = picture
-        self.prepared: dict[int, np.ndarray] = {}
+    longest: int
+    levels: list[np.ndarray]
 
-    def at(self, longest: int) -> np.ndarray:
-        """Return the details of the photograph with this many pixels on the longer side."""
-        if longest not in self.prepared:
-            self.prepared[longest] = details(_resized(self.picture, longest))
-        return self.prepared[longest]
+
+def pyramid(picture: np.ndarray) -> Pyramid:
+    """Prepare a photograph for comparison."""
+    return Pyramid(max(picture.shape), [details(_resized(picture, level)) for level in LEVELS])
 
 
 def _resized(picture: np.ndarray, longest: int) -> np.ndarray:
@@ -77,15 +76,14 @@ def details(picture: np.ndarray) -> np.ndarray:
 def align(first: Pyramid, other: Pyramid, placement: Placement) -> Alignment:
     """Return the best placement near the given one; both are of the pictures' own pixels."""
     score = 0.0
-    for level in LEVELS:
-        one, two = first.at(level), other.at(level)
-        scales = max(one.shape) / max(first.picture.shape), max(two.shape) / max(other.picture.shape)
-        score, found = _refined(one, two, placement.scaled(*scales))
-        placement = found.scaled(1 / scales[0], 1 / scales[1])
+    for one, two in zip(first.levels, other.levels, strict=True):
+        scales = max(one.shape) / first.longest, max(two.shape) / other.longest
+        score, refined = _refined(one, two, placement.scaled(*scales))
+        placement = refined.scaled(1 / scales[0], 1 / scales[1])
     return Alignment(score, placement)
 
 
-def _refined(first: np.ndarray, other: np.ndarray, placement: Placement) -> tuple[float, Placement]:
+def _refined(first: np.ndarray, other: np.ndarray, placement: Placement) -> Alignment:
     """Improve a placement by Gauss–Newton steps over all affine ones.
 
     Gradients of both pictures are averaged (Malis 2004), so that few steps are needed.
@@ -93,29 +91,30 @@ def _refined(first: np.ndarray, other: np.ndarray, placement: Placement) -> tupl
     height, width = other.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     y, x = y - (height - 1) / 2, x - (width - 1) / 2
-    own = np.gradient(other)
-    best, kept = 0.0, placement
+    gradient = np.gradient(other)
+    best = Alignment(0.0, placement)
     for _ in range(STEPS):
-        laid, both = _laid(first, placement, x, y)
-        both[:MARGIN] = both[-MARGIN:] = both[:, :MARGIN] = both[:, -MARGIN:] = False
-        if both.sum() < SMALLEST_OVERLAP * both.size:
+        warped, overlap = _warped(first, placement, x, y)
+        overlap[:MARGIN] = overlap[-MARGIN:] = overlap[:, :MARGIN] = overlap[:, -MARGIN:] = False
+        if overlap.sum() < SMALLEST_OVERLAP * overlap.size:
             break
-        score, step = _step(laid, other, own, both, x, y)
-        if score > best:
-            gained, best, kept = score - best, score, placement
-            if gained < 1e-3:
+        score, step = _step(warped, other, gradient, overlap, x, y)
+        gain = score - best.score
+        if gain > 0:
+            best = Alignment(score, placement)
+            if gain < 1e-3:
                 break
-        elif score < best - 0.1:
+        elif gain < -0.1:
             break
-        turn = placement.turn @ (np.eye(2) + step[:, :2])
-        placement = Placement(turn, placement.shift + placement.turn @ step[:, 2])
-    return best, kept
+        matrix = placement.matrix @ (np.eye(2) + step[:, :2])
+        placement = Placement(matrix, placement.shift + placement.matrix @ step[:, 2])
+    return best
 
 
-def _laid(first: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first picture as seen through the other's frame, and where it reaches."""
+def _warped(first: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first picture at the other's pixels, and which of these lie on it."""
     height, width = first.shape
-    (a, b), (c, d) = placement.turn
+    (a, b), (c, d) = placement.matrix
     across = a * x + b * y + (placement.shift[0] + (width - 1) / 2)
     down = c * x + d * y + (placement.shift[1] + (height - 1) / 2)
     inside = (across >= MARGIN) & (across <= width - 1 - MARGIN) & (down >= MARGIN) & (down <= height - 1 - MARGIN)
@@ -123,20 +122,22 @@ def _laid(first: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarray)
 
 
 def _step(
-    laid: np.ndarray, other: np.ndarray, own: list[np.ndarray], both: np.ndarray, x: np.ndarray, y: np.ndarray
+    warped: np.ndarray, other: np.ndarray, gradient: list[np.ndarray], overlap: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[float, np.ndarray]:
-    """Return the correlation as it is, and the affine step, (2, 3), that brings the pictures closer."""
-    one, two = laid[both], other[both]
+    """Return the correlation at this placement, and the affine step, (2, 3), that brings the pictures closer."""
+    one, two = warped[overlap], other[overlap]
     one, two = one - one.mean(), two - two.mean()
-    length, goal = math.sqrt(float(one @ one)), math.sqrt(float(two @ two))
-    if length < 1e-6 or goal < 1e-6:
+    norm, other_norm = math.sqrt(float(one @ one)), math.sqrt(float(two @ two))
+    if norm < 1e-6 or other_norm < 1e-6:
         return 0.0, np.zeros((2, 3))
-    by_y, by_x = ((a[both] / length + b[both] / goal) / 2 for a, b in zip(np.gradient(laid), own, strict=True))
-    across, down = x[both], y[both]
-    ways = np.stack([by_x * across, by_x * down, by_x, by_y * across, by_y * down, by_y], axis=1)
-    left = two / goal - one / length
-    square = ways.T @ ways
-    step = np.linalg.lstsq(square, ways.T @ left, rcond=1e-7)[0].reshape(2, 3)
+    by_y, by_x = (
+        (own[overlap] / norm + others[overlap] / other_norm) / 2
+        for own, others in zip(np.gradient(warped), gradient, strict=True)
+    )
+    across, down = x[overlap], y[overlap]
+    jacobian = np.stack([by_x * across, by_x * down, by_x, by_y * across, by_y * down, by_y], axis=1)
+    residual = two / other_norm - one / norm
+    step = np.linalg.lstsq(jacobian.T @ jacobian, jacobian.T @ residual, rcond=1e-7)[0].reshape(2, 3)
     reach = max(x.max(), y.max())
-    moved = np.abs(step * [reach, reach, 1]).max()
-    return float(one @ two) / (length * goal), step * min(1.0, 0.2 * reach / max(float(moved), 1e-9))
+    farthest = np.abs(step * [reach, reach, 1]).max()
+    return float(one @ two) / (norm * other_norm), step * min(1.0, 0.2 * reach / max(float(farthest), 1e-9))

@@ -1,4 +1,4 @@
-"""The crop of each case as a model sees it: cut around its ROI, resized, decoded ahead and kept in memory."""
+"""Crops of cases as a model sees them: cut around the ROI, resized, decoded ahead and cached in memory."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ from toolkit.photographs.opening import open_photograph, read_photograph
 from toolkit.progress import Progress
 
 GREY = 128
-"""What a photograph without anything on it shows."""
-KEPT_BYTES = 2 * 1024**3
+"""Grey level of a blank photograph."""
+CACHE_BYTES = 2 * 1024**3
 """Memory that decoded crops may take while training."""
 THREADS = 4
 AHEAD = 2
@@ -25,7 +25,7 @@ AHEAD = 2
 
 
 def crop(image: Image.Image, roi: Box | None, *, margin: float) -> Image.Image:
-    """Return the case's ROI with `margin` of its size added on every side, as far as the photograph goes."""
+    """Return the crop of a ROI with `margin` of its size added on every side, within the photograph."""
     return image if roi is None else image.crop(bounds(image, roi, margin=margin))
 
 
@@ -46,7 +46,7 @@ def case_pixels(path: Path, roi: Box | None, *, margin: float, size: int) -> np.
 
 
 def border_pixels(path: Path, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
-    """Return a case's crop with its ROI painted over in the mean colour of what is around it."""
+    """Return a case's crop with its ROI filled in the mean colour of its surroundings."""
     image = open_photograph(read_photograph(path))
     if roi is None:
         return np.full((size, size, 3), GREY, np.uint8)
@@ -59,19 +59,19 @@ def border_pixels(path: Path, roi: Box | None, *, margin: float, size: int) -> n
 
 
 PixelReader = Callable[..., np.ndarray]
-"""Makes a case's pixels: `case_pixels`, or what stands for them."""
+"""Returns a case's pixels: `case_pixels`, or `border_pixels`."""
 DIHEDRAL = 8
-"""Ways a square photograph can lie."""
+"""Orientations of a square photograph."""
 
 
 def dihedral(photograph: np.ndarray, variant: int) -> np.ndarray:
-    """Return one of the eight ways to lay a square photograph: 0 to 3 quarter turns, then those of its mirror image."""
-    turned = np.rot90(photograph, variant % 4)
-    return turned[:, ::-1] if variant >= 4 else turned
+    """Return a square photograph in one of its eight orientations: 0 to 3 quarter turns, then their mirror images."""
+    rotated = np.rot90(photograph, variant % 4)
+    return rotated[:, ::-1] if variant >= 4 else rotated
 
 
 class Photographs(Protocol):
-    """Photographs by number, (S, S, 3) uint8 each: an array (N, S, S, 3), or something that decodes them when asked."""
+    """Photographs by number, (S, S, 3) uint8 each: an array (N, S, S, 3), or crops that are decoded when asked for."""
 
     def __len__(self) -> int: ...
 
@@ -79,7 +79,7 @@ class Photographs(Protocol):
 
 
 class CropSource(NamedTuple):
-    """Where a case's pixels come from; the case is named in errors, since a file's name may hold a patient's."""
+    """The photograph and ROI of a case; errors name the case, since a file's name may hold a patient's."""
 
     case_id: str
     path: Path
@@ -89,7 +89,7 @@ class CropSource(NamedTuple):
 class Crops:
     """The crops of cases, (size, size, 3) uint8 each, decoded when first asked for.
 
-    Up to `keep` bytes of them stay in memory, so that an epoch does not decode every photograph anew.
+    Up to `keep` bytes of them stay in memory, so that not every epoch decodes every photograph.
     """
 
     def __init__(
@@ -98,40 +98,40 @@ class Crops:
         *,
         margin: float,
         size: int,
-        keep: int = KEPT_BYTES,
+        keep: int = CACHE_BYTES,
         read: PixelReader = case_pixels,
     ) -> None:
         self.sources, self.margin, self.size, self.read = sources, margin, size, read
-        self.room = keep // (size * size * 3)
-        self.kept: dict[int, np.ndarray] = {}
+        self.capacity = keep // (size * size * 3)
+        self.cache: dict[int, np.ndarray] = {}
 
     def __len__(self) -> int:
         return len(self.sources)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        if index in self.kept:
-            return self.kept[index]
+        if index in self.cache:
+            return self.cache[index]
         source = self.sources[index]
         try:
             pixels = self.read(source.path, source.roi, margin=self.margin, size=self.size)
         except PhotographError as error:
-            told = f"the photograph can no longer be used: {error.problem}"
-            then = "put it back, or parse again: its case is then kept out"
-            raise WorkspaceError(told, place=f"case {source.case_id}", remedy=then) from None
-        if len(self.kept) < self.room:
-            self.kept[index] = pixels
+            problem = f"the photograph can no longer be used: {error.problem}"
+            remedy = "put it back, or parse again: its case is then excluded"
+            raise WorkspaceError(problem, place=f"case {source.case_id}", remedy=remedy) from None
+        if len(self.cache) < self.capacity:
+            self.cache[index] = pixels
         return pixels
 
     def load(self, progress: Progress) -> None:
-        """Decode as many crops as memory may keep, several at a time."""
-        first = range(min(len(self), self.room))
+        """Decode as many crops as the cache holds, several at a time."""
+        first = range(min(len(self), self.capacity))
         with ThreadPoolExecutor(THREADS) as pool:
             for done, _ in enumerate(pool.map(self.__getitem__, first), start=1):
                 progress("cropping photographs", done, len(first))
 
 
 def batches(photographs: Photographs, size: int) -> Iterator[np.ndarray]:
-    """Give photographs stacked by `size`; while one batch is used, threads decode the next ones."""
+    """Yield photographs stacked by `size`; while one batch is used, threads decode the next ones."""
     pool = ThreadPoolExecutor(THREADS)
     try:
         waiting = (pool.submit(lambda number=number: photographs[number]) for number in range(len(photographs)))

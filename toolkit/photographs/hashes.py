@@ -1,6 +1,6 @@
-"""How a grey picture becomes 64 bits and 63 numbers, in all eight orientations, and which of them are close.
+"""Perceptual hashes and feature vectors of grayscale pictures in all eight orientations, and which of them are close.
 
-Refuses to decide: what is close here is proposed, and `duplicates` compares the pixels.
+They only propose pairs: `duplicates` compares the pixels.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import numpy as np
 from scipy.fft import dct
 
 SIDE = 32
-"""Pixels of the square that a picture is squeezed into."""
+"""Pixels of the square that a picture is resized to."""
 LOW = 9
 """Cosines kept in each direction."""
 ORIENTATIONS = tuple((swap, down, right) for swap in (0, 1) for down in (0, 1) for right in (0, 1))
@@ -20,7 +20,7 @@ CHUNK = 1 << 22
 TILE = 1024
 """Pictures compared with one at a time, so that the products stay in the processor's cache."""
 _EDGE = 0.25
-"""Share of the side over which a square fades out: what a cut or a turn brings in there counts little."""
+"""Share of the side over which a square fades out: what a crop or a rotation brings in there counts little."""
 _COSINES = dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:LOW]
 
 
@@ -70,16 +70,16 @@ def close_hashes(queries: np.ndarray, library: np.ndarray, *, distance: int) -> 
 
     Of distance + 1 bands one must be equal (pigeonhole), so only hashes that share a band are compared.
     """
-    found = [np.empty((0, 2), dtype=np.int64)]
+    close = [np.empty((0, 2), dtype=np.int64)]
     masks = _bands(distance + 1)
     for number, mask in enumerate(masks):
-        for left, right in _sharing(queries & mask, library & mask):
-            differ = queries[left] ^ library[right]
-            near = np.bitwise_count(differ) <= distance
+        for query, member in _equal_pairs(queries & mask, library & mask):
+            differences = queries[query] ^ library[member]
+            is_close = np.bitwise_count(differences) <= distance
             for earlier in masks[:number]:
-                near &= (differ & earlier) != 0
-            found.append(np.stack([left[near], right[near]], axis=1))
-    pairs = np.concatenate(found)
+                is_close &= (differences & earlier) != 0
+            close.append(np.stack([query[is_close], member[is_close]], axis=1))
+    pairs = np.concatenate(close)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
@@ -89,7 +89,7 @@ def _bands(number: int) -> list[np.uint64]:
     return [np.uint64((1 << high) - (1 << low)) for low, high in pairwise(ends)]
 
 
-def _sharing(queries: np.ndarray, library: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _equal_pairs(queries: np.ndarray, library: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the positions of equal values, about CHUNK pairs at a time."""
     order = np.argsort(library, kind="stable")
     ranked = library[order]
@@ -100,24 +100,24 @@ def _sharing(queries: np.ndarray, library: np.ndarray) -> Iterator[tuple[np.ndar
     while start < len(queries):
         done = ends[start] - times[start]
         stop = max(int(np.searchsorted(ends, done + CHUNK, "right")), start + 1)
-        here = times[start:stop]
-        left = np.repeat(np.arange(start, stop), here)
-        within = np.arange(here.sum()) - np.repeat(np.cumsum(here) - here, here)
-        yield left, order[np.repeat(first[start:stop], here) + within]
+        counts = times[start:stop]
+        query = np.repeat(np.arange(start, stop), counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        yield query, order[np.repeat(first[start:stop], counts) + within]
         start = stop
 
 
-def close_views(views: np.ndarray, plain: np.ndarray, *, likeness: float) -> tuple[np.ndarray, ...]:
-    """Return who of `plain`, (N, 8, 8), looks like any of one picture's `views`, (V, 8, 8), in any orientation.
+def close_views(views: np.ndarray, whole: np.ndarray, *, likeness: float) -> tuple[np.ndarray, ...]:
+    """Return which of `whole`, (N, 8, 8), look like any of one picture's `views`, (V, 8, 8), in any orientation.
 
     As positions, likenesses, and the view and orientation that is most alike, each (K,).
     """
-    asked = oriented(views).reshape(-1, 64)
-    found = []
-    for start in range(0, len(plain), TILE):
-        alike = asked @ plain[start : start + TILE].reshape(-1, 64).T
-        best = alike.max(axis=0)
+    queries = oriented(views).reshape(-1, 64)
+    close = []
+    for start in range(0, len(whole), TILE):
+        similarity = queries @ whole[start : start + TILE].reshape(-1, 64).T
+        best = similarity.max(axis=0)
         near = np.flatnonzero(best >= likeness)
-        way = alike[:, near].argmax(axis=0)
-        found.append((near + start, best[near], way // len(ORIENTATIONS), way % len(ORIENTATIONS)))
-    return tuple(np.concatenate(columns) for columns in zip(*found, strict=True))
+        way = similarity[:, near].argmax(axis=0)
+        close.append((near + start, best[near], way // len(ORIENTATIONS), way % len(ORIENTATIONS)))
+    return tuple(np.concatenate(columns) for columns in zip(*close, strict=True))

@@ -1,7 +1,6 @@
-"""Photographs: finding one safely, opening it upright in RGB, cropping a case's ROI, making a thumbnail.
+"""Safe opening of photographs: find a file, decode it upright in RGB, describe it, make a thumbnail.
 
-Refuses to trust any of them: what is no single still photograph of sensible size raises PhotographError with a reason
-code. EXIF turns the photograph upright once and goes no further: nothing that is written here carries it.
+Whatever is no single still photograph of sensible size raises PhotographError with a reason code.
 """
 
 import hashlib
@@ -37,13 +36,13 @@ SUFFIXES = {
 }
 FORMATS = tuple(SUFFIXES)
 PERSONAL = (Base.ImageDescription, Base.Artist, Base.Copyright, Base.XPAuthor, Base.XPComment, Base.XPTitle)
-"""EXIF fields in which a name may stand."""
+"""EXIF fields that may hold a name."""
 
 
 class Probe(NamedTuple):
-    """What a photograph's file is: digests of its bytes and of its upright pixels, and its upright size.
+    """A photograph's digests, of its bytes and of its upright pixels, and its upright size.
 
-    `changes` says what is done to it before anybody sees it: turned, converted, metadata left behind.
+    `changes` says, by reason code, what is done to it before anybody sees it: rotated, converted, metadata left out.
     """
 
     sha256: str
@@ -145,7 +144,7 @@ def probe(content: bytes, suffix: str = "") -> Probe:
     decoded = _decoded(content)
     changes = _changes(decoded, suffix.lower())
     if decoded.info.get("comment") or (decoded.format == "JPEG" and _has_late_comment(content)):
-        changes["re-encoded"] = "its file holds a comment; nothing that is made of it does"
+        changes["re-encoded"] = "its file holds a comment; what is made from it does not"
     image = _rgb(ImageOps.exif_transpose(decoded))
     digest = hashlib.sha256(f"{image.width}x{image.height}\0".encode())
     digest.update(image.tobytes())
@@ -159,16 +158,16 @@ def _has_late_comment(content: bytes) -> bool:
 
 
 def _changes(image: Image.Image, suffix: str) -> dict[str, str]:
-    """Return reason codes and words for what is done to a photograph before it is used."""
+    """Return what is done to a photograph before it is used, as reason codes with words."""
     changes = {}
     exif = image.getexif()
     if image.mode != "RGB" or _has_alpha(image):
         mode = "alpha" if _has_alpha(image) else image.mode
         changes[f"converted:{mode}->RGB"] = "its pixels are converted to RGB"
     if exif.get(Base.Orientation, 1) in range(2, 9):
-        changes["rotated:exif"] = "it is turned upright as its EXIF says"
+        changes["rotated:exif"] = "it is rotated upright as its EXIF says"
     if exif.get(IFD.GPSInfo) or any(exif.get(field) for field in PERSONAL):
-        changes["exif_stripped"] = "its file says where or by whom it was taken; nothing that is made of it does"
+        changes["exif_stripped"] = "its file says where or by whom it was taken; what is made from it does not"
     if suffix not in SUFFIXES[image.format or ""] and suffix in set().union(*SUFFIXES.values()):
         changes["mime_mismatch"] = f"its name ends in {suffix}, its content is {image.format}"
     return changes
@@ -184,7 +183,7 @@ def thumbnail(image: Image.Image, *, longest: int) -> bytes:
 
 
 def grayscale_thumbnail(content: bytes, *, longest: int) -> np.ndarray:
-    """Return a photograph upright, small and grey, (rows, columns) uint8; JPEG is decoded at a fraction of its size."""
+    """Return a small upright photograph, (rows, columns) uint8; JPEG is decoded at a fraction of its size."""
     image = _rgb(ImageOps.exif_transpose(_decoded(content, at_least=2 * longest))).convert("L")
     scale = longest / max(image.size)
     width, height = (max(round(side * scale), 1) for side in image.size)

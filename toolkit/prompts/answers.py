@@ -1,9 +1,6 @@
-"""Which wordings mean which class, and what their likelihoods say of a case.
+"""The answers (label words) of each class, and the columns of `predictions` computed from their log-likelihoods."""
 
-Refuses to know any model: log-likelihoods come in, columns of `predictions` go out.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +12,7 @@ from toolkit.models.backend import probabilities
 
 
 class Answers(NamedTuple):
-    """Every text that is scored, and its class as an index; -1 = none of the study's."""
+    """Every answer that is scored, and its class as an index; -1 = none of the study's."""
 
     classes: list[str]
     texts: list[str]
@@ -23,61 +20,59 @@ class Answers(NamedTuple):
 
 
 def answers_of(study: Study) -> Answers:
-    """Return each class's answer and further wordings."""
+    """Return each class's answer and its further answers."""
     return mapped_answers(study.class_names, study.classes, {c.name: c.name for c in study.classes})
 
 
-def mapped_answers(classes: list[str], said: Sequence[ClassSection], meaning: dict[str, str]) -> Answers:
-    """Return the wordings of what a model `said`, each under the class that `meaning` gives for its own."""
+def mapped_answers(classes: list[str], trained: Sequence[ClassSection], meaning: dict[str, str]) -> Answers:
+    """Return the answers of the `trained` classes of a model, each under the one of `classes` that `meaning` gives."""
     pairs = [
         (text, classes.index(meaning[c.name]) if c.name in meaning else -1)
-        for c in said
+        for c in trained
         for text in dict.fromkeys((c.answer, *c.answers))
     ]
-    return Answers(classes, [text for text, _ in pairs], [place for _, place in pairs])
+    return Answers(classes, [text for text, _ in pairs], [number for _, number in pairs])
 
 
-def predicted(views: np.ndarray, wordings: Answers, lengths: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the columns of each case from (views, B, wordings) log-likelihoods, as docs/method.md says."""
-    by_class = np.stack([_of_classes(view, wordings) for view in views])
-    chances = np.mean([probabilities(view).values for view in by_class], axis=0)
-    together, texts = _mean(by_class), _mean(views)
-    mass = np.exp(logsumexp(together, axis=1))
-    normalised = _best(texts / np.array(lengths), wordings).argmax(axis=1)
-    names = wordings.classes
+def predicted(log_likelihoods: np.ndarray, answers: Answers, lengths: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the columns of each case from (variants, B, answers) log-likelihoods, as docs/method.md says.
+
+    The variants are those of test-time augmentation; without it there is one.
+    """
+    by_class = np.stack([_by_class(variant, answers, _log_sum) for variant in log_likelihoods])
+    shares = np.mean([probabilities(variant).values for variant in by_class], axis=0)
+    of_classes, of_answers = _log_mean(by_class), _log_mean(log_likelihoods)
+    mass = np.exp(logsumexp(of_classes, axis=1))
+    normalised = _by_class(of_answers / np.array(lengths), answers, np.max).argmax(axis=1)
+    names = answers.classes
     return [
         {
             "predicted": names[best],
-            "confidence": float(chances[n, best]),
+            "confidence": float(shares[n, best]),
             "label_mass": float(mass[n]),
-            "probabilities": list(zip(names, chances[n].tolist(), strict=True)),
-            "log_likelihoods": list(zip(names, together[n].tolist(), strict=True)),
-            "wordings": list(zip(wordings.texts, texts[n].tolist(), strict=True)),
+            "probabilities": list(zip(names, shares[n].tolist(), strict=True)),
+            "log_likelihoods": list(zip(names, of_classes[n].tolist(), strict=True)),
+            "wordings": list(zip(answers.texts, of_answers[n].tolist(), strict=True)),
             "normalised": names[normalised[n]],
         }
-        for n, best in enumerate(chances.argmax(axis=1).tolist())
+        for n, best in enumerate(shares.argmax(axis=1).tolist())
     ]
 
 
-def _mean(views: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the mean over the views."""
-    return views[0] if len(views) == 1 else logsumexp(views, axis=0) - np.log(len(views))
+def _by_class(of_answers: np.ndarray, answers: Answers, reduce: Callable[..., np.ndarray]) -> np.ndarray:
+    """Return (B, C): the values of each class's answers reduced to one, −∞ for a class without an answer."""
+    of_classes = np.full((len(of_answers), len(answers.classes)), -np.inf)
+    for number in set(answers.class_of) - {-1}:
+        own = [place for place, class_number in enumerate(answers.class_of) if class_number == number]
+        of_classes[:, number] = reduce(of_answers[:, own], axis=1)
+    return of_classes
 
 
-def _of_classes(likelihoods: np.ndarray, wordings: Answers) -> np.ndarray:
-    """Return (B, C) log-likelihoods of the classes: of all their wordings together, −∞ for one without."""
-    found = np.full((len(likelihoods), len(wordings.classes)), -np.inf)
-    for number in range(len(wordings.classes)):
-        own = [place for place, of in enumerate(wordings.class_of) if of == number]
-        if own:
-            found[:, number] = likelihoods[:, own[0]] if len(own) == 1 else logsumexp(likelihoods[:, own], axis=1)
-    return found
+def _log_sum(logarithms: np.ndarray, *, axis: int) -> np.ndarray:
+    """Return the logarithm of the sum; a single logarithm keeps its last bit."""
+    return logarithms.squeeze(axis) if logarithms.shape[axis] == 1 else logsumexp(logarithms, axis=axis)
 
 
-def _best(means: np.ndarray, wordings: Answers) -> np.ndarray:
-    """Return (B, C): the best wording's mean of each class."""
-    found = np.full((len(means), len(wordings.classes)), -np.inf)
-    for place, number in enumerate(wordings.class_of):
-        if number >= 0:
-            found[:, number] = np.maximum(found[:, number], means[:, place])
-    return found
+def _log_mean(logarithms: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the mean over the first axis."""
+    return logarithms[0] if len(logarithms) == 1 else logsumexp(logarithms, axis=0) - np.log(len(logarithms))

@@ -1,38 +1,36 @@
-"""The published study's JSON: for each photograph its path, what the user asks, what the assistant answers.
-
-Refuses to write it unasked: paths may hold patients' identifiers, so the file is nobody else's to read.
-"""
+"""The published study's JSON: for each photograph its path, the user's question and the assistant's answer."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
 
 from toolkit.errors import ToolkitError
 from toolkit.files import write_atomically
-from toolkit.manifest import Study
+from toolkit.manifest import Study, faults
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import PartCase, find_split, resolved_cases
 
-MOST_TOLD = 20
-"""Faults of a file that are told."""
+FAULTS_LISTED = 20
 
 
 @dataclass(frozen=True)
 class ChatEntry:
-    """One entry. `roi` is left, top, width, height in pixels; None = the whole photograph, or not said."""
+    """One entry. `roi` is left, top, width, height in pixels; None = the whole photograph, or not stated."""
 
     image: str
     user: str
     assistant: str
-    roi: list[float] | None = None
+    roi: Annotated[list[float], Field(min_length=4, max_length=4)] | None = None
 
 
 @dataclass(frozen=True)
 class ChatWritten:
-    """How many entries were written where."""
+    """The file that was written and its number of entries."""
 
     file: str
     split_id: str
@@ -43,7 +41,7 @@ class ChatWritten:
 
 @dataclass(frozen=True)
 class ChatCompared:
-    """How a file stands to a part: entries of the same case, prompt and class; and what is not as it is today."""
+    """A file compared with a part of the split: how many entries agree with today's cases, prompts and classes."""
 
     file: str
     split_id: str
@@ -53,96 +51,84 @@ class ChatCompared:
     other_prompt: int
     other_class: int
     unknown: int
-    """Entries of no case of the part, or of one of several that cannot be told apart."""
+    """Entries that match no case of the part, or several."""
     lacking: int
-    """Cases of the part that the file does not hold."""
+    """Cases of the part without an entry in the file."""
 
 
 def write_chat(
     workspace: Workspace, study: Study, file: Path, *, part: str, split_id: str = "latest", progress: Progress = silent
 ) -> ChatWritten:
-    """Write the entries of a part's resolved cases, in order of their IDs, mode 0600."""
+    """Write the entries of a part's resolved cases, ordered by case ID.
+
+    The file gets mode 0600: the paths of photographs may contain patient identifiers.
+    """
     split_id = find_split(workspace, split_id)
     progress("writing prompts", 0, None)
-    cases = resolved_cases(workspace, split_id, part)
-    found, left_out = _triples(workspace, study, cases)
-    text = json.dumps([asdict(triple) for triple in found], ensure_ascii=False, indent=1)
+    entries, left_out = _entries(workspace, study, resolved_cases(workspace, split_id, part))
+    text = json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=1)
     write_atomically(file, f"{text}\n".encode(), mode=0o600)
-    return ChatWritten(str(file), split_id, part, len(found), left_out)
+    return ChatWritten(str(file), split_id, part, len(entries), left_out)
 
 
-def _triples(workspace: Workspace, study: Study, cases: list[PartCase]) -> tuple[list[ChatEntry], int]:
+def _entries(workspace: Workspace, study: Study, cases: list[PartCase]) -> tuple[list[ChatEntry], int]:
+    """Return an entry per case, and how many metadata values were left out of the prompts."""
     prompts = prompts_of(workspace, study, [case.case_id for case in cases])
     answers = dict(zip(study.class_names, study.answers, strict=True))
-    made = [
+    entries = [
         ChatEntry(str(case.path), _user(text), answers[case.class_name], list(case.roi) if case.roi else None)
         for case, text in zip(cases, prompts.texts, strict=True)
     ]
-    return made, prompts.left_out
+    return entries, prompts.left_out
 
 
 def _user(prompt: str) -> str:
-    """Return the words between "USER:" and "ASSISTANT:"; of a text without them all of it."""
+    """Return the words between "USER:" and "ASSISTANT:", or the whole text where it has neither."""
     return prompt.strip().removeprefix("USER:").removesuffix("ASSISTANT:").strip()
 
 
 def read_chat(file: Path) -> list[ChatEntry]:
-    """Read such a file; raise ToolkitError with every entry that is none."""
+    """Read such a file; raise ToolkitError that lists the entries with a fault."""
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ToolkitError(f"the file cannot be read: {error}", place=str(file), remedy=_REMEDY) from None
-    if not isinstance(document, list):
-        raise ToolkitError("the file holds no list", place=str(file), remedy=_REMEDY)
-    faults = [f"entry {n}: {fault}" for n, entry in enumerate(document, start=1) if (fault := _fault(entry))]
-    if faults:
-        told = "\n".join(f"  - {fault}" for fault in faults[:MOST_TOLD])
-        raise ToolkitError(f"{len(faults)} entries cannot be used:\n{told}", place=str(file), remedy=_REMEDY)
-    return [ChatEntry(*(entry[key] for key in ("image", "user", "assistant")), entry.get("roi")) for entry in document]
-
-
-_REMEDY = 'it is a JSON list of objects with the texts "image", "user", "assistant", and perhaps "roi": four numbers'
-
-
-def _fault(entry: Any) -> str:
-    if not isinstance(entry, dict):
-        return "no object"
-    if lacking := [key for key in ("image", "user", "assistant") if not isinstance(entry.get(key), str)]:
-        return f"no text under {lacking[0]!r}"
-    roi = entry.get("roi")
-    is_box = isinstance(roi, list) and len(roi) == 4 and all(type(side) in (int, float) for side in roi)
-    return "" if roi is None or is_box else "roi is not four numbers"
+        return TypeAdapter(list[ChatEntry]).validate_json(file.read_bytes(), strict=True)
+    except OSError as error:
+        problem = f"the file cannot be read: {error}"
+    except ValidationError as error:
+        listed = "\n".join(f"  - {fault}" for fault in faults(error)[:FAULTS_LISTED])
+        problem = f"{error.error_count()} faults in the file, each with the number of its entry:\n{listed}"
+    remedy = 'it is a JSON list of objects with the texts "image", "user", "assistant", and perhaps "roi": four numbers'
+    raise ToolkitError(problem, place=str(file), remedy=remedy)
 
 
 def compare_chat(
     workspace: Workspace, study: Study, file: Path, *, part: str, split_id: str = "latest"
 ) -> ChatCompared:
-    """Hold a file against today's cases, prompts and truth of a part; photographs are known by path, else by name."""
+    """Compare a file with today's cases of a part; photographs match by path, else by file name."""
     split_id = find_split(workspace, split_id)
-    given = read_chat(file)
-    today, _ = _triples(workspace, study, resolved_cases(workspace, split_id, part))
+    entries = read_chat(file)
+    today, _ = _entries(workspace, study, resolved_cases(workspace, split_id, part))
     by_name: dict[str, list[ChatEntry]] = {}
-    for triple in today:
-        by_name.setdefault(Path(triple.image).name, []).append(triple)
-    pairs = [(each, _match(each, by_name.get(Path(each.image).name, []))) for each in given]
-    known = [(each, own) for each, own in pairs if own is not None]
-    other_prompt = [_user(each.user) != own.user for each, own in known]
-    other_class = [study.class_of(each.assistant) != study.class_of(own.assistant) for each, own in known]
+    for entry in today:
+        by_name.setdefault(Path(entry.image).name, []).append(entry)
+    pairs = [(entry, _match(entry, by_name.get(Path(entry.image).name, []))) for entry in entries]
+    matched = [(entry, own) for entry, own in pairs if own is not None]
+    other_prompt = [_user(entry.user) != own.user for entry, own in matched]
+    other_class = [study.class_of(entry.assistant) != study.class_of(own.assistant) for entry, own in matched]
     return ChatCompared(
         file=str(file),
         split_id=split_id,
         part=part,
-        entries=len(given),
+        entries=len(entries),
         same=sum(not (prompt or name) for prompt, name in zip(other_prompt, other_class, strict=True)),
         other_prompt=sum(other_prompt),
         other_class=sum(other_class),
-        unknown=len(given) - len(known),
-        lacking=len(today) - len({id(own) for _, own in known}),
+        unknown=len(entries) - len(matched),
+        lacking=len(today) - len({id(own) for _, own in matched}),
     )
 
 
-def _match(given: ChatEntry, named_alike: list[ChatEntry]) -> ChatEntry | None:
-    """Return the one case that an entry can be of."""
-    exact = [own for own in named_alike if own.image == given.image] or named_alike
-    found = [own for own in exact if given.roi is None or own.roi == [float(side) for side in given.roi]]
-    return found[0] if len(found) == 1 else None
+def _match(entry: ChatEntry, same_name: list[ChatEntry]) -> ChatEntry | None:
+    """Return the one case of the part that an entry can belong to."""
+    same_path = [own for own in same_name if own.image == entry.image] or same_name
+    same_roi = [own for own in same_path if entry.roi is None or own.roi == [float(side) for side in entry.roi]]
+    return same_roi[0] if len(same_roi) == 1 else None

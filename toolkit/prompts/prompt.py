@@ -1,6 +1,6 @@
-"""How a study's question is put to the model, with what is known of the photograph filled in.
+"""The prompt of each case: the study's question with the metadata of the photograph filled in.
 
-Refuses to know the answer: `manifest` refuses a question in which a class stands; a value that names one is left out.
+`manifest` refuses a question that names a class.
 """
 
 import re
@@ -17,13 +17,13 @@ from toolkit.workspace.registry import Workspace
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 LONGEST_VALUE = 60
-"""Characters of a value; the rest is cut off."""
+"""Characters of a metadata value; the rest is cut off."""
 ROLES = re.compile(r"\b(user|assistant)\s*:", re.IGNORECASE)
-WHOLE = re.compile(r"(-?\d+)[.,]0+")
+WHOLE_NUMBER = re.compile(r"(-?\d+)[.,]0+")
 
 
 class Prompts(NamedTuple):
-    """The prompts of cases, in their order, and how many values were left out since they name a class."""
+    """The prompts of cases, in their order, and how many metadata values were left out because they name a class."""
 
     texts: list[str]
     left_out: int
@@ -32,29 +32,25 @@ class Prompts(NamedTuple):
 def prompt_of(prompt: PromptSection, values: Mapping[str, str] = NOTHING) -> str:
     """Return "USER: … ASSISTANT:", as in the published study, the same for training and prediction.
 
-    A field without a value says nothing, and so do the words in square brackets around it.
+    A field without a value is left out, together with the words in square brackets around it.
     """
     user = prompt.user
     if prompt.fields:
-        said = PROMPT_PART.sub(lambda part: part[1] if _known(part[1], values) else "", user)
-        user = " ".join(PROMPT_FIELD.sub(lambda field: values.get(field[1], ""), said).split())
+        text = PROMPT_PART.sub(lambda part: part[1] if set(PROMPT_FIELD.findall(part[1])) <= set(values) else "", user)
+        user = " ".join(PROMPT_FIELD.sub(lambda field: values.get(field[1], ""), text).split())
     return f"USER: {user} ASSISTANT:"
 
 
-def _known(words: str, values: Mapping[str, str]) -> bool:
-    return all(name in values for name in PROMPT_FIELD.findall(words))
-
-
-def silent_prompts(study: Study, cases: Sequence[str]) -> Prompts:
-    """Return the prompt that says nothing of the photograph, for each case."""
+def prompts_without_metadata(study: Study, cases: Sequence[str]) -> Prompts:
+    """Return for each case the prompt that holds no metadata."""
     return Prompts([prompt_of(study.prompt)] * len(cases), 0)
 
 
 def prompts_of(workspace: Workspace, study: Study, cases: Sequence[str], *, strict: bool = True) -> Prompts:
-    """Return the prompt of each case; with `strict` a field that no photograph has is refused."""
+    """Return the prompt of each case; `strict` refuses a field that no photograph has."""
     fields = study.prompt.fields
     if not fields:
-        return silent_prompts(study, cases)
+        return prompts_without_metadata(study, cases)
     rows = workspace.rows(sql.statement("predict/prompt_values"), {"names": "\x1f".join(fields)})
     if strict and (absent := sorted(set(fields) - {row["name"] for row in rows})):
         known = [row["name"] for row in workspace.rows("select distinct name from metadata order by name")]
@@ -71,18 +67,18 @@ def prompts_of(workspace: Workspace, study: Study, cases: Sequence[str], *, stri
 
 def _filled(study: Study, values: Mapping[str, str]) -> tuple[str, int]:
     """Return a prompt and how many values were left out of it: all of them where only together they name a class."""
-    told = {name: text for name, value in values.items() if (text := spoken(value))}
-    kept = {name: text for name, text in told.items() if not study.names_a_class(text)}
-    text = prompt_of(study.prompt, kept)
-    if kept and study.names_a_class(text) and not study.names_a_class(study.prompt.words):
-        return prompt_of(study.prompt), len(told)
-    return text, len(told) - len(kept)
+    cleaned = {name: text for name, value in values.items() if (text := clean_value(value))}
+    allowed = {name: text for name, text in cleaned.items() if not study.names_a_class(text)}
+    text = prompt_of(study.prompt, allowed)
+    if allowed and study.names_a_class(text) and not study.names_a_class(study.prompt.words):
+        return prompt_of(study.prompt), len(cleaned)
+    return text, len(cleaned) - len(allowed)
 
 
-def spoken(value: str) -> str:
-    """Return a value as it stands in a prompt: one short line that is nothing but words; a whole number without .0."""
+def clean_value(value: str) -> str:
+    """Return a metadata value as one short line without markup and role names; a whole number without .0."""
     text = unicodedata.normalize("NFKC", value)
     text = "".join(c if c.isprintable() and c not in "<>[]{}" else " " for c in text)
     text = " ".join(ROLES.sub(" ", text).split())[:LONGEST_VALUE].strip()
-    whole = WHOLE.fullmatch(text)
+    whole = WHOLE_NUMBER.fullmatch(text)
     return whole[1] if whole else text

@@ -1,7 +1,4 @@
-"""What in a registry a person should look at: photographs that are there twice, labels that contradict another.
-
-Refuses to change a label: findings are rows, decisions are people's.
-"""
+"""Findings that a person should look at: duplicate photographs, and labels that contradict each other."""
 
 import hashlib
 import json
@@ -22,97 +19,97 @@ from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace, insert
 
 MEANING = {
-    "identical_bytes": "photographs whose files are the same, byte for byte",
-    "identical_pixels": "photographs whose pixels are the same in different files",
-    "near_duplicate": "photographs that show the same, turned, cut or saved anew",
-    "duplicate_within_patient": "copies within a patient: no leak, but counted twice",
-    "contradiction": "lesions or copies whose classes contradict each other",
-    "disagreement": "cases whose annotators say different classes",
+    "identical_bytes": "pairs of photographs whose files are identical",
+    "identical_pixels": "pairs of photographs whose pixels are identical, in different files",
+    "near_duplicate": "pairs of near-duplicate photographs: mirrored, rotated, cropped or saved again",
+    "duplicate_within_patient": "pairs of duplicates of one patient: no leak, but each counts as a case",
+    "contradiction": "pairs of photographs of one lesion, or of duplicates, whose classes differ",
+    "disagreement": "cases whose annotators give different classes",
     "unmatched_box": "boxes that not every annotator of the photograph drew",
     "ambiguous_box": "boxes that overlap several lesions",
-    "ambiguous_answer": "one answer for a photograph with several lesions",
+    "ambiguous_answer": "photographs with several lesions and one answer",
 }
 THREADS = 4
-_COLUMNS = ("image_id", "other_image_id", "relation", "score", "change")
+SETTINGS = json.dumps(duplicates.SETTINGS, sort_keys=True)
+"""As the registry notes them."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """How many findings there are of each kind, and what was looked at for near-duplicates."""
+    """How many findings there are of each kind, and which photographs were searched for near-duplicates."""
 
     findings: dict[str, int]
     across_patients: int
-    """Pairs of photographs that show the same under two known patients."""
+    """Pairs of duplicate photographs under two known patients."""
     patients_known: bool
     photographs: int
     """Compared with each other; those with the same pixels count once."""
     missing: int
-    """Photographs that parse found and that are no longer there."""
+    """Photographs that parse opened and that cannot be opened now."""
     parts_looked_for: bool
-    """Whether cut and slightly rotated copies were looked for too; not among very many photographs."""
+    """Whether crops and slightly rotated copies were searched for too; not among very many photographs."""
     already_searched: bool
 
 
 @dataclass(frozen=True)
 class _Search:
-    """What was found among which photographs."""
+    """The near-duplicates among some photographs."""
 
     pairs: list[dict[str, Any]]
     images_sha256: str
     photographs: int
     missing: int
-    before: bool
+    already_searched: bool
 
 
 def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
-    """Find duplicates, contradictions and disagreements; replaces what an earlier audit found.
+    """Find duplicates, contradictions and disagreements; replaces the findings of an earlier audit.
 
-    Photographs are compared anew only where they, or how they are compared, have changed.
+    Photographs are compared again only where they, or how they are compared, have changed.
     """
     search = _search(workspace, progress)
-    identical = workspace.rows(sql.statement("audit/identical"))
-    _record(workspace, search, identical)
-    found = workspace.sql(sql.statement("audit/findings"))
+    _record(workspace, search, workspace.rows(sql.statement("audit/identical")))
+    findings = workspace.sql(sql.statement("audit/findings"))
     with workspace.writing() as connection:
         connection.execute("delete from findings where source = 'audit'")
-        insert(connection, "findings", found)
-    kinds = workspace.rows("select kind, count(*) as found from findings group by kind order by kind")
+        insert(connection, "findings", findings)
+    counts = workspace.rows("select kind, count(*) as findings from findings group by kind order by kind")
     return Audit(
-        findings={row["kind"]: row["found"] for row in kinds},
+        findings={row["kind"]: row["findings"] for row in counts},
         across_patients=workspace.rows(sql.statement("audit/across_patients"))[0]["pairs"],
         patients_known=workspace.rows(sql.statement("parse/parsed"))[0]["patients_known"],
         photographs=search.photographs,
         missing=search.missing,
         parts_looked_for=search.photographs <= duplicates.SETTINGS["most_viewed"],
-        already_searched=search.before,
+        already_searched=search.already_searched,
     )
 
 
 def _search(workspace: Workspace, progress: Progress) -> _Search:
-    """Compare the registry's photographs, or take what the last search found if it would find the same."""
-    rows = workspace.rows(sql.statement("audit/photographs"))
-    there = [row for row in rows if Path(row["path"]).is_file()]
-    digest, missing = images_digest(row["pixel_sha256"] for row in there), len(rows) - len(there)
+    """Compare the registry's photographs, or return the last search if it would find the same."""
+    registered = workspace.rows(sql.statement("audit/photographs"))
+    rows = [row for row in registered if Path(row["path"]).is_file()]
+    digest = images_digest(row["pixel_sha256"] for row in rows)
     last = workspace.rows("select settings, images_sha256 from duplicate_searches")
-    if last == [{"settings": _settings(), "images_sha256": digest}]:
-        kept = workspace.rows("select * from duplicates where relation = 'near_duplicate' order by all")
-        if {row[side] for row in kept for side in _COLUMNS[:2]} <= {row["image_id"] for row in there}:
-            return _Search(kept, digest, len(there), missing, before=True)
+    if last == [{"settings": SETTINGS, "images_sha256": digest}]:
+        pairs = workspace.rows("select * from duplicates where relation = 'near_duplicate' order by all")
+        if {row[side] for row in pairs for side in ("image_id", "other_image_id")} <= {row["image_id"] for row in rows}:
+            return _Search(pairs, digest, len(rows), len(registered) - len(rows), already_searched=True)
     ids, pictures = [], []
     with ThreadPoolExecutor(THREADS) as pool:
-        for done, (row, picture) in enumerate(zip(there, pool.map(_sketched, there), strict=True), start=1):
+        for done, (row, picture) in enumerate(zip(rows, pool.map(_thumbnail, rows), strict=True), start=1):
             if picture is not None:
                 ids.append(row["image_id"])
                 pictures.append(picture)
-            progress("opening photographs", done, len(there))
+            progress("opening photographs", done, len(rows))
     pairs = [
-        dict(zip(_COLUMNS, (ids[pair.first], ids[pair.other], "near_duplicate", pair.score, pair.change), strict=True))
-        for pair in duplicates.find(pictures, progress=progress)
+        {"image_id": ids[i], "other_image_id": ids[j], "relation": "near_duplicate", "score": score, "change": change}
+        for i, j, score, change in duplicates.find(pictures, progress=progress)
     ]
-    return _Search(pairs, digest, len(ids), len(rows) - len(ids), before=False)
+    return _Search(pairs, digest, len(ids), len(registered) - len(ids), already_searched=False)
 
 
-def _sketched(row: dict[str, Any]) -> np.ndarray | None:
+def _thumbnail(row: dict[str, Any]) -> np.ndarray | None:
     try:
         return grayscale_thumbnail(read_photograph(Path(row["path"])), longest=duplicates.LONGEST)
     except PhotographError:
@@ -120,19 +117,15 @@ def _sketched(row: dict[str, Any]) -> np.ndarray | None:
 
 
 def images_digest(pixel_digests: Iterable[str]) -> str:
-    """Return the digest by which a search knows which photographs it was made on."""
+    """Return the digest that says which photographs a search was made on."""
     return hashlib.sha256("\n".join(sorted(set(pixel_digests))).encode()).hexdigest()
 
 
-def _settings() -> str:
-    return json.dumps(duplicates.SETTINGS, sort_keys=True)
-
-
 def _record(workspace: Workspace, search: _Search, identical: list[dict[str, Any]]) -> None:
-    """Replace what is known of duplicates; without a photograph nothing was searched."""
+    """Replace the registry's duplicates; without a photograph no search is noted."""
     pairs = [*identical, *search.pairs]
-    made = {
-        "settings": _settings(),
+    noted = {
+        "settings": SETTINGS,
         "images_sha256": search.images_sha256,
         "photographs": search.photographs,
         "pairs": len(pairs),
@@ -142,4 +135,4 @@ def _record(workspace: Workspace, search: _Search, identical: list[dict[str, Any
         if pairs:
             insert(connection, "duplicates", pa.Table.from_pylist(pairs))
         if search.photographs:
-            insert(connection, "duplicate_searches", pa.Table.from_pylist([made]))
+            insert(connection, "duplicate_searches", pa.Table.from_pylist([noted]))

@@ -1,10 +1,8 @@
-"""How two runs differ on the same cases: paired differences with intervals and p-values, fixed and broken cases.
+"""The stage `compare`: paired differences of two runs on the same cases, with intervals and p-values.
 
-Refuses runs that were not scored: what looks at a part is counted by `evaluate`. Nothing is compared across different
-cases.
+Only scored runs are compared: `evaluate` counts how often a part was scored.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,24 +17,14 @@ from toolkit.progress import Progress, silent
 from toolkit.stats import delong, metrics, significance
 from toolkit.stats.intervals import Interval, patient_bootstrap, percentile
 from toolkit.workspace import plan, sql
-from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace.class_arrays import ClassArrays, class_arrays
+from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import find_run
 
 CLUSTERED = "paired patient bootstrap, percentile; p by permutation of runs within patients"
 RELABELLED = "paired patient bootstrap, percentile; p from it"
 DELONG = "paired DeLong"
 MCNEMAR = "paired patient bootstrap, percentile; p by exact McNemar"
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("run_id", "other_run_id", "part", "cause", "metric", "class_name")),
-        *((n, pa.float64()) for n in ("value", "other_value", "difference", "low", "high", "confidence")),
-        ("method", pa.string()),
-        ("replicates", pa.int64()),
-        *((name, pa.float64()) for name in ("p", "p_corrected")),
-        *((name, pa.int64()) for name in ("cases", "patients")),
-        ("truth_id", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -52,25 +40,11 @@ class Compared:
     next: str
 
 
-class RunSide(NamedTuple):
-    """One side of a comparison: class indices (N,), probabilities (N, C)."""
-
-    truth: np.ndarray
-    predicted: np.ndarray
-    probabilities: np.ndarray
-
-    @property
-    def right(self) -> np.ndarray:
-        """Which cases are right."""
-        return self.truth == self.predicted
-
-
 class RunPair(NamedTuple):
-    """Two sides of the same cases, and their patients."""
+    """Two runs' predictions of the same cases, or a run's beside earlier and today's reference diagnoses."""
 
-    first: RunSide
-    second: RunSide
-    patient: np.ndarray
+    first: ClassArrays
+    second: ClassArrays
 
 
 def compare(
@@ -78,7 +52,7 @@ def compare(
 ) -> Compared:
     """Compare a run with another on the cases that both predicted, and with its own result by the labels of an export.
 
-    `since` is an export's ID, or "" for no look at relabelling.
+    `since` is that export's ID, or "" for none.
     """
     run_id, other_id = find_run(workspace, run), find_run(workspace, other)
     parts = _parts(workspace, run_id, other_id)
@@ -88,10 +62,10 @@ def compare(
     for part in parts:
         progress(f"comparing on {part}", 0, None)
         key = {"run_id": run_id, "other_run_id": other_id, "part": part}
-        pair = _read(study, workspace.rows(sql.statement("compare/compared_part"), key))
+        pair = _pair(study, workspace.rows(sql.statement("compare/compared_part"), key))
         if pair is None:
             raise WorkspaceError(
-                f"runs {run_id} and {other_id} share no case of part {part}",
+                f"runs {run_id} and {other_id} share no case of the {part} set",
                 place=str(workspace.folder / "runs"),
                 remedy="compare runs on the same split",
             )
@@ -99,8 +73,10 @@ def compare(
         rows += [{**key, "truth_id": truth_id, **row} for row in differences(study, pair, cause="model")]
         if since:
             older = _relabelled(workspace, study, run_id, part, since)
-            told = {**key, "other_run_id": run_id, "truth_id": truth_id}
-            rows += [{**told, **row} for row in differences(study, older, cause="relabelling")]
+            rows += [
+                {**key, "other_run_id": run_id, "truth_id": truth_id, **row}
+                for row in differences(study, older, cause="relabelling")
+            ]
     _record(workspace, run_id, other_id, rows)
     for name in (run_id, other_id):
         plan.record(workspace, study, name)
@@ -115,23 +91,20 @@ def compare(
 
 
 def _parts(workspace: Workspace, run_id: str, other_id: str) -> list[str]:
+    """Return the parts in which both runs are scored."""
     if run_id == other_id:
         raise WorkspaceError("a run is not compared with itself", place=f"run {run_id}", remedy="give two runs")
-    scored = {
-        name: {
-            row["part"]
-            for row in workspace.rows("select distinct part from scores where run_id = $run_id", {"run_id": name})
-        }
-        for name in (run_id, other_id)
-    }
-    for name, parts in scored.items():
-        if not parts:
+    scored = []
+    for name in (run_id, other_id):
+        rows = workspace.rows("select distinct part from scores where run_id = $run_id", {"run_id": name})
+        if not rows:
             raise WorkspaceError(
                 f"run {name} has no scores yet",
                 place=str(workspace.run(name)),
                 remedy=f"toolkit evaluate --run {name}",
             )
-    return sorted(scored[run_id] & scored[other_id])
+        scored.append({row["part"] for row in rows})
+    return sorted(scored[0] & scored[1])
 
 
 def _relabelled(workspace: Workspace, study: Study, run_id: str, part: str, since: str) -> RunPair:
@@ -141,35 +114,20 @@ def _relabelled(workspace: Workspace, study: Study, run_id: str, part: str, sinc
             f"no such export: {since}", place=str(workspace.exports), remedy=f"the exports are: {', '.join(known)}"
         )
     key = {"run_id": run_id, "part": part, "export": since}
-    pair = _read(study, workspace.rows(sql.statement("compare/relabelled_part"), key))
+    pair = _pair(study, workspace.rows(sql.statement("compare/relabelled_part"), key))
     if pair is None:
         raise WorkspaceError(
-            f"no case of part {part} had a class as of export {since}",
+            f"no case of the {part} set had a resolved class at export {since}",
             place=str(workspace.folder),
             remedy="name a later export",
         )
     return pair
 
 
-def _read(study: Study, rows: list[dict[str, Any]]) -> RunPair | None:
+def _pair(study: Study, rows: list[dict[str, Any]]) -> RunPair | None:
     if not rows:
         return None
-    number = {name: index for index, name in enumerate(study.class_names)}
-    named = {row[side] for row in rows for side in ("truth", "other_truth", "predicted", "other_predicted")}
-    if unknown := named - set(number):
-        raise WorkspaceError(
-            f"a class the study does not name: {min(unknown)}", place="truth or predictions", remedy="use its own study"
-        )
-    patients: dict[str, int] = {}
-    sides = [
-        RunSide(
-            np.array([number[row[f"{prefix}truth"]] for row in rows]),
-            np.array([number[row[f"{prefix}predicted"]] for row in rows]),
-            np.array([[dict(row[f"{prefix}probabilities"])[name] for name in number] for row in rows]),
-        )
-        for prefix in ("", "other_")
-    ]
-    return RunPair(*sides, np.array([patients.setdefault(row["patient_id"], len(patients)) for row in rows]))
+    return RunPair(*(class_arrays(rows, study.class_names, prefix=prefix) for prefix in ("", "other_")))
 
 
 def _counted(pair: RunPair) -> dict[str, int]:
@@ -185,32 +143,30 @@ def _counted(pair: RunPair) -> dict[str, int]:
 def differences(study: Study, pair: RunPair, *, cause: str) -> list[dict[str, Any]]:
     """Return a row per metric and class: both values, the paired difference, its interval, its p-value."""
     confidence, replicates, seed = study.evaluate.confidence, study.evaluate.replicates, study.study.seed
-    first, second = _measure(pair.first), _measure(pair.second)
-    everyone = np.ones((1, len(pair.patient)))
+    first, second, patient = _PairedMetrics(pair.first), _PairedMetrics(pair.second), pair.first.patient
+    everyone = np.ones((1, len(patient)))
     values, others = first(everyone), second(everyone)
-    drawn = patient_bootstrap(lambda w: _less(second(w), first(w)), pair.patient, replicates=replicates, seed=seed)
+    bootstrapped = patient_bootstrap(lambda w: _minus(second(w), first(w)), patient, replicates=replicates, seed=seed)
     permuted = _permuted(pair, replicates=replicates, seed=seed) if cause == "model" else None
-    alone = cause == "model" and len(np.unique(pair.patient)) == len(pair.patient)
+    alone = cause == "model" and len(np.unique(patient)) == len(patient)
+    support = {"confidence": confidence, "cases": len(patient), "patients": int(patient.max()) + 1}
     rows = []
     for metric, value in values.items():
-        for place, name in enumerate([None] if value.ndim == 1 else study.class_names):
-            at = (0,) if name is None else (0, place)
-            column = ... if name is None else (..., place)
-            point = float(others[metric][at] - value[at])
-            found = percentile(drawn[metric][column], confidence=confidence)
-            made = (
-                _TestResult(found, RELABELLED, significance.bootstrap_p(drawn[metric][column]), replicates)
-                if permuted is None
-                else _TestResult(
-                    found, CLUSTERED, significance.permutation_p(point, permuted[metric][column]), replicates
-                )
-            )
+        for number, name in [(None, None)] if value.ndim == 1 else enumerate(study.class_names):
+            column = ... if number is None else (..., number)
+            before, after = float(value[0][column]), float(others[metric][0][column])
+            resampled = bootstrapped[metric][column]
+            interval = percentile(resampled, confidence=confidence)
+            if permuted is None:
+                test = _TestResult(interval, RELABELLED, significance.bootstrap_p(resampled), replicates)
+            else:
+                p = significance.permutation_p(after - before, permuted[metric][column])
+                test = _TestResult(interval, CLUSTERED, p, replicates)
             if alone:
-                made = _unclustered(pair, metric, None if name is None else place, made, confidence=confidence)
-            told = {"cause": cause, "metric": metric, "class_name": name, "value": float(value[at])}
-            told |= {"other_value": float(others[metric][at]), "difference": point, "confidence": confidence}
-            support = {"cases": len(pair.patient), "patients": int(pair.patient.max()) + 1}
-            rows.append({**told, **made.interval._asdict(), **made.told(), **support})
+                test = _unclustered(pair, metric, number, test, confidence=confidence)
+            row = {"cause": cause, "metric": metric, "class_name": name, "value": before, "other_value": after}
+            row |= {"difference": after - before, **test.interval._asdict(), "method": test.method}
+            rows.append({**row, "replicates": test.replicates, "p": test.p, **support})
     return _corrected(rows)
 
 
@@ -220,57 +176,56 @@ class _TestResult(NamedTuple):
     p: float
     replicates: int
 
-    def told(self) -> dict[str, Any]:
-        return {"method": self.method, "p": self.p, "replicates": self.replicates}
-
 
 def _unclustered(
-    pair: RunPair, metric: str, number: int | None, made: _TestResult, *, confidence: float
+    pair: RunPair, metric: str, number: int | None, test: _TestResult, *, confidence: float
 ) -> _TestResult:
-    """Return DeLong's test of an area and McNemar's of accuracy and recall; any other metric's as it was made."""
+    """Return DeLong's test of an area and McNemar's of accuracy and recall; any other metric's unchanged."""
     if metric == "roc_auc" and number is not None:
         positive = pair.first.truth == number
         scores = np.stack([side.probabilities[:, number] for side in (pair.second, pair.first)])
-        found = delong.difference(positive, scores, confidence=confidence)
-        return _TestResult(found.interval, DELONG, found.p, 0)
+        delta = delong.difference(positive, scores, confidence=confidence)
+        return _TestResult(delta.interval, DELONG, delta.p, 0)
     if metric in ("accuracy", "recall"):
-        own = np.ones(len(pair.patient), dtype=bool) if number is None else pair.first.truth == number
+        own = np.ones(len(pair.first.truth), dtype=bool) if number is None else pair.first.truth == number
         before, after = pair.first.right[own], pair.second.right[own]
-        p = significance.mcnemar(int((before & ~after).sum()), int((~before & after).sum())).exact
-        return made._replace(method=MCNEMAR, p=p)
-    return made
+        p = significance.mcnemar(int((before & ~after).sum()), int((~before & after).sum()))
+        return test._replace(method=MCNEMAR, p=p)
+    return test
 
 
-def _measure(side: RunSide) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Return the metrics of one side as a function of weights."""
-    decided = metrics.WeightedMetrics(side.truth, side.probabilities, side.predicted)
-    losses = metrics.losses(side.truth, side.probabilities)
+class _PairedMetrics:
+    """The compared metrics of one side as a function of weights."""
 
-    def measured(weights: np.ndarray) -> dict[str, np.ndarray]:
-        values = decided.per_class(weights)
-        columns = np.column_stack([side.right, losses["brier"], losses["log_loss"]])
-        means = metrics.mean(columns, weights).T
+    def __init__(self, side: ClassArrays) -> None:
+        self.of_decisions = metrics.WeightedMetrics(side.truth, side.probabilities, side.predicted)
+        losses = metrics.losses(side.truth, side.probabilities)
+        self.columns = np.column_stack([side.right, losses["brier"], losses["log_loss"]])
+
+    def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        values = self.of_decisions.per_class(weights)
+        means = metrics.mean(self.columns, weights).T
         over_all = dict(zip(("accuracy", "brier", "log_loss"), means, strict=True))
         return over_all | {f"macro_{name}": value for name, value in metrics.macro(values).items()} | values
 
-    return measured
 
-
-def _less(after: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _minus(after: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: after[name] - before[name] for name in after}
 
 
 def _permuted(pair: RunPair, *, replicates: int, seed: int) -> dict[str, np.ndarray]:
     """Return the differences when in each patient, with even chance, the two runs change places."""
-    both = RunSide(*(np.concatenate(sides) for sides in zip(pair.first, pair.second, strict=True)))
-    measured = _measure(both)
-    generator = np.random.default_rng(seed)
+    patient, rng = pair.first.patient, np.random.default_rng(seed)
+    truth, predicted, probabilities = (
+        np.concatenate(sides) for sides in zip(pair.first[:3], pair.second[:3], strict=True)
+    )
+    both = _PairedMetrics(ClassArrays(truth, predicted, probabilities, np.tile(patient, 2)))
 
     def swapped(weights: np.ndarray) -> dict[str, np.ndarray]:
-        swap = generator.integers(0, 2, (len(weights), int(pair.patient.max()) + 1))[:, pair.patient].astype(float)
-        return _less(measured(np.hstack([1 - swap, swap])), measured(np.hstack([swap, 1 - swap])))
+        swap = rng.integers(0, 2, (len(weights), int(patient.max()) + 1))[:, patient].astype(float)
+        return _minus(both(np.hstack([1 - swap, swap])), both(np.hstack([swap, 1 - swap])))
 
-    return patient_bootstrap(swapped, pair.patient, replicates=replicates, seed=seed)
+    return patient_bootstrap(swapped, patient, replicates=replicates, seed=seed)
 
 
 def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -282,7 +237,7 @@ def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _record(workspace: Workspace, run_id: str, other_id: str, rows: list[dict[str, Any]]) -> None:
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    table = pa.Table.from_pylist(rows, schema=table_schema("comparisons"))
     with written_atomically(workspace.run(run_id) / f"compared-with-{other_id}.parquet") as temporary:
         pq.write_table(table, temporary)
     with workspace.writing() as connection:
@@ -294,9 +249,9 @@ def _record(workspace: Workspace, run_id: str, other_id: str, rows: list[dict[st
 
 
 def _headline(rows: list[dict[str, Any]], cause: str) -> dict[str, dict[str, tuple[float, float, float, float]]]:
-    found: dict[str, dict[str, tuple[float, float, float, float]]] = {}
+    headline: dict[str, dict[str, tuple[float, float, float, float]]] = {}
     for row in rows:
         if row["class_name"] is None and row["cause"] == cause:
-            told = (row["difference"], row["low"], row["high"], row["p"])
-            found.setdefault(row["part"], {})[row["metric"]] = told
-    return found
+            figures = (row["difference"], row["low"], row["high"], row["p"])
+            headline.setdefault(row["part"], {})[row["metric"]] = figures
+    return headline

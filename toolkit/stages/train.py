@@ -1,35 +1,39 @@
-"""How a split's training cases become a run: a checkpoint, its losses and a record of how it was made.
+"""Training on the training set of a split: the run's checkpoint, its losses and its record."""
 
-Refuses to see the test part. The model itself is behind `models.backend`.
-"""
-
-import json
 import shutil
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
 from toolkit.errors import ModelError
-from toolkit.files import csv_text, sha256_of_file, short_id, write_atomically, write_json
+from toolkit.files import csv_text, sha256_of_file, short_id, write_atomically
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob
 from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
-from toolkit.workspace.registry import Workspace, insert
-from toolkit.workspace.runs import PartCase, crops_of, find_split, read_run, resolved_cases
+from toolkit.workspace.certificate import find_certificate
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import (
+    PartCase,
+    RunRecord,
+    crops_of,
+    find_split,
+    now,
+    read_run,
+    record_run,
+    resolved_cases,
+)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What was trained on what; `metrics` are those of the epoch that was kept, on validation."""
+    """A trained run; `metrics` are those on validation after the epoch whose weights it has."""
 
     run_id: str
     split_id: str
@@ -48,7 +52,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training would take, before anything is loaded; memory in GiB, without activations."""
+    """What a training needs, before anything is loaded; memory in GiB, without activations."""
 
     model: str
     device: str
@@ -64,7 +68,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True)
 class PlannedMode:
-    """One mode of training: the weights it moves, and the memory it takes."""
+    """One mode of training: the weights that it trains, and the memory that it needs."""
 
     mode: str
     trained: int
@@ -72,26 +76,26 @@ class PlannedMode:
     gib_float32: float
     gib_bfloat16: float
     fits: bool
-    """Whether one of both is within the device's memory."""
+    """Whether it fits into the device's memory, if need be with frozen weights in bfloat16."""
 
 
 def plan_training(
     workspace: Workspace, study: Study, *, study_folder: Path, split_id: str = "latest", device: str | None = None
 ) -> TrainingPlan:
-    """Return what each mode of training takes on this device, and how many steps the study's own would be."""
+    """Return what each mode of training needs on this device, and how many steps the study's own mode takes."""
     split_id = find_split(workspace, split_id)
     parts = {part: len(resolved_cases(workspace, split_id, part)) for part in ("train", "validation")}
     chosen = backend(study.model.backend)
     from toolkit.models.budget import GIB, device_memory  # noqa: PLC0415 - torch is imported only to train
     from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to train
 
-    place = pick_device(device)
-    memory = device_memory(place)
-    found = chosen.budgets(_source(workspace, study, study_folder), lora=study.train.lora)
+    picked = pick_device(device)
+    memory = device_memory(picked)
+    budgets = chosen.budgets(_source(workspace, study, study_folder), lora=study.train.lora)
     batches = -(-parts["train"] // study.train.batch_size)
     return TrainingPlan(
         model=study.model.name,
-        device=place,
+        device=picked,
         device_gib=memory / GIB,
         mode=study.train.mode,
         dtype=study.model.dtype,
@@ -101,14 +105,9 @@ def plan_training(
         steps=study.train.epochs * -(-batches // study.train.accumulate),
         modes=[
             PlannedMode(
-                mode=budget.mode,
-                trained=budget.trained,
-                frozen=budget.frozen,
-                gib_float32=budget.bytes_float32 / GIB,
-                gib_bfloat16=budget.bytes_bfloat16 / GIB,
-                fits=budget.least() <= memory,
+                b.mode, b.trained, b.frozen, b.bytes_float32 / GIB, b.bytes_bfloat16 / GIB, fits=b.least() <= memory
             )
-            for budget in found
+            for b in budgets
         ],
     )
 
@@ -127,65 +126,75 @@ def train(  # noqa: PLR0913 - the stage's inputs
 
     A run that is complete is not trained again. Raises ModelError where one was interrupted, unless `resume`.
     """
-    split_id = find_split(workspace, split_id)
+    run = _identified(workspace, study, find_split(workspace, split_id))
+    folder, process = workspace.run(run.run_id), this_process()
+    already_there = (folder / "run.json").exists()
+    if already_there:
+        with process.first_alone():
+            record = record_run(workspace, read_run(workspace, run.run_id))
+    else:
+        started = time.monotonic()
+        with process.first_alone():
+            model = _loaded(workspace, study, study_folder, device)
+        training, validation = (_examples(workspace, study, model, cases, progress) for cases in run.parts.values())
+        seed, kept = study.study.seed, _training_folder(folder, resume=resume)
+        epochs = model.fit(
+            TrainingJob(training, validation, study.answers, study.train, seed, kept, resume=resume, progress=progress)
+        )
+        if process.is_first:
+            _save(workspace, study, run, model, epochs, seconds=round(time.monotonic() - started, 3))
+        process.wait_for_others()
+        record = read_run(workspace, run.run_id)
+    shutil.rmtree(folder / "training", ignore_errors=True)
+    return _trained(record, already_there=already_there)
+
+
+class IdentifiedRun(NamedTuple):
+    """A run's ID and what it is made of; `parts` holds the cases of train and validation."""
+
+    run_id: str
+    split_id: str
+    truth_id: str
+    parts: dict[str, list[PartCase]]
+
+
+def _identified(workspace: Workspace, study: Study, split_id: str) -> IdentifiedRun:
     parts = {part: resolved_cases(workspace, split_id, part) for part in ("train", "validation")}
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     sections = study.digest("classes", "prompt", "model", "train")
     determined = [version("lesion-toolkit"), split_id, truth_id, study.study.seed, sections]
     run_id = short_id([*determined, [[[case.case_id, case.class_name] for case in cases] for cases in parts.values()]])
-    folder = workspace.run(run_id)
-    process = this_process()
-    if (folder / "run.json").exists():
-        with process.first_alone():
-            return _known(workspace, run_id)
-    started = time.monotonic()
-    with process.first_alone():
-        learner = _learner(workspace, study, study_folder, device)
-    training, validation = (_examples(workspace, study, learner, parts[part], progress) for part in parts)
-    epochs = learner.fit(
-        TrainingJob(
-            training,
-            validation,
-            study.answers,
-            study.train,
-            study.study.seed,
-            _training_folder(folder, resume=resume),
-            resume,
-            progress,
-        )
-    )
-    if process.is_first:
-        seconds = round(time.monotonic() - started, 3)
-        facts = {"run_id": run_id, "split_id": split_id, "truth_id": truth_id, "seconds": seconds}
-        _keep(workspace, learner, epochs, facts | _facts(study, learner, parts, epochs))
-    process.wait_for_others()
-    return _trained(read_run(workspace, run_id), already_there=False)
+    return IdentifiedRun(run_id, split_id, truth_id, parts)
 
 
-def _keep(workspace: Workspace, learner: Backend, epochs: list[Epoch], facts: dict[str, Any]) -> None:
-    """Write a trained run; `run.json` is its last file, so that a run is complete where it is there."""
-    folder = workspace.run(facts["run_id"])
-    learner.save(folder / "checkpoint")
+def _save(
+    workspace: Workspace, study: Study, run: IdentifiedRun, model: Backend, epochs: list[Epoch], *, seconds: float
+) -> None:
+    """Write checkpoint, losses and, last, the record: a run with a `run.json` is complete.
+
+    The record holds the study without the pseudonym key.
+    """
+    folder, certified = workspace.run(run.run_id), workspace.split(run.split_id)
+    model.save(folder / "checkpoint")
     write_atomically(folder / "loss.csv", _loss_csv(epochs).encode())
-    facts |= {"split_seal": _seal(workspace, facts["split_id"]), "checkpoint_files": _digests(folder / "checkpoint")}
-    write_json(folder / "run.json", facts)
-    shutil.rmtree(folder / "training", ignore_errors=True)
-    _record(workspace, facts)
-
-
-def _facts(study: Study, learner: Backend, parts: dict[str, list[PartCase]], epochs: list[Epoch]) -> dict[str, Any]:
-    """Return what a run records of its study, its model and its training; never the pseudonym key."""
-    return {
+    record = {
+        "run_id": run.run_id,
+        "split_id": run.split_id,
+        "truth_id": run.truth_id,
         "study": study.model_dump(mode="json", exclude={"privacy": True, "ingest": {"annotator"}}),
-        "model": {"name": study.model.name, "backend": study.model.backend, **learner.facts()},
+        "model": {"name": study.model.name, "backend": study.model.backend, **model.facts()},
         "toolkit": version("lesion-toolkit"),
         "processes": this_process().count,
-        "train_cases": len(parts["train"]),
-        "train_patients": len({case.patient_id for case in parts["train"]}),
-        "validation_cases": len(parts["validation"]),
+        "train_cases": len(run.parts["train"]),
+        "train_patients": len({case.patient_id for case in run.parts["train"]}),
+        "validation_cases": len(run.parts["validation"]),
         "epochs": [asdict(epoch) for epoch in epochs],
-        "finished_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds"),
+        "seconds": seconds,
+        "finished_at": now(),
+        "split_seal": (find_certificate(certified) or {}).get("seal"),
+        "checkpoint_files": _digests(folder / "checkpoint"),
     }
+    record_run(workspace, RunRecord.model_validate(record))
 
 
 def _digests(folder: Path) -> dict[str, str]:
@@ -194,18 +203,15 @@ def _digests(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files}
 
 
-def _seal(workspace: Workspace, split_id: str) -> str | None:
-    """Return the digest that seals the split's certificate; None where its folder is gone."""
-    path = workspace.split(split_id) / "certificate.json"
-    return json.loads(path.read_bytes())["seal"] if path.is_file() else None
-
-
 def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:
-    """Return the checkpoint the study names: "tiny" of its backend, a folder beside the study file, or a hub name."""
+    """Return the checkpoint that the study names: a folder relative to the study file, a hub name, or "tiny".
+
+    A tiny checkpoint is built into the workspace when it is first needed.
+    """
     name = study.model.name
     if name != "tiny":
-        beside = study_folder / name
-        return str(beside) if beside.is_dir() else name
+        folder = study_folder / name
+        return str(folder) if folder.is_dir() else name
     texts = [f"USER: {study.prompt.words} ASSISTANT:", *study.answers]
     determined = [version("lesion-toolkit"), study.model.backend, texts, study.study.seed]
     folder = workspace.folder / "models" / f"tiny-{short_id(determined)}"
@@ -214,25 +220,25 @@ def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:
     return str(folder)
 
 
-def _learner(workspace: Workspace, study: Study, study_folder: Path, device: str | None) -> Backend:
+def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str | None) -> Backend:
     """Load the study's checkpoint for its mode of training, if the device has the memory."""
     chosen = backend(study.model.backend)
     from toolkit.models.budget import check_budget, device_memory  # noqa: PLC0415 - torch is imported only to train
     from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to train
 
-    source, place = _source(workspace, study, study_folder), pick_device(device)
+    source, picked = _source(workspace, study, study_folder), pick_device(device)
     mode, dtype = study.train.mode, study.model.dtype
-    found = chosen.budgets(source, lora=study.train.lora)
-    check_budget(found, mode=mode, dtype=dtype, device=place, memory=device_memory(place))
-    learner = chosen.load(source, device=place, mode=mode, dtype=dtype)
-    learner.keep_features(workspace.features, gigabytes=study.features.gigabytes)
-    return learner
+    budgets = chosen.budgets(source, lora=study.train.lora)
+    check_budget(budgets, mode=mode, dtype=dtype, device=picked, memory=device_memory(picked))
+    model = chosen.load(source, device=picked, mode=mode, dtype=dtype)
+    model.keep_features(workspace.features, gigabytes=study.features.gigabytes)
+    return model
 
 
 def _examples(
-    workspace: Workspace, study: Study, learner: Backend, cases: list[PartCase], progress: Progress
+    workspace: Workspace, study: Study, model: Backend, cases: list[PartCase], progress: Progress
 ) -> Examples:
-    crops = crops_of(cases, margin=study.model.roi_margin, size=learner.input_size)
+    crops = crops_of(cases, margin=study.model.roi_margin, size=model.input_size)
     crops.load(progress)
     classes = np.array([study.class_names.index(case.class_name) for case in cases])
     return Examples(crops, prompts_of(workspace, study, [case.case_id for case in cases]).texts, classes)
@@ -244,7 +250,7 @@ def _training_folder(folder: Path, *, resume: bool) -> Path:
         raise ModelError(
             f"run {folder.name} was interrupted while training",
             place=str(training),
-            remedy="toolkit train --resume goes on from its last whole epoch; delete the folder to start again",
+            remedy="toolkit train --resume continues from its last complete epoch; delete the folder to start again",
         )
     return training
 
@@ -255,48 +261,20 @@ def _loss_csv(epochs: list[Epoch]) -> str:
     return csv_text(["epoch", "step", "train_loss", "validation_loss", *names], rows)
 
 
-def _record(workspace: Workspace, facts: dict[str, Any]) -> None:
-    """Mirror a finished run in the registry, once."""
-    if workspace.rows("select 1 from runs where run_id = $run_id", {"run_id": facts["run_id"]}):
-        return
-    run = {name: facts[name] for name in ("run_id", "split_id", "truth_id", "train_cases", "train_patients", "seconds")}
-    run |= {"model": facts["model"]["name"], "device": facts["model"]["device"], "epochs": len(facts["epochs"])}
-    run["finished_at"] = datetime.fromisoformat(facts["finished_at"])
-    watched = [
-        {"run_id": facts["run_id"], "epoch": epoch["epoch"], "metric": metric, "value": value}
-        for epoch in facts["epochs"]
-        for metric, value in {
-            "train_loss": epoch["train_loss"],
-            "validation_loss": epoch["validation_loss"],
-            **epoch["metrics"],
-        }.items()
-    ]
-    with workspace.writing() as connection:
-        insert(connection, "runs", pa.Table.from_pylist([run]))
-        insert(connection, "epochs", pa.Table.from_pylist(watched))
-
-
-def _known(workspace: Workspace, run_id: str) -> Trained:
-    facts = read_run(workspace, run_id)
-    _record(workspace, facts)
-    return _trained(facts, already_there=True)
-
-
-def _trained(facts: dict[str, Any], *, already_there: bool) -> Trained:
-    last = next(epoch for epoch in facts["epochs"] if epoch["kept"])
-    undefined = float("nan")
+def _trained(record: RunRecord, *, already_there: bool) -> Trained:
+    chosen = next(epoch for epoch in record.epochs if epoch.kept)
     return Trained(
-        run_id=facts["run_id"],
-        split_id=facts["split_id"],
-        model=facts["model"]["name"],
-        device=facts["model"]["device"],
-        train_cases=facts["train_cases"],
-        train_patients=facts["train_patients"],
-        validation_cases=facts["validation_cases"],
-        epochs=len(facts["epochs"]),
-        train_loss=last["train_loss"],
-        validation_loss=last["validation_loss"],
-        metrics={name: undefined if value is None else value for name, value in last["metrics"].items()},
-        seconds=facts["seconds"],
+        run_id=record.run_id,
+        split_id=record.split_id,
+        model=record.model.name,
+        device=record.model.device,
+        train_cases=record.train_cases,
+        train_patients=record.train_patients,
+        validation_cases=record.validation_cases,
+        epochs=len(record.epochs),
+        train_loss=chosen.train_loss,
+        validation_loss=chosen.validation_loss,
+        metrics=chosen.metrics,
+        seconds=record.seconds,
         already_there=already_there,
     )

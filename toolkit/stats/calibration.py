@@ -1,7 +1,7 @@
-"""Whether probabilities mean what they say: calibration error, slope and intercept, reliability, temperature.
+"""Calibration of probabilities: reliability bins, calibration error, slope and intercept, temperature scaling.
 
-Refuses to know files and tables. A chance is the probability given to an event, `came` whether it happened: a class is
-the truth, or the predicted class is right. Undefined is NaN.
+An event has a probability and a 0 or 1 in `occurred`: a class is the true one, or the predicted class is right.
+Undefined is NaN.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from toolkit.stats.intervals import Interval, by_patient, clustered_wilson
 from toolkit.stats.metrics import losses, ratio
 
 EDGE = 1e-6
-"""Chances nearer to 0 or 1 are taken for this far from them where their logit is needed."""
+"""Probabilities nearer to 0 or 1 are taken for this far from them where their logit is needed."""
 STEPS = 50
 CONVERGED = 1e-10
 HOTTEST = 20.0
@@ -22,7 +22,10 @@ HOTTEST = 20.0
 
 
 class Bin(NamedTuple):
-    """Cases whose chance lies from `low_edge` to below `high_edge`: their mean chance, how often it came true."""
+    """Cases with a probability from `low_edge` to below `high_edge`; fields are columns of `calibration_bins`.
+
+    `chance` is their mean probability, `came` the observed frequency.
+    """
 
     low_edge: float
     high_edge: float
@@ -33,16 +36,16 @@ class Bin(NamedTuple):
     interval: Interval
 
 
-def places(chance: np.ndarray, bins: int) -> np.ndarray:
-    """Return each chance's bin of equal width; a bin holds its lower edge, the last one 1 too."""
-    return np.minimum((chance * bins).astype(int), bins - 1)
+def bin_of(probability: np.ndarray, bins: int) -> np.ndarray:
+    """Return each probability's bin of equal width; a bin holds its lower edge, the last one 1 too."""
+    return np.minimum((probability * bins).astype(int), bins - 1)
 
 
-def gaps(chance: np.ndarray, came: np.ndarray, bins: int) -> np.ndarray:
+def gaps(probability: np.ndarray, occurred: np.ndarray, bins: int) -> np.ndarray:
     """Return what each case adds to the gap of its bin, (N, bins): what `calibration_error` is made from."""
-    found = np.zeros((len(chance), bins))
-    found[np.arange(len(chance)), places(chance, bins)] = came - chance
-    return found
+    of_cases = np.zeros((len(probability), bins))
+    of_cases[np.arange(len(probability)), bin_of(probability, bins)] = occurred - probability
+    return of_cases
 
 
 def calibration_error(summed: np.ndarray, cases: np.ndarray | float) -> np.ndarray:
@@ -51,20 +54,25 @@ def calibration_error(summed: np.ndarray, cases: np.ndarray | float) -> np.ndarr
 
 
 def reliability(
-    chance: np.ndarray, came: np.ndarray, patient: np.ndarray, *, bins: int, confidence: float
+    probability: np.ndarray, occurred: np.ndarray, patient: np.ndarray, *, bins: int, confidence: float
 ) -> list[Bin]:
-    """Return the bins that hold cases, with the patient-clustered Wilson interval of how often it came true."""
-    place, found = places(chance, bins), []
+    """Return the bins that hold cases, with the patient-clustered Wilson interval of the observed frequency."""
+    place, rows = bin_of(probability, bins), []
     for number in np.unique(place):
         own = place == number
-        share = by_patient(came[own].astype(float), np.ones(own.sum()), patient[own])
-        interval = clustered_wilson(share, confidence=confidence)
-        patients = len(np.unique(patient[own]))
-        edges = (number / bins, (number + 1) / bins)
-        found.append(
-            Bin(*edges, int(own.sum()), patients, float(chance[own].mean()), float(came[own].mean()), interval)
+        share = by_patient(occurred[own].astype(float), np.ones(own.sum()), patient[own])
+        rows.append(
+            Bin(
+                number / bins,
+                (number + 1) / bins,
+                int(own.sum()),
+                len(np.unique(patient[own])),
+                float(probability[own].mean()),
+                float(occurred[own].mean()),
+                clustered_wilson(share, confidence=confidence),
+            )
         )
-    return found
+    return rows
 
 
 class Recalibration(NamedTuple):
@@ -75,53 +83,53 @@ class Recalibration(NamedTuple):
     columns: np.ndarray
 
 
-def recalibration(chance: np.ndarray, came: np.ndarray) -> Recalibration:
-    """Return the slope of a logistic regression of the events on the chances' logits, and the intercept beside slope 1.
+def recalibration(probability: np.ndarray, occurred: np.ndarray) -> Recalibration:
+    """Return the slope of a logistic regression of the events on the logits, and the intercept where the slope is 1.
 
-    1 and 0 where chances are right (Cox 1958; Van Calster, J Clin Epidemiol 2016;74:167). NaN where no finite fit is.
+    1 and 0 for perfect calibration (Cox 1958; Van Calster, J Clin Epidemiol 2016;74:167). NaN without a finite fit.
     """
-    x = logit(np.clip(chance, EDGE, 1 - EDGE))
-    start, slope = _newton(x, came)
-    shift = _newton_intercept(x, came)
+    x = logit(np.clip(probability, EDGE, 1 - EDGE))
+    start, slope = _newton(x, occurred)
+    shift = _newton_intercept(x, occurred)
     fitted, shifted = expit(start + slope * x), expit(shift + x)
     spread, spread_shifted = fitted * (1 - fitted), shifted * (1 - shifted)
-    missing = came - fitted
-    columns = [missing, missing * x, spread, spread * x, spread * x * x, came - shifted, spread_shifted]
+    residual = occurred - fitted
+    columns = [residual, residual * x, spread, spread * x, spread * x * x, occurred - shifted, spread_shifted]
     return Recalibration(slope, shift, np.stack(columns, axis=1))
 
 
-def one_step(found: Recalibration, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def one_step(fit: Recalibration, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return slope and intercept of replicates from weighted sums (R, 7) of the columns: one Newton step."""
-    missing, missing_x, spread, spread_x, spread_xx, shifted, spread_shifted = sums.T
+    residual, residual_x, spread, spread_x, spread_xx, shifted, spread_shifted = sums.T
     determinant = spread * spread_xx - spread_x**2
-    slope = found.slope + ratio(spread * missing_x - spread_x * missing, determinant)
-    return slope, found.intercept + ratio(shifted, spread_shifted)
+    slope = fit.slope + ratio(spread * residual_x - spread_x * residual, determinant)
+    return slope, fit.intercept + ratio(shifted, spread_shifted)
 
 
-def _newton(x: np.ndarray, came: np.ndarray) -> tuple[float, float]:
+def _newton(x: np.ndarray, occurred: np.ndarray) -> tuple[float, float]:
     start, slope = 0.0, 1.0
     for _ in range(STEPS):
         fitted = expit(start + slope * x)
-        missing, spread = came - fitted, fitted * (1 - fitted)
+        residual, spread = occurred - fitted, fitted * (1 - fitted)
         determinant = spread.sum() * (spread * x * x).sum() - (spread * x).sum() ** 2
         if not determinant > EDGE**2:
             break
-        step = (spread * x * x).sum() * missing.sum() - (spread * x).sum() * (missing * x).sum()
-        turn = spread.sum() * (missing * x).sum() - (spread * x).sum() * missing.sum()
+        step = (spread * x * x).sum() * residual.sum() - (spread * x).sum() * (residual * x).sum()
+        turn = spread.sum() * (residual * x).sum() - (spread * x).sum() * residual.sum()
         start, slope = start + step / determinant, slope + turn / determinant
         if max(abs(step), abs(turn)) / determinant < CONVERGED:
             return start, slope
     return float("nan"), float("nan")
 
 
-def _newton_intercept(x: np.ndarray, came: np.ndarray) -> float:
+def _newton_intercept(x: np.ndarray, occurred: np.ndarray) -> float:
     shift = 0.0
     for _ in range(STEPS):
         fitted = expit(shift + x)
         spread = (fitted * (1 - fitted)).sum()
         if not spread > EDGE**2:
             break
-        step = (came - fitted).sum() / spread
+        step = (occurred - fitted).sum() / spread
         shift += step
         if abs(step) < CONVERGED:
             return shift
@@ -129,7 +137,7 @@ def _newton_intercept(x: np.ndarray, came: np.ndarray) -> float:
 
 
 def fit_temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
-    """Return the temperature with the least log loss (Guo, ICML 2017): above 1 where probabilities are too sure."""
+    """Return the temperature with the least log loss (Guo, ICML 2017): above 1 where the model is overconfident."""
 
     def loss(log_temperature: float) -> float:
         return float(losses(truth, at_temperature(probabilities, np.exp(log_temperature)))["log_loss"].mean())

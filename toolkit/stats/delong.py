@@ -1,6 +1,6 @@
-"""How sure an area under the ROC curve is, and a difference of two: placements, DeLong, with patients or without.
+"""Intervals and tests of the area under the ROC curve: DeLong's, and intervals for patients with several cases.
 
-Refuses to know files and tables. Arrays of scores are (K, N): K classifiers on the same N cases.
+Arrays of scores are (K, N): K classifiers on the same N cases.
 """
 
 from typing import NamedTuple
@@ -49,11 +49,11 @@ def _mean_rank(values: np.ndarray, among: np.ndarray) -> np.ndarray:
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")) / (2 * len(among))
 
 
-def covariance(found: Placements) -> np.ndarray:
+def covariance(placed: Placements) -> np.ndarray:
     """Return the covariance (K, K) of the areas with every case independent; NaN with fewer than two of either kind."""
-    sides = (found.of_positives, found.of_negatives)
+    sides = (placed.of_positives, placed.of_negatives)
     if min(side.shape[1] for side in sides) < 2:
-        return np.full((len(found.auc), len(found.auc)), np.nan)
+        return np.full((len(placed.auc), len(placed.auc)), np.nan)
     return sum(np.atleast_2d(np.cov(side)) / side.shape[1] for side in sides)
 
 
@@ -64,10 +64,17 @@ def interval(auc: float, variance: float, *, confidence: float) -> Interval:
 
 
 def difference(positive: np.ndarray, scores: np.ndarray, *, confidence: float) -> Difference:
-    """Return the difference of the first and the second classifier's areas by DeLong's paired test."""
-    found = placements(positive, scores)
-    variance = np.array([1, -1]) @ covariance(found) @ np.array([1, -1])
-    value = float(found.auc[0] - found.auc[1])
+    """Return the difference of the first and the second classifier's areas by DeLong's paired test.
+
+    >>> positive = np.array([True, True, True, False, False, False])
+    >>> scores = np.array([[0.9, 0.7, 0.4, 0.6, 0.2, 0.1], [0.8, 0.3, 0.5, 0.7, 0.4, 0.2]])
+    >>> result = difference(positive, scores, confidence=0.95)
+    >>> round(result.value, 3), round(result.p, 3)
+    (0.222, 0.371)
+    """
+    placed = placements(positive, scores)
+    variance = np.array([1, -1]) @ covariance(placed) @ np.array([1, -1])
+    value = float(placed.auc[0] - placed.auc[1])
     if not variance > 0:
         return Difference(value, float("nan"), float("nan"), UNDEFINED)
     error = np.sqrt(variance)
@@ -77,13 +84,13 @@ def difference(positive: np.ndarray, scores: np.ndarray, *, confidence: float) -
 
 
 def influence(positive: np.ndarray, scores: np.ndarray, patient: np.ndarray) -> np.ndarray:
-    """Return what each patient moves the areas by, (K, P) (Obuchowski, Biometrics 1997;53:567)."""
-    found, patients = placements(positive, scores), int(patient.max()) + 1
-    moved = np.zeros((len(scores), patients))
-    for side, own in ((found.of_positives, patient[positive]), (found.of_negatives, patient[~positive])):
+    """Return each patient's influence on the areas, (K, P) (Obuchowski, Biometrics 1997;53:567)."""
+    placed, patients = placements(positive, scores), int(patient.max()) + 1
+    influences = np.zeros((len(scores), patients))
+    for side, own in ((placed.of_positives, patient[positive]), (placed.of_negatives, patient[~positive])):
         for k, places in enumerate(side):
-            moved[k] += np.bincount(own, weights=(places - found.auc[k]) / len(own), minlength=patients)
-    return moved
+            influences[k] += np.bincount(own, weights=(places - placed.auc[k]) / len(own), minlength=patients)
+    return influences
 
 
 def clustered_interval(positive: np.ndarray, score: np.ndarray, patient: np.ndarray, *, confidence: float) -> Interval:
@@ -92,13 +99,14 @@ def clustered_interval(positive: np.ndarray, score: np.ndarray, patient: np.ndar
     Newcombe's (Stat Med 2006;25:559, method 5), which keeps its width where the area is 1, with both numbers of cases
     divided by the design effect: the variance between patients over DeLong's.
     """
-    found = placements(positive, score[None])
-    auc, alone = float(found.auc[0]), float(covariance(found)[0, 0])
+    placed = placements(positive, score[None])
+    auc, independent = float(placed.auc[0]), float(covariance(placed)[0, 0])
     if np.isnan(auc):
         return UNDEFINED
     sizes = np.bincount(patient[positive])
     between = float(standard_error(influence(positive, score[None], patient)[0], len(np.unique(patient)))) ** 2
-    effect = max(1.0, between / alone) if alone > 0 and between > 0 else np.square(sizes).sum() / sizes.sum()
+    measurable = independent > 0 and between > 0
+    effect = max(1.0, between / independent) if measurable else np.square(sizes).sum() / sizes.sum()
     return newcombe(auc, positive.sum() / effect, (~positive).sum() / effect, confidence=confidence)
 
 

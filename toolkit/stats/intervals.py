@@ -1,7 +1,6 @@
-"""How sure a number is: intervals of shares and of means, and the bootstrap, with the patient as the unit.
+"""Confidence intervals with the patient as the unit: Wilson at the effective size, bootstrap, intervals of means.
 
-Refuses to know which metric it is given. Photographs of one patient are not independent: an interval that counts
-them as such is too narrow (docs/method.md).
+Photographs of one patient are not independent: an interval that counts them as such is too narrow (docs/method.md).
 """
 
 from collections.abc import Callable
@@ -9,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import ndtr, ndtri
-from scipy.stats import beta
 
 CELLS = 160_000
 """Weights computed at once: bounds memory, and keeps them within the processor's cache."""
@@ -66,48 +64,23 @@ def wilson(successes: float | np.ndarray, trials: float | np.ndarray, *, confide
         centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
         spread = np.maximum(share * (1 - share) / trials + z * z / (4 * np.square(trials)), 0)
         half = z / (1 + z * z / trials) * np.sqrt(spread)
-    low = np.where(share <= 0, 0.0, centre - half)
-    high = np.where(share >= 1, 1.0, centre + half)
-    return _bounds(low, high, np.isnan(share) | (np.asarray(trials) <= 0))
-
-
-def wilson_corrected(successes: float, trials: float, *, confidence: float) -> Interval:
-    """Return the Wilson score interval with continuity correction (Newcombe, Stat Med 1998;17:857, method 4)."""
-    z, miss = ndtri((1 + confidence) / 2), trials - successes
-    share = successes / trials
-    below = np.sqrt(max(z * z - 2 - 1 / trials + 4 * share * (miss + 1), 0))
-    above = np.sqrt(max(z * z + 2 - 1 / trials + 4 * share * (miss - 1), 0))
-    middle, width = 2 * successes + z * z, 2 * (trials + z * z)
-    low = 0.0 if successes == 0 else (middle - 1 - z * below) / width
-    high = 1.0 if miss == 0 else (middle + 1 + z * above) / width
-    return Interval(max(0.0, float(low)), min(1.0, float(high)))
-
-
-def clopper_pearson(successes: float | np.ndarray, trials: float | np.ndarray, *, confidence: float) -> Interval:
-    """Return the exact binomial interval of a proportion (Clopper and Pearson, Biometrika 1934;26:404)."""
-    k, n = np.asarray(successes, dtype=float), np.asarray(trials, dtype=float)
-    tail = (1 - confidence) / 2
-    low = np.where(k > 0, beta.ppf(tail, k, n - k + 1), 0.0)
-    high = np.where(k < n, beta.ppf(1 - tail, k + 1, n - k), 1.0)
-    return _bounds(low, high, n <= 0)
-
-
-def _bounds(low: np.ndarray, high: np.ndarray, undefined: np.ndarray) -> Interval:
-    low, high = np.where(undefined, np.nan, low), np.where(undefined, np.nan, high)
+    undefined = np.isnan(share) | (np.asarray(trials) <= 0)
+    low = np.where(undefined, np.nan, np.where(share <= 0, 0.0, centre - half))
+    high = np.where(undefined, np.nan, np.where(share >= 1, 1.0, centre + half))
     return Interval(low, high) if np.ndim(low) else Interval(float(low), float(high))
 
 
 def influence(share: Share) -> np.ndarray:
-    """Return what each patient moves the share by, (..., P): the linearised ratio of two totals (Woodruff 1971)."""
+    """Return each patient's influence on the share, (..., P): the linearised ratio of two totals (Woodruff 1971)."""
     total = share.trials.sum(axis=-1, keepdims=True)
-    moved = share.successes - share.value[..., None] * share.trials
-    return np.divide(moved, total, out=np.zeros(np.broadcast_shapes(moved.shape, total.shape)), where=total > 0)
+    residual = share.successes - share.value[..., None] * share.trials
+    return np.divide(residual, total, out=np.zeros(np.broadcast_shapes(residual.shape, total.shape)), where=total > 0)
 
 
-def standard_error(moved: np.ndarray, patients: np.ndarray | int) -> np.ndarray:
-    """Return the standard error between patients of what they move a number by, (..., P)."""
+def standard_error(influences: np.ndarray, patients: np.ndarray | int) -> np.ndarray:
+    """Return the standard error between patients of a number from their influences on it, (..., P)."""
     correction = np.where(np.asarray(patients) > 1, patients / np.maximum(np.asarray(patients) - 1, 1), np.nan)
-    return np.sqrt(correction * np.square(moved).sum(axis=-1))
+    return np.sqrt(correction * np.square(influences).sum(axis=-1))
 
 
 def effective_trials(share: Share) -> np.ndarray:
@@ -131,17 +104,27 @@ def effective_trials(share: Share) -> np.ndarray:
 
 
 def clustered_wilson(share: Share, *, confidence: float) -> Interval:
-    """Return the Wilson interval at the effective size: the plain one where every patient has a single trial."""
+    """Return the Wilson interval at the effective size: the plain one where every patient has a single trial.
+
+    >>> correct, patient = np.array([1, 1, 1, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2])
+    >>> interval = clustered_wilson(by_patient(correct, np.ones(6), patient), confidence=0.95)
+    >>> round(interval.low, 3), round(interval.high, 3)
+    (0.319, 0.982)
+    """
     trials = effective_trials(share)
     return wilson(share.value * trials, trials, confidence=confidence)
 
 
 class Estimate(NamedTuple):
-    """Values of K classes with their intervals, and what each of P patients moves them by, (K, P)."""
+    """Values of K classes with their intervals, and each of P patients' influence on them, (K, P)."""
 
     value: np.ndarray
     interval: Interval
-    moved: np.ndarray
+    influence: np.ndarray
+
+    def interval_of(self, number: int) -> Interval:
+        """Return the interval of one class."""
+        return Interval(*(float(np.asarray(side)[number]) for side in self.interval))
 
 
 def mean_interval(estimate: Estimate) -> Interval:
@@ -153,8 +136,8 @@ def mean_interval(estimate: Estimate) -> Interval:
     known = ~np.isnan(estimate.value)
     if not known.any() or np.isnan(estimate.interval.low)[known].any():
         return UNDEFINED
-    value, moved = estimate.value[known], estimate.moved[known]
-    covariance = moved @ moved.T
+    value, influences = estimate.value[known], estimate.influence[known]
+    covariance = influences @ influences.T
     norm = np.sqrt(np.diag(covariance))
     product = np.outer(norm, norm)
     correlation = np.divide(covariance, product, out=np.zeros_like(covariance), where=product > 0)
@@ -165,13 +148,6 @@ def mean_interval(estimate: Estimate) -> Interval:
     return Interval(float(max(value.mean() - down, 0)), float(min(value.mean() + up, 1)))
 
 
-def patient_weights(patients: int, *, replicates: int, generator: np.random.Generator) -> np.ndarray:
-    """Return how often each patient is drawn in each replicate, (replicates, patients)."""
-    drawn = generator.integers(0, patients, (replicates, patients))
-    drawn += np.arange(replicates)[:, None] * patients
-    return np.bincount(drawn.ravel(), minlength=replicates * patients).reshape(replicates, patients).astype(float)
-
-
 def patient_bootstrap(
     statistics: Callable[[np.ndarray], dict[str, np.ndarray]], patient: np.ndarray, *, replicates: int, seed: int
 ) -> dict[str, np.ndarray]:
@@ -179,14 +155,23 @@ def patient_bootstrap(
 
     `statistics` takes weights (R, N) and returns arrays with first axis R. `patient` (N,) numbers patients from 0 in
     an order that does not depend on pseudonyms, so that the same study and seed give the same interval everywhere.
+
+    >>> correct, patient = np.array([1, 1, 1, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2])
+    >>> replicates = patient_bootstrap(
+    ...     lambda weights: {"accuracy": weights @ correct / weights.sum(axis=1)}, patient, replicates=2000, seed=7
+    ... )
+    >>> [float(bound) for bound in percentile(replicates["accuracy"], confidence=0.95)]
+    [0.5, 1.0]
     """
-    generator = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     patients, at_once = int(patient.max()) + 1, max(8, CELLS // len(patient))
     pieces = []
     for start in range(0, replicates, at_once):
-        weights = patient_weights(patients, replicates=min(at_once, replicates - start), generator=generator)
+        rows = min(at_once, replicates - start)
+        drawn = rng.integers(0, patients, (rows, patients)) + np.arange(rows)[:, None] * patients
+        weights = np.bincount(drawn.ravel(), minlength=rows * patients).reshape(rows, patients).astype(float)
         pieces.append(statistics(np.take(weights, patient, axis=1, mode="clip")))
-    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+    return _joined(pieces)
 
 
 def patient_jackknife(
@@ -199,6 +184,10 @@ def patient_jackknife(
         statistics((out[None, :] != np.arange(start, min(start + at_once, groups))[:, None]).astype(float))
         for start in range(0, groups, at_once)
     ]
+    return _joined(pieces)
+
+
+def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
@@ -206,7 +195,7 @@ def percentile(replicates: np.ndarray, *, confidence: float) -> Interval:
     """Return the percentile interval of the defined replicates.
 
     It is undefined where over a tenth of them are NaN, and where all are the same: a class without a single hit, or
-    without a single error, gives the bootstrap nothing to draw from, and an interval of no width would look certain.
+    without a single error, gives the bootstrap nothing to resample, and an interval of no width would look certain.
     """
     return _quantiles(replicates, (1 - confidence) / 2, (1 + confidence) / 2)
 
@@ -222,8 +211,8 @@ def bca(replicates: np.ndarray, value: float, jackknifed: np.ndarray, *, confide
     if not 0 < below < 1 or spread == 0:
         return UNDEFINED
     bias, acceleration = ndtri(below), (left**3).sum() / (6 * spread)
-    asked = ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = ndtr(bias + (bias + asked) / (1 - acceleration * (bias + asked)))
+    z = ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
     return _quantiles(replicates, low, high)
 
 

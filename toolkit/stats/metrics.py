@@ -1,10 +1,7 @@
-"""How truth and probabilities become numbers: confusion, metrics per class and their averages, curves.
+"""Classification metrics: confusion counts, metrics per class and their averages, ROC and PR curves, losses.
 
-Refuses to know files, tables and intervals. Every function takes optional weights of shape (R, N), one row per
-bootstrap replicate, and answers for all R at once. Undefined is NaN: a recall without positives is no recall.
-
-Sources: one against the rest from the argmax confusion matrix; ROC AUC as the Mann-Whitney statistic (ties count a
-half), PR AUC as average precision (sum of precision times step in recall). docs/method.md has the formulas.
+Weights have the shape (R, N), one row per bootstrap replicate; all R replicates are computed at once. Undefined is
+NaN: there is no recall without positives. docs/method.md has the formulas; intervals are in `intervals` and `delong`.
 """
 
 from typing import NamedTuple
@@ -27,12 +24,12 @@ class Curve(NamedTuple):
 
 
 class ConfusionCounts(NamedTuple):
-    """Decisions about a class: hits, false alarms, misses, rightly rejected; arrays of one shape."""
+    """True positives, false positives, false negatives and true negatives of a class; arrays of one shape."""
 
-    hit: np.ndarray
-    false_alarm: np.ndarray
-    missed: np.ndarray
-    rejected: np.ndarray
+    tp: np.ndarray
+    fp: np.ndarray
+    fn: np.ndarray
+    tn: np.ndarray
 
 
 class Areas(NamedTuple):
@@ -48,32 +45,38 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
 
 
 def confusion_counts(matrix: np.ndarray) -> ConfusionCounts:
-    """Return the decisions per class, each (..., C), from confusion matrices (..., C, C)."""
-    hit = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
-    missed = matrix.sum(axis=-1) - hit
-    false_alarm = matrix.sum(axis=-2) - hit
-    return ConfusionCounts(hit, false_alarm, missed, matrix.sum(axis=(-2, -1))[..., None] - hit - missed - false_alarm)
+    """Return the counts per class, each (..., C), from confusion matrices (..., C, C)."""
+    tp = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
+    fn = matrix.sum(axis=-1) - tp
+    fp = matrix.sum(axis=-2) - tp
+    return ConfusionCounts(tp, fp, fn, matrix.sum(axis=(-2, -1))[..., None] - tp - fn - fp)
 
 
-def pooled(outcome: ConfusionCounts) -> ConfusionCounts:
-    """Return the decisions of all classes together: what micro averages rest on."""
-    return ConfusionCounts(*(side.sum(axis=-1) for side in outcome))
+def outcomes(positive: np.ndarray, flagged: np.ndarray) -> ConfusionCounts:
+    """Return which of the four outcomes each decision has, as 1 or 0 in the shape of the arguments."""
+    four = (positive & flagged, ~positive & flagged, positive & ~flagged, ~positive & ~flagged)
+    return ConfusionCounts(*(outcome.astype(float) for outcome in four))
 
 
-def rates(outcome: ConfusionCounts) -> dict[str, np.ndarray]:
-    """Return the metrics of RATES, in the shape of the decisions."""
-    return {name: ratio(*share) for name, share in shares(outcome).items()}
+def pooled(counts: ConfusionCounts) -> ConfusionCounts:
+    """Return the counts of all classes together: what micro averages rest on."""
+    return ConfusionCounts(*(count.sum(axis=-1) for count in counts))
 
 
-def shares(outcome: ConfusionCounts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def rates(counts: ConfusionCounts) -> dict[str, np.ndarray]:
+    """Return the metrics of RATES, in the shape of the counts."""
+    return {name: ratio(*share) for name, share in shares(counts).items()}
+
+
+def shares(counts: ConfusionCounts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Return numerator and denominator of each of RATES."""
-    hit, false_alarm, missed, rejected = outcome
+    tp, fp, fn, tn = counts
     return {
-        "precision": (hit, hit + false_alarm),
-        "recall": (hit, hit + missed),
-        "specificity": (rejected, rejected + false_alarm),
-        "npv": (rejected, rejected + missed),
-        "f1": (2 * hit, 2 * hit + false_alarm + missed),
+        "precision": (tp, tp + fp),
+        "recall": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
+        "npv": (tn, tn + fn),
+        "f1": (2 * tp, 2 * tp + fp + fn),
     }
 
 
@@ -133,16 +136,16 @@ def areas(ranking: Ranking, weights: np.ndarray | None = None) -> Areas:
     weight = np.ones((1, ranking.case.max() + 1)) if weights is None else weights
     if not len(ranking.positive):
         return Areas(*np.full((2, len(weight)), np.nan))
-    called = _running(np.add.reduceat(_columns(weight, ranking.case), ranking.cuts, axis=1))
+    flagged = _running(np.add.reduceat(_columns(weight, ranking.case), ranking.cuts, axis=1))
     own = _columns(weight, ranking.positive)
-    hits = _running(own)
-    positives, negatives = hits[:, -1], called[:, -1] - hits[:, -1]
-    called_to_last, hits_to_last = _columns(called, ranking.last), _columns(hits, ranking.upto)
-    alarms = called_to_last - hits_to_last
-    alarms += _columns(called, ranking.first)
-    alarms -= _columns(hits, ranking.above)
-    precision = np.divide(hits_to_last, called_to_last, out=np.zeros_like(called_to_last), where=called_to_last > 0)
-    outranked = positives * negatives - np.einsum("rn,rn->r", own, alarms) / 2
+    tp = _running(own)
+    positives, negatives = tp[:, -1], flagged[:, -1] - tp[:, -1]
+    flagged_to_last, tp_to_last = _columns(flagged, ranking.last), _columns(tp, ranking.upto)
+    fp = flagged_to_last - tp_to_last
+    fp += _columns(flagged, ranking.first)
+    fp -= _columns(tp, ranking.above)
+    precision = np.divide(tp_to_last, flagged_to_last, out=np.zeros_like(flagged_to_last), where=flagged_to_last > 0)
+    outranked = positives * negatives - np.einsum("rn,rn->r", own, fp) / 2
     return Areas(ratio(outranked, positives * negatives), ratio(np.einsum("rn,rn->r", own, precision), positives))
 
 
@@ -159,39 +162,35 @@ def _running(weight: np.ndarray) -> np.ndarray:
     return sums
 
 
-def ranked_counts(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return positives and negatives at each distinct score, highest first."""
+def _running_counts(positive: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return true and false positives with each distinct score as the threshold, highest first."""
     distinct, place = np.unique(-score, return_inverse=True)
-    hits = np.bincount(place, weights=positive, minlength=len(distinct))
-    return hits, np.bincount(place, minlength=len(distinct)) - hits
+    tp = np.bincount(place, weights=positive, minlength=len(distinct))
+    return np.cumsum(tp), np.cumsum(np.bincount(place, minlength=len(distinct)) - tp)
 
 
 def roc_curve(positive: np.ndarray, score: np.ndarray) -> Curve:
     """Return the ROC curve from (0, 0) to (1, 1); NaN where a rate is undefined."""
-    hits, alarms = (np.cumsum(counts) for counts in ranked_counts(positive, score))
-    return Curve(np.r_[0, ratio(alarms, alarms[-1])], np.r_[0, ratio(hits, hits[-1])])
-
-
-def roc_auc_above(positive: np.ndarray, score: np.ndarray, *, sensitivity: float) -> float:
-    """Return the part of the area under the ROC curve that begins where it reaches a sensitivity (ISIC challenges)."""
-    curve = roc_curve(positive, score)
-    if np.isnan(curve.x).any() or np.isnan(curve.y).any():
-        return float("nan")
-    start = np.interp(sensitivity, curve.y, curve.x)
-    behind = (curve.y >= sensitivity) & (curve.x >= start)
-    return float(np.trapezoid(np.r_[sensitivity, curve.y[behind]], np.r_[start, curve.x[behind]]))
+    tp, fp = _running_counts(positive, score)
+    return Curve(np.r_[0, ratio(fp, fp[-1])], np.r_[0, ratio(tp, tp[-1])])
 
 
 def pr_curve(positive: np.ndarray, score: np.ndarray) -> Curve:
     """Return recall and precision at each distinct score, from the highest score down."""
-    hits, alarms = (np.cumsum(counts) for counts in ranked_counts(positive, score))
-    return Curve(ratio(hits, hits[-1]), ratio(hits, hits + alarms))
+    tp, fp = _running_counts(positive, score)
+    return Curve(ratio(tp, tp[-1]), ratio(tp, tp + fp))
 
 
 class WeightedMetrics:
-    """Truth (N,) as class indices and probabilities (N, C), prepared to be measured again and again with weights.
+    """Metrics of class indices (N,) and probabilities (N, C), prepared to be computed with many weights.
 
-    The predicted class is the most probable one, or of equals the one given.
+    Without `predicted`, the predicted class is the most probable one.
+
+    >>> truth = np.array([0, 0, 1, 1])
+    >>> probabilities = np.array([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7], [0.1, 0.9]])
+    >>> values = WeightedMetrics(truth, probabilities).per_class()
+    >>> values["recall"].tolist(), values["roc_auc"].tolist()
+    ([[0.5, 1.0]], [[1.0, 1.0]])
     """
 
     def __init__(self, truth: np.ndarray, probabilities: np.ndarray, predicted: np.ndarray | None = None) -> None:
@@ -207,15 +206,15 @@ class WeightedMetrics:
 
     def per_class(self, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Return every metric of AVERAGED as (R, C), R = 1 without weights."""
-        found = [areas(ranking, weights) for ranking in self.rankings]
+        of_classes = [areas(ranking, weights) for ranking in self.rankings]
         return {
             **rates(confusion_counts(self._matrix(weights))),
-            "roc_auc": np.stack([area.roc for area in found], axis=1),
-            "pr_auc": np.stack([area.pr for area in found], axis=1),
+            "roc_auc": np.stack([area.roc for area in of_classes], axis=1),
+            "pr_auc": np.stack([area.pr for area in of_classes], axis=1),
         }
 
     def averages(self, values: dict[str, np.ndarray], weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        """Return macro, weighted and micro averages (R,) of the per-class values (R, C).
+        """Return the macro, weighted and micro averages, each (R,), of the per-class values (R, C).
 
         Macro is the plain mean over the classes where the metric is defined, weighted the mean weighted by their
         cases: scikit-learn's with zero_division=nan. Micro pools the decisions about all classes, and for the areas
@@ -267,6 +266,6 @@ def losses(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray
 def macro_metrics(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     """Return accuracy and the macro metrics as plain numbers: what is watched while a model trains."""
     values = macro(WeightedMetrics(truth, probabilities).per_class())
-    found = {f"macro_{name}": value for name, value in values.items()}
-    found["accuracy"] = accuracy(truth, probabilities.argmax(axis=1))
-    return {name: float(value[0]) for name, value in found.items()}
+    averages = {f"macro_{name}": value for name, value in values.items()}
+    averages["accuracy"] = accuracy(truth, probabilities.argmax(axis=1))
+    return {name: float(value[0]) for name, value in averages.items()}

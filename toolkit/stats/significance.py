@@ -1,34 +1,16 @@
-"""When a difference is more than chance: McNemar, p-values of replicates, corrections for many comparisons.
+"""Significance tests: McNemar, p-values from bootstrap and permutation, corrections for many comparisons.
 
-Refuses to know what is compared. Undefined is NaN, and is not counted among the comparisons.
+An undefined p-value is NaN, and does not count among the comparisons.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
-from scipy.stats import binom, chi2
+from scipy.stats import binomtest, false_discovery_control
 
 
-class McNemar(NamedTuple):
-    """P-values for two classifiers on the same cases: exact, and from chi-squared without and with correction."""
-
-    exact: float
-    chi2: float
-    p: float
-    corrected_chi2: float
-    corrected_p: float
-
-
-def mcnemar(only_first: int, only_second: int) -> McNemar:
-    """Compare how many cases only the one and only the other got right (McNemar, Psychometrika 1947;12:153)."""
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Return the exact p-value for how many cases only the one and only the other got right (McNemar 1947)."""
     apart = only_first + only_second
-    if apart == 0:
-        return McNemar(1.0, 0.0, 1.0, 0.0, 1.0)
-    exact = min(1.0, 2 * float(binom.cdf(min(only_first, only_second), apart, 0.5)))
-    plain = (only_first - only_second) ** 2 / apart
-    corrected = max(abs(only_first - only_second) - 1, 0) ** 2 / apart
-    return McNemar(exact, plain, float(chi2.sf(plain, 1)), corrected, float(chi2.sf(corrected, 1)))
+    return float(binomtest(only_first, apart).pvalue) if apart else 1.0
 
 
 def bootstrap_p(replicates: np.ndarray) -> float:
@@ -49,21 +31,15 @@ def permutation_p(value: float, permuted: np.ndarray) -> float:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Return p-values corrected so that any false finding is as rare as said (Holm, Scand J Stat 1979;6:65)."""
-    return _corrected(p, lambda ordered: np.maximum.accumulate(ordered * np.arange(len(ordered), 0, -1)))
+    """Return p-values corrected for the chance of any false finding (Holm, Scand J Stat 1979;6:65)."""
+    order = np.argsort(p)[: np.count_nonzero(~np.isnan(p))]  # NaN sorts last
+    corrected = np.full(len(p), np.nan)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return corrected
 
 
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """Return p-values corrected for the share of false ones among the findings (JRSS-B 1995;57:289)."""
-    return _corrected(
-        p,
-        lambda ordered: np.minimum.accumulate((ordered * len(ordered) / np.arange(1, len(ordered) + 1))[::-1])[::-1],
-    )
-
-
-def _corrected(p: np.ndarray, correct: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    found = np.full(len(p), np.nan)
-    found[order] = np.minimum(correct(p[order]), 1)
-    return found
+    known, corrected = ~np.isnan(p), np.full(len(p), np.nan)
+    corrected[known] = false_discovery_control(p[known])
+    return corrected

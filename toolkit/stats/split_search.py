@@ -1,7 +1,6 @@
-"""How to search for the number of units of each kind in each part: a greedy start, then small integer programmes.
+"""The search for how many groups of each profile go to each part: a greedy start, then small integer programmes.
 
-Knows nothing of names: kinds, columns and parts are places in arrays. Every limit is one of work, never of time, so
-that every machine finds the same.
+Profiles, columns and parts are positions in arrays here; their names are in `stratified_split`.
 """
 
 from typing import NamedTuple
@@ -10,26 +9,29 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import block_array, csr_array, eye_array, kron
 
+# Every limit is one of work, never of time, so that every machine finds the same split.
 FREE_CELLS = 750
 """Whole-number unknowns of one programme."""
 PATIENCE = 8
-"""Programmes in a row that find nothing better."""
+"""Programmes in a row that improve nothing, after which the search ends."""
 NODES = 60
 """Branches of one programme."""
 SAME = 1e-6
-"""Costs that are no further apart are the same: what the solver's arithmetic is good for."""
+"""Costs that differ by less are equal: the precision of the solver's arithmetic."""
 
 
 class Problem(NamedTuple):
-    """Kinds (kinds, columns) and how many units there are of each; what already stands in the parts; what is wished.
+    """Groups of cases to be assigned to parts.
 
-    `low` and `high` are the fewest and the most cases that the bounds permit, (parts, columns).
+    `profiles` (profiles, columns) are the different counts that a group can have, `available` how many groups have
+    each. `fixed` and `target` (parts, columns) are the cases of groups that must stay in a part, and the cases that are
+    aimed at. `low` and `high` are the fewest and the most cases that the bounds permit, (parts, columns).
     """
 
-    kinds: np.ndarray
+    profiles: np.ndarray
     available: np.ndarray
-    there: np.ndarray
-    wishes: np.ndarray
+    fixed: np.ndarray
+    target: np.ndarray
     low: np.ndarray
     high: np.ndarray
     weights: np.ndarray
@@ -37,59 +39,62 @@ class Problem(NamedTuple):
     """Each column's stratum, as a number: first those of the study, then all cases, then patients."""
 
 
-def start(problem: Problem, luck: np.random.Generator) -> np.ndarray:
-    """Share out every kind in proportion; then the rest, large units first, where they are missed most."""
-    missing = problem.wishes - problem.there
+def greedy_start(problem: Problem, rng: np.random.Generator) -> np.ndarray:
+    """Return how many groups of each profile go to each part, (profiles, parts).
+
+    Every profile is divided in proportion; what is left goes, large groups first, to the part that lacks it most.
+    """
+    missing = problem.target - problem.fixed
     share = np.maximum(missing[:, -2], 0)
-    allotted = np.floor(np.outer(problem.available, share / max(share.sum(), 1))).astype(np.int64)
-    rest = np.repeat(np.arange(len(problem.kinds)), problem.available - allotted.sum(axis=1))
-    size = np.ceil(np.log2(problem.kinds[rest, -2] + 1))
-    order = rest[np.lexsort((luck.random(len(rest)), -size))]
-    scale = problem.weights / np.maximum(problem.wishes.sum(axis=0), 1)
-    missing = (missing - allotted.T @ problem.kinds) * scale
-    for kind, unit in zip(order, problem.kinds[order], strict=True):
-        part = int((missing @ unit).argmax())
-        allotted[kind, part] += 1
-        missing[part] -= unit * scale
-    return allotted
+    assigned = np.floor(np.outer(problem.available, share / max(share.sum(), 1))).astype(np.int64)
+    rest = np.repeat(np.arange(len(problem.profiles)), problem.available - assigned.sum(axis=1))
+    size = np.ceil(np.log2(problem.profiles[rest, -2] + 1))
+    order = rest[np.lexsort((rng.random(len(rest)), -size))]
+    scale = problem.weights / np.maximum(problem.target.sum(axis=0), 1)
+    missing = (missing - assigned.T @ problem.profiles) * scale
+    for profile, counts in zip(order, problem.profiles[order], strict=True):
+        part = int((missing @ counts).argmax())
+        assigned[profile, part] += 1
+        missing[part] -= counts * scale
+    return assigned
 
 
-def _excess(problem: Problem, allotted: np.ndarray) -> np.ndarray:
+def _excess(problem: Problem, assigned: np.ndarray) -> np.ndarray:
     """Return by how many cases each part goes beyond what the bounds permit, (parts, columns)."""
-    counts = problem.there + allotted.T @ problem.kinds
+    counts = problem.fixed + assigned.T @ problem.profiles
     return np.maximum(np.maximum(counts - problem.high, problem.low - counts), 0)
 
 
-def improved(problem: Problem, allotted: np.ndarray, floor: float, luck: np.random.Generator) -> np.ndarray:
-    """Solve small integer programmes, each over some of the kinds, until no cheaper allotment can be or is found."""
-    cost, turn, idle = cost_of(problem, allotted), 0, 0
-    while len(problem.kinds) and cost > floor + SAME and idle < PATIENCE:
-        free = _chosen(problem, _excess(problem, allotted), turn, luck)
-        trial = allotted.copy()
-        trial[free] = _programme(problem, allotted, free, floor)
-        found = cost_of(problem, trial)
-        turn, idle = turn + 1, 0 if found < cost - SAME else idle + 1
-        if found <= cost:
-            allotted, cost = trial, found
-    return allotted
+def improved(problem: Problem, assigned: np.ndarray, least_cost: float, rng: np.random.Generator) -> np.ndarray:
+    """Solve small integer programmes, each over some of the profiles, until none finds a lower cost."""
+    cost, turn, idle = cost_of(problem, assigned), 0, 0
+    while len(problem.profiles) and cost > least_cost + SAME and idle < PATIENCE:
+        free = _free_profiles(problem, _excess(problem, assigned), turn, rng)
+        trial = assigned.copy()
+        trial[free] = _solved(problem, assigned, free, least_cost)
+        trial_cost = cost_of(problem, trial)
+        turn, idle = turn + 1, 0 if trial_cost < cost - SAME else idle + 1
+        if trial_cost <= cost:
+            assigned, cost = trial, trial_cost
+    return assigned
 
 
-def cost_of(problem: Problem, allotted: np.ndarray) -> float:
-    """Return what an allotment's cases beyond the bounds cost together."""
-    return float((_excess(problem, allotted) * problem.weights).sum())
+def cost_of(problem: Problem, assigned: np.ndarray) -> float:
+    """Return the weighted sum of the cases beyond the bounds."""
+    return float((_excess(problem, assigned) * problem.weights).sum())
 
 
-def floor_of(problem: Problem) -> float:
-    """Return what any allotment costs at least: the columns of every stratum add up to the same cases in each part.
+def least_cost_of(problem: Problem) -> float:
+    """Return a cost that no assignment can fall below: the columns of every stratum add up to a part's cases.
 
-    Units are forgotten, so a part may have any cases of a column. Unknowns: cases by column and part, excess of each.
+    Groups are ignored, so a part may have any cases of a column. Unknowns: cases by column and part, excess of each.
     """
-    parts, columns = problem.wishes.shape
+    parts, columns = problem.target.shape
     cells = parts * columns
     strata = np.unique(problem.strata)[:-2]
     alike = (problem.strata == strata[:, None]).astype(float)
     alike[:, columns - 2] = -1
-    whole = problem.there.sum(axis=0) + problem.available @ problem.kinds
+    total = problem.fixed.sum(axis=0) + problem.available @ problem.profiles
     rows = block_array(
         [
             [eye_array(cells), -eye_array(cells)],
@@ -100,61 +105,61 @@ def floor_of(problem: Problem) -> float:
         format="csr",
     )
     nothing, unlimited = np.zeros(len(strata) * parts), np.full(cells, np.inf)
-    found = milp(
+    solution = milp(
         np.concatenate([np.zeros(cells), np.repeat(problem.weights, parts)]),
         integrality=np.repeat([1, 0], cells),
-        bounds=Bounds(np.concatenate([problem.there.T.ravel(), np.zeros(cells)]), np.inf),
+        bounds=Bounds(np.concatenate([problem.fixed.T.ravel(), np.zeros(cells)]), np.inf),
         constraints=LinearConstraint(
             rows,
-            np.concatenate([-unlimited, problem.low.T.ravel(), whole, nothing]),
-            np.concatenate([problem.high.T.ravel(), unlimited, whole, nothing]),
+            np.concatenate([-unlimited, problem.low.T.ravel(), total, nothing]),
+            np.concatenate([problem.high.T.ravel(), unlimited, total, nothing]),
         ),
         options={"node_limit": NODES},
     )
-    return max(found.mip_dual_bound or 0.0, 0.0)
+    return max(solution.mip_dual_bound or 0.0, 0.0)
 
 
-def _chosen(problem: Problem, excess: np.ndarray, turn: int, luck: np.random.Generator) -> np.ndarray:
-    """Return the kinds to allot anew: small and frequent ones first, later such as touch what is off, by lot."""
-    room = max(FREE_CELLS // len(problem.wishes), 2)
-    if len(problem.kinds) <= room:
-        return np.arange(len(problem.kinds))
-    size = problem.kinds[:, -2]
+def _free_profiles(problem: Problem, excess: np.ndarray, turn: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the profiles to assign anew: small and frequent ones first, later at random, rather those with excess."""
+    room = max(FREE_CELLS // len(problem.target), 2)
+    if len(problem.profiles) <= room:
+        return np.arange(len(problem.profiles))
+    size = problem.profiles[:, -2]
     if not turn:
         return np.sort(np.lexsort((-problem.available, size))[:room])
-    off = problem.kinds[:, excess.any(axis=0)].any(axis=1)
-    key = luck.random(len(size)) ** (size / (1 + 3 * off))
+    has_excess = problem.profiles[:, excess.any(axis=0)].any(axis=1)
+    key = rng.random(len(size)) ** (size / (1 + 3 * has_excess))
     return np.sort(np.argsort(-key)[:room])
 
 
-def _programme(problem: Problem, allotted: np.ndarray, free: np.ndarray, floor: float) -> np.ndarray:
-    """Return the best allotment of the free kinds while the others stay: least weighted excess over the bounds.
+def _solved(problem: Problem, assigned: np.ndarray, free: np.ndarray, least_cost: float) -> np.ndarray:
+    """Return the best assignment of the free profiles while the others stay: least weighted excess over the bounds.
 
-    Unknowns: units by kind and part, then the excess by part and column.
+    Unknowns: groups by profile and part, then the excess by part and column.
     """
-    parts, columns = problem.wishes.shape
-    kinds = problem.kinds[free]
-    fixed = problem.there + allotted.T @ problem.kinds - allotted[free].T @ kinds
+    parts, columns = problem.target.shape
+    profiles = problem.profiles[free]
+    others = problem.fixed + assigned.T @ problem.profiles - assigned[free].T @ profiles
     cells, slack = len(free) * parts, parts * columns
-    each = csr_array(np.kron(kinds.T, np.eye(parts)).reshape(columns * parts, cells))
-    whole = kron(eye_array(len(free)), np.ones((1, parts)))
+    each = csr_array(np.kron(profiles.T, np.eye(parts)).reshape(columns * parts, cells))
+    total = kron(eye_array(len(free)), np.ones((1, parts)))
     beyond = eye_array(slack)
     cost = np.repeat(problem.weights, parts)
-    rows = block_array([[each, -beyond], [each, beyond], [whole, None], [None, cost[None, :]]], format="csr")
-    low, high = (problem.low - fixed).T.ravel(), (problem.high - fixed).T.ravel()
+    rows = block_array([[each, -beyond], [each, beyond], [total, None], [None, cost[None, :]]], format="csr")
+    low, high = (problem.low - others).T.ravel(), (problem.high - others).T.ravel()
     unlimited = np.full(slack, np.inf)
     available = problem.available[free]
-    found = milp(
+    solution = milp(
         np.concatenate([np.zeros(cells), cost]),
         integrality=np.concatenate([np.ones(cells), np.zeros(slack)]),
         bounds=Bounds(0, np.concatenate([np.repeat(available, parts), unlimited])),
         constraints=LinearConstraint(
             rows,
-            np.concatenate([-unlimited, low, available, [floor - SAME]]),
+            np.concatenate([-unlimited, low, available, [least_cost - SAME]]),
             np.concatenate([high, unlimited, available, [np.inf]]),
         ),
         options={"node_limit": NODES},
     )
-    if found.x is None:
-        return allotted[free]
-    return np.rint(found.x[:cells]).astype(np.int64).reshape(len(free), parts)
+    if solution.x is None:
+        return assigned[free]
+    return np.rint(solution.x[:cells]).astype(np.int64).reshape(len(free), parts)

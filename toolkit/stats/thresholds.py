@@ -1,6 +1,6 @@
-"""How a probability becomes a decision: thresholds, what they cost and find, whether data can vouch for them.
+"""Decision thresholds: choosing them, the rates and net benefit at them, and the sensitivity that data can confirm.
 
-Refuses to know files and tables. A case is called where its score is at least the threshold.
+A case is flagged where its score is at least the threshold.
 """
 
 from math import ceil, log
@@ -9,13 +9,13 @@ import numpy as np
 from scipy.stats import beta
 
 from toolkit.stats.intervals import Interval, Share, by_patient, clustered_wilson
-from toolkit.stats.metrics import ConfusionCounts, shares
+from toolkit.stats.metrics import outcomes, shares
 
 MOST_NEEDED = 100_000
 
 
 def for_sensitivity(positive: np.ndarray, score: np.ndarray, required: float) -> float:
-    """Return the highest threshold that finds the required share of positives; NaN without any.
+    """Return the highest threshold with the required sensitivity; NaN without positives.
 
     It lies halfway to the next lower score, so that no case stands on it; 0 where there is none.
     """
@@ -30,8 +30,8 @@ def youden(positive: np.ndarray, score: np.ndarray) -> float:
     if positive.all() or not positive.any():
         return float("nan")
     tried = np.unique(score)[::-1]
-    found = [(score[positive] >= t).mean() + (score[~positive] < t).mean() for t in tried]
-    return _below(tried[int(np.argmax(np.round(found, 12)))], score)
+    sums = [(score[positive] >= t).mean() + (score[~positive] < t).mean() for t in tried]
+    return _below(tried[int(np.argmax(np.round(sums, 12)))], score)
 
 
 def _below(place: float, score: np.ndarray) -> float:
@@ -39,20 +39,16 @@ def _below(place: float, score: np.ndarray) -> float:
     return float((place + lower.max()) / 2) if len(lower) else 0.0
 
 
-def decisions(positive: np.ndarray, score: np.ndarray, threshold: float) -> ConfusionCounts:
-    """Return each case's outcome, (N,) booleans."""
-    called = score >= threshold
-    return ConfusionCounts(positive & called, ~positive & called, positive & ~called, ~positive & ~called)
+def rates_at(
+    positive: np.ndarray, score: np.ndarray, threshold: float, patient: np.ndarray, *, confidence: float
+) -> dict[str, tuple[Share, Interval]]:
+    """Return recall, specificity, precision and npv at a threshold by patient, with their intervals."""
+    of_cases = shares(outcomes(positive, score >= threshold))
+    rates = {name: by_patient(*share, patient) for name, share in of_cases.items() if name != "f1"}
+    return {name: (share, clustered_wilson(share, confidence=confidence)) for name, share in rates.items()}
 
 
-def measured(outcome: ConfusionCounts, patient: np.ndarray, *, confidence: float) -> dict[str, tuple[Share, Interval]]:
-    """Return recall, specificity, precision and npv by patient, with their intervals."""
-    floats = ConfusionCounts(*(side.astype(float) for side in outcome))
-    found = {name: by_patient(*share, patient) for name, share in shares(floats).items() if name != "f1"}
-    return {name: (share, clustered_wilson(share, confidence=confidence)) for name, share in found.items()}
-
-
-def vouched_for(found: int, positives: int, *, confidence: float) -> float:
+def confirmed_sensitivity(found: int, positives: int, *, confidence: float) -> float:
     """Return the sensitivity that is exceeded with this confidence: the exact one-sided binomial bound; NaN of none."""
     if positives == 0:
         return float("nan")
@@ -60,18 +56,18 @@ def vouched_for(found: int, positives: int, *, confidence: float) -> float:
 
 
 def needed(missed: int, required: float, *, confidence: float) -> int | None:
-    """Return how many positives with so many misses vouch for the required sensitivity; None above MOST_NEEDED.
+    """Return how many positives, of which so many are missed, confirm a sensitivity; None above MOST_NEEDED.
 
-    59 without a miss vouch for 0.95 with confidence 0.95.
+    59 without a miss confirm 0.95 with confidence 0.95.
     """
     if missed == 0:
         return ceil(log(1 - confidence) / log(required) - 1e-9)
     low, high = missed, MOST_NEEDED
-    if vouched_for(high - missed, high, confidence=confidence) < required:
+    if confirmed_sensitivity(high - missed, high, confidence=confidence) < required:
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        enough = vouched_for(middle - missed, middle, confidence=confidence) >= required
+        enough = confirmed_sensitivity(middle - missed, middle, confidence=confidence) >= required
         low, high = (low, middle) if enough else (middle, high)
     return high
 
@@ -79,7 +75,8 @@ def needed(missed: int, required: float, *, confidence: float) -> int | None:
 def net_benefits(positive: np.ndarray, score: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     """Return what each case adds to the net benefit at each threshold, (N, T): its mean is the net benefit.
 
-    Hits count 1, false alarms the odds of the threshold (Vickers and Elkin, Med Decis Making 2006;26:565).
+    A true positive counts 1, a false one the negative odds of the threshold (Vickers and Elkin, Med Decis Making
+    2006;26:565).
     """
-    called = score[:, None] >= thresholds
-    return called * np.where(positive[:, None], 1.0, -thresholds / (1 - thresholds))
+    flagged = score[:, None] >= thresholds
+    return flagged * np.where(positive[:, None], 1.0, -thresholds / (1 - thresholds))

@@ -1,7 +1,6 @@
-"""How to make a sample study: drawn photographs, their Labelbox export, a study file, and the truth about them.
+"""The sample study: synthetic photographs, their Labelbox export, a study file, and a sheet with the right answers.
 
-Refuses to know what is done with it, and says nothing about real skin: it is for trying and testing the toolkit. A
-sample has three stages, as a study has: a first round of labels, a round of review, and a quarter more patients.
+It has three stages, as a study has: a first round of labels, a round of review, and a quarter more patients.
 """
 
 from collections.abc import Iterator
@@ -17,14 +16,14 @@ from toolkit.errors import ToolkitError
 from toolkit.files import csv_lines, write_atomically, written_atomically
 from toolkit.manifest import shipped
 from toolkit.progress import Progress, silent
-from toolkit.synthetic.cameras import shot
+from toolkit.synthetic.annotators import read
+from toolkit.synthetic.answer_sheet import AnswerSheet, LesionRecord, Planted, Skill
+from toolkit.synthetic.cameras import take
 from toolkit.synthetic.copies import copied
-from toolkit.synthetic.drawing import drawn
 from toolkit.synthetic.plan import PlannedPhotograph, Stage, blocks, plan
 from toolkit.synthetic.planting import plant
-from toolkit.synthetic.reading import read
+from toolkit.synthetic.rendering import render
 from toolkit.synthetic.rows import Rows
-from toolkit.synthetic.truth import LesionRecord, Planted, Skill, Truth
 
 PINNED = (7, 980, 1)
 """Seed, cases and stage of the sample whose split ships with the toolkit."""
@@ -66,44 +65,43 @@ def sample(
         raise ToolkitError("the folder is not empty", place=str(folder), remedy="name a new folder for the sample")
     images, truth = folder / "images", folder / "truth"
     rows = Rows(seed, stage, cases=cases)
-    facts = Truth(rows)
-    done = 0
-    total = sum(block.cases for block in blocks(cases, stage))
-    doing = "drawing cases" if photographs else "writing cases"
+    sheet = AnswerSheet(rows)
+    done, total = 0, sum(block.cases for block in blocks(cases, stage))
+    activity = "generating cases" if photographs else "writing cases"
     with ExitStack() as files:
         export = _opened(files, folder / "export.ndjson")
         planted = _opened(files, truth / "planted.csv", Planted._fields)
         lesions = _opened(files, truth / "lesions.csv", LesionRecord._fields)
         for photograph in _planned(seed, cases, stage):
-            progress(doing, done, total)
+            progress(activity, done, total)
             if photographs:
                 write_atomically(images / photograph.name, _jpeg(photograph, images, seed=seed))
             export.write(msgspec.json.encode(rows.row(photograph)).decode() + "\n")
-            planted.write(csv_lines(facts.planted(photograph)))
-            lesions.write(csv_lines(facts.lesions(photograph)))
+            planted.write(csv_lines(sheet.planted(photograph)))
+            lesions.write(csv_lines(sheet.lesions(photograph)))
             done += photograph.labelled if photograph.state == "labelled" else 0
-        progress(doing, done, total)
-        _opened(files, truth / "annotators.csv", Skill._fields).write(csv_lines(facts.annotators()))
-    _study(folder, pinned=(seed, cases, stage) == PINNED)
+        progress(activity, done, total)
+        _opened(files, truth / "annotators.csv", Skill._fields).write(csv_lines(sheet.annotators()))
+    _write_study(folder, pinned=(seed, cases, stage) == PINNED)
     return Sample(
         folder=folder,
         export=folder / "export.ndjson",
         images=images,
         study=folder / "study.toml",
         truth=truth,
-        photographs=facts.photographs,
-        people=len(facts.people),
+        photographs=sheet.photographs,
+        people=len(sheet.people),
         seed=seed,
         stage=stage,
-        planted=dict(sorted(facts.planted_by_kind.items())),
+        planted=dict(sorted(sheet.planted_by_kind.items())),
     )
 
 
-def _study(folder: Path, *, pinned: bool) -> None:
+def _write_study(folder: Path, *, pinned: bool) -> None:
     """Write the study file; the split that ships with it is that of one sample only."""
     lines = (shipped("manifests") / "demo.toml").read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for line in lines if pinned or not line.startswith("pinned = ")]
-    write_atomically(folder / "study.toml", "".join(kept).encode())
+    text = "".join(line for line in lines if pinned or not line.startswith("pinned = "))
+    write_atomically(folder / "study.toml", text.encode())
     for path in sorted((shipped("manifests") / "demo.split").iterdir()) if pinned else ():
         write_atomically(folder / "demo.split" / path.name, path.read_bytes())
 
@@ -117,7 +115,7 @@ def _opened(files: ExitStack, path: Path, columns: tuple[str, ...] = ()) -> Text
 
 
 def _planned(seed: int, cases: int, stage: Stage) -> Iterator[PlannedPhotograph]:
-    """Yield the photographs of every block up to a stage, read and with their faults."""
+    """Yield the photographs of every block up to a stage, with their readings and faults."""
     first = 0
     for block in blocks(cases, stage):
         photographs = plan(seed, block, first=first)
@@ -132,4 +130,4 @@ def _jpeg(photograph: PlannedPhotograph, images: Path, *, seed: int) -> bytes:
     if photograph.other and photograph.copy:
         return copied((images / photograph.other.name).read_bytes(), photograph.copy)
     rng = default_rng([seed, 0, photograph.index])
-    return shot(rng, drawn(rng, photograph, seed=seed), photograph)
+    return take(rng, render(rng, photograph, seed=seed), photograph)

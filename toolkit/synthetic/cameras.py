@@ -1,7 +1,4 @@
-"""The two cameras: colour, exposure, sharpness and noise, the JPEG they write and the EXIF they put into it.
-
-Knows nothing of what stands before them.
-"""
+"""The two cameras: colour, exposure, sharpness and noise, the JPEG they write and the EXIF they put into it."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -12,13 +9,13 @@ from PIL import Image
 from PIL.ExifTags import IFD, Base
 from scipy.ndimage import gaussian_filter
 
-from toolkit.synthetic.drawing import levels
 from toolkit.synthetic.lesions import Map
 from toolkit.synthetic.plan import PlannedPhotograph
+from toolkit.synthetic.rendering import levels
 
 _UPRIGHT = "1"
-# What is done to the stored pixels, so that a viewer that obeys the orientation shows them upright.
-_TURNED = {"6": Image.Transpose.ROTATE_90, "8": Image.Transpose.ROTATE_270, "3": Image.Transpose.ROTATE_180}
+# How the stored pixels are rotated, so that a viewer that obeys the orientation shows them upright.
+_ROTATED = {"6": Image.Transpose.ROTATE_90, "8": Image.Transpose.ROTATE_270, "3": Image.Transpose.ROTATE_180}
 
 
 @dataclass(frozen=True)
@@ -41,19 +38,19 @@ CAMERAS = {
 }
 
 
-def shot(rng: Generator, light: Map, photograph: PlannedPhotograph) -> bytes:
+def take(rng: Generator, light: Map, photograph: PlannedPhotograph) -> bytes:
     """Return the photograph as the camera of its site of care stores it."""
     camera = CAMERAS[photograph.person.capture_site]
     blur = rng.uniform(1.1, 1.7) if "blur" in photograph.traits else rng.uniform(*camera.sharpness)
-    seen = gaussian_filter(light, (blur, blur, 0))
+    pixels = gaussian_filter(light, (blur, blur, 0))
     balance = np.exp(rng.normal(camera.balance, 0.065) + rng.normal(-0.02, 0.11)).astype(np.float32)
     gamma = camera.contrast * np.exp(rng.normal(0, 0.09))
-    seen = (seen * balance).clip(0, 1) ** np.float32(gamma)
-    seen += rng.uniform(*camera.noise) * rng.standard_normal(seen.shape[:2], dtype=np.float32)[..., None]
-    picture = Image.fromarray(levels(seen))
+    pixels = (pixels * balance).clip(0, 1) ** np.float32(gamma)
+    pixels += rng.uniform(*camera.noise) * rng.standard_normal(pixels.shape[:2], dtype=np.float32)[..., None]
+    picture = Image.fromarray(levels(pixels))
     orientation = photograph.note.get("orientation", _UPRIGHT)
     if orientation != _UPRIGHT:
-        picture = picture.transpose(_TURNED[orientation])
+        picture = picture.transpose(_ROTATED[orientation])
     file = BytesIO()
     picture.save(file, "JPEG", quality=camera.quality, exif=_exif(rng, camera, photograph, int(orientation)))
     return file.getvalue()

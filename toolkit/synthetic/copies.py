@@ -1,7 +1,4 @@
-"""How one photograph becomes another file of the same picture, and where a box lies on it then.
-
-Knows nothing of who is shown.
-"""
+"""Duplicates: changed copies of a photograph, and where a box lies on them."""
 
 import math
 from io import BytesIO
@@ -42,16 +39,16 @@ def copied_size(size: tuple[int, int], change: str) -> tuple[int, int]:
 
 
 def copied_box(box: Box, size: tuple[int, int], change: str) -> Box:
-    """Return where a box lies on the changed photograph, as far as it is still there."""
+    """Return where a box lies on the changed photograph, clipped to it."""
     if change == "flipped":
         return box._replace(left=size[0] - box.left - box.width)
     if change == "rotated_5":
         box = _rotated(box, size)
     left, top = _cut(size, change)
-    moved = Box(box.left - left, box.top - top, box.width, box.height).clipped(*copied_size(size, change))
-    if moved is None:
+    clipped = Box(box.left - left, box.top - top, box.width, box.height).clipped(*copied_size(size, change))
+    if clipped is None:
         raise ValueError(change)
-    return moved
+    return clipped
 
 
 def _cut(size: tuple[int, int], change: str) -> tuple[int, int]:
@@ -61,17 +58,11 @@ def _cut(size: tuple[int, int], change: str) -> tuple[int, int]:
 
 
 def _rotated(box: Box, size: tuple[int, int]) -> Box:
-    """Return the rectangle around a box that turned with the photograph, counter-clockwise around its middle."""
-    turn = math.radians(_DEGREES)
+    """Return the rectangle around a box that rotates with the photograph, counter-clockwise around its middle."""
+    cosine, sine = math.cos(math.radians(_DEGREES)), math.sin(math.radians(_DEGREES))
     across, down = size[0] / 2, size[1] / 2
     corners = [(box.left + right * box.width, box.top + low * box.height) for right in (0, 1) for low in (0, 1)]
-    turned = [
-        (
-            across + (x - across) * math.cos(turn) + (y - down) * math.sin(turn),
-            down - (x - across) * math.sin(turn) + (y - down) * math.cos(turn),
-        )
-        for x, y in corners
-    ]
-    left, top = (math.floor(min(point[axis] for point in turned)) for axis in (0, 1))
-    right, bottom = (math.ceil(max(point[axis] for point in turned)) for axis in (0, 1))
+    xs = [across + (x - across) * cosine + (y - down) * sine for x, y in corners]
+    ys = [down - (x - across) * sine + (y - down) * cosine for x, y in corners]
+    left, top, right, bottom = math.floor(min(xs)), math.floor(min(ys)), math.ceil(max(xs)), math.ceil(max(ys))
     return Box(float(left), float(top), float(right - left), float(bottom - top))

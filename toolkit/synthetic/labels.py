@@ -1,7 +1,4 @@
-"""Which labels and which patient ID a photograph has at each stage: after the first round, after review, later.
-
-Knows nothing of the JSON they are written in (`rows`).
-"""
+"""The labels and patient IDs of a photograph at each stage: after the first round, after review, later."""
 
 from dataclasses import dataclass, replace
 
@@ -14,7 +11,7 @@ from toolkit.synthetic.plan import PlannedPhotograph, Stage
 
 @dataclass(frozen=True)
 class SyntheticLabel:
-    """One annotator's label at one stage: an answer for each lesion, and a box for each where boxes were drawn."""
+    """One annotator's label at one stage: an answer for each lesion, and a box for each, or no box at all."""
 
     number: int
     annotator: str
@@ -30,8 +27,9 @@ def labels_of(photograph: PlannedPhotograph, stage: Stage, *, seed: int) -> list
     if photograph.state == "queued" and not (reviewed and photograph.change == "newly_labelled"):
         return []
     rng = default_rng([seed, 4, photograph.index])
+    answers = (photograph.note["answer"],) if photograph.fault == "unknown_class" else ()
     labels = [
-        SyntheticLabel(number, reading.annotator, _answers(photograph, reading.class_names), _boxes(rng, photograph))
+        SyntheticLabel(number, reading.annotator, answers or reading.class_names, _boxes(rng, photograph))
         for number, reading in enumerate(photograph.readings)
     ]
     if reviewed and photograph.change == "deleted_label":
@@ -39,7 +37,7 @@ def labels_of(photograph: PlannedPhotograph, stage: Stage, *, seed: int) -> list
     if reviewed and photograph.change == "relabelled":
         return [replace(labels[0], answers=photograph.class_names, reviewed=True)]
     if reviewed and photograph.change == "moved_box":
-        return [replace(labels[0], boxes=_redrawn(rng, photograph), reviewed=True)]
+        return [replace(labels[0], boxes=_reviewed(rng, photograph), reviewed=True)]
     return labels
 
 
@@ -62,24 +60,19 @@ def is_merged(photograph: PlannedPhotograph, stage: Stage) -> bool:
 
 def majority(labels: list[SyntheticLabel], position: int) -> str | None:
     """Return the answer that most labels give for a lesion; None at a tie, and where there is none."""
-    said = [label.answers[position] for label in labels]
-    most = max(map(said.count, said), default=0)
-    winners = {answer for answer in said if said.count(answer) == most}
+    answers = [label.answers[position] for label in labels]
+    most = max(map(answers.count, answers), default=0)
+    winners = {answer for answer in answers if answers.count(answer) == most}
     return winners.pop() if len(winners) == 1 else None
 
 
-def _answers(photograph: PlannedPhotograph, class_names: tuple[str, ...]) -> tuple[str, ...]:
-    return (photograph.note["answer"],) if photograph.fault == "unknown_class" else class_names
-
-
 def _boxes(rng: Generator, photograph: PlannedPhotograph) -> tuple[Box, ...]:
-    """Draw the boxes by hand: each side a little off; clipped to the photograph, unless that is the fault."""
-    meant = photograph.shown[: photograph.labelled]
+    """Return boxes as drawn by hand: each side a little off; clipped to the photograph, unless that is the fault."""
     if not photograph.boxed or photograph.state in ("skipped", "empty"):
         return ()
-    if photograph.fault == "box_on_wrong_lesion":
-        meant = photograph.shown[1:]
-    boxes = tuple(_by_hand(rng, shown.box, photograph.size) for shown in meant)
+    wrong = photograph.fault == "box_on_wrong_lesion"
+    lesions = photograph.lesions[1:] if wrong else photograph.lesions[: photograph.labelled]
+    boxes = tuple(_by_hand(rng, lesion.box, photograph.size) for lesion in lesions)
     return tuple(_over_the_edge(box, photograph) for box in boxes) if photograph.fault == "box_over_edge" else boxes
 
 
@@ -93,23 +86,19 @@ def _by_hand(rng: Generator, box: Box, size: tuple[int, int]) -> Box:
 
 
 def _over_the_edge(box: Box, photograph: PlannedPhotograph) -> Box:
-    """Let a box at the edge of the photograph reach a tenth of its size over it."""
+    """Return a box at the edge of the photograph so that it reaches a tenth of its size over it."""
     across, down = round(0.1 * box.width), round(0.1 * box.height)
-    true = photograph.shown[0].box
-    left = box.left - across * (true.left <= 0)
+    true = photograph.lesions[0].box
+    left = -float(across) if true.left <= 0 else box.left
+    top = -float(down) if true.top <= 0 else box.top
     right = box.left + box.width + across * (true.left + true.width >= photograph.size[0])
-    top = box.top - down * (true.top <= 0)
     bottom = box.top + box.height + down * (true.top + true.height >= photograph.size[1])
-    if true.left <= 0:
-        left = -float(across)
-    if true.top <= 0:
-        top = -float(down)
     return Box(left, top, right - left, bottom - top)
 
 
-def _redrawn(rng: Generator, photograph: PlannedPhotograph) -> tuple[Box, ...]:
-    """Return the box after review: on the right lesion, or a good tenth wider than the first annotator drew it."""
-    true = photograph.shown[0].box
+def _reviewed(rng: Generator, photograph: PlannedPhotograph) -> tuple[Box, ...]:
+    """Return the box after review: on the right lesion, or a good tenth wider than the first annotator's."""
+    true = photograph.lesions[0].box
     if photograph.fault == "box_on_wrong_lesion":
         return (_by_hand(rng, true, photograph.size),)
     across, down = 0.12 * true.width, 0.12 * true.height

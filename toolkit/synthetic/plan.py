@@ -1,11 +1,7 @@
-"""Who is photographed and what of: patients, their lesions and photographs, in the study's proportions.
-
-Knows nothing of pixels (`lesions`, `drawing`), of what annotators say (`reading`), of faults (`planting`) and of
-Labelbox (`rows`).
-"""
+"""The plan of a sample: patients, their lesions and photographs, in the proportions of the published study."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +11,9 @@ from toolkit.cases import Box
 from toolkit.errors import ToolkitError
 
 State = Literal["labelled", "queued", "skipped", "empty"]
-Group = tuple[str, ...]
+ClassNames = tuple[str, ...]
+"""The classes of the lesions on one photograph."""
+Draft = tuple[ClassNames, State]
 Stage = Literal[1, 2, 3]
 STAGES: tuple[Stage, ...] = (1, 2, 3)
 
@@ -29,15 +27,15 @@ BLOCK = 1000
 GROWTH = 0.25
 """Share of cases, of new patients, that the third stage adds."""
 CODES = 9000
-"""Patient numbers kept for one block; the numbers in use are drawn, so that they say nothing."""
+"""Patient numbers reserved for one block; those in use are chosen at random, so that they say nothing."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A class of the study: how many the paper had, what it is taken for, and who has it, where and seen by whom."""
+class ClassProfile:
+    """A class of the study: how many photographs the paper had, its look-alike, and who has it, where."""
 
     photographs: int
-    taken_for: str
+    look_alike: str
     ages: tuple[int, int]
     women: float
     sites: tuple[str, ...]
@@ -53,15 +51,15 @@ _OLIVE = (0.01, 0.10, 0.33, 0.36, 0.15, 0.05)
 _FACE = ("cheek", "forehead", "nose", "temple")
 _BODY = ("back", "chest", "upper arm", "thigh", "foot")
 _SUN = (*_FACE, "hand", "forearm")
-KINDS: dict[str, Kind] = {
-    "acquired_dermal_melanocytosis": Kind(136, "solar_lentigo", (25, 60), 0.9, _FACE, _OLIVE, 0.40),
-    "basal_cell_carcinoma": Kind(113, "seborrheic_keratosis", (50, 92), 0.5, (*_FACE, "back"), _FAIR, 0.70),
-    "ephelis": Kind(92, "solar_lentigo", (8, 45), 0.7, (*_SUN, "chest"), _FAIR, 0.40),
-    "malignant_melanoma": Kind(100, "nevus", (30, 90), 0.5, (*_BODY, "cheek"), _FAIR, 0.75),
-    "melasma": Kind(167, "solar_lentigo", (25, 58), 0.93, _FACE, _OLIVE, 0.35),
-    "nevus": Kind(91, "malignant_melanoma", (10, 65), 0.55, (*_BODY, "cheek"), _ANY, 0.55),
-    "seborrheic_keratosis": Kind(123, "basal_cell_carcinoma", (45, 92), 0.5, (*_BODY, *_FACE), _ANY, 0.60),
-    "solar_lentigo": Kind(157, "acquired_dermal_melanocytosis", (40, 88), 0.65, _SUN, _ANY, 0.45),
+CLASSES: dict[str, ClassProfile] = {
+    "acquired_dermal_melanocytosis": ClassProfile(136, "solar_lentigo", (25, 60), 0.9, _FACE, _OLIVE, 0.40),
+    "basal_cell_carcinoma": ClassProfile(113, "seborrheic_keratosis", (50, 92), 0.5, (*_FACE, "back"), _FAIR, 0.70),
+    "ephelis": ClassProfile(92, "solar_lentigo", (8, 45), 0.7, (*_SUN, "chest"), _FAIR, 0.40),
+    "malignant_melanoma": ClassProfile(100, "nevus", (30, 90), 0.5, (*_BODY, "cheek"), _FAIR, 0.75),
+    "melasma": ClassProfile(167, "solar_lentigo", (25, 58), 0.93, _FACE, _OLIVE, 0.35),
+    "nevus": ClassProfile(91, "malignant_melanoma", (10, 65), 0.55, (*_BODY, "cheek"), _ANY, 0.55),
+    "seborrheic_keratosis": ClassProfile(123, "basal_cell_carcinoma", (45, 92), 0.5, (*_BODY, *_FACE), _ANY, 0.60),
+    "solar_lentigo": ClassProfile(157, "acquired_dermal_melanocytosis", (40, 88), 0.65, _SUN, _ANY, 0.45),
 }
 
 SIZES = {"clinic-north": (288, 240), "clinic-south": (240, 180)}
@@ -85,10 +83,10 @@ class Person:
 
 @dataclass(frozen=True)
 class PlacedLesion:
-    """One lesion as it lies on one photograph; `lesion` is its number within the patient."""
+    """One lesion on one photograph; `number` is the lesion's within the patient, below 0 for a bystander."""
 
     class_name: str
-    lesion: int
+    number: int
     anatomical_site: str
     box: Box
 
@@ -103,9 +101,9 @@ class PlannedReading:
 
 @dataclass(eq=False)
 class PlannedPhotograph:
-    """One photograph: what it shows, what was said of it, and what is planted on it.
+    """One photograph: its lesions, its readings, and what is planted on it.
 
-    The first `labelled` of the lesions shown are the ones that annotators mean; a bystander comes after them.
+    The first `labelled` of its lesions are the ones that annotators mean; a bystander comes after them.
     """
 
     index: int
@@ -113,7 +111,7 @@ class PlannedPhotograph:
     arrived: Stage
     state: State
     size: tuple[int, int]
-    shown: tuple[PlacedLesion, ...]
+    lesions: tuple[PlacedLesion, ...]
     labelled: int
     boxed: bool
     traits: frozenset[str]
@@ -138,7 +136,7 @@ class PlannedPhotograph:
     @property
     def class_names(self) -> tuple[str, ...]:
         """The true classes of the lesions that annotators mean."""
-        return tuple(each.class_name for each in self.shown[: self.labelled])
+        return tuple(each.class_name for each in self.lesions[: self.labelled])
 
 
 @dataclass(frozen=True)
@@ -152,12 +150,12 @@ class Block:
 
 def blocks(cases: int, stage: Stage) -> Iterator[Block]:
     """Cut a sample into blocks; those that the third stage adds come last, so that earlier stages stay as they are."""
-    fewest = 2 * len(KINDS)
+    fewest = 2 * len(CLASSES)
     if cases < fewest:
         raise ToolkitError(
             f"{cases} cases are too few for a sample",
             place="cases",
-            remedy=f"ask for at least {fewest}: two patients of each of {len(KINDS)} classes",
+            remedy=f"ask for at least {fewest}: two patients of each of {len(CLASSES)} classes",
         )
     number = 0
     for arrived, total in ((1, cases), (3, max(fewest, round(GROWTH * cases)))):
@@ -178,25 +176,24 @@ def plan(seed: int, block: Block, *, first: int) -> list[PlannedPhotograph]:
     people = _merged(rng, _grouped(rng, block.cases), pairs=max(1, round(0.03 * block.cases)))
     drafts = _with_unlabelled(rng, people, each=max(1, round(block.cases / 100)))
     codes = 1000 + CODES * block.number + rng.permutation(CODES)
-    made = []
-    for number, photographs in enumerate(drafts):
-        kind = KINDS[photographs[0][0][0]]
-        person = _person(rng, first + number, f"P-{codes[number]}", kind)
-        known: dict[str, list[PlacedLesion]] = {}
-        for class_names, state in photographs:
-            made.append(_photograph(rng, person, class_names, state, block.arrived, known))
-    made = [made[at] for at in rng.permutation(len(made))]
-    for index, photograph in enumerate(made):
+    photographs = []
+    for number, drafted in enumerate(drafts):
+        first_class = drafted[0][0][0]
+        person = _person(rng, first + number, f"P-{codes[number]}", CLASSES[first_class])
+        lesions: list[PlacedLesion] = []
+        photographs += [_photograph(rng, person, draft, block.arrived, lesions) for draft in drafted]
+    photographs = [photographs[at] for at in rng.permutation(len(photographs))]
+    for index, photograph in enumerate(photographs):
         photograph.index = first + index
-    return made
+    return photographs
 
 
 def class_counts(cases: int) -> dict[str, int]:
     """Share `cases` among the classes as in the paper, by largest remainder, at least two each."""
-    whole = sum(kind.photographs for kind in KINDS.values())
-    exact = {name: cases * kind.photographs / whole for name, kind in KINDS.items()}
+    whole = sum(profile.photographs for profile in CLASSES.values())
+    exact = {name: cases * profile.photographs / whole for name, profile in CLASSES.items()}
     counts = {name: max(2, int(share)) for name, share in exact.items()}
-    by_need = sorted(KINDS, key=lambda name: counts[name] - exact[name])
+    by_need = sorted(CLASSES, key=lambda name: counts[name] - exact[name])
     while sum(counts.values()) < cases:
         for name in by_need[: cases - sum(counts.values())]:
             counts[name] += 1
@@ -205,9 +202,9 @@ def class_counts(cases: int) -> dict[str, int]:
     return counts
 
 
-def _grouped(rng: Generator, cases: int) -> list[Group]:
+def _grouped(rng: Generator, cases: int) -> list[ClassNames]:
     """Share each class's lesions among patients, at least two patients a class."""
-    groups: list[Group] = []
+    groups: list[ClassNames] = []
     for name, count in class_counts(cases).items():
         left, most = count, min(MOST, count - 1)
         while left:
@@ -217,10 +214,10 @@ def _grouped(rng: Generator, cases: int) -> list[Group]:
     return groups
 
 
-def _merged(rng: Generator, groups: list[Group], *, pairs: int) -> list[list[Group]]:
+def _merged(rng: Generator, groups: list[ClassNames], *, pairs: int) -> list[list[ClassNames]]:
     """Give some patients lesions of two classes; for the first `pairs` of them one photograph shows both."""
     order = [groups[index] for index in rng.permutation(len(groups))]
-    merged: list[list[Group]] = []
+    merged: list[list[ClassNames]] = []
     while order and len(merged) < 2 * pairs:
         first = order.pop()
         fits = (at for at, other in enumerate(order) if other[0] != first[0] and len(first) + len(other) <= MOST)
@@ -235,9 +232,9 @@ def _merged(rng: Generator, groups: list[Group], *, pairs: int) -> list[list[Gro
     return merged + [[(name,) for name in group] for group in order]
 
 
-def _with_unlabelled(rng: Generator, people: list[list[Group]], *, each: int) -> list[list[tuple[Group, State]]]:
+def _with_unlabelled(rng: Generator, people: list[list[ClassNames]], *, each: int) -> list[list[Draft]]:
     """Add `each` photographs that are queued, skipped, and left empty, to patients of few photographs."""
-    labelled: list[list[tuple[Group, State]]] = [[(shown, "labelled") for shown in own] for own in people]
+    labelled: list[list[Draft]] = [[(names, "labelled") for names in own] for own in people]
     roomy = [own for own in labelled if len(own) < MOST]
     states: tuple[State, ...] = ("queued", "skipped", "empty")
     for order, at in enumerate(rng.permutation(len(roomy))[: len(states) * each]):
@@ -245,53 +242,50 @@ def _with_unlabelled(rng: Generator, people: list[list[Group]], *, each: int) ->
     return labelled
 
 
-def _person(rng: Generator, number: int, patient_id: str, kind: Kind) -> Person:
+def _person(rng: Generator, number: int, patient_id: str, profile: ClassProfile) -> Person:
     return Person(
         number=number,
         patient_id=patient_id,
-        sex="female" if rng.uniform() < kind.women else "male",
-        age=int(rng.integers(*kind.ages, endpoint=True)),
-        fitzpatrick=int(rng.choice(6, p=kind.skin)) + 1,
+        sex="female" if rng.uniform() < profile.women else "male",
+        age=int(rng.integers(*profile.ages, endpoint=True)),
+        fitzpatrick=int(rng.choice(6, p=profile.skin)) + 1,
         tone=float(rng.normal(0, 0.06)),
-        capture_site="clinic-north" if rng.uniform() < kind.north else "clinic-south",
+        capture_site="clinic-north" if rng.uniform() < profile.north else "clinic-south",
     )
 
 
 def _photograph(
-    rng: Generator,
-    person: Person,
-    class_names: Group,
-    state: State,
-    arrived: Stage,
-    known: dict[str, list[PlacedLesion]],
+    rng: Generator, person: Person, draft: Draft, arrived: Stage, earlier: list[PlacedLesion]
 ) -> PlannedPhotograph:
-    """Plan one photograph; `known` holds the patient's lesions by class, since one may be photographed again."""
+    """Plan one photograph; of the patient's `earlier` lesions one may be photographed again, new ones are added."""
+    class_names, state = draft
     size = SIZES[person.capture_site]
     share = size[0] // len(class_names)
-    shown = []
+    lesions = []
     for position, name in enumerate(class_names):
-        box = _frame(rng, size, position * share, share)
-        again = known.get(name) if rng.uniform() < 0.25 else None
-        site = again[-1].anatomical_site if again else str(rng.choice(KINDS[name].sites))
-        lesion = again[-1].lesion if again else sum(map(len, known.values())) + 1
-        shown.append(PlacedLesion(name, lesion, site, box))
-        if not again:
-            known.setdefault(name, []).append(shown[-1])
+        box = _lesion_box(rng, size, position * share, share)
+        again = [lesion for lesion in earlier if lesion.class_name == name] if rng.uniform() < 0.25 else []
+        if again:
+            lesions.append(replace(again[-1], box=box))
+        else:
+            site = str(rng.choice(CLASSES[name].sites))
+            lesions.append(PlacedLesion(name, len(earlier) + 1, site, box))
+            earlier.append(lesions[-1])
     return PlannedPhotograph(
         index=0,
         person=person,
         arrived=arrived,
         state=state,
         size=size,
-        shown=tuple(shown),
-        labelled=len(shown),
-        boxed=len(shown) > 1 or rng.uniform() < 0.97,
+        lesions=tuple(lesions),
+        labelled=len(lesions),
+        boxed=len(lesions) > 1 or rng.uniform() < 0.97,
         traits=_traits(rng, person.capture_site, class_names),
     )
 
 
-def _frame(rng: Generator, size: tuple[int, int], start: int, share: int) -> Box:
-    """Say where a lesion lies: inside its share of the width, with room for its border to fade."""
+def _lesion_box(rng: Generator, size: tuple[int, int], start: int, share: int) -> Box:
+    """Return where a lesion lies: inside its share of the width, with room for its border to fade."""
     longest = rng.uniform(0.48, 0.74) * size[1] if share == size[0] else rng.uniform(0.36, 0.45) * size[1]
     aspect = rng.uniform(0.87, 1.15)
     width, height = round(longest * min(1, aspect)), round(longest * min(1, 1 / aspect))
@@ -301,8 +295,8 @@ def _frame(rng: Generator, size: tuple[int, int], start: int, share: int) -> Box
     return Box(float(left), float(top), float(width), float(height))
 
 
-def _traits(rng: Generator, capture_site: str, class_names: Group) -> frozenset[str]:
-    """Say what else gets into the picture; surgeons mark what they will cut, and the clinic's camera is often shaky."""
+def _traits(rng: Generator, capture_site: str, class_names: ClassNames) -> frozenset[str]:
+    """Choose what else the photograph shows; surgeons mark what they will cut, and the clinic's camera is shaky."""
     north = capture_site == "clinic-north"
     cut = "malignant_melanoma" in class_names or "basal_cell_carcinoma" in class_names
     chances = {

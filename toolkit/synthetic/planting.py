@@ -1,18 +1,17 @@
-"""Which faults are planted on a plan, how often, and what becomes of labels from one stage to the next.
+"""The faults and the changes between stages that are planted on a plan: which, how often, on which photographs.
 
-Knows nothing of how a fault looks in pixels (`copies`, `drawing`) or in an export (`rows`). A photograph carries one
-planted fault or change at most, so that each can be judged alone.
+A photograph carries one planted fault or change at most, so that each can be judged alone.
 """
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from itertools import combinations, islice
+from itertools import combinations, cycle, islice
 
 from numpy.random import Generator
 
 from toolkit.cases import Box
 from toolkit.synthetic.copies import CHANGES, copied_box, copied_size
-from toolkit.synthetic.plan import KINDS, PlacedLesion, PlannedPhotograph
+from toolkit.synthetic.plan import CLASSES, PlacedLesion, PlannedPhotograph
 
 PER_CASE = 8.2 / 980
 """How often each fault is planted: eight times in 980 cases, in proportion elsewhere."""
@@ -44,7 +43,7 @@ def plant(rng: Generator, photographs: list[PlannedPhotograph], *, cases: int) -
 
 
 class _Planting:
-    """Hands out photographs that carry nothing yet, in an order drawn once."""
+    """Hands out photographs that carry no fault yet, in one random order."""
 
     def __init__(self, rng: Generator, photographs: list[PlannedPhotograph], times: int) -> None:
         self.rng, self.photographs, self.times = rng, photographs, times
@@ -57,106 +56,108 @@ class _Planting:
         self.use(*taken)
         return taken
 
-    def use(self, *photographs: PlannedPhotograph) -> None:
-        """Hand these out no more."""
-        gone = set(map(id, photographs))
-        self.free = [each for each in self.free if id(each) not in gone]
+    def mark(self, fault: str, fits: _Fits = lambda _: True) -> list[PlannedPhotograph]:
+        """Plant a fault on `times` photographs that fit, and return them."""
+        taken = self.take(self.times, fits)
+        for each in taken:
+            each.fault = fault
+        return taken
 
-    def together(
+    def use(self, *photographs: PlannedPhotograph) -> None:
+        """Hand these photographs out no more."""
+        used = set(map(id, photographs))
+        self.free = [each for each in self.free if id(each) not in used]
+
+    def grouped(
         self, key: Callable[[PlannedPhotograph], object], fits: _Fits = lambda _: True
     ) -> Iterable[list[PlannedPhotograph]]:
-        """Return the free photographs that fit in groups of the same key, as they come."""
+        """Return the free photographs that fit, in groups of the same key."""
         groups: dict[object, list[PlannedPhotograph]] = {}
         for each in filter(fits, self.free):
             groups.setdefault(key(each), []).append(each)
         return groups.values()
 
+    def of_one_person(self, times: int) -> list[list[PlannedPhotograph]]:
+        """Return the free photographs of each of up to `times` people who have several."""
+        groups = self.grouped(lambda each: each.person.number)
+        return list(islice((own for own in groups if len(own) > 1), times))
+
     def second_ids(self) -> None:
         """Let people with several photographs go by a second patient ID on the last of them."""
         used = {int(each.person.patient_id.removeprefix("P-")) for each in self.photographs}
         unused = (number for number in range(max(used), 0, -1) if number not in used)
-        several = (own for own in self.together(lambda each: each.person.number) if len(own) > 1)
-        for own in list(islice(several, 2 * self.times)):
+        for own in self.of_one_person(2 * self.times):
             first, *_, last = sorted(own, key=lambda each: each.index)
             last.person.other_id = f"P-{next(unused)}"
             last.fault, last.other = "patient_two_ids", first
             self.use(*own)
 
     def copies(self, change: str, *, within: bool) -> None:
-        """Let photographs show what an earlier one shows: of the same patient, or of another with the same class."""
+        """Let photographs be copies of an earlier one: of the same patient, or of another with the same class."""
 
         def key(each: PlannedPhotograph) -> object:
             return each.person.number if within else each.class_names
 
         def pair(own: list[PlannedPhotograph]) -> list[PlannedPhotograph] | None:
-            same = (p for p in combinations(own, 2) if p[0].class_names == p[1].class_names)
-            found = next((p for p in same if (p[0].person is p[1].person) == within), None)
-            return sorted(found, key=lambda each: each.index) if found else None
+            for one, other in combinations(own, 2):
+                if one.class_names == other.class_names and (one.person is other.person) == within:
+                    return sorted((one, other), key=lambda each: each.index)
+            return None
 
-        pairs = filter(None, map(pair, self.together(key, _shows_one)))
+        pairs = filter(None, map(pair, self.grouped(key, _shows_one)))
         for source, target in list(islice(pairs, self.times)):
             _copy(source, target, change, within=within)
             self.use(source, target)
 
     def spellings(self) -> None:
-        """Write patient IDs otherwise than on the patient's other photographs."""
-        several = (own for own in self.together(lambda each: each.person.number) if len(own) > 1)
-        for number, own in enumerate(list(islice(several, 3 * self.times))):
-            own[0].fault = "patient_spelling"
-            own[0].note["patient_id"] = SPELLINGS[number % len(SPELLINGS)](own[0].person.patient_id)
-            self.use(own[0])
+        """Spell patient IDs differently than on the patient's other photographs."""
+        for (first, *_), spelling in zip(self.of_one_person(3 * self.times), cycle(SPELLINGS), strict=False):
+            first.fault = "patient_spelling"
+            first.note["patient_id"] = spelling(first.person.patient_id)
+            self.use(first)
 
     def patients(self) -> None:
         """Leave patient IDs out, leave them empty, and give two."""
-        for number, each in enumerate(self.take(self.times)):
-            each.fault = "missing_patient"
-            if number % 2:
-                each.note["patient_id"] = " "
-        for each in self.take(self.times):
-            each.fault = "contradictory_patient"
+        for each in self.mark("missing_patient")[1::2]:
+            each.note["patient_id"] = " "
+        for each in self.mark("contradictory_patient"):
             others = [other for other in self.photographs if other.person is not each.person]
             each.note["other_patient_id"] = others[int(self.rng.integers(len(others)))].person.patient_id
 
     def labels(self) -> None:
-        """Draw boxes over the edge and around the wrong lesion, and answer with what is no class."""
-        for each in self.take(self.times, _has_one_box):
-            each.fault = "box_over_edge"
+        """Let boxes reach over the edge or enclose the wrong lesion, and answers be none of the classes."""
+        for each in self.mark("box_over_edge", _has_one_box):
             _to_the_edge(each, side=int(self.rng.integers(4)))
-        for each in self.take(self.times, _has_one_box):
-            each.fault = "box_on_wrong_lesion"
-            each.shown = _with_bystander(self.rng, each)
-        for number, each in enumerate(self.take(self.times, lambda each: _read_once(each) and _shows_one(each))):
-            each.fault = "unknown_class"
-            each.note["answer"] = UNKNOWN[number % len(UNKNOWN)]
+        for each in self.mark("box_on_wrong_lesion", _has_one_box):
+            each.lesions = _with_bystander(self.rng, each)
+        answered_once = self.mark("unknown_class", lambda each: _read_once(each) and _shows_one(each))
+        for each, answer in zip(answered_once, cycle(UNKNOWN), strict=False):
+            each.note["answer"] = answer
 
     def files(self) -> None:
-        """Turn photographs by EXIF, and leave places and names in EXIF and in Labelbox's metadata."""
-        for each, orientation in zip(self.take(self.times), ("6", "8", "3") * self.times, strict=False):
-            each.fault = "exif_rotated"
+        """Rotate photographs by EXIF, and leave places and names in EXIF and in Labelbox's metadata."""
+        for each, orientation in zip(self.mark("exif_rotated"), cycle("683"), strict=False):
             each.note["orientation"] = orientation
-        for kind in ("gps_in_exif", "name_in_exif", "name_in_metadata"):
-            for each in self.take(self.times):
-                each.fault = kind
+        for fault in ("gps_in_exif", "name_in_exif", "name_in_metadata"):
+            for each in self.mark(fault):
                 each.note["name"] = NAMES[int(self.rng.integers(len(NAMES)))]
 
     def changes(self) -> None:
-        """Say what a round of review does: corrects, deletes, moves boxes, labels what was queued."""
+        """Plan a round of review: it corrects and deletes labels, moves boxes, labels what was queued."""
         for each in self.take(2 * self.times, lambda each: _read_once(each) and _is_wrong(each)):
             each.change = "relabelled"
         for each in self.take(self.times, lambda each: len(each.readings) > 1):
             each.change = "deleted_label"
         for each in self.take(self.times, _has_one_box):
             each.change = "moved_box"
-        for each in self.half(lambda each: each.fault == "box_on_wrong_lesion"):
-            each.change = "moved_box"
-        for each in self.half(lambda each: each.state == "queued"):
-            each.change = "newly_labelled"
-        for each in self.half(lambda each: each.fault == "patient_two_ids"):
-            each.change = "patient_merge"
-
-    def half(self, fits: _Fits) -> list[PlannedPhotograph]:
-        """Return every other photograph that fits."""
-        return list(filter(fits, self.photographs))[::2]
+        half: dict[str, _Fits] = {
+            "moved_box": lambda each: each.fault == "box_on_wrong_lesion",
+            "newly_labelled": lambda each: each.state == "queued",
+            "patient_merge": lambda each: each.fault == "patient_two_ids",
+        }
+        for change, fits in half.items():
+            for each in list(filter(fits, self.photographs))[::2]:
+                each.change = change
 
 
 def _read_once(photograph: PlannedPhotograph) -> bool:
@@ -164,7 +165,7 @@ def _read_once(photograph: PlannedPhotograph) -> bool:
 
 
 def _shows_one(photograph: PlannedPhotograph) -> bool:
-    return len(photograph.shown) == 1
+    return len(photograph.lesions) == 1
 
 
 def _has_one_box(photograph: PlannedPhotograph) -> bool:
@@ -176,12 +177,8 @@ def _is_wrong(photograph: PlannedPhotograph) -> bool:
 
 
 def _copy(source: PlannedPhotograph, target: PlannedPhotograph, change: str, *, within: bool) -> None:
-    shown = source.shown[0]
-    box = copied_box(shown.box, source.size, change)
-    if within:
-        target.shown = (replace(shown, box=box),)
-    else:
-        target.shown = (replace(target.shown[0], box=box),)
+    lesion = source.lesions[0] if within else target.lesions[0]
+    target.lesions = (replace(lesion, box=copied_box(source.lesions[0].box, source.size, change)),)
     target.size = copied_size(source.size, change)
     target.traits = source.traits
     target.other, target.copy = source, change
@@ -190,17 +187,17 @@ def _copy(source: PlannedPhotograph, target: PlannedPhotograph, change: str, *, 
 
 def _to_the_edge(photograph: PlannedPhotograph, *, side: int) -> None:
     """Let the lesion touch one side of the photograph; the annotator's box will reach over it."""
-    (shown,) = photograph.shown
-    box, (width, height) = shown.box, photograph.size
+    (lesion,) = photograph.lesions
+    box, (width, height) = lesion.box, photograph.size
     left = (0.0, width - box.width, box.left, box.left)[side]
     top = (box.top, box.top, 0.0, height - box.height)[side]
-    photograph.shown = (replace(shown, box=Box(left, top, box.width, box.height)),)
+    photograph.lesions = (replace(lesion, box=Box(left, top, box.width, box.height)),)
 
 
 def _with_bystander(rng: Generator, photograph: PlannedPhotograph) -> tuple[PlacedLesion, ...]:
-    """Let a smaller lesion of another class lie beside the one that the annotator means."""
-    (meant,) = photograph.shown
-    (width, height), names = photograph.size, [name for name in KINDS if name != meant.class_name]
+    """Return the lesion that the annotator means and a bystander of another class beside it."""
+    (meant,) = photograph.lesions
+    (width, height), names = photograph.size, [name for name in CLASSES if name != meant.class_name]
     side = round(0.36 * height)
     room = round(0.06 * height)
     half = width // 2

@@ -1,7 +1,4 @@
-"""How a photograph stands in a Labelbox export v2 at one stage: its row, metadata, labels, boxes and answers.
-
-Knows nothing of pixels and of how patients, faults and answers came about.
-"""
+"""The rows of a Labelbox export v2 at one stage: metadata, labels, boxes and answers of each photograph."""
 
 import hashlib
 from datetime import UTC, datetime, timedelta
@@ -17,13 +14,14 @@ from toolkit.synthetic.plan import PlannedPhotograph, Stage
 Json = dict[str, Any]
 
 PROJECT, ELSEWHERE = "pigmented-lesions", "image-quality"
+# "drawn" stands in the data set's name and in global keys: an export keeps its bytes from version to version.
 QUESTION, ROI, DATASET = "diagnosis", "lesion_roi", "drawn pigmented lesions"
 LEAD = "lead@example.org"
 LABELLING, REVIEW, REWORK, DONE = "Initial labeling task", "Initial review task", "Rework (all rejected)", "Done"
 
 START = datetime(2025, 1, 6, 8, tzinfo=UTC)
 ARRIVAL = {1: timedelta(0), 3: timedelta(days=100)}
-"""When the photographs that a stage brings begin to come in; they come in over some six weeks."""
+"""When the first photograph of a stage arrives; the others follow within some six weeks."""
 REVIEWED, MERGED = timedelta(days=75), timedelta(days=150)
 EXPORTED = {1: timedelta(days=62), 2: timedelta(days=95), 3: timedelta(days=165)}
 
@@ -48,7 +46,7 @@ class Rows:
         return self.id("label", f"{photograph.index}.{number}")
 
     def row(self, photograph: PlannedPhotograph) -> Json:
-        """Write the row of one photograph."""
+        """Return the row of one photograph."""
         return _Row(self, photograph).row()
 
 
@@ -57,7 +55,7 @@ class _Row:
 
     def __init__(self, rows: Rows, photograph: PlannedPhotograph) -> None:
         self.rows, self.photograph = rows, photograph
-        self.came = START + ARRIVAL[photograph.arrived] + photograph.index * rows.pace
+        self.arrived = START + ARRIVAL[photograph.arrived] + photograph.index * rows.pace
         self.reviewed = START + REVIEWED + photograph.index * rows.pace / 10
         self.labels = labels_of(photograph, rows.stage, seed=rows.seed)
         self.rng: Generator = default_rng([rows.seed, 2, photograph.index])
@@ -68,6 +66,7 @@ class _Row:
         projects = {rows.id("project", PROJECT): self.project(progress)}
         if quality < 0.1:
             projects[rows.id("project", ELSEWHERE)] = self.quality()
+        attached = self.url(photograph.name.replace("IMG", "DERMOSCOPY"))
         return {
             "data_row": self.data_row(),
             "media_attributes": {
@@ -77,7 +76,7 @@ class _Row:
                 "asset_type": "image",
                 "exif_rotation": photograph.note.get("orientation", "1"),
             },
-            "attachments": [self.attachment()] if dermoscopy < 0.03 else [],
+            "attachments": [{"type": "IMAGE", "name": "dermoscopy", "value": attached}] if dermoscopy < 0.03 else [],
             "metadata_fields": self.metadata(),
             "projects": projects,
         }
@@ -90,7 +89,7 @@ class _Row:
 
     def data_row(self) -> Json:
         rows, photograph = self.rows, self.photograph
-        latest = max((self.last_changed(label) for label in self.labels), default=self.came)
+        latest = max((self.last_changed(label) for label in self.labels), default=self.arrived)
         if is_merged(photograph, rows.stage):
             latest = START + MERGED
         return {
@@ -101,29 +100,25 @@ class _Row:
             "details": {
                 "dataset_id": rows.id("dataset", DATASET),
                 "dataset_name": DATASET,
-                "created_at": _text(self.came),
-                "updated_at": _text(START + MERGED if is_merged(photograph, rows.stage) else self.came),
+                "created_at": _text(self.arrived),
+                "updated_at": _text(START + MERGED if is_merged(photograph, rows.stage) else self.arrived),
                 "last_activity_at": _text(latest),
                 "created_by": "curator@example.org",
             },
         }
 
-    def attachment(self) -> Json:
-        name = self.photograph.name.replace("IMG", "DERMOSCOPY")
-        return {"type": "IMAGE", "name": "dermoscopy", "value": self.url(name)}
-
     def metadata(self) -> list[Json]:
         photograph, person = self.photograph, self.photograph.person
-        shown = photograph.shown[0]
+        lesion = photograph.lesions[0]
         values: list[tuple[str, Any]] = [("patient_id", value) for value in patient_ids(photograph, self.rows.stage)]
         values += [
-            ("lesion_id", str(shown.lesion)),
+            ("lesion_id", str(lesion.number)),
             ("age", float(person.age)),
             ("sex", [person.sex]),
-            ("anatomical_site", [shown.anatomical_site]),
+            ("anatomical_site", [lesion.anatomical_site]),
             ("fitzpatrick", float(person.fitzpatrick)),
             ("capture_site", person.capture_site),
-            ("captured_at", self.came - timedelta(days=9)),
+            ("captured_at", self.arrived - timedelta(days=9)),
         ]
         if photograph.fault == "name_in_metadata":
             contact = f"{photograph.note['name'].split(',')[0].lower()}@example.net"
@@ -148,7 +143,7 @@ class _Row:
         }
 
     def project_details(self, progress: float) -> Json:
-        """Say where the photograph stands in the workflow, and how it came there, newest step first."""
+        """Return where the photograph stands in the workflow, and its way there, newest step first."""
         reviewed = self.rows.stage > self.photograph.arrived == 1
         rejected = any(label.reviewed for label in self.labels)
         moves: list[tuple[str, str, str, str]] = []
@@ -162,7 +157,7 @@ class _Row:
             moves.append(("Approve", LEAD, REVIEW, DONE))
         task = moves[-1][3] if moves else LABELLING
         status = {LABELLING: "TO_LABEL", REVIEW: "IN_REVIEW", REWORK: "IN_REWORK", DONE: "DONE"}[task]
-        at = self.reviewed if reviewed else self.came + timedelta(hours=30)
+        at = self.reviewed if reviewed else self.arrived + timedelta(hours=30)
         return {
             "ontology_id": self.rows.id("ontology", PROJECT),
             "task_id": self.rows.id("task", task),
@@ -188,25 +183,21 @@ class _Row:
 
     def last_changed(self, label: SyntheticLabel) -> datetime:
         late = label.reviewed or self.photograph.state == "queued"
-        return self.reviewed if late else self.came + timedelta(hours=24 + label.number)
+        return self.reviewed if late else self.first_labelled(label)
+
+    def first_labelled(self, label: SyntheticLabel) -> datetime:
+        return self.arrived + timedelta(hours=24 + label.number)
 
     def label(self, label: SyntheticLabel, agreement: float | None) -> Json:
-        created = self.last_changed(label) if self.photograph.state == "queued" else self.came + timedelta(hours=24)
-        created += timedelta(0) if self.photograph.state == "queued" else timedelta(hours=label.number)
-        return {
-            "label_kind": "Default",
-            "version": "1.0.0",
-            "id": self.rows.label_id(self.photograph, label.number),
-            "label_details": {
-                "created_at": _text(created),
-                "updated_at": _text(self.last_changed(label)),
-                "created_by": label.annotator,
-                "content_last_updated_at": _text(self.last_changed(label)),
-                "reviews": [],
-            },
-            "performance_details": self.performance(label, agreement),
-            "annotations": self.annotations(label),
-        }
+        updated = self.last_changed(label)
+        return _label(
+            self.rows.label_id(self.photograph, label.number),
+            label.annotator,
+            created=updated if self.photograph.state == "queued" else self.first_labelled(label),
+            updated=updated,
+            performance=self.performance(label, agreement),
+            annotations=self.annotations(label),
+        )
 
     def performance(self, label: SyntheticLabel, agreement: float | None) -> Json:
         seconds = int(self.rng.integers(18, 140))
@@ -225,13 +216,14 @@ class _Row:
         return details
 
     def annotations(self, label: SyntheticLabel) -> Json:
-        """Answer inside each box where there are two lesions, for the whole photograph where there is one."""
+        """Return answers inside each box where there are two lesions, for the whole photograph where there is one."""
         key = f"{self.photograph.index}.{label.number}"
         answers = [self.answer(f"{key}.{at}", QUESTION, answer) for at, answer in enumerate(label.answers)]
         if self.rng.uniform() < 0.5:
-            sure = ("certain", "probable", "uncertain")[int(self.rng.integers(3))]
+            certainty = ("certain", "probable", "uncertain")[int(self.rng.integers(3))]
             for at, answer in enumerate(answers):
-                answer["radio_answer"]["classifications"].append(self.answer(f"{key}.{at}.sure", "certainty", sure))
+                nested_answer = self.answer(f"{key}.{at}.sure", "certainty", certainty)
+                answer["radio_answer"]["classifications"].append(nested_answer)
         nested = len(answers) > 1
         objects = [
             self.object(f"{key}.{at}", box, [answers[at]] if nested else []) for at, box in enumerate(label.boxes)
@@ -239,7 +231,7 @@ class _Row:
         whole = [] if nested else answers
         if label.answers:
             whole += self.visible(key)
-        return {"objects": objects, "classifications": whole, "relationships": []}
+        return _annotations(objects, whole)
 
     def object(self, key: str, box: Box, answers: list[Json]) -> Json:
         return {
@@ -272,7 +264,7 @@ class _Row:
         }
 
     def visible(self, key: str) -> list[Json]:
-        """Answer a checklist and a free text about what else the photograph shows; mostly nobody does."""
+        """Return a checklist and a free text about what else the photograph shows; mostly there is neither."""
         traits, answers = sorted(self.photograph.traits), []
         if traits and self.rng.uniform() < 0.4:
             options = [{**self.option(key, trait), "classifications": []} for trait in traits]
@@ -283,34 +275,46 @@ class _Row:
         return answers
 
     def quality(self) -> Json:
-        """Write a second project's label: somebody else judges the photograph, not the lesion."""
+        """Return a second project's label: somebody else assesses the photograph, not the lesion."""
         key = f"{self.photograph.index}.quality"
         verdict = "repeat" if "blur" in self.photograph.traits else "usable"
-        at = _text(self.came + timedelta(hours=5))
+        at = self.arrived + timedelta(hours=5)
+        label = _label(
+            self.rows.id("label", key),
+            "photographer@example.org",
+            created=at,
+            updated=at,
+            performance={"seconds_to_create": 4, "seconds_to_review": 0, "skipped": False},
+            annotations=_annotations([], [self.answer(key, "quality", verdict)]),
+        )
         return {
             "name": ELSEWHERE,
-            "labels": [
-                {
-                    "label_kind": "Default",
-                    "version": "1.0.0",
-                    "id": self.rows.id("label", key),
-                    "label_details": {
-                        "created_at": at,
-                        "updated_at": at,
-                        "created_by": "photographer@example.org",
-                        "content_last_updated_at": at,
-                        "reviews": [],
-                    },
-                    "performance_details": {"seconds_to_create": 4, "seconds_to_review": 0, "skipped": False},
-                    "annotations": {
-                        "objects": [],
-                        "classifications": [self.answer(key, "quality", verdict)],
-                        "relationships": [],
-                    },
-                }
-            ],
+            "labels": [label],
             "project_details": {"workflow_status": "DONE", "batch_name": "all photographs", "workflow_history": []},
         }
+
+
+def _label(
+    label_id: str, annotator: str, *, created: datetime, updated: datetime, performance: Json, annotations: Json
+) -> Json:
+    return {
+        "label_kind": "Default",
+        "version": "1.0.0",
+        "id": label_id,
+        "label_details": {
+            "created_at": _text(created),
+            "updated_at": _text(updated),
+            "created_by": annotator,
+            "content_last_updated_at": _text(updated),
+            "reviews": [],
+        },
+        "performance_details": performance,
+        "annotations": annotations,
+    }
+
+
+def _annotations(objects: list[Json], classifications: list[Json]) -> Json:
+    return {"objects": objects, "classifications": classifications, "relationships": []}
 
 
 def _text(time: datetime) -> str:

@@ -1,11 +1,12 @@
-"""What a split's three files say: who stands where, how near that is to the wish, what is proved and what is not.
+"""A split's three files, cases.csv, certificate.json and verify.sql: their contents, digests, seal, and reading them.
 
-Refuses to choose parts: they are given.
+They are checked in `verification`; the parts are assigned in `stages/split`.
 """
 
 import csv
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,12 +16,12 @@ import numpy as np
 from toolkit.errors import LeakError
 from toolkit.files import csv_text, sha256_of, sha256_of_file, write_atomically, write_json
 from toolkit.manifest import NO_PATIENTS, shipped
-from toolkit.stats.stratified_split import CLASS, TOTAL, UNITS, integer_bound
+from toolkit.stats.stratified_split import CLASS, PATIENTS, TOTAL, integer_bound
 
 PARTS = ("train", "validation", "test")
 EXTERNAL = ("external",)
 """The parts of a split of cases that another workspace's run is tried on."""
-FILES = ("cases.csv", "certificate.json", "verify.sql")
+CASES, CERTIFICATE, VERIFY = FILES = ("cases.csv", "certificate.json", "verify.sql")
 PROVED = (
     "no case twice; no patient, lesion, linked group or photograph digest in two parts; "
     "counts and distances from the wish as stated"
@@ -51,7 +52,7 @@ COLUMNS = Certified._fields
 STATED = ("split_id", "files", "counts", "strata", "links", "binds", "salt", "seal", "proved_by_verify_sql")
 """Keys without which a file is no certificate."""
 Shares = Mapping[tuple[str, str], tuple[float, ...]]
-"""By stratum and value: the share of its cases that is wished in each of PARTS."""
+"""By stratum and value: the share of its cases that each of PARTS should have."""
 
 
 def salt_of(split_id: str) -> str:
@@ -72,7 +73,7 @@ def roi_in_words(row: dict[str, Any]) -> str:
 
 
 def counted(rows: list[Certified], shares: Shares, classes: list[str], *, minimum: int) -> dict[str, Any]:
-    """Return a certificate's counts: by part and class, of every stratum beside its wish, patients and groups."""
+    """Return a certificate's counts: by part and class, of every stratum beside its target, patients and groups."""
     parts = EXTERNAL if {row.part for row in rows} == set(EXTERNAL) else PARTS
     cells: dict[tuple[str, str], dict[str, int]] = {key: dict.fromkeys(parts, 0) for key in shares}
     patients: dict[str, set[str]] = {part: set() for part in parts}
@@ -80,14 +81,14 @@ def counted(rows: list[Certified], shares: Shares, classes: list[str], *, minimu
         for key in ((CLASS, row.class_name), *json.loads(row.strata).items(), (TOTAL, "")):
             cells[key][row.part] += 1
         patients[row.part].add(row.patient_id)
-    cells[UNITS, ""] = {part: len(members) for part, members in patients.items()}
+    cells[PATIENTS, ""] = {part: len(members) for part, members in patients.items()}
     strata = [_stratum(*key, cells[key], shares[key], minimum) for key in shares if any(cells[key].values())]
     counts = {part: {name: cells.get((CLASS, name), {}).get(part, 0) for name in classes} for part in parts}
     groups = len({row.group_id for row in rows})
     return {
         "counts": counts,
         "strata": strata,
-        "patients": cells[UNITS, ""],
+        "patients": cells[PATIENTS, ""],
         "groups": groups,
         "linked_patients": len({row.patient_id for row in rows}) - groups,
         "largest_deviation": max(each["distance"] for each in strata if each["stratum"] == CLASS),
@@ -99,35 +100,30 @@ def _stratum(
     stratum: str, value: str, counts: dict[str, int], shares: tuple[float, ...], minimum: int
 ) -> dict[str, Any]:
     total = sum(counts.values())
-    wished = np.array(shares) * total
-    distance = max(abs(count - wish) for count, wish in zip(counts.values(), wished, strict=True))
+    target = np.array(shares) * total
+    distance = np.abs(np.array([*counts.values()]) - target).max()
     return {
         "stratum": stratum,
         "value": value,
         "counts": counts,
-        "wished": dict(zip(counts, np.round(wished, 6).tolist(), strict=True)),
-        "bound": round(integer_bound(wished, minimum if stratum == CLASS else 0), 6),
+        "wished": dict(zip(counts, np.round(target, 6).tolist(), strict=True)),
+        "bound": round(integer_bound(target, minimum if stratum == CLASS else 0), 6),
         "distance": round(float(distance), 6),
     }
 
 
 def shares_of(strata: list[dict[str, Any]]) -> dict[tuple[str, str], tuple[float, ...]]:
-    """Return the wished shares that a certificate states."""
-    return {
-        (each["stratum"], each["value"]): tuple(
-            wished / sum(each["wished"].values()) for wished in _in_order(each["wished"])
-        )
-        for each in strata
-    }
-
-
-def _in_order(wished: Mapping[str, float]) -> list[float]:
-    """Return the numbers of parts in the order of PARTS: JSON sorts its keys."""
-    return [wished[part] for part in (*PARTS, *EXTERNAL) if part in wished]
+    """Return the target shares that a certificate states, in the order of PARTS: JSON sorts its keys."""
+    shares = {}
+    for each in strata:
+        target = each["wished"]
+        in_order = [target[part] for part in (*PARTS, *EXTERNAL) if part in target]
+        shares[each["stratum"], each["value"]] = tuple(cases / sum(target.values()) for cases in in_order)
+    return shares
 
 
 def attested(*, patients_known: bool) -> dict[str, Any]:
-    """Return the three columns: what SQL alone proves, what takes photographs, what the data manager answers for."""
+    """Return what SQL alone proves, what can be checked only with photographs, and what the data manager attests."""
     return {
         "proved_by_verify_sql": PROVED if patients_known else PROVED.replace("patient, lesion, linked", "linked"),
         "needs_photographs": NEEDS_PHOTOGRAPHS,
@@ -137,37 +133,70 @@ def attested(*, patients_known: bool) -> dict[str, Any]:
 
 def write_sealed(folder: Path, certificate: dict[str, Any], rows: Iterable[Certified]) -> None:
     """Write a split's three files."""
-    write_atomically(folder / "cases.csv", csv_text(COLUMNS, rows).encode())
-    write_atomically(folder / "verify.sql", verify_sql())
-    files = {name: sha256_of_file(folder / name) for name in ("cases.csv", "verify.sql")}
+    write_atomically(folder / CASES, csv_text(COLUMNS, rows).encode())
+    write_atomically(folder / VERIFY, verify_sql())
+    files = {name: sha256_of_file(folder / name) for name in (CASES, VERIFY)}
     stated = {**certificate, "files": files}
-    write_json(folder / "certificate.json", {**stated, "seal": sha256_of(stated)})
+    write_json(folder / CERTIFICATE, {**stated, "seal": seal_of(stated)})
+
+
+def seal_of(certificate: dict[str, Any]) -> str:
+    """Return the digest of a certificate apart from its own seal."""
+    return sha256_of({key: value for key, value in certificate.items() if key != "seal"})
 
 
 def verify_sql() -> bytes:
     """Return the SQL that goes with every split."""
-    return (shipped("sql") / "verify.sql").read_bytes()
+    return (shipped("sql") / VERIFY).read_bytes()
+
+
+def copy_split(source: Path, folder: Path) -> None:
+    """Copy a split's three files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copyfile(source / name, folder / name)
+
+
+def split_folders(splits: Path) -> list[Path]:
+    """Return the folders of all splits below a folder, in order; those that are being written anew are left out."""
+    return sorted(path.parent for path in splits.glob(f"*/{CASES}") if not path.parent.name.startswith("."))
+
+
+def has_certificate(folder: Path) -> bool:
+    """Tell whether a folder holds a split's certificate."""
+    return (folder / CERTIFICATE).is_file()
+
+
+def find_certificate(folder: Path) -> dict[str, Any] | None:
+    """Return a certificate, unchecked; None where there is none that can be read."""
+    try:
+        return _certificate(folder)
+    except (OSError, ValueError):
+        return None
 
 
 def read_certificate(folder: Path) -> dict[str, Any]:
-    """Return a certificate, unchecked; refuse what is none."""
-    path = folder / "certificate.json"
+    """Return a certificate, unchecked; raise LeakError where there is none."""
+    path = folder / CERTIFICATE
     try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-        if (
-            not isinstance(stated, dict)
-            or not all(key in stated for key in STATED)
-            or not {"cases.csv", "verify.sql"} <= set(stated["files"])
-        ):
-            raise LeakError("certificate.json lacks what a certificate states", place=str(path))
+        stated = _certificate(folder)
     except (OSError, ValueError) as error:
         raise LeakError(
             f"there is no readable certificate: {error}", place=str(path), remedy="give the folder of a split"
         ) from None
+    if not all(key in stated for key in STATED) or not {CASES, VERIFY} <= set(stated["files"]):
+        raise LeakError("certificate.json lacks what a certificate states", place=str(path))
+    return stated
+
+
+def _certificate(folder: Path) -> dict[str, Any]:
+    stated = json.loads((folder / CERTIFICATE).read_text(encoding="utf-8"))
+    if not isinstance(stated, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - whatever its type, the content is wrong
     return stated
 
 
 def read_rows(folder: Path) -> list[Certified]:
     """Return the rows of a split's cases.csv, unchecked."""
-    with (folder / "cases.csv").open(encoding="utf-8", newline="") as file:
-        return [Certified(**row) for row in csv.DictReader(file)]
+    with (folder / CASES).open(encoding="utf-8", newline="") as file:
+        return [Certified(**{name: row[name] for name in COLUMNS}) for row in csv.DictReader(file)]

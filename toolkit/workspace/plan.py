@@ -1,11 +1,10 @@
 """The analysis plan: what is locked when a split is made, and where a run departs from it.
 
-Refuses to judge: a departure is a fact with its reason left to the author. Without a locked plan there is none.
+A departure is a fact, its reason is for the author to give; without a locked plan there is none.
 """
 
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +16,15 @@ from toolkit.errors import WorkspaceError
 from toolkit.files import sha256_of, written_atomically
 from toolkit.manifest import Study
 from toolkit.workspace import sql
-from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace.certificate import CERTIFICATE, find_certificate
+from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import read_run
 
-SCHEMA = pa.schema([(name, pa.string()) for name in ("run_id", "part", "kind", "detail")])
+EVALUATED = {
+    "operating_point": "select distinct target as name from operating_points where run_id = $run_id and part = $part",
+    "subgroup": "select distinct group_name as name from subgroup_scores where run_id = $run_id and part = $part",
+}
+"""What can be evaluated by name, beside the scores of all cases."""
 
 
 class LockedPlan(NamedTuple):
@@ -62,16 +66,14 @@ def sealed(study: Study) -> dict[str, Any]:
 
 def locked(folder: Path) -> LockedPlan | None:
     """Return the plan in the certificate of a split's folder; refuse one that is not what its SHA-256 says."""
-    path = folder / "certificate.json"
-    try:
-        certificate = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if "plan" not in certificate:
+    certificate = find_certificate(folder)
+    if certificate is None or "plan" not in certificate:
         return None
     if sha256_of(certificate["plan"]) != certificate.get("plan_sha256"):
         raise WorkspaceError(
-            "the analysis plan was changed after it was locked", place=str(path), remedy="put back the certificate"
+            "the analysis plan was changed after it was locked",
+            place=str(folder / CERTIFICATE),
+            remedy="put back the certificate",
         )
     return LockedPlan(certificate["plan_sha256"], certificate["plan"], certificate["truth_id"])
 
@@ -84,20 +86,21 @@ def locked_for(workspace: Workspace, run_id: str) -> LockedPlan | None:
 
 def record(workspace: Workspace, study: Study, run_id: str) -> list[Departure]:
     """Find where a scored run departs from its plan; keep that beside the run and in the registry."""
-    found = departures(workspace, study, run_id)
-    table = pa.Table.from_pylist([{"run_id": run_id, **asdict(each)} for each in found], schema=SCHEMA)
+    departed = departures(workspace, study, run_id)
+    rows = [{"run_id": run_id, **asdict(each)} for each in departed]
+    table = pa.Table.from_pylist(rows, schema=table_schema("departures"))
     with written_atomically(workspace.run(run_id) / "departures.parquet") as temporary:
         pq.write_table(table, temporary)
     with workspace.writing() as connection:
         connection.execute("delete from departures where run_id = ?", [run_id])
         insert(connection, "departures", table)
-    return found
+    return departed
 
 
 def departures(workspace: Workspace, study: Study, run_id: str) -> list[Departure]:
-    """Return where a run departs from the plan locked with its split; a control departs from nothing.
+    """Return where today's study and what the registry says was done depart from the plan locked with a run's split.
 
-    Held beside the plan are today's study and what the registry says was done.
+    A control departs from nothing.
     """
     lock = locked_for(workspace, run_id)
     (run,) = workspace.rows("select run_id, model, control from runs where run_id = $run_id", {"run_id": run_id})
@@ -105,14 +108,15 @@ def departures(workspace: Workspace, study: Study, run_id: str) -> list[Departur
         return []
     key = {"run_id": run_id, "part": lock.plan["part"]}
     scorings = workspace.rows(sql.statement("evaluate/plan_scorings"), key)
-    found = [*_changed(study, lock), *_replaced(lock, scorings)]
+    departed = [*_changed(study, lock), *_replaced(lock, scorings)]
     if not any(row["run_id"] == run_id for row in scorings):
-        return [*found, Departure(lock.plan["part"], "part_not_scored", f"{lock.plan['part']} was not scored")]
-    found += _scored_before(workspace, lock, run, scorings)
-    found += _revised(lock, run_id, scorings)
-    found += _primary(workspace, lock, key)
-    found += _compared(workspace, lock, run, key)
-    return found + _operating_points(workspace, lock, key) + _subgroups(workspace, lock, key)
+        return [*departed, Departure(lock.plan["part"], "part_not_scored", f"{lock.plan['part']} was not scored")]
+    departed += _scored_before(workspace, lock, run, scorings)
+    departed += _revised(lock, run_id, scorings)
+    departed += _primary(workspace, lock, key)
+    departed += _compared(workspace, lock, run, key)
+    departed += _beside(workspace, "operating_point", [point["name"] for point in lock.plan["operating_points"]], key)
+    return departed + _beside(workspace, "subgroup", lock.plan["subgroups"], key)
 
 
 def _changed(study: Study, lock: LockedPlan) -> Iterator[Departure]:
@@ -131,20 +135,20 @@ def _replaced(lock: LockedPlan, scorings: list[dict[str, Any]]) -> Iterator[Depa
 def _scored_before(
     workspace: Workspace, lock: LockedPlan, run: dict[str, Any], scorings: list[dict[str, Any]]
 ) -> Iterator[Departure]:
-    """Count every look at the part; those that the planned comparison takes are part of the plan."""
+    """Count every scoring of the part; those that the planned comparison needs are part of the plan."""
     own = sum(row["run_id"] == run["run_id"] for row in scorings)
     planned = [row for row in (run, *scorings) if _is_baseline(workspace, row, lock)]
     others = 0 if run in planned else len(scorings) - own - len(planned)
     if own + others > 1:
-        told = f"scored {_times(own + others)}: {own} by this run, {others} by other runs"
-        yield Departure(lock.plan["part"], "scored_before", told)
+        detail = f"scored {_times(own + others)}: {own} by this run, {others} by other runs"
+        yield Departure(lock.plan["part"], "scored_before", detail)
 
 
 def _revised(lock: LockedPlan, run_id: str, scorings: list[dict[str, Any]]) -> Iterator[Departure]:
     last = next(row["truth_id"] for row in reversed(scorings) if row["run_id"] == run_id)
     earlier = {"when the split was made": lock.truth_id, "at the first scoring": scorings[0]["truth_id"]}
-    if told := [f"{truth_id} {when}" for when, truth_id in earlier.items() if truth_id != last]:
-        yield Departure(lock.plan["part"], "truth_revised", f"scored against {last}; it was {', '.join(told)}")
+    if before := [f"{truth_id} {when}" for when, truth_id in earlier.items() if truth_id != last]:
+        yield Departure(lock.plan["part"], "truth_revised", f"scored against {last}; it was {', '.join(before)}")
 
 
 def _primary(workspace: Workspace, lock: LockedPlan, key: dict[str, str]) -> Iterator[Departure]:
@@ -173,25 +177,15 @@ def _is_baseline(workspace: Workspace, run: dict[str, Any], lock: LockedPlan) ->
     wanted = lock.plan["comparison"]
     if wanted is None or run["control"] is not None:
         return wanted is not None and run["control"] == wanted
-    return wanted == run["model"] or wanted == read_run(workspace, run["run_id"]).get("model", {}).get("backend")
+    return wanted == run["model"] or wanted == read_run(workspace, run["run_id"]).model.backend
 
 
-def _operating_points(workspace: Workspace, lock: LockedPlan, key: dict[str, str]) -> list[Departure]:
-    text = "select distinct target as name from operating_points where run_id = $run_id and part = $part"
-    planned = {point["name"] for point in lock.plan["operating_points"]}
-    return _beside(workspace.rows(text, key), planned, "operating_point", key["part"])
-
-
-def _subgroups(workspace: Workspace, lock: LockedPlan, key: dict[str, str]) -> list[Departure]:
-    text = "select distinct group_name as name from subgroup_scores where run_id = $run_id and part = $part"
-    return _beside(workspace.rows(text, key), set(lock.plan["subgroups"]), "subgroup", key["part"])
-
-
-def _beside(rows: list[dict[str, Any]], planned: set[str], what: str, part: str) -> list[Departure]:
+def _beside(workspace: Workspace, what: str, planned: Iterable[str], key: dict[str, str]) -> list[Departure]:
     """Return what was planned and not evaluated, and what was evaluated and not planned: that is exploratory."""
-    done, noun = {row["name"] for row in rows}, what.replace("_", " ")
-    missing = [Departure(part, f"{what}_missing", f"{noun} {name} was not evaluated") for name in planned - done]
-    further = [Departure(part, "exploratory", f"{noun} {name} was not planned") for name in done - planned]
+    done = {row["name"] for row in workspace.rows(EVALUATED[what], key)}
+    part, noun = key["part"], what.replace("_", " ")
+    missing = [Departure(part, f"{what}_missing", f"{noun} {name} was not evaluated") for name in {*planned} - done]
+    further = [Departure(part, "exploratory", f"{noun} {name} was not planned") for name in done - {*planned}]
     return sorted([*missing, *further], key=lambda each: (each.kind, each.detail))
 
 

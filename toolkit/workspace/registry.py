@@ -67,7 +67,7 @@ class Workspace:
 
     @property
     def features(self) -> Path:
-        """What vision parts have made of photographs: a cache."""
+        """Cached outputs of vision models."""
         return self.folder / "features"
 
     def run(self, run_id: str) -> Path:
@@ -75,7 +75,7 @@ class Workspace:
         return self.folder / "runs" / run_id
 
     def is_parsed(self) -> bool:
-        """Tell whether there is a registry with its tables; an interrupted first parse may leave a file without."""
+        """Tell whether a registry with tables exists; an interrupted first parse may leave a file without tables."""
         if not self.registry.exists():
             return False
         with _connected(self.registry, read_only=True) as connection:
@@ -83,7 +83,7 @@ class Workspace:
 
     @contextmanager
     def reading(self) -> Generator[duckdb.DuckDBPyConnection]:
-        """Open the registry read-only, with nothing but its own tables within reach."""
+        """Open the registry read-only; SQL can reach nothing but its own tables."""
         if not self.registry.exists():
             raise self._unparsed()
         with _connected(self.registry, read_only=True) as connection:
@@ -129,7 +129,7 @@ class Workspace:
                 str(error).strip(), place=_shortened(text), remedy="docs/tables.md lists tables and columns"
             ) from None
 
-    def ask(self, name: str, **given: str) -> pa.Table:
+    def ask(self, name: str, **parameters: str) -> pa.Table:
         """Answer a named question."""
         known = sql.questions(self.queries)
         if name not in known:
@@ -138,7 +138,7 @@ class Workspace:
                 place=str(self.queries),
                 remedy=f"`toolkit query` lists them: {', '.join(sorted(known))}",
             )
-        return self.sql(known[name].text, sql.bind(known[name], given))
+        return self.sql(known[name].text, sql.bind(known[name], parameters))
 
     def questions(self) -> list[Question]:
         """Return every question that can be asked here, by name."""
@@ -209,8 +209,8 @@ def _connected(path: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConne
 
 
 def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
-    found = connection.execute("select 1 from duckdb_tables() where table_name = 'schema_history'").fetchone()
-    return found is not None
+    history = connection.execute("select 1 from duckdb_tables() where table_name = 'schema_history'").fetchone()
+    return history is not None
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection) -> None:

@@ -1,24 +1,29 @@
-"""How to find a split, a run and the cases of a part: what the stages from train to report hand over.
-
-Refuses to make or change any of them.
-"""
+"""Splits, runs and the cases of a subset, as the stages from train to report find them; the record of a run."""
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+import pyarrow as pa
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from toolkit.cases import Box
 from toolkit.errors import WorkspaceError
+from toolkit.files import write_json
+from toolkit.manifest import faults
 from toolkit.photographs.crops import Crops, CropSource, PixelReader, case_pixels
 from toolkit.workspace import sql
-from toolkit.workspace.registry import Workspace
+from toolkit.workspace.registry import Workspace, insert, table_schema
 
+Measured = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+"""A number; run.json holds null where it is undefined (NaN)."""
 SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
 
 
 class PartCase(NamedTuple):
-    """A case of a part; `class_name` is today's truth, "" where it is not resolved."""
+    """A case of a part; `class_name` is its reference diagnosis today, "" where it is not resolved."""
 
     case_id: str
     patient_id: str
@@ -29,44 +34,145 @@ class PartCase(NamedTuple):
 
 def find_split(workspace: Workspace, name: str = "latest") -> str:
     """Return a split's ID; "latest" is the split that was made last, of a cross-validation its first fold."""
-    text = "select split_id from splits group by split_id order by max(created_at) desc, split_id"
-    known = [row["split_id"] for row in workspace.rows(text)]
-    if name == "latest" and known:
-        return known[0]
-    if name not in known:
-        what = "there is no split yet" if name == "latest" else f"no such split: {name}"
-        there = f"the splits are: {', '.join(known)}" if known else "toolkit split"
-        raise WorkspaceError(what, place=str(workspace.folder), remedy=there)
-    return name
+    rows = workspace.rows("select split_id from splits group by split_id order by max(created_at) desc, split_id")
+    known = [row["split_id"] for row in rows]
+    return _chosen(name, known, known, kind="split", place=workspace.folder, remedy="toolkit split")
 
 
 def find_run(workspace: Workspace, name: str) -> str:
-    """Return a run's ID; "latest" is the run that was finished last, controls aside."""
+    """Return a run's ID; "latest" is the run that was finished last, input ablations aside."""
     rows = workspace.rows("select run_id, control from runs order by finished_at desc, run_id")
     known, own = [row["run_id"] for row in rows], [row["run_id"] for row in rows if not row["control"]]
-    if name == "latest" and own:
-        return own[0]
+    return _chosen(name, known, own, kind="run", place=workspace.folder / "runs", remedy="toolkit train")
+
+
+def _chosen(name: str, known: list[str], newest_first: list[str], *, kind: str, place: Path, remedy: str) -> str:
+    """Return an ID that is known, or the newest; raise WorkspaceError that lists the known ones."""
+    if name == "latest" and newest_first:
+        return newest_first[0]
     if name not in known:
-        what = "there is no run yet" if name == "latest" else f"no such run: {name}"
-        there = f"the runs are: {', '.join(known)}" if known else "toolkit train"
-        raise WorkspaceError(what, place=str(workspace.folder / "runs"), remedy=there)
+        problem = f"there is no {kind} yet" if name == "latest" else f"no such {kind}: {name}"
+        raise WorkspaceError(
+            problem, place=str(place), remedy=f"the {kind}s are: {', '.join(known)}" if known else remedy
+        )
     return name
 
 
-def read_run(workspace: Workspace, run_id: str) -> dict[str, Any]:
-    """Return what a run recorded about itself."""
-    path = workspace.run(run_id) / "run.json"
+class RecordedModel(BaseModel, extra="allow", frozen=True):
+    """What a run records of its model; a backend may state more."""
+
+    name: str
+    device: str
+    backend: str | None = None
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    input_size: int | None = None
+    torch: str | None = None
+    transformers: str | None = None
+
+
+class RecordedEpoch(BaseModel, extra="allow", frozen=True):
+    """What a run records of one pass over the training cases."""
+
+    epoch: int
+    train_loss: Measured
+    validation_loss: Measured
+    metrics: dict[str, Measured]
+    kept: bool = False
+
+
+class RunRecord(BaseModel, extra="allow", frozen=True):
+    """The content of run.json; keys that this version of the toolkit does not know are kept."""
+
+    run_id: str
+    split_id: str
+    truth_id: str
+    model: RecordedModel
+    train_cases: int
+    train_patients: int
+    epochs: list[RecordedEpoch]
+    seconds: float
+    finished_at: datetime
+    """UTC, without a time zone."""
+    validation_cases: int = 0
+    study: dict[str, Any] = {}
+    """The sections of the study file that the run was trained with."""
+    toolkit: str | None = None
+    control: str | None = None
+    """The input ablation that these predictions are made with."""
+    control_of: str | None = None
+    external_of: str | None = None
+    """The run of another workspace that this is."""
+    checkpoint: str | None = None
+    """The folder of the checkpoint where it is not the run's own."""
+    leaks: dict[str, Any] = {}
+    """What was compared to see that an external run was not trained on these cases."""
+
+    def document(self) -> dict[str, Any]:
+        """Return the keys and values that stand in run.json."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+def read_record(folder: Path) -> RunRecord:
+    """Read run.json in the folder of a run."""
+    path = folder / "run.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return RunRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
+        reason = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
         raise WorkspaceError(
-            f"the record of run {run_id} cannot be read: {error}", place=str(path), remedy="toolkit train"
+            f"the record of run {folder.name} cannot be read: {reason}",
+            place=str(path),
+            remedy="delete the folder of the run, then train again",
         ) from None
 
 
-def now() -> str:
+def read_run(workspace: Workspace, run_id: str) -> RunRecord:
+    """Return what a run recorded about itself."""
+    return read_record(workspace.run(run_id))
+
+
+def record_run(workspace: Workspace, record: RunRecord) -> RunRecord:
+    """Write run.json where it is new or has changed, and mirror the run in the registry where it is missing there.
+
+    A run that was recorded before keeps its `finished_at`.
+    """
+    folder = workspace.run(record.run_id)
+    stored = read_record(folder) if (folder / "run.json").is_file() else None
+    if stored:
+        record = record.model_copy(update={"finished_at": stored.finished_at})
+    if record != stored:
+        write_json(folder / "run.json", record.document())
+    if not workspace.rows("select 1 from runs where run_id = $run_id", {"run_id": record.run_id}):
+        with workspace.writing() as connection:
+            insert(connection, "runs", pa.Table.from_pylist([_run_row(record)], schema=table_schema("runs")))
+            insert(connection, "epochs", pa.Table.from_pylist(_epoch_rows(record), schema=table_schema("epochs")))
+    return record
+
+
+def _run_row(record: RunRecord) -> dict[str, Any]:
+    row = record.model_dump(include=set(table_schema("runs").names))
+    return row | {"model": record.model.name, "device": record.model.device, "epochs": len(record.epochs)}
+
+
+def _epoch_rows(record: RunRecord) -> list[dict[str, Any]]:
+    """Return losses and metrics of every epoch; none of a run that was trained under another ID."""
+    if record.control_of or record.external_of:
+        return []
+    return [
+        {"run_id": record.run_id, "epoch": epoch.epoch, "metric": metric, "value": value}
+        for epoch in record.epochs
+        for metric, value in {
+            "train_loss": epoch.train_loss,
+            "validation_loss": epoch.validation_loss,
+            **epoch.metrics,
+        }.items()
+    ]
+
+
+def now() -> datetime:
     """Return the time (UTC) as runs record it."""
-    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
+    return datetime.now(UTC).replace(tzinfo=None, microsecond=0)
 
 
 def part_cases(workspace: Workspace, split_id: str, part: str) -> list[PartCase]:
@@ -100,5 +206,5 @@ def resolved_cases(workspace: Workspace, split_id: str, part: str) -> list[PartC
 
 
 def crops_of(cases: list[PartCase], *, margin: float, size: int, read: PixelReader = case_pixels) -> Crops:
-    """Return the crops of cases as the model sees them, or as `read` makes them."""
+    """Return the crops of cases, by default as the model gets them."""
     return Crops([CropSource(case.case_id, case.path, case.roi) for case in cases], margin=margin, size=size, read=read)

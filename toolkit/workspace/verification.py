@@ -1,33 +1,41 @@
-"""How a stranger checks a split: its files and seal, verify.sql, and its digests against photographs.
+"""Checks of a split's certificate: its files and seal, verify.sql, and its digests against photographs.
 
-Refuses to run a stranger's SQL: the folder's own verify.sql is compared with the toolkit's, never executed.
+A folder's own verify.sql is compared with the toolkit's and never executed.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import LeakError, PhotographError
-from toolkit.files import sha256_of, sha256_of_file
+from toolkit.files import sha256_of_file
 from toolkit.manifest import NO_PATIENTS
 from toolkit.photographs.opening import probe, read_photograph
 from toolkit.progress import Progress, silent
 from toolkit.workspace import sql
-from toolkit.workspace.certificate import digest, read_certificate, read_rows, roi_in_words, verify_sql
+from toolkit.workspace.certificate import (
+    CASES,
+    VERIFY,
+    digest,
+    read_certificate,
+    read_rows,
+    roi_in_words,
+    seal_of,
+    verify_sql,
+)
 from toolkit.workspace.registry import Workspace, scratch
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What a certificate was checked for; every line holds. What the data manager attests cannot be checked."""
+    """The checks that a certificate has passed. What the data manager attests cannot be checked."""
 
     split_id: str
     cases: int
     parts: int
     checks: list[str]
     photographs: str
-    """What was re-computed from photographs."""
+    """What was computed again from photographs."""
     attested: str
     patients_known: bool
 
@@ -40,16 +48,16 @@ def verify(folder: Path, *, images: Path | None = None, progress: Progress = sil
     stated = read_certificate(folder)
     attested = stated.get("attested_by_the_data_manager", "")
     faults = _changed(folder, stated)
-    answers = _ask(folder)
+    answers = _verify_sql_answers(folder)
     faults += [f"{row['verdict']}: {row['which']} ({row['times']})" for row in answers if row["verdict"] != "PASS"]
-    looked = f"not looked at: {stated.get('needs_photographs', '')}"
+    photographs = f"not checked: {stated.get('needs_photographs', '')}"
     if not faults and images is not None:
         rows = read_rows(folder)
-        found = _photographs(images, stated["salt"], progress)
-        missing = [row.case_id for row in rows if row.photograph_digest and row.photograph_digest not in found]
+        digests = _digests(images, stated["salt"], progress)
+        missing = [row.case_id for row in rows if row.photograph_digest and row.photograph_digest not in digests]
         faults += [f"no photograph has the digest of case {case}" for case in missing]
         with_digest = sum(bool(row.photograph_digest) for row in rows)
-        looked = f"{with_digest} photograph digests re-computed, {len(rows) - with_digest} cases have none"
+        photographs = f"{with_digest} photograph digests re-computed, {len(rows) - with_digest} cases have none"
     if faults:
         raise _broken(folder, faults)
     return Verified(
@@ -57,58 +65,48 @@ def verify(folder: Path, *, images: Path | None = None, progress: Progress = sil
         cases=answers[0]["times"],
         parts=len(stated["counts"]),
         checks=["files and seal unchanged", *stated["proved_by_verify_sql"].split("; ")],
-        photographs=looked,
+        photographs=photographs,
         attested=attested,
         patients_known=NO_PATIENTS not in attested,
     )
 
 
-def verify_registered(folder: Path, registered: Iterable[dict[str, Any]], *, progress: Progress = silent) -> Verified:
-    """Check a certificate as `verify` does, and its digests against registered photographs.
-
-    `registered` has case_id, path and the ROI's sides of each case whose photograph is there.
-    """
+def verify_photographs(workspace: Workspace, folder: Path, *, progress: Progress = silent) -> Verified:
+    """Check a certificate as `verify` does, and its digests against the photographs registered in the workspace."""
     checked = verify(folder)
     salt = read_certificate(folder)["salt"]
-    by_case = {row["case_id"]: row for row in registered}
+    by_case = {row["case_id"]: row for row in workspace.rows(sql.statement("split/photographs"))}
     rows = read_rows(folder)
     faults, done, pixels_of = [], 0, {}
     for number, row in enumerate(rows):
-        progress("looking at photographs", number, len(rows))
-        here = by_case.get(row.case_id)
-        if here is None or not row.photograph_digest:
+        progress("reading photographs", number, len(rows))
+        case = by_case.get(row.case_id)
+        if case is None or not row.photograph_digest:
             continue
-        if here["path"] not in pixels_of:
-            pixels_of[here["path"]] = _pixels(Path(here["path"]))
-        pixels = pixels_of[here["path"]]
+        if case["path"] not in pixels_of:
+            pixels_of[case["path"]] = _pixels(Path(case["path"]))
+        pixels = pixels_of[case["path"]]
         done += 1
         if pixels is None or digest(salt, pixels) != row.photograph_digest:
             faults.append(f"the photograph of case {row.case_id} is not the one that was split, or cannot be read")
-        elif digest(salt, pixels, roi_in_words(here)) != row.crop_digest:
+        elif digest(salt, pixels, roi_in_words(case)) != row.crop_digest:
             faults.append(f"the crop of case {row.case_id} is not the one that was split")
     if faults:
         raise _broken(folder, faults)
-    told = f"digests of photograph and crop re-computed for {done} of {len(rows)} cases"
-    return replace(checked, photographs=told)
+    return replace(checked, photographs=f"digests of photograph and crop re-computed for {done} of {len(rows)} cases")
 
 
-def verify_photographs(workspace: Workspace, folder: Path, *, progress: Progress = silent) -> Verified:
-    """Check a certificate, and its digests against the photographs registered in the workspace."""
-    rows = workspace.rows(sql.statement("split/photographs"))
-    return verify_registered(folder, rows, progress=progress)
-
-
-def _photographs(images: Path, salt: str, progress: Progress) -> set[str]:
+def _digests(images: Path, salt: str, progress: Progress) -> set[str]:
     """Return the salted digest of every photograph below a folder."""
     if not images.is_dir():
         raise LeakError("there is no such folder of photographs", place=str(images), remedy="give --images DIR")
     paths = sorted(path for path in images.rglob("*") if path.is_file())
-    found = set()
+    digests = set()
     for number, path in enumerate(paths):
-        progress("looking at photographs", number, len(paths))
+        progress("reading photographs", number, len(paths))
         if pixels := _pixels(path):
-            found.add(digest(salt, pixels))
-    return found
+            digests.add(digest(salt, pixels))
+    return digests
 
 
 def _pixels(path: Path) -> str | None:
@@ -121,7 +119,7 @@ def _pixels(path: Path) -> str | None:
 def _broken(folder: Path, faults: list[str]) -> LeakError:
     shown = "\n".join(f"  - {fault}" for fault in faults[:20])
     more = f"\n  … and {len(faults) - 20} more" if len(faults) > 20 else ""
-    return LeakError(f"the certificate does not hold:\n{shown}{more}", place=str(folder), remedy="make the split anew")
+    return LeakError(f"the certificate does not hold:\n{shown}{more}", place=str(folder), remedy="make the split again")
 
 
 def _changed(folder: Path, stated: dict[str, Any]) -> list[str]:
@@ -131,16 +129,16 @@ def _changed(folder: Path, stated: dict[str, Any]) -> list[str]:
         for name, sealed in stated["files"].items()
         if not (folder / name).is_file() or sha256_of_file(folder / name) != sealed
     ]
-    if (folder / "verify.sql").is_file() and (folder / "verify.sql").read_bytes() != verify_sql():
+    if (folder / VERIFY).is_file() and (folder / VERIFY).read_bytes() != verify_sql():
         faults.append("verify.sql is not the one this version of the toolkit writes")
-    if stated["seal"] != sha256_of({key: value for key, value in stated.items() if key != "seal"}):
+    if stated["seal"] != seal_of(stated):
         faults.append("certificate.json was changed after it was sealed")
     return faults
 
 
-def _ask(folder: Path) -> list[dict[str, Any]]:
+def _verify_sql_answers(folder: Path) -> list[dict[str, Any]]:
     """Run the toolkit's verify.sql on a folder's files."""
-    if not (folder / "cases.csv").is_file():
+    if not (folder / CASES).is_file():
         return [{"verdict": "there is no cases.csv", "which": str(folder), "times": 0}]
     database = scratch(folder)
     try:

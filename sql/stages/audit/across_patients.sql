@@ -1,4 +1,4 @@
--- Pairs of photographs that show the same and stand under two patients: a leak waiting to happen.
+-- Pairs of duplicate photographs under two patients: a leak, unless a split keeps both in one subset.
 select count(*) as pairs,
 from findings
 inner join cases as one on one.case_id = findings.case_id

@@ -1,5 +1,4 @@
--- What a person should look at: photographs that are there twice, classes that contradict each other, readings that
--- disagree.
+-- What a person should look at: duplicate photographs, classes that contradict each other, readings that disagree.
 with photographs as (
     select image_id, min(case_id) as case_id, any_value(patient_id) as patient_id, count(*) as cases,
     from cases
@@ -32,16 +31,16 @@ of_one_lesion as (
     select
         case_id as other_case_id,
         min(case_id) over (partition by patient_id, lesion_id) as case_id,
-        'photographs of one lesion' as what,
+        'photographs of one lesion' as subject,
     from classed
     where lesion_id is not null
     union all
-    select other_case_id, case_id, 'copies of one photograph',
+    select other_case_id, case_id, 'duplicate photographs',
     from pairs
     where one_lesion_each
 ),
 contradictions as (
-    select one.case_id, other.case_id as other_case_id, min(what) as what, one.class_name, other.class_name as other_class,
+    select one.case_id, other.case_id as other_case_id, min(subject) as subject, one.class_name, other.class_name as other_class,
     from of_one_lesion
     inner join classed as one on one.case_id = of_one_lesion.case_id
     inner join classed as other on other.case_id = of_one_lesion.other_case_id
@@ -53,7 +52,7 @@ disagreements as (
         case_id,
         count(*) as readings,
         count(distinct class_name) as classes,
-        list_sort(list(distinct class_name)) as said,
+        list_sort(list(distinct class_name)) as class_names,
     from readings
     group by case_id
     having count(distinct class_name) > 1
@@ -64,10 +63,10 @@ select
     case_id,
     other_case_id,
     score,
-    if(relation = 'near_duplicate', 'nearly the same photograph', 'the same photograph') || case patients
-        when 'within' then ' twice, of one patient'
-        when 'unknown' then ' twice; the patient is not known'
-        else ' under two patients'
+    if(relation = 'near_duplicate', 'near-duplicate', 'duplicate') || ' photographs ' || case patients
+        when 'within' then 'of one patient'
+        when 'unknown' then 'of unknown patients'
+        else 'of two patients'
     end || ': ' || change as detail,
 from pairs
 union all
@@ -77,7 +76,7 @@ select
     case_id,
     other_case_id,
     1.0,
-    what || ' say ' || class_name || ' and ' || other_class,
+    subject || ' have the classes ' || class_name || ' and ' || other_class,
 from contradictions
 union all
 select
@@ -86,7 +85,7 @@ select
     disagreements.case_id,
     null,
     1 - truth.votes / truth.readings,
-    disagreements.readings || ' readings say ' || array_to_string(said, ', ')
+    disagreements.readings || ' readings give ' || array_to_string(class_names, ', ')
         || if(truth.class_name is null, '; unresolved', '; resolved as ' || truth.class_name),
 from disagreements
 inner join truth on truth.case_id = disagreements.case_id

@@ -1,4 +1,4 @@
--- Photographs whose files or whose pixels are the same, each with the one that comes first.
+-- Photographs whose files or pixels are identical, each with the one that comes first.
 with files as (
     select
         image_id,
@@ -12,11 +12,11 @@ select
     image_id as other_image_id,
     'identical_bytes' as relation,
     1.0::double as score,
-    'the same file' as change,
+    'identical files' as change,
 from files
 where image_id <> first_of_bytes
 union all
-select first_of_pixels, image_id, 'identical_pixels', 1.0, 'the same pixels in another file',
+select first_of_pixels, image_id, 'identical_pixels', 1.0, 'identical pixels in different files',
 from files
 where image_id = first_of_bytes and image_id <> first_of_pixels
 order by all;

@@ -1,4 +1,4 @@
--- The photographs whose pixels are known, each digest once: the one that comes first stands for all that share it.
+-- The photographs whose pixels are known; of those with identical pixels, the one that comes first.
 select pixel_sha256, min(image_id) as image_id, arg_min(path, image_id) as path,
 from images
 where pixel_sha256 is not null and path is not null

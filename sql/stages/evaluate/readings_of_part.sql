@@ -1,4 +1,4 @@
--- What each annotator said about the scored cases of a part; who said two things of a case said nothing.
+-- Each annotator's class for the scored cases of a part; an annotator who gave a case two classes is left out of it.
 select scored.case_id, readings.annotator, any_value(readings.class_name) as class_name,
 from scored
 inner join readings on readings.case_id = scored.case_id

@@ -60,11 +60,6 @@ from (
 )
 group by image_id, project_id;
 
-create table merged_metadata as
-select metadata.image_id, metadata.name, metadata.kind, metadata.value,
-from metadata
-inner join newest on newest.export_id = metadata.export_id and newest.line = metadata.line;
-
 -- A label's content is stored once however many exports hold it; what is not content (workflow, consensus) is the
 -- newest export's.
 create table stored_labels as
@@ -174,3 +169,9 @@ create table merged_relationships as
 select merged_labels.revision, relationships.*,
 from relationships
 inner join merged_labels using (export_id, line, label_id, content_sha256);
+
+create table merged_unknown_keys as
+select unknown_keys.export_id, unknown_keys.key_path, count(*) as rows,
+from unknown_keys
+semi join stored_lines using (export_id, line)
+group by unknown_keys.export_id, unknown_keys.key_path;

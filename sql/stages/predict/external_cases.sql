@@ -1,4 +1,4 @@
--- The cases of a part with their photograph's digest, and the key of the pseudonyms.
+-- The cases of a part with the digest of their photograph and the fingerprint of the pseudonym key.
 select splits.case_id, cases.patient_id, images.pixel_sha256, label_states.key_fingerprint,
 from splits
 inner join cases on cases.case_id = splits.case_id

@@ -1,4 +1,4 @@
--- The values of some metadata fields by case; several values of one field become one text.
+-- The values of some metadata fields by case, several values of a field joined to one text.
 select cases.case_id, metadata.name, string_agg(distinct metadata.value, '; ' order by metadata.value) as value,
 from metadata
 inner join cases on cases.image_id = metadata.image_id

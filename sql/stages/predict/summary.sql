@@ -1,4 +1,4 @@
--- What is to be known of a run's predictions of some parts.
+-- Summary of a run's predictions in some parts.
 select
     avg(label_mass) as mean_label_mass,
     count(*) filter (where predicted <> normalised) as flipped,

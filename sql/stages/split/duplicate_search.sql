@@ -1,4 +1,4 @@
--- What the last search for duplicates looked at, and whether those are today's photographs.
+-- The last search for duplicates, and whether it covered today's photographs.
 with digests as (
     select distinct pixel_sha256
     from images

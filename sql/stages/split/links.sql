@@ -1,4 +1,4 @@
--- Which patients share a photograph, and how; a photograph without a patient stands for one of its own.
+-- Which patients share a photograph, and how; a photograph without a patient counts as a patient of its own.
 with photographs as (
     select image_id, coalesce(patient_id, image_id) as patient_id, sha256, pixel_sha256,
     from images

@@ -1,27 +1,24 @@
-"""How a run's predictions become scores: every metric with its interval, its support and its query.
+"""The stage `evaluate`: a run's predictions become scores with intervals, calibration, operating points, agreement.
 
-Refuses to forget: each scoring of a part is recorded, so that reports can say how often test was looked at. What is
-fitted or chosen is fitted and chosen on validation, never on test.
+Each scoring of a part is recorded, so that reports can say how often the test set was evaluated. What is fitted or
+chosen is fitted and chosen on validation, never on test.
 """
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
-
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.evaluate import calibrated, groups, operating, readers, tables
-from toolkit.stages.evaluate.estimates import PartData
+from toolkit.stages.evaluate.operating import Target
 from toolkit.stages.evaluate.scoring import EvaluationKey, Scorer
 from toolkit.workspace import plan, sql
+from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.plan import Departure
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run
-
-__all__ = ["Evaluated", "PartData", "evaluate", "score_part"]
 
 
 @dataclass(frozen=True)
@@ -42,85 +39,83 @@ class Evaluated:
 
 
 def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progress: Progress = silent) -> Evaluated:
-    """Score every predicted part of a run against today's truth."""
+    """Score every predicted part of a run against today's reference diagnoses."""
     run_id = find_run(workspace, run)
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
-    counted = workspace.rows(
+    predicted = _predicted(workspace, run_id)
+    parts = {part: _part(workspace, study, run_id, part) for part in predicted}
+    temperature, targets = calibrated.temperature_of(parts), operating.targets(study, parts)
+    lock = plan.locked_for(workspace, run_id)
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.TABLES}
+    scorings = []
+    for part, data in parts.items():
+        progress(f"scoring {part}", 0, None)
+        key = EvaluationKey(run_id, part, truth_id)
+        for name, of_part in _scored(workspace, study, data, key, temperature, targets).items():
+            rows[name] += of_part
+        now = datetime.now(UTC).replace(tzinfo=None)
+        counts = {"cases": len(data.truth), "unresolved": predicted[part] - len(data.truth)}
+        scorings.append({**key._asdict(), "scored_at": now, **counts, "plan_sha256": lock and lock.sha256})
+    if temperature is not None:
+        fitted = {"fitted_on": calibrated.FITTED_ON, "cases": len(parts[calibrated.FITTED_ON].truth)}
+        rows["temperatures"] = [{"run_id": run_id, "temperature": temperature, "truth_id": truth_id, **fitted}]
+    tables.record(workspace, run_id, rows, scorings)
+    departures = plan.record(workspace, study, run_id)
+    return _summary(workspace, run_id, rows["scores"], scorings, temperature, departures)
+
+
+def _predicted(workspace: Workspace, run_id: str) -> dict[str, int]:
+    """Return the number of predicted cases by part."""
+    rows = workspace.rows(
         "select part, count(*) as cases from predictions where run_id = $run_id group by part order by part desc",
         {"run_id": run_id},
     )
-    if not counted:
+    if not rows:
         raise WorkspaceError(
             f"run {run_id} has no predictions",
             place=str(workspace.run(run_id)),
             remedy=f"toolkit predict --run {run_id}",
         )
-    parts = {row["part"]: _part_data(workspace, study, run_id, row["part"]) for row in counted}
-    temperature, targets = calibrated.temperature_of(parts), operating.targets(study, parts)
-    lock = plan.locked_for(workspace, run_id)
-    made: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.SCHEMAS}
-    looks = []
-    for row in counted:
-        progress(f"scoring {row['part']}", 0, None)
-        key, data = EvaluationKey(run_id, row["part"], truth_id), parts[row["part"]]
-        made["scores"] += Scorer(study, data, key, temperature).rows()
-        made["calibration_bins"] += calibrated.bins(study, data, key, temperature)
-        for target in targets:
-            made["operating_points"] += operating.rows(study, data, key, target)
-            made["guarantees"].append(operating.guarantee(study, data, key, target))
-            made["decision_curves"] += operating.decision_curve(study, data, key, target)
-        readings = workspace.rows(sql.statement("evaluate/readings_of_part"), {"run_id": run_id, "part": row["part"]})
-        made["agreement"] += readers.rows(study, data, key, readings)
-        if study.evaluate.groups:
-            values = workspace.rows(sql.statement("evaluate/group_values"), {"run_id": run_id, "part": row["part"]})
-            made["subgroup_scores"] += groups.rows(study, data, key, groups.groups_of(study, data.case_ids, values))
-        unresolved = row["cases"] - len(data.truth)
-        now = datetime.now(UTC).replace(tzinfo=None)
-        look = {"scored_at": now, "cases": len(data.truth), "unresolved": unresolved}
-        looks.append({**key._asdict(), **look, "plan_sha256": lock and lock.sha256})
-    if temperature is not None:
-        fitted = {"fitted_on": calibrated.FITTED_ON, "cases": len(parts[calibrated.FITTED_ON].truth)}
-        made["temperatures"] = [{"run_id": run_id, "temperature": temperature, "truth_id": truth_id, **fitted}]
-    tables.record(workspace, run_id, made, looks)
-    departures = plan.record(workspace, study, run_id)
-    return _summary(workspace, run_id, made["scores"], looks, temperature, departures)
+    return {row["part"]: row["cases"] for row in rows}
 
 
-def _part_data(workspace: Workspace, study: Study, run_id: str, part: str) -> PartData:
+def _part(workspace: Workspace, study: Study, run_id: str, part: str) -> ClassArrays:
     rows = workspace.rows(sql.statement("evaluate/scored_part"), {"run_id": run_id, "part": part})
     if not rows:
         raise WorkspaceError(
-            f"no predicted case of part {part} has a resolved class", place=f"run {run_id}", remedy="toolkit status"
+            f"no predicted case of the {part} set has a resolved class", place=f"run {run_id}", remedy="toolkit status"
         )
-    number = {name: index for index, name in enumerate(study.class_names)}
-    if unknown := {row["truth"] for row in rows} - set(number):
-        raise WorkspaceError(
-            f"truth holds a class the study does not name: {min(unknown)}",
-            place=str(workspace.folder),
-            remedy="parse again with this study",
-        )
-    patients: dict[str, int] = {}
-    return PartData(
-        truth=np.array([number[row["truth"]] for row in rows]),
-        predicted=np.array([number[row["predicted"]] for row in rows]),
-        probabilities=np.array([[dict(row["probabilities"])[name] for name in study.class_names] for row in rows]),
-        patient=np.array([patients.setdefault(row["patient_id"], len(patients)) for row in rows]),
-        case_ids=tuple(row["case_id"] for row in rows),
-    )
+    return class_arrays(rows, study.class_names)
 
 
-def score_part(
-    study: Study, data: PartData, key: EvaluationKey, *, temperature: float | None = None
-) -> list[dict[str, Any]]:
-    """Return every score of a part: per class, over all classes, and the averages."""
-    return Scorer(study, data, key, temperature).rows()
+def _scored(
+    workspace: Workspace,
+    study: Study,
+    data: ClassArrays,
+    key: EvaluationKey,
+    temperature: float | None,
+    targets: list[Target],
+) -> dict[str, list[dict[str, Any]]]:
+    """Return a part's rows of every table but `temperatures`."""
+    part = {"run_id": key.run_id, "part": key.part}
+    readings = workspace.rows(sql.statement("evaluate/readings_of_part"), part)
+    values = workspace.rows(sql.statement("evaluate/group_values"), part) if study.evaluate.groups else []
+    return {
+        "scores": Scorer(study, data, key, temperature).rows(),
+        "calibration_bins": calibrated.bins(study, data, key, temperature),
+        "operating_points": [row for target in targets for row in operating.rows(study, data, key, target)],
+        "guarantees": [operating.guarantee(study, data, key, target) for target in targets],
+        "decision_curves": [row for target in targets for row in operating.decision_curve(study, data, key, target)],
+        "agreement": readers.rows(study, data, key, readings),
+        "subgroup_scores": groups.rows(study, data, key, groups.groups_of(study, data.case_ids, values)),
+    }
 
 
 def _summary(
     workspace: Workspace,
     run_id: str,
     scores: list[dict[str, Any]],
-    looks: list[dict[str, Any]],
+    scorings: list[dict[str, Any]],
     temperature: float | None,
     departures: list[Departure],
 ) -> Evaluated:
@@ -136,13 +131,13 @@ def _summary(
     )
     return Evaluated(
         run_id=run_id,
-        truth_id=looks[0]["truth_id"],
-        cases={look["part"]: look["cases"] for look in looks},
+        truth_id=scorings[0]["truth_id"],
+        cases={scoring["part"]: scoring["cases"] for scoring in scorings},
         patients=patients,
-        unresolved={look["part"]: look["unresolved"] for look in looks},
+        unresolved={scoring["part"]: scoring["unresolved"] for scoring in scorings},
         headline=headline,
         times_scored={row["part"]: row["times"] for row in counted},
         temperature=temperature,
-        plan_sha256=looks[0]["plan_sha256"],
+        plan_sha256=scorings[0]["plan_sha256"],
         departures=departures,
     )

@@ -1,6 +1,6 @@
-"""Which interval each metric of a part gets: Wilson and Newcombe with the patient as the unit, their means.
+"""The analytic intervals of a part's metrics: Wilson, Newcombe and DeLong by patient, and those of their means.
 
-Refuses to know files, tables and the bootstrap. docs/benchmarks.md says what each interval covers.
+docs/benchmarks.md has the coverage of each; intervals by bootstrap are in `scoring`.
 """
 
 from typing import NamedTuple
@@ -18,21 +18,12 @@ from toolkit.stats.intervals import (
     influence,
     mean_interval,
 )
+from toolkit.workspace.class_arrays import ClassArrays
 
 WILSON = "Wilson, effective size by patient"
 DELONG = "DeLong"
 NEWCOMBE = "Newcombe, effective size by patient"
 RECOVERED = "variance recovery from the classes' intervals"
-
-
-class PartData(NamedTuple):
-    """A part's scored cases as arrays: class indices, probabilities (N, C), patients numbered as first seen."""
-
-    truth: np.ndarray
-    predicted: np.ndarray
-    probabilities: np.ndarray
-    patient: np.ndarray
-    case_ids: tuple[str, ...] = ()
 
 
 class ClassEstimates(NamedTuple):
@@ -42,7 +33,7 @@ class ClassEstimates(NamedTuple):
     methods: dict[str, str]
 
 
-def per_class(data: PartData, *, confidence: float) -> ClassEstimates:
+def per_class(data: ClassArrays, *, confidence: float) -> ClassEstimates:
     """Return the estimates of all rates and of the ROC AUC, class by class."""
     shares = class_shares(data)
     estimates = {
@@ -59,55 +50,52 @@ def macro(estimate: Estimate) -> tuple[float, Interval]:
     return (float(estimate.value[known].mean()), mean_interval(estimate)) if known.any() else (float("nan"), UNDEFINED)
 
 
-def class_shares(data: PartData) -> dict[str, Share]:
+def class_shares(data: ClassArrays) -> dict[str, Share]:
     """Return each rate of each class as a share by patient, (C, P).
 
-    F1 is one too: of the cases that are the class and the calls of the class, those that are hits, each hit twice.
+    F1 is one too: of the cases that are of the class and those predicted as the class, the true positives, each twice.
     """
     number = np.arange(data.probabilities.shape[1])[:, None]
-    is_it, said = data.truth == number, data.predicted == number
-    outcome = metrics.ConfusionCounts(is_it & said, ~is_it & said, is_it & ~said, ~is_it & ~said)
-    floats = metrics.ConfusionCounts(*(side.astype(float) for side in outcome))
-    return {name: by_patient(*share, data.patient) for name, share in metrics.shares(floats).items()}
+    counts = metrics.outcomes(data.truth == number, data.predicted == number)
+    return {name: by_patient(*share, data.patient) for name, share in metrics.shares(counts).items()}
 
 
-def accuracy(data: PartData, *, confidence: float) -> tuple[float, Interval]:
+def accuracy(data: ClassArrays, *, confidence: float) -> tuple[float, Interval]:
     """Return the share of right cases with its interval."""
-    right = (data.truth == data.predicted).astype(float)
+    right = data.right.astype(float)
     share = by_patient(right, np.ones_like(right), data.patient)
     return float(share.value), clustered_wilson(share, confidence=confidence)
 
 
-def micro(data: PartData, *, confidence: float) -> dict[str, tuple[float, Interval]]:
+def micro(data: ClassArrays, *, confidence: float) -> dict[str, tuple[float, Interval]]:
     """Return the rates over the decisions about all classes together.
 
-    Each error is one miss and one false alarm among C decisions, so all of them follow from the accuracy.
+    Each error is one false negative and one false positive among C decisions, so all of them follow from the accuracy.
     """
     right, (low, high) = accuracy(data, confidence=confidence)
     others = data.probabilities.shape[1] - 1
-    rejected = (1 - (1 - right) / others, Interval(1 - (1 - low) / others, 1 - (1 - high) / others))
-    called = (right, Interval(low, high))
-    return {name: rejected if name in ("specificity", "npv") else called for name in metrics.RATES}
+    of_negatives = (1 - (1 - right) / others, Interval(1 - (1 - low) / others, 1 - (1 - high) / others))
+    of_positives = (right, Interval(low, high))
+    return {name: of_negatives if name in ("specificity", "npv") else of_positives for name in metrics.RATES}
 
 
-def _roc_auc(data: PartData, *, confidence: float) -> tuple[Estimate, str]:
+def _roc_auc(data: ClassArrays, *, confidence: float) -> tuple[Estimate, str]:
     classes, patients = data.probabilities.shape[1], int(data.patient.max()) + 1
     alone = patients == len(data.patient)
     value, low, high = np.full((3, classes), np.nan)
-    moved = np.zeros((classes, patients))
+    influences = np.zeros((classes, patients))
     for k in range(classes):
         positive, score = data.truth == k, data.probabilities[:, k]
         if not 0 < positive.sum() < len(positive):
             continue
-        found = delong.placements(positive, score[None])
-        value[k] = found.auc[0]
-        variance = delong.covariance(found)[0, 0]
+        placed = delong.placements(positive, score[None])
+        value[k] = placed.auc[0]
+        variance = delong.covariance(placed)[0, 0]
         plain = alone and variance > 0
-        interval = (
+        low[k], high[k] = (
             delong.interval(value[k], variance, confidence=confidence)
             if plain
             else delong.clustered_interval(positive, score, data.patient, confidence=confidence)
         )
-        low[k], high[k] = interval
-        moved[k] = delong.influence(positive, score[None], data.patient)[0]
-    return Estimate(value, Interval(low, high), moved), DELONG if alone else NEWCOMBE
+        influences[k] = delong.influence(positive, score[None], data.patient)[0]
+    return Estimate(value, Interval(low, high), influences), DELONG if alone else NEWCOMBE

@@ -1,7 +1,4 @@
-"""What the study's operating points do: thresholds chosen on validation, rows of every part, decision curves.
-
-Refuses to choose a threshold on another part than validation.
-"""
+"""The rows of `operating_points`, `guarantees` and `decision_curves`; thresholds are chosen on validation only."""
 
 from typing import Any, NamedTuple
 
@@ -9,11 +6,12 @@ import numpy as np
 
 from toolkit.manifest import Study
 from toolkit.manifest.evaluation import OperatingPoint
-from toolkit.stages.evaluate.estimates import WILSON, PartData
+from toolkit.stages.evaluate.estimates import WILSON
 from toolkit.stages.evaluate.scoring import BOOTSTRAP, TOO_FEW, EvaluationKey
 from toolkit.stats import thresholds
 from toolkit.stats.intervals import Interval, patient_bootstrap, percentile
 from toolkit.workspace import sql
+from toolkit.workspace.class_arrays import ClassArrays
 
 CHOSEN_ON = "validation"
 CURVE = np.round(np.arange(0.02, 1, 0.02), 2)
@@ -27,18 +25,18 @@ class Target(NamedTuple):
     numbers: list[int]
     threshold: float
 
-    def positive(self, data: PartData) -> np.ndarray:
-        """Return which cases are to be found, (N,)."""
+    def positive(self, data: ClassArrays) -> np.ndarray:
+        """Return which cases should be flagged, (N,)."""
         return np.isin(data.truth, self.numbers)
 
-    def score(self, data: PartData) -> np.ndarray:
+    def score(self, data: ClassArrays) -> np.ndarray:
         """Return the probability of being one, (N,)."""
         return data.probabilities[:, self.numbers].sum(axis=1)
 
 
-def targets(study: Study, parts: dict[str, PartData]) -> list[Target]:
+def targets(study: Study, parts: dict[str, ClassArrays]) -> list[Target]:
     """Return the study's operating points with the thresholds chosen on validation; none where it has no positives."""
-    found = []
+    targets = []
     for point in study.operating_points if CHOSEN_ON in parts else []:
         target = Target(point, [study.class_names.index(name) for name in point.classes], float("nan"))
         positive, score = target.positive(parts[CHOSEN_ON]), target.score(parts[CHOSEN_ON])
@@ -48,39 +46,42 @@ def targets(study: Study, parts: dict[str, PartData]) -> list[Target]:
             else thresholds.for_sensitivity(positive, score, point.sensitivity)
         )
         if not np.isnan(chosen):
-            found.append(target._replace(threshold=chosen))
-    return found
+            targets.append(target._replace(threshold=chosen))
+    return targets
 
 
-def rows(study: Study, data: PartData, key: EvaluationKey, target: Target) -> list[dict[str, Any]]:
-    """Return what the threshold does on a part."""
-    point, positive = target.point, target.positive(data)
-    outcome = thresholds.decisions(positive, target.score(data), target.threshold)
-    rates = thresholds.measured(outcome, data.patient, confidence=study.evaluate.confidence)
+def rows(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) -> list[dict[str, Any]]:
+    """Return the rates of a part at the threshold."""
+    point, confidence = target.point, study.evaluate.confidence
+    rates = thresholds.rates_at(
+        target.positive(data), target.score(data), target.threshold, data.patient, confidence=confidence
+    )
     values = {name: (float(share.value), interval) for name, (share, interval) in rates.items()}
     values["benign_per_found"] = _per_found(*values["precision"])
-    told = {
+    shared = {
         **key._asdict(),
         "target": point.name,
         "classes": ",".join(point.classes),
         "rule": point.rule,
         "required": point.sensitivity,
         "threshold": target.threshold,
-        "confidence": study.evaluate.confidence,
+        "confidence": confidence,
         "method": WILSON,
     }
-    made = []
+    literals = {"run_id": key.run_id, "part": key.part, "classes": shared["classes"]}
+    literals["threshold"] = repr(target.threshold)
+    table = []
     for metric, (value, interval) in values.items():
         share = rates["precision" if metric == "benign_per_found" else metric][0]
         patients = int(np.count_nonzero(share.trials))
-        query = _query(key, target, metric)
+        query = sql.metric_query("operating_point", metric=metric, **literals)
         support = {"cases": int(share.trials.sum()), "patients": patients, "too_few": patients < TOO_FEW}
-        made.append({**told, "metric": metric, "value": value, **interval._asdict(), **support, "query": query})
-    return made
+        table.append({**shared, "metric": metric, "value": value, **interval._asdict(), **support, "query": query})
+    return table
 
 
 def _per_found(precision: float, interval: Interval) -> tuple[float, Interval]:
-    """Return false alarms for each hit: the odds against, turned round from precision."""
+    """Return false positives for each true one: the odds against, from the precision."""
     value, high, low = (
         (1 - share) / share if share > 0 else float("inf" if share == 0 else "nan")
         for share in (precision, float(interval.low), float(interval.high))
@@ -88,19 +89,14 @@ def _per_found(precision: float, interval: Interval) -> tuple[float, Interval]:
     return (float("nan") if np.isinf(value) else value), Interval(low, high)
 
 
-def _query(key: EvaluationKey, target: Target, metric: str) -> str:
-    given = {"classes": ",".join(target.point.classes), "threshold": repr(target.threshold), "metric": metric}
-    return sql.metric_query("operating_point", run_id=key.run_id, part=key.part, **given)
-
-
-def guarantee(study: Study, data: PartData, key: EvaluationKey, target: Target) -> dict[str, Any]:
-    """Return whether a part can vouch for the sensitivity: a patient counts as found where none of theirs is missed."""
+def guarantee(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) -> dict[str, Any]:
+    """Return whether a part confirms the sensitivity: a patient is found where none of their positives is missed."""
     confidence, required = study.evaluate.confidence, target.point.sensitivity
     positive = target.positive(data)
     missed = positive & (target.score(data) < target.threshold)
     patients = len(np.unique(data.patient[positive]))
     missed_patients = len(np.unique(data.patient[missed]))
-    at_least = thresholds.vouched_for(patients - missed_patients, patients, confidence=confidence)
+    at_least = thresholds.confirmed_sensitivity(patients - missed_patients, patients, confidence=confidence)
     return {
         **key._asdict(),
         "target": target.point.name,
@@ -117,26 +113,26 @@ def guarantee(study: Study, data: PartData, key: EvaluationKey, target: Target) 
     }
 
 
-def decision_curve(study: Study, data: PartData, key: EvaluationKey, target: Target) -> list[dict[str, Any]]:
+def decision_curve(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) -> list[dict[str, Any]]:
     """Return the net benefit over a range of thresholds."""
     positive = target.positive(data)
     own = thresholds.net_benefits(positive, target.score(data), CURVE)
     everyone = thresholds.net_benefits(positive, np.ones(len(positive)), CURVE).mean(axis=0)
-    drawn = patient_bootstrap(
+    replicates = patient_bootstrap(
         lambda weights: {"net": weights @ own / weights.sum(axis=1, keepdims=True)},
         data.patient,
         replicates=study.evaluate.replicates,
         seed=study.study.seed,
     )["net"]
-    told = {**key._asdict(), "target": target.point.name, "confidence": study.evaluate.confidence}
-    told |= {"method": BOOTSTRAP, "replicates": study.evaluate.replicates}
-    told |= {"cases": len(positive), "patients": int(data.patient.max()) + 1}
+    shared = {**key._asdict(), "target": target.point.name, "confidence": study.evaluate.confidence}
+    shared |= {"method": BOOTSTRAP, "replicates": study.evaluate.replicates}
+    shared |= {"cases": len(positive), "patients": int(data.patient.max()) + 1}
     return [
         {
-            **told,
+            **shared,
             "threshold": float(threshold),
             "net_benefit": float(own[:, place].mean()),
-            **percentile(drawn[:, place], confidence=study.evaluate.confidence)._asdict(),
+            **percentile(replicates[:, place], confidence=study.evaluate.confidence)._asdict(),
             "everyone": float(everyone[place]),
         }
         for place, threshold in enumerate(CURVE)

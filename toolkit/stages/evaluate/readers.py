@@ -1,6 +1,6 @@
-"""How far annotators, truth and model agree on a part's cases: rows of `agreement`.
+"""The rows of `agreement`: annotators, reference diagnosis and model, in pairs and all annotators together.
 
-Refuses pairs of readers that share few cases.
+Pairs of readers that share few cases are left out.
 """
 
 from collections.abc import Callable
@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from toolkit.manifest import Study
-from toolkit.stages.evaluate.estimates import PartData
 from toolkit.stages.evaluate.scoring import BOOTSTRAP, EvaluationKey
 from toolkit.stats import agreement
 from toolkit.stats.intervals import patient_bootstrap, percentile
+from toolkit.workspace.class_arrays import ClassArrays
 
 MODEL, TRUTH, ANNOTATORS = "model", "truth", "annotators"
 FEWEST = 10
@@ -21,60 +21,54 @@ FEWEST = 10
 MISSING = -1
 
 
-def rows(study: Study, data: PartData, key: EvaluationKey, readings: list[dict[str, str]]) -> list[dict[str, Any]]:
-    """Return rows of every pair of readers and of all annotators; `readings` say case, annotator, class."""
+def rows(study: Study, data: ClassArrays, key: EvaluationKey, readings: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Return rows of every pair of readers and of all annotators; `readings` have case, annotator and class."""
     readers = _codes(study, data, readings)
     annotators = [name for name in readers if name not in (MODEL, TRUTH)]
-    made = []
+    measured = []
     for first, second in combinations(readers, 2):
         both = (readers[first] != MISSING) & (readers[second] != MISSING)
         if both.sum() >= FEWEST:
-            made += _cohen(study, data, both, (first, second), (readers[first], readers[second]))
+            measured += _pair(study, data, both, (first, second), (readers[first], readers[second]))
     if len(annotators) > 1:
-        made += _together(study, data, np.stack([readers[name] for name in annotators]))
-    told = {"confidence": study.evaluate.confidence, "method": BOOTSTRAP, "replicates": study.evaluate.replicates}
-    return [{**key._asdict(), **told, **row} for row in made]
+        measured += _together(study, data, np.stack([readers[name] for name in annotators]))
+    shared = {"confidence": study.evaluate.confidence, "method": BOOTSTRAP, "replicates": study.evaluate.replicates}
+    return [{**key._asdict(), **shared, **row} for row in measured]
 
 
-def _codes(study: Study, data: PartData, readings: list[dict[str, str]]) -> dict[str, np.ndarray]:
+def _codes(study: Study, data: ClassArrays, readings: list[dict[str, str]]) -> dict[str, np.ndarray]:
     """Return each reader's class index by case (N,): annotators in the order of their pseudonyms, model, truth."""
     place = {case_id: number for number, case_id in enumerate(data.case_ids)}
     number = {name: index for index, name in enumerate(study.class_names)}
     names = sorted({row["annotator"] for row in readings})
-    found = {name: np.full(len(place), MISSING) for name in names}
+    codes = {name: np.full(len(place), MISSING) for name in names}
     for row in readings:
         if row["class_name"] in number:
-            found[row["annotator"]][place[row["case_id"]]] = number[row["class_name"]]
-    return {**found, MODEL: data.predicted, TRUTH: data.truth}
+            codes[row["annotator"]][place[row["case_id"]]] = number[row["class_name"]]
+    return {**codes, MODEL: data.predicted, TRUTH: data.truth}
 
 
-def _cohen(
-    study: Study, data: PartData, both: np.ndarray, names: tuple[str, str], codes: tuple[np.ndarray, np.ndarray]
+def _pair(
+    study: Study, data: ClassArrays, both: np.ndarray, names: tuple[str, str], codes: tuple[np.ndarray, np.ndarray]
 ) -> list[dict[str, Any]]:
+    """Return Cohen's kappa of two readers, weighted too where the study orders its classes."""
     classes = len(study.class_names)
     cells = np.zeros((int(both.sum()), classes * classes))
     cells[np.arange(len(cells)), codes[0][both] * classes + codes[1][both]] = 1
 
-    def kappas(weights: np.ndarray) -> dict[str, np.ndarray]:
-        table = (weights @ cells).reshape(-1, classes, classes)
-        hit = np.diagonal(table, axis1=1, axis2=2)
-        rest = [table.sum(axis=2) - hit, table.sum(axis=1) - hit]
-        other = table.sum(axis=(1, 2))[:, None] - hit - rest[0] - rest[1]
-        one = np.stack([np.stack([hit, rest[0]], axis=-1), np.stack([rest[1], other], axis=-1)], axis=-2)
-        return {"all": agreement.cohen(table), "one": agreement.cohen(one)}
+    def weighted(table: np.ndarray) -> np.ndarray:
+        return agreement.cohen(table, weights=agreement.linear_weights(classes))
 
-    def weighted(weights: np.ndarray) -> dict[str, np.ndarray]:
-        table = _in_order(study, (weights @ cells).reshape(-1, classes, classes))
-        return {"all": agreement.cohen(table, weights=agreement.linear_weights(classes))}
-
-    told = {"reader": names[0], "other_reader": names[1]}
-    made = _measured(study, data, both, kappas, {"measure": "cohen", **told})
+    readers = {"reader": names[0], "other_reader": names[1]}
+    kappas = _by_class(cells, classes, agreement.cohen)
+    measured = _measured(study, data, both, kappas, {"measure": "cohen", **readers})
     if study.evaluate.ordered:
-        made += _measured(study, data, both, weighted, {"measure": "cohen_weighted", **told})
-    return made
+        ordered = _over_ordered(study, cells, weighted)
+        measured += _measured(study, data, both, ordered, {"measure": "cohen_weighted", **readers})
+    return measured
 
 
-def _together(study: Study, data: PartData, codes: np.ndarray) -> list[dict[str, Any]]:
+def _together(study: Study, data: ClassArrays, codes: np.ndarray) -> list[dict[str, Any]]:
     """Return alpha on the cases that several annotators read, and Fleiss' kappa where all have as many readings."""
     classes = len(study.class_names)
     counts = (codes[:, :, None] == np.arange(classes)).sum(axis=0)
@@ -84,50 +78,64 @@ def _together(study: Study, data: PartData, codes: np.ndarray) -> list[dict[str,
         return []
     pairs = agreement.coincidences(counts[several]).reshape(-1, classes * classes)
 
-    def found(statistic: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-        def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-            table = (weights @ pairs).reshape(-1, classes, classes)
-            own = np.diagonal(table, axis1=1, axis2=2)
-            apart = table.sum(axis=2) - own
-            other = table.sum(axis=(1, 2))[:, None] - own - 2 * apart
-            one = np.stack([np.stack([own, apart], axis=-1), np.stack([apart, other], axis=-1)], axis=-2)
-            return {"all": statistic(table), "one": statistic(one)}
+    def ordinal(table: np.ndarray) -> np.ndarray:
+        return agreement.krippendorff(table, level="ordinal")
 
-        return measure
-
-    def ordinal(weights: np.ndarray) -> dict[str, np.ndarray]:
-        table = _in_order(study, (weights @ pairs).reshape(-1, classes, classes))
-        return {"all": agreement.krippendorff(table, level="ordinal")}
-
-    measures = {"krippendorff": found(agreement.krippendorff)}
+    measures = {"krippendorff": _by_class(pairs, classes, agreement.krippendorff)}
     if study.evaluate.ordered:
-        measures["krippendorff_ordinal"] = ordinal
+        measures["krippendorff_ordinal"] = _over_ordered(study, pairs, ordinal)
     if several.all() and every.min() == every.max():
-        measures["fleiss"] = found(agreement.cohen)  # of coincidences, Cohen's formula is Fleiss' kappa
-    told = {"reader": ANNOTATORS, "other_reader": None}
+        measures["fleiss"] = _by_class(pairs, classes, agreement.cohen)  # of coincidences, Cohen's formula is Fleiss'
+    readers = {"reader": ANNOTATORS, "other_reader": None}
     return [
         row
         for name, measure in measures.items()
-        for row in _measured(study, data, several, measure, {"measure": name, **told})
+        for row in _measured(study, data, several, measure, {"measure": name, **readers})
     ]
 
 
-def _in_order(study: Study, table: np.ndarray) -> np.ndarray:
-    """Return counts (..., K, K) by class with the classes in the order that the study declares."""
+Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""Agreement as a function of weights (R, N): over "all" classes (R,) and, where it has that, of each "one" (R, K)."""
+
+
+def _by_class(cells: np.ndarray, classes: int, statistic: Callable[[np.ndarray], np.ndarray]) -> Measure:
+    """Return a statistic of tables summed from cells (N, K * K): over all classes, and of each against all others."""
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        table = (weights @ cells).reshape(-1, classes, classes)
+        both = np.diagonal(table, axis1=1, axis2=2)
+        first, second = table.sum(axis=2) - both, table.sum(axis=1) - both
+        neither = table.sum(axis=(1, 2))[:, None] - both - first - second
+        one = np.stack([np.stack([both, first], axis=-1), np.stack([second, neither], axis=-1)], axis=-2)
+        return {"all": statistic(table), "one": statistic(one)}
+
+    return measure
+
+
+def _over_ordered(study: Study, cells: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Measure:
+    """Return a statistic of tables with the classes in the order that the study declares."""
     order = [study.class_names.index(name) for name in study.evaluate.ordered]
-    return table[..., order, :][..., order]
+    classes = len(study.class_names)
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        table = (weights @ cells).reshape(-1, classes, classes)
+        return {"all": statistic(table[..., order, :][..., order])}
+
+    return measure
 
 
-def _measured(study: Study, data: PartData, inside: np.ndarray, measure: Callable, told: dict) -> list[dict[str, Any]]:
+def _measured(
+    study: Study, data: ClassArrays, inside: np.ndarray, measure: Measure, shared: dict[str, Any]
+) -> list[dict[str, Any]]:
     """Return a row over all classes and, where the measure is taken of each class too, one for each."""
     _, patient = np.unique(data.patient[inside], return_inverse=True)
     value = measure(np.ones((1, len(patient))))
-    drawn = patient_bootstrap(measure, patient, replicates=study.evaluate.replicates, seed=study.study.seed)
+    replicates = patient_bootstrap(measure, patient, replicates=study.evaluate.replicates, seed=study.study.seed)
     support = {"cases": len(patient), "patients": int(patient.max()) + 1}
-    made = []
+    measured = []
     for number, name in enumerate([None, *(study.class_names if "one" in value else [])]):
         kind, column = ("all", ...) if name is None else ("one", (..., number - 1))
-        interval = percentile(drawn[kind][column], confidence=study.evaluate.confidence)
+        interval = percentile(replicates[kind][column], confidence=study.evaluate.confidence)
         point = float(value[kind][0][column])
-        made.append({**told, "class_name": name, "value": point, **interval._asdict(), **support})
-    return made
+        measured.append({**shared, "class_name": name, "value": point, **interval._asdict(), **support})
+    return measured

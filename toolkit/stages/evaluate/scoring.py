@@ -1,7 +1,4 @@
-"""How a part's metrics become rows of `scores`: value, interval, method, support, and the query of it.
-
-Refuses to open the registry.
-"""
+"""The rows of `scores`: each metric's value, interval, method and support, and the query that gives it again."""
 
 from typing import Any, NamedTuple
 
@@ -9,11 +6,12 @@ import numpy as np
 
 from toolkit.manifest import Study
 from toolkit.stages.evaluate import estimates
-from toolkit.stages.evaluate.estimates import RECOVERED, WILSON, PartData
+from toolkit.stages.evaluate.estimates import RECOVERED, WILSON
 from toolkit.stages.evaluate.replicates import Measures
 from toolkit.stats import metrics
 from toolkit.stats.intervals import UNDEFINED, Interval, bca, patient_bootstrap, patient_jackknife, percentile
 from toolkit.workspace import sql
+from toolkit.workspace.class_arrays import ClassArrays
 
 BOOTSTRAP = "patient bootstrap, percentile"
 BCA = "patient bootstrap, BCa"
@@ -22,7 +20,7 @@ OF_PROBABILITIES = ("brier", "log_loss", "ece", "calibration_slope", "calibratio
 OF_A_CLASS = ("brier", "ece", "calibration_slope", "calibration_intercept")
 SCALED = ("scaled_brier", "scaled_log_loss", "scaled_ece")
 TOO_FEW = 20
-"""Patients; intervals of values that rest on fewer are not vouched for (docs/benchmarks.md)."""
+"""Patients; intervals of values that rest on fewer are not reliable (docs/benchmarks.md)."""
 MICRO_QUERIES = {"specificity": "micro_specificity", "npv": "micro_specificity"}
 MICRO_QUERIES |= {"roc_auc": "micro_roc_auc", "pr_auc": "micro_pr_auc"}
 
@@ -45,19 +43,19 @@ class Measured(NamedTuple):
 
 
 class Scorer:
-    """Scores one part; holds the values and the bootstrap replicates that every row is made from."""
+    """The scores of one part, with the values and the bootstrap replicates that every row is made from."""
 
-    def __init__(self, study: Study, data: PartData, key: EvaluationKey, temperature: float | None = None) -> None:
+    def __init__(self, study: Study, data: ClassArrays, key: EvaluationKey, temperature: float | None = None) -> None:
         self.study, self.data, self.key = study, data, key
         self.confidence, self.bins = study.evaluate.confidence, study.evaluate.bins
         self.temperature = temperature
         measures = Measures(data, bins=self.bins, temperature=temperature)
         self.points = measures(np.ones((1, len(data.truth))))
-        self.drawn = patient_bootstrap(
+        self.replicates = patient_bootstrap(
             measures, data.patient, replicates=study.evaluate.replicates, seed=study.study.seed
         )
-        self.left = patient_jackknife(measures, data.patient)
-        self.found = estimates.per_class(data, confidence=self.confidence)
+        self.jackknifed = patient_jackknife(measures, data.patient)
+        self.analytic = estimates.per_class(data, confidence=self.confidence)
         self.everyone = np.ones(len(data.truth), dtype=bool)
         self.least = min(len(np.unique(data.patient[data.truth == k])) for k in np.unique(data.truth))
 
@@ -68,20 +66,20 @@ class Scorer:
     def _per_class(self) -> list[dict[str, Any]]:
         rows = []
         for number, name in enumerate(self.study.class_names):
-            for metric in metrics.AVERAGED:
-                query = self._query(metric, class_name=name)
-                rows.append(self._row(metric, name, self._of_class(metric, number), query))
-            for metric in OF_A_CLASS:
-                measured = self._drawn(f"class_{metric}", self.everyone, number)
-                rows.append(self._row(metric, name, measured, self._chances_query(metric, name)))
+            for metric in (*metrics.AVERAGED, *OF_A_CLASS):
+                if metric in metrics.AVERAGED:
+                    measured = self._of_class(metric, number)
+                else:
+                    measured = self._bootstrapped(f"class_{metric}", self.everyone, number)
+                rows.append(self._row(metric, name, measured, self._query(metric, class_name=name)))
         return rows
 
     def _of_class(self, metric: str, number: int) -> Measured:
         rests_on = self._rests_on(metric, number)
-        if metric not in self.found.estimates:
-            return self._drawn(metric, rests_on, number)
-        interval = Interval(*(float(side[number]) for side in map(np.asarray, self.found.estimates[metric].interval)))
-        return Measured(float(self.points[metric][0, number]), interval, self.found.methods[metric], rests_on)
+        if metric not in self.analytic.estimates:
+            return self._bootstrapped(metric, rests_on, number)
+        interval = self.analytic.estimates[metric].interval_of(number)
+        return Measured(float(self.points[metric][0, number]), interval, self.analytic.methods[metric], rests_on)
 
     def _rests_on(self, metric: str, number: int) -> np.ndarray:
         """Return the cases of a share's denominator; for F1 and the areas the class's own cases."""
@@ -90,62 +88,56 @@ class Scorer:
 
     def _over_all(self) -> list[dict[str, Any]]:
         accuracy = Measured(*estimates.accuracy(self.data, confidence=self.confidence), WILSON, self.everyone)
-        rows = [self._row("accuracy", None, accuracy, self._query("accuracy"))]
-        balanced = self._row("balanced_accuracy", None, self._macro("recall"), self._query("macro", metric="recall"))
-        rows.append({**balanced, "classes": self._classes("recall")})
-        rows += [
-            self._row(metric, None, self._drawn(metric, self.everyone), self._chances_query(metric))
-            for metric in OF_PROBABILITIES
+        rows = [
+            self._row("accuracy", None, accuracy, self._query("accuracy")),
+            self._average("balanced_accuracy", "recall", self._macro("recall"), self._query("macro", metric="recall")),
         ]
-        for metric in SCALED if self.temperature is not None else ():
-            query = self._chances_query(metric.removeprefix("scaled_"), source="scaled")
-            rows.append(self._row(metric, None, self._drawn(metric, self.everyone), query))
+        for metric in (*OF_PROBABILITIES, *(SCALED if self.temperature is not None else ())):
+            source = "scaled" if metric in SCALED else "scored"
+            query = self._query(metric.removeprefix("scaled_"), source=source)
+            rows.append(self._row(metric, None, self._bootstrapped(metric, self.everyone), query))
         return rows
 
     def _averages(self) -> list[dict[str, Any]]:
         rows = []
         micro = estimates.micro(self.data, confidence=self.confidence)
         for metric in metrics.AVERAGED:
-            weighted = self._drawn(f"weighted_{metric}", self.everyone)
+            weighted = self._bootstrapped(f"weighted_{metric}", self.everyone)
             pooled = (
                 Measured(*micro[metric], WILSON, self.everyone)
                 if metric in micro
-                else self._drawn(f"micro_{metric}", self.everyone)
+                else self._bootstrapped(f"micro_{metric}", self.everyone)
             )
-            pool_query = self._query(MICRO_QUERIES.get(metric, "accuracy"))
-            made = [
-                self._row(f"macro_{metric}", None, self._macro(metric), self._query("macro", metric=metric)),
-                self._row(f"weighted_{metric}", None, weighted, self._query("weighted", metric=metric)),
+            rows += [
+                self._average(f"macro_{metric}", metric, self._macro(metric), self._query("macro", metric=metric)),
+                self._average(f"weighted_{metric}", metric, weighted, self._query("weighted", metric=metric)),
+                self._row(f"micro_{metric}", None, pooled, self._query(MICRO_QUERIES.get(metric, "accuracy"))),
             ]
-            rows += [{**row, "classes": self._classes(metric)} for row in made]
-            rows.append(self._row(f"micro_{metric}", None, pooled, pool_query))
         return rows
 
+    def _average(self, name: str, metric: str, measured: Measured, query: str) -> dict[str, Any]:
+        """Return the row of a mean over classes, with the number of classes where the metric is defined."""
+        return {**self._row(name, None, measured, query), "classes": int((~np.isnan(self.points[metric][0])).sum())}
+
     def _macro(self, metric: str) -> Measured:
-        if metric not in self.found.estimates:
-            return self._drawn(f"macro_{metric}", self.everyone)
-        interval = estimates.macro(self.found.estimates[metric])[1]
+        if metric not in self.analytic.estimates:
+            return self._bootstrapped(f"macro_{metric}", self.everyone)
+        interval = estimates.macro(self.analytic.estimates[metric])[1]
         return Measured(float(self.points[f"macro_{metric}"][0]), interval, RECOVERED, self.everyone)
 
-    def _drawn(self, name: str, rests_on: np.ndarray, number: int | None = None) -> Measured:
+    def _bootstrapped(self, name: str, rests_on: np.ndarray, number: int | None = None) -> Measured:
         place = ... if number is None else (..., number)
-        value, drawn = float(self.points[name][0][place]), self.drawn[name][place]
+        value, replicates = float(self.points[name][0][place]), self.replicates[name][place]
         # nearly every replicate of a calibration error is larger than itself: nothing BCa could correct
         if name.endswith("ece") or "calibration_" in name:
             method = ONE_STEP if "calibration_" in name else BOOTSTRAP
-            return Measured(value, percentile(drawn, confidence=self.confidence), method, rests_on)
-        interval = bca(drawn, value, self.left[name][place], confidence=self.confidence)
+            return Measured(value, percentile(replicates, confidence=self.confidence), method, rests_on)
+        interval = bca(replicates, value, self.jackknifed[name][place], confidence=self.confidence)
         return Measured(value, interval, BCA, rests_on)
 
-    def _classes(self, metric: str) -> int:
-        return int((~np.isnan(self.points[metric][0])).sum())
-
-    def _query(self, name: str, **literals: str) -> str:
-        return sql.metric_query(name, run_id=self.key.run_id, part=self.key.part, **literals)
-
-    def _chances_query(self, metric: str, class_name: str = "", *, source: str = "scored") -> str:
-        given = {"run_id": self.key.run_id, "part": self.key.part, "class_name": class_name, "bins": str(self.bins)}
-        return sql.metric_query(metric, source=source, **given)
+    def _query(self, name: str, *, class_name: str = "", metric: str = "", source: str = "scored") -> str:
+        literals = {"run_id": self.key.run_id, "part": self.key.part, "bins": str(self.bins)}
+        return sql.metric_query(name, source=source, class_name=class_name, metric=metric, **literals)
 
     def _row(self, metric: str, class_name: str | None, measured: Measured, query: str) -> dict[str, Any]:
         interval = UNDEFINED if np.isnan(measured.value) else measured.interval

@@ -8,13 +8,17 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from toolkit.errors import ExportError, WorkspaceError
+from toolkit.labelbox_json.reader import raw_rows
+from toolkit.labelbox_json.rows import RowReader
+from toolkit.labelbox_json.staging_tables import StagingTables
 from toolkit.labelbox_json.withdrawn_filter import SuppressionList, suppression_list
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.parse.derive import Derivation, register_tables
-from toolkit.stages.parse.staging import stage_export
 from toolkit.workspace import sql
 from toolkit.workspace.landed import Landed, check, land, landed_exports, take_back
 from toolkit.workspace.registry import Workspace
@@ -110,17 +114,36 @@ def _derive(workspace: Workspace, study: Study, key: PseudonymKey, named: dict[s
         register_tables(workspace, Derivation(folder, study, key, landed, progress).derive())
 
 
+def stage_export(
+    landed: Landed, folder: Path, *, study: Study, key: PseudonymKey, progress: Progress
+) -> Counter[str | None]:
+    """Read a landed export into its staging tables; return the reasons of quarantined rows, None for the others."""
+    outcomes: Counter[str | None] = Counter()
+    reader = RowReader(study, key)
+    with StagingTables(folder, landed.export_id) as staging:
+        for number, line in enumerate(raw_rows(landed.path, longest=study.ingest.longest_row), start=1):
+            row = reader.read(line)
+            outcomes[row.reason] += 1
+            staging.stage(line.row, "lines", [row.staged()])
+            for table, records in row.records.items():
+                staging.stage(line.row, table, records)
+            if number % 500 == 0:
+                progress(f"reading {landed.source}", number, None)
+    pa.default_memory_pool().release_unused()
+    return outcomes
+
+
 def _no_export(outcomes: Counter[str | None], path: Path) -> ExportError:
-    """Return what to say of a file without a single row that could be taken."""
+    """Return the error for a file without a single row that can be stored."""
     if outcomes["format_import"]:
         return ExportError(
             "these are annotations to be imported into Labelbox (predictions), not an export of it",
             place=str(path),
             remedy="export the project from Labelbox; this file was not taken in",
         )
-    told = "".join(f"; {times} rows: {reason}" for reason, times in outcomes.most_common(1))
+    most_frequent = "".join(f"; {times} rows: {reason}" for reason, times in outcomes.most_common(1))
     return ExportError(
-        f"no row of this file is a row of a Labelbox export{told}",
+        f"no row of this file is a row of a Labelbox export{most_frequent}",
         place=str(path),
         remedy="export the project from Labelbox, as NDJSON or JSON; this file was not taken in",
     )

@@ -160,10 +160,10 @@ class CaseRules:
                 own = (photograph.image_id, photograph.patient_id, photograph.lesion_id)
                 span = (state.since, state.until)
                 usable.cases.append(CaseRecord(lesion.case_id, *own, *(clipped or NO_ROI), unread, *span))
-                usable.readings += [
-                    self.read(lesion.case_id, reading, labels[reading.label_id, reading.revision], state)
-                    for reading in lesion.readings
-                ]
+                for reading in lesion.readings:
+                    label = labels[reading.label_id, reading.revision]
+                    counts = self.counts(reading, label.workflow_status)
+                    usable.readings.append(CaseReading(lesion.case_id, *reading, counts, label.benchmark, *span))
         if usable.cases:
             first = usable.cases[0].case_id
             usable.findings = [CaseFinding(kind, "parse", first, detail) for kind, detail in findings]
@@ -212,21 +212,6 @@ class CaseRules:
             return False
         usable.issue("clipped:bbox", f"{over}; clipped, the original is in objects", level="warning")
         return True
-
-    def read(self, case_id: str, reading: Reading, label: StateLabel, state: PhotographState) -> CaseReading:
-        """Return a case's reading, and whether the study's policy lets it take part in the truth."""
-        return CaseReading(
-            case_id=case_id,
-            label_id=reading.label_id,
-            revision=reading.revision,
-            object_id=reading.object_id,
-            annotator=reading.annotator,
-            class_name=reading.answer,
-            counts=self.counts(reading, label.workflow_status),
-            benchmark=label.benchmark,
-            since=state.since,
-            until=state.until,
-        )
 
     def counts(self, reading: Reading, workflow_status: str | None) -> bool:
         """Tell whether a reading takes part in the truth."""

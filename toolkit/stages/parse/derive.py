@@ -22,9 +22,9 @@ from toolkit.workspace import sql
 from toolkit.workspace.landed import Landed, noted_issues
 from toolkit.workspace.registry import Workspace, scratch, table_schema
 
-MERGED = ("metadata", "labels", "objects", "answers", "relationships", "projects")
-BESIDE = ("model_runs", "attachments", "embeddings", "unknown_keys")
-HISTORY = ("label_history", "image_history")
+MERGED = ("labels", "objects", "answers", "relationships", "projects")
+HISTORY = ("label_history", "image_history", "unknown_keys")
+BESIDE = ("model_runs", "attachments", "embeddings")
 RECORDS = {"case": CaseRecord, "reading": CaseReading, "finding": CaseFinding, "issue": Issue}
 FROM_RULES = {
     "cases": "case where until is null",
@@ -35,8 +35,9 @@ FROM_RULES = {
     "ingest_issues": "issue",
 }
 """The tables made of what the study's rules say of each photograph: which records, and which of these."""
-TABLES = (*MERGED, *BESIDE, *HISTORY, *FROM_RULES, "exports", "conservation", "patients", "images", "label_states")
-CONTENT = (*MERGED, "model_runs", "attachments", "embeddings", "images", "patients", "cases", "readings")
+STATEMENTS = ("images", "patients", "exports", "conservation")
+TABLES = ("metadata", *MERGED, *BESIDE, *HISTORY, *FROM_RULES, *STATEMENTS, "label_states")
+CONTENT = ("metadata", *MERGED, *BESIDE, "images", "patients", "cases", "readings")
 PROVENANCE = {"export_id", "first_export", "last_export", "deleted_by", "path"}
 """Columns that say where content came from; that a label is deleted is content, which export showed it is not."""
 FILE_COLUMNS = ("image_id", "path", "sha256", "pixel_sha256", "width", "height")
@@ -61,13 +62,15 @@ class Derivation:
         self.merge()
         files = self.look_for_photographs()
         self.apply_rules(files)
-        for name in (*MERGED, *BESIDE, *HISTORY):
+        sources = {name: f"merged_{name}" for name in (*MERGED, *HISTORY)}
+        sources |= {name: f"{name} semi join newest using (export_id, line)" for name in ("metadata", *BESIDE)}
+        for name, source in sources.items():
             columns = ", ".join(table_schema(name).names)
-            self.write(name, f"select {columns} from merged_{name} order by all")  # noqa: S608 - names of our schema
+            self.write(name, f"select {columns} from {source} order by all")  # noqa: S608 - names of our schema
         self.database.register("opened", self.opened(files))
         sidecars = [{"export_id": x.export_id, "source": scrub(x.source), "sha256": x.sha256} for x in self.landed]
         self.database.register("landed", pa.Table.from_pylist(sidecars))
-        for name in ("images", "patients", "exports", "conservation"):
+        for name in STATEMENTS:
             self.write(name, sql.statement(f"parse/{name}"))
         for name in {*CONTENT, *FROM_RULES}:
             self.view(f"derived_{name}", self.file(name))
@@ -84,8 +87,8 @@ class Derivation:
         for table in STAGED:
             files = sql.quoted(str(self.folder / f"{table}-*.parquet"))
             self.database.execute(f"create table {table} as select * from read_parquet({files})")  # noqa: S608
-        for name in ("merge_lines", "merge_exports", "merge_beside"):
-            self.database.execute(sql.statement(f"parse/{name}"))
+        self.database.execute(sql.statement("parse/merge_lines"))
+        self.database.execute(sql.statement("parse/merge_exports"))
 
     def look_for_photographs(self) -> dict[str, photographs.PhotographLookup]:
         """Look for the photographs that any export was given with a folder."""

@@ -61,7 +61,7 @@ def report(
     folder = workspace.reports / (f"{run_id}-shared" if audience == "shared" else run_id)
     inlined = len(facts.errors) <= facts.report.gallery
     with renewed(folder) as new:
-        margin = facts.record.get("study", {}).get("model", {}).get("roi_margin", study.model.roi_margin)
+        margin = facts.record.study.get("model", {}).get("roi_margin", study.model.roi_margin)
         made = thumbnails(facts.cases, margin=margin, crops_only=audience == "shared", progress=progress)
         taken = [shot if inlined else put_beside(new, shot) for shot in made]
         text = _island(facts, study.report.costs, taken, inlined=inlined) if facts.cases else None

@@ -3,7 +3,6 @@
 Refuses to know how it is shown, and changes nothing.
 """
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -17,8 +16,10 @@ from toolkit.stages.report import planned
 from toolkit.stages.report.evaluated import Evaluation, read
 from toolkit.stages.report.planned import PlanSummary
 from toolkit.workspace import sql
+from toolkit.workspace.certificate import find_certificate
+from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import read_run
+from toolkit.workspace.runs import RunRecord, read_run
 
 Audience = Literal["internal", "shared"]
 PARTS = ("test", "validation", "external", "train")
@@ -51,19 +52,12 @@ class PreviousRun(NamedTuple):
     values: dict[tuple[str, str, str | None], float]
 
 
-class ClassArrays(NamedTuple):
-    """A part's scored cases as arrays: class indices (N,), probabilities (N, C)."""
-
-    truth: np.ndarray
-    probabilities: np.ndarray
-
-
 @dataclass(frozen=True)
 class ReportFacts:
     """What there is to say of a run. Rows are those of the registry, as dictionaries."""
 
     run: dict[str, Any]
-    record: dict[str, Any]
+    record: RunRecord
     """What the run wrote about itself."""
     classes: list[str]
     malignant: set[str]
@@ -140,7 +134,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         matrices={part: _matrix(matrix, part) for part in parts},
         cases=_cases(workspace, study, run_id, parts),
         epochs=_epochs(workspace, run_id),
-        ranked=_ranked(workspace, run_id, parts[0], classes),
+        ranked=class_arrays(workspace.rows(sql.statement("evaluate/scored_part"), {**key, "part": parts[0]}), classes),
         scorings={row["part"]: row for row in workspace.rows(sql.statement("report/scorings"), key)},
         flow=_flow(workspace.rows(sql.statement("report/flow"), split)),
         excluded=workspace.rows(f"{EXCLUDED} order by all", split),
@@ -150,7 +144,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         by_class=_by_class(workspace.rows(sql.statement("report/parts"), split)),
         findings=workspace.rows(sql.statement("report/findings")),
         leakage=workspace.rows(sql.statement("report/leakage"), split)[0],
-        certificate=_certificate(workspace, run["split_id"]),
+        certificate=find_certificate(workspace.split(run["split_id"])) or {},
         exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
         label_state=workspace.rows("select * from label_states")[0],
         report=study.report,
@@ -226,21 +220,5 @@ def _epochs(workspace: Workspace, run_id: str) -> dict[str, list[tuple[int, floa
     return watched
 
 
-def _ranked(workspace: Workspace, run_id: str, part: str, classes: list[str]) -> ClassArrays:
-    rows = workspace.rows(sql.statement("evaluate/scored_part"), {"run_id": run_id, "part": part})
-    probabilities = [dict(row["probabilities"]) for row in rows]
-    return ClassArrays(
-        np.array([classes.index(row["truth"]) for row in rows]),
-        np.array([[row.get(name, 0.0) for name in classes] for row in probabilities]).reshape(len(rows), len(classes)),
-    )
-
-
 def _by_class(rows: list[dict[str, Any]]) -> dict[tuple[str | None, str | None], CountCell]:
     return {(row["part"], row["class_name"]): CountCell(row["cases"], row["patients"]) for row in rows}
-
-
-def _certificate(workspace: Workspace, split_id: str) -> dict[str, Any]:
-    try:
-        return json.loads((workspace.split(split_id) / "certificate.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}

@@ -14,9 +14,10 @@ import numpy as np
 
 from toolkit.formatting import count, proportion, spoken
 from toolkit.stages.report.evaluated import curves
-from toolkit.stages.report.facts import ClassArrays, CountCell, ReportFacts
+from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stats import metrics
 from toolkit.stats.metrics import Curve
+from toolkit.workspace.class_arrays import ClassArrays
 
 INK = "#6f6f6f"
 """Readable on white and on black."""

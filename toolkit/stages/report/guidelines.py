@@ -87,7 +87,7 @@ def _fact(registry: Any, facts: ReportFacts, said: dict[str, str], name: str, wa
     if heading := wanted.get("said"):
         how = f'"{heading}" in the Methods of this report: run.json, certificate.json and the table label_states'
         return GuidelineFact(name, said.get(heading, NOT_KNOWN), how)
-    for file, document in (("record", facts.record), ("certificate", facts.certificate)):
+    for file, document in (("record", facts.record.document()), ("certificate", facts.certificate)):
         if keys := wanted.get(file):
             rows = [{column: _at(document, key) for column, key in keys.items()}]
             stands = {"record": "run.json", "certificate": "certificate.json"}[file]

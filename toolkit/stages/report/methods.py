@@ -29,7 +29,7 @@ class Paragraph(NamedTuple):
 
 def methods(facts: ReportFacts) -> list[Paragraph]:
     """Return what was done, in the order in which it was done."""
-    study = facts.record.get("study", {})
+    study = facts.record.study
     return [
         Paragraph("Cases and truth", _truth(facts, study)),
         Paragraph("Split", _split(facts)),
@@ -73,15 +73,15 @@ def _split(facts: ReportFacts) -> str:
 
 
 def _model(facts: ReportFacts) -> str:
-    model = facts.record.get("model", {})
-    total, trained = model.get("parameters"), model.get("trainable_parameters")
+    model = facts.record.model
+    total, trained = model.parameters, model.trainable_parameters
     if total is None or trained is None:
         size = ""
     elif total == trained:
         size = f" All of its {count(total)} parameters were trained."
     else:
         size = f" {count(trained)} of its {count(total)} parameters were trained."
-    return f"{model_name(facts.run['model'])} ({clean(str(model.get('backend', UNDEFINED)))} backend).{size}"
+    return f"{model_name(facts.run['model'])} ({clean(model.backend or UNDEFINED)} backend).{size}"
 
 
 def _training(facts: ReportFacts, train: dict[str, Any]) -> str:
@@ -91,7 +91,7 @@ def _training(facts: ReportFacts, train: dict[str, Any]) -> str:
         if train.get("augment")
         else "Photographs were not augmented."
     )
-    seed = facts.record.get("study", {}).get("study", {}).get("seed", UNDEFINED)
+    seed = facts.record.study.get("study", {}).get("seed", UNDEFINED)
     return (
         f"{counted(facts.run['epochs'], 'epoch')} on {support(facts.run['train_cases'], facts.run['train_patients'])}; "
         f"learning rate {_number(rate)}, {train.get('schedule', UNDEFINED)} schedule with "
@@ -106,7 +106,7 @@ def _number(value: float | None) -> str:
 
 def _photographs(facts: ReportFacts, study: dict[str, Any]) -> str:
     margin = study.get("model", {}).get("roi_margin", 0)
-    size = facts.record.get("model", {}).get("input_size")
+    size = facts.record.model.input_size
     scaled = f", scaled to {size} \N{MULTIPLICATION SIGN} {size} pixels" if size else ""
     return (
         f"Turned upright, cropped to the ROI with {percent(margin)} of its size added on every side{scaled}. "
@@ -144,9 +144,8 @@ def _intervals(facts: ReportFacts, study: dict[str, Any]) -> str:
 
 def provenance(facts: ReportFacts) -> list[Paragraph]:
     """Return what the report was made from."""
-    model, run = facts.record.get("model", {}), facts.run
-    versions = {"lesion-toolkit": facts.record.get("toolkit"), "torch": model.get("torch")}
-    versions["transformers"] = model.get("transformers")
+    model, run = facts.record.model, facts.run
+    versions = {"lesion-toolkit": facts.record.toolkit, "torch": model.torch, "transformers": model.transformers}
     return [
         Paragraph(
             "Run", f"{run['run_id']}, finished {moment(run['finished_at'])}, {run['seconds']:.0f} s on {run['device']}"
@@ -160,7 +159,7 @@ def provenance(facts: ReportFacts) -> list[Paragraph]:
             for e in facts.exports
         ),
         *(Paragraph(f"Scored {part}", _scored(facts, part)) for part in facts.parts),
-        Paragraph("Versions", ", ".join(f"{name} {clean(str(v))}" for name, v in versions.items() if v)),
+        Paragraph("Versions", ", ".join(f"{name} {clean(v)}" for name, v in versions.items() if v)),
     ]
 
 

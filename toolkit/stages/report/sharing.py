@@ -13,8 +13,9 @@ import numpy as np
 
 from toolkit.formatting import SMALLEST
 from toolkit.stages.report.evaluated import Evaluation
-from toolkit.stages.report.facts import ClassArrays, CountCell, FlowStage, ReportFacts
+from toolkit.stages.report.facts import CountCell, FlowStage, ReportFacts
 from toolkit.stages.report.suppression import hidden
+from toolkit.workspace.class_arrays import ClassArrays
 
 NOTHING = CountCell(None, None)
 DAY = re.compile(r"\b((?:19|20)\d\d)-\d\d(?:-\d\d)?(?:[T ][\d:.+Z-]*)?")
@@ -80,8 +81,10 @@ def _hidden(table: dict[Any, CountCell]) -> dict[Any, CountCell]:
 
 
 def _without(ranked: ClassArrays, classes: list[int]) -> ClassArrays:
-    """Return the ranked cases with those of some classes as nobody's: they have no curve, and count against others'."""
-    return ranked._replace(truth=np.where(np.isin(ranked.truth, classes), -1, ranked.truth))
+    """Return what curves need of the ranked cases; those of some classes count against others, and have no curve."""
+    nothing = np.full_like(ranked.truth, -1)
+    truth = np.where(np.isin(ranked.truth, classes), nothing, ranked.truth)
+    return ClassArrays(truth, predicted=nothing, probabilities=ranked.probabilities, patient=nothing)
 
 
 def _cases(facts: ReportFacts, matrices: dict[str, dict[tuple[str, str], CountCell]]) -> list[dict[str, Any]]:

@@ -1,11 +1,10 @@
-"""How a study's cases become parts: grouped, kept where an earlier split had them, placed, certified, recorded.
+"""The stage `split`: a study's cases are divided into train, validation and test sets, and the split is certified.
 
-Refuses to separate what belongs together: patients, and patients who share a photograph, form groups, and a group
-stands in one part. Nothing but the pseudonyms themselves depends on the pseudonym key.
+Patients, and patients who share a photograph, form groups that are never divided. Nothing but the pseudonyms themselves
+depends on the pseudonym key.
 """
 
 import json
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,7 +17,6 @@ import pyarrow as pa
 from toolkit.errors import WorkspaceError
 from toolkit.files import short_id
 from toolkit.manifest import NO_PATIENTS, Study
-from toolkit.manifest.cohort import SplitSection
 from toolkit.progress import Progress, silent
 from toolkit.stages.split import earlier_split
 from toolkit.stages.split.assignment import SplitAssignment, assign
@@ -27,24 +25,26 @@ from toolkit.stages.split.groups import Cohort, SplitCase, cohort_of
 from toolkit.workspace import plan, sql
 from toolkit.workspace.certificate import (
     CROP_DIGEST,
-    FILES,
     PHOTOGRAPH_DIGEST,
     Certified,
     attested,
+    copy_split,
     counted,
     digest,
+    has_certificate,
     read_certificate,
     salt_of,
+    split_folders,
     write_sealed,
 )
 from toolkit.workspace.patient_links import reasons
-from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.verification import verify
 
 
 @dataclass(frozen=True)
 class Split:
-    """Parts by class, and the folder of the certificate; of a cross-validation, those of its first fold."""
+    """The counts of a split by part and class, and its folder; of a cross-validation, those of its first fold."""
 
     split_id: str
     folder: str
@@ -58,12 +58,12 @@ class Split:
     """Groups of several patients that each relation helped to join."""
     unresolved: int
     not_opened: int
-    """Photographs whose pixels are not known, so that nobody can say whether others are the same."""
+    """Photographs whose pixels are not known, so that their duplicates cannot be found."""
     deviation: float
-    """Largest distance of a class from its wish, in cases; `bound` is the least that whole cases permit."""
+    """Largest distance of a class from its target, in cases; `bound` is the least that whole cases permit."""
     bound: float
     best: bool
-    """Whether it is proved that no split is nearer."""
+    """Whether it is proved that no other split is closer to the target."""
     patients_known: bool
     already_there: bool
     pinned: bool
@@ -81,13 +81,12 @@ class Split:
 
 
 class _SplitInputs(NamedTuple):
-    """What a split is made of."""
+    """Cases, study, what of an earlier split is kept, and what the registry says of exports and patients."""
 
     cohort: Cohort
     study: Study
     kept: KeptSplit | None
     facts: dict[str, Any]
-    """What the registry says of its exports and patients."""
 
 
 def split(
@@ -98,7 +97,7 @@ def split(
     frozen: str | None = None,
     progress: Progress = silent,
 ) -> Split:
-    """Split the resolved cases and write the certificate. The same cases, wish and seed give the same bytes.
+    """Split the resolved cases and write the certificate. The same cases, target and seed give the same bytes.
 
     `frozen` is an earlier split whose patients stay where they are, or "pinned". A study with a pinned split takes its
     parts from there; `study_folder` is what its path is relative to.
@@ -107,11 +106,11 @@ def split(
     section = study.split
     cohort = cohort_of(workspace, section)
     pinned = (study_folder or Path()) / section.pinned if section.pinned else None
-    made = _SplitInputs(cohort, study, None, _facts(workspace))
+    inputs = _SplitInputs(cohort, study, None, _facts(workspace))
     if pinned and frozen is None:
         rows = earlier_split.pinned_parts(pinned, cohort.cases)
-        taken = _take(workspace, made, pinned, rows)
-        return replace(taken, photographs_changed=earlier_split.changed(rows, cohort.cases, salt_of(taken.split_id)))
+        result = _take_pinned(workspace, inputs, pinned, rows)
+        return replace(result, photographs_changed=earlier_split.changed(rows, cohort.cases, salt_of(result.split_id)))
     if frozen is not None:
         folder = _folder_of(workspace, frozen, pinned)
         rows = earlier_split.read(folder)
@@ -121,8 +120,8 @@ def split(
             )
         kept = earlier_split.keep(verify(folder).split_id, rows, cohort.cases, incidents=section.incidents)
         cases = [case for case in cohort.cases if case.group_id not in kept.dropped]
-        made = made._replace(cohort=cohort._replace(cases=cases), kept=kept)
-    return _make(workspace, made)
+        inputs = inputs._replace(cohort=cohort._replace(cases=cases), kept=kept)
+    return _make(workspace, inputs)
 
 
 def _facts(workspace: Workspace) -> dict[str, Any]:
@@ -137,59 +136,59 @@ def _folder_of(workspace: Workspace, split_id: str, pinned: Path | None) -> Path
     if pinned and (split_id == "pinned" or verify(pinned).split_id == split_id):
         return pinned
     folder = workspace.split(split_id)
-    if not (folder / "certificate.json").is_file():
-        known = sorted(path.name for path in (workspace.folder / "splits").glob("[0-9a-f]*"))
+    if not has_certificate(folder):
+        known = [path.name for path in split_folders(folder.parent)]
         raise WorkspaceError(
             f"no such split: {split_id}", place=str(folder), remedy=f"the splits are: {', '.join(known) or 'none'}"
         )
     return folder
 
 
-def _make(workspace: Workspace, made: _SplitInputs) -> Split:
-    """Place what is free, and write and record one split, or one for each fold."""
-    section = made.study.split
-    if section.external and made.kept:
+def _make(workspace: Workspace, inputs: _SplitInputs) -> Split:
+    """Assign what is free, and write and record one split, or one for each fold."""
+    section = inputs.study.split
+    if section.external and inputs.kept:
         raise WorkspaceError(
-            "every case is in part external: there is nothing to keep", place="split.external", remedy="toolkit split"
+            "every case is in the external set: there is nothing to keep",
+            place="split.external",
+            remedy="toolkit split",
         )
-    if section.folds and made.kept:
+    if section.folds and inputs.kept:
         raise WorkspaceError(
             "a cross-validation cannot be kept", place="split.folds", remedy="freeze the split of a study without folds"
         )
-    cases = made.cohort.cases
-    fixed = made.kept.fixed if made.kept else {}
-    placings = assign(cases, section, seed=made.study.study.seed, fixed=fixed)
+    cases = inputs.cohort.cases
+    fixed = inputs.kept.fixed if inputs.kept else {}
+    assignments = assign(cases, section, seed=inputs.study.study.seed, fixed=fixed)
     now = datetime.now(UTC).replace(tzinfo=None)
     results = []
-    for fold, placing in enumerate(placings, start=1):
+    for fold, assignment in enumerate(assignments, start=1):
         number = fold if section.folds else None
-        split_id = short_id(_determined(made, number))
+        split_id = short_id(_determined(inputs, number))
         folder = workspace.split(split_id)
-        already = (folder / "certificate.json").exists()
-        rows = certified(cases, placing.parts, section.strata, salt_of(split_id))
-        stated = _stated(made, split_id, placing, rows, fold=number)
+        already = has_certificate(folder)
+        rows = certified(cases, assignment.parts, section.strata, salt_of(split_id))
+        stated = _stated(inputs, split_id, assignment, rows, fold=number)
         if not already:
             write_sealed(folder, stated, rows)
         verify(folder)
         # The first fold is the newest split: what comes next takes that.
         _record(workspace, split_id, rows, at=now - timedelta(microseconds=fold))
-        results.append(_result(made, folder, stated, already=already, pinned=False))
+        results.append(_result(inputs, folder, stated, already=already, pinned=False))
     folds = [result.split_id for result in results] if section.folds else []
     return replace(results[0], folds=folds)
 
 
-def _take(workspace: Workspace, made: _SplitInputs, pinned: Path, rows: list[Certified]) -> Split:
-    """Take a pinned split into the workspace as it stands."""
+def _take_pinned(workspace: Workspace, inputs: _SplitInputs, pinned: Path, rows: list[Certified]) -> Split:
+    """Copy a pinned split into the workspace unchanged."""
     stated = read_certificate(pinned)
     folder = workspace.split(stated["split_id"])
-    already = (folder / "certificate.json").exists()
+    already = has_certificate(folder)
     if not already:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in sorted(FILES):
-            shutil.copyfile(pinned / name, folder / name)
+        copy_split(pinned, folder)
     verify(folder)
     _record(workspace, stated["split_id"], rows, at=datetime.now(UTC).replace(tzinfo=None))
-    return _result(made, folder, stated, already=already, pinned=True)
+    return _result(inputs, folder, stated, already=already, pinned=True)
 
 
 def certified(cases: Iterable[SplitCase], parts: Iterable[str], strata: Iterable[str], salt: str) -> list[Certified]:
@@ -211,43 +210,43 @@ def certified(cases: Iterable[SplitCase], parts: Iterable[str], strata: Iterable
     ]
 
 
-def _determined(made: _SplitInputs, fold: int | None) -> dict[str, Any]:
-    """Return what a split's ID stands for; no pseudonym is in it."""
+def _determined(inputs: _SplitInputs, fold: int | None) -> dict[str, Any]:
+    """Return what a split's ID is the digest of; no pseudonym is in it."""
     determined: dict[str, Any] = {
-        "seed": made.study.study.seed,
-        "split": made.study.split.model_dump(mode="json", exclude={"pinned", "incidents", "external"}),
-        "cases": [(c.case_id, c.group_id, c.class_name, c.pixels, c.roi, c.strata) for c in made.cohort.cases],
+        "seed": inputs.study.study.seed,
+        "split": inputs.study.split.model_dump(mode="json", exclude={"pinned", "incidents", "external"}),
+        "cases": [(c.case_id, c.group_id, c.class_name, c.pixels, c.roi, c.strata) for c in inputs.cohort.cases],
     }
-    if not made.facts["patients_known"]:
+    if not inputs.facts["patients_known"]:
         determined["patients"] = NO_PATIENTS
-    if made.study.split.external:
+    if inputs.study.split.external:
         determined["external"] = True
     if fold is not None:
         determined["fold"] = fold
-    if made.kept:
-        determined["frozen"] = [made.kept.split_id, sorted(made.kept.fixed.items())]
+    if inputs.kept:
+        determined["frozen"] = [inputs.kept.split_id, sorted(inputs.kept.fixed.items())]
     return determined
 
 
 def _stated(
-    made: _SplitInputs, split_id: str, placing: SplitAssignment, rows: list[Certified], *, fold: int | None
+    inputs: _SplitInputs, split_id: str, assignment: SplitAssignment, rows: list[Certified], *, fold: int | None
 ) -> dict[str, Any]:
-    """Return what the certificate states; verify.sql and `verify` hold it against cases.csv."""
-    study, section, cohort = made.study, made.study.split, made.cohort
+    """Return what the certificate states; verify.sql and `verify` check it against cases.csv."""
+    study, section, cohort = inputs.study, inputs.study.split, inputs.cohort
     patients = {row.patient_id for row in rows}
     links = [link for link in cohort.links if {link.patient_id, link.other_patient_id} & patients]
-    known = made.facts["patients_known"]
+    known = inputs.facts["patients_known"]
     stated = {
         "split_id": split_id,
         "study": study.study.name,
         "seed": study.study.seed,
-        "wish": _wish(section),
+        "wish": section.model_dump(mode="json", exclude={"pinned", "minimum", "binds"}),
         "minimum": section.minimum,
         "objective": "least weighted cases beyond the bounds: class first, then all cases, strata by weight, patients",
-        "nothing_is_nearer": placing.best,
+        "nothing_is_nearer": assignment.best,
         "truth_id": cohort.truth_id,
-        "exports": made.facts["exports"],
-        **counted(rows, placing.shares, study.class_names, minimum=section.minimum),
+        "exports": inputs.facts["exports"],
+        **counted(rows, assignment.shares, study.class_names, minimum=section.minimum),
         "binds": section.binds if known else ["photograph", *section.binds[1:]],
         "links": [link._asdict() for link in links],
         "reasons": reasons(cohort.links, patients),
@@ -261,17 +260,13 @@ def _stated(
     stated |= plan.sealed(study)
     if fold is not None:
         stated["fold"] = {"fold": fold, "of": section.folds}
-    if made.kept:
-        stated["frozen"] = made.kept.stated()
+    if inputs.kept:
+        stated["frozen"] = inputs.kept.stated()
     return stated
 
 
-def _wish(section: SplitSection) -> dict[str, Any]:
-    return section.model_dump(mode="json", exclude={"pinned", "minimum", "binds"})
-
-
-def _result(made: _SplitInputs, folder: Path, stated: dict[str, Any], *, already: bool, pinned: bool) -> Split:
-    kept, lock = made.kept, plan.locked(folder)
+def _result(inputs: _SplitInputs, folder: Path, stated: dict[str, Any], *, already: bool, pinned: bool) -> Split:
+    kept, lock = inputs.kept or KeptSplit("", {}), plan.locked(folder)
     return Split(
         split_id=stated["split_id"],
         folder=str(folder),
@@ -281,20 +276,20 @@ def _result(made: _SplitInputs, folder: Path, stated: dict[str, Any], *, already
         groups=stated["groups"],
         linked_patients=stated["linked_patients"],
         reasons=stated["reasons"],
-        unresolved=made.facts["unresolved"],
+        unresolved=inputs.facts["unresolved"],
         not_opened=stated["photographs_not_opened"],
         deviation=stated["largest_deviation"],
         bound=stated["largest_bound"],
         best=stated["nothing_is_nearer"],
-        patients_known=made.facts["patients_known"],
+        patients_known=inputs.facts["patients_known"],
         already_there=already,
         pinned=pinned,
-        kept=kept.kept if kept else 0,
-        placed=kept.placed if kept else 0,
-        gone=len(kept.gone) if kept else 0,
-        incidents=kept.incidents if kept else [],
+        kept=kept.kept,
+        placed=kept.placed,
+        gone=len(kept.gone),
+        incidents=kept.incidents,
         plan_sha256=lock and lock.sha256,
-        plan_changed=plan.stated(made.study) != (lock and lock.plan),
+        plan_changed=plan.stated(inputs.study) != (lock and lock.plan),
     )
 
 
@@ -302,14 +297,8 @@ def _record(workspace: Workspace, split_id: str, rows: list[Certified], *, at: d
     """Mirror the split in the registry, once."""
     if workspace.rows("select 1 from splits where split_id = $split_id limit 1", {"split_id": split_id}):
         return
-    table = pa.table(
-        {
-            "split_id": pa.array([split_id] * len(rows)),
-            "case_id": [row.case_id for row in rows],
-            "part": [row.part for row in rows],
-            "class_name": [row.class_name for row in rows],
-            "created_at": pa.array([at] * len(rows), pa.timestamp("us")),
-        }
-    )
+    columns = {name: [getattr(row, name) for row in rows] for name in ("case_id", "part", "class_name")}
+    columns |= {"split_id": [split_id] * len(rows), "created_at": [at] * len(rows)}
+    table = pa.Table.from_pydict(columns, schema=table_schema("splits"))
     with workspace.writing() as connection:
         insert(connection, "splits", table)

@@ -1,9 +1,9 @@
 """An earlier split, and what of it can be kept when a study has grown.
 
-Refuses to hide what cannot: a group that stood in two parts before it was known to be one is an incident, told by name.
+A group that was in two parts before it was known to be one cannot be kept: it is an incident, and reported by name.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from toolkit.workspace.verification import verify
 
 @dataclass(frozen=True)
 class Incident:
-    """A group whose patients stood in several parts before they were known to belong together."""
+    """A group whose patients were in several parts before they were known to belong together."""
 
     group_id: str
     patients: list[str]
@@ -26,32 +26,26 @@ class Incident:
 
 @dataclass(frozen=True)
 class KeptSplit:
-    """What of an earlier split stays: the part of each group that was in it, and what could not be kept."""
+    """What is kept of an earlier split: the part of each group that was in it, and what could not be kept."""
 
     split_id: str
     fixed: dict[str, str]
     kept: int = 0
-    """Cases that stand where they stood."""
+    """Cases that stay in their part."""
     placed: int = 0
-    """Cases that the earlier split did not know."""
+    """Cases that are new to the earlier split."""
     gone: list[str] = field(default_factory=list)
-    """Its cases that have no resolved class any more."""
+    """Its cases that no longer have a resolved class."""
     incidents: list[Incident] = field(default_factory=list)
 
     @property
     def dropped(self) -> set[str]:
-        """Groups that stand in no part."""
+        """Groups that are in no part."""
         return {incident.group_id for incident in self.incidents if incident.done == "dropped"}
 
     def stated(self) -> dict[str, Any]:
-        """Return what the certificate says of it."""
-        return {
-            "split_id": self.split_id,
-            "kept": self.kept,
-            "placed": self.placed,
-            "gone": self.gone,
-            "incidents": [vars(incident) for incident in self.incidents],
-        }
+        """Return what the certificate states of it."""
+        return {name: value for name, value in asdict(self).items() if name != "fixed"}
 
 
 def read(folder: Path) -> list[Certified]:
@@ -61,46 +55,42 @@ def read(folder: Path) -> list[Certified]:
 
 
 def keep(split_id: str, before: list[Certified], cases: list[SplitCase], *, incidents: str) -> KeptSplit:
-    """Return where groups stay; a group is known by its cases, and by its patients' other cases."""
+    """Return the part in which each known group stays: it is known by its cases, and by its patients' other cases."""
     part_of = {row.case_id: row.part for row in before}
     part_of_patient = {row.patient_id: row.part for row in before}
-    stood: dict[str, set[str]] = {}
-    of_group: dict[str, list[SplitCase]] = {}
+    cases_of: dict[str, list[SplitCase]] = {}
     for case in cases:
-        of_group.setdefault(case.group_id, []).append(case)
-        known = {part_of.get(case.case_id), part_of_patient.get(case.patient_id)} - {None}
-        stood.setdefault(case.group_id, set()).update(part for part in known if part)
-    found = []
-    fixed = {}
-    for group, parts in stood.items():
-        if len(parts) == 1:
-            fixed[group] = next(iter(parts))
-        elif parts:
-            ordered = sorted(parts, key=PARTS.index)
-            patients = sorted({case.patient_id for case in of_group[group]})
-            done = f"moved to {ordered[0]}" if incidents == "move" else "dropped"
-            found.append(Incident(group, patients, ordered, len(of_group[group]), done))
-            if incidents == "move":
-                fixed[group] = ordered[0]
-    dropped = {incident.group_id for incident in found if incident.done == "dropped"}
+        cases_of.setdefault(case.group_id, []).append(case)
+    fixed: dict[str, str] = {}
+    divided = []
+    for group, own in cases_of.items():
+        known = [(part_of.get(case.case_id), part_of_patient.get(case.patient_id)) for case in own]
+        parts = sorted({part for pair in known for part in pair if part}, key=PARTS.index)
+        if len(parts) == 1 or (parts and incidents == "move"):
+            fixed[group] = parts[0]
+        if len(parts) > 1:
+            patients = sorted({case.patient_id for case in own})
+            done = f"moved to {parts[0]}" if incidents == "move" else "dropped"
+            divided.append(Incident(group, patients, parts, len(own), done))
+    dropped = {incident.group_id for incident in divided if incident.done == "dropped"}
     return KeptSplit(
         split_id,
         fixed,
         kept=sum(part_of.get(case.case_id) == fixed.get(case.group_id, "") for case in cases),
         placed=sum(case.case_id not in part_of and case.group_id not in dropped for case in cases),
         gone=sorted(set(part_of) - {case.case_id for case in cases}),
-        incidents=found,
+        incidents=divided,
     )
 
 
 def changed(rows: list[Certified], cases: list[SplitCase], salt: str) -> int:
-    """Return how many cases have another photograph than a split was made for."""
+    """Return how many cases have another photograph than the one that was split."""
     digests = {row.case_id: row.photograph_digest for row in rows}
     return sum(bool(c.pixels and digests[c.case_id]) and digest(salt, c.pixels) != digests[c.case_id] for c in cases)
 
 
 def pinned_parts(folder: Path, cases: list[SplitCase]) -> list[Certified]:
-    """Return the rows of a pinned split; refuse cases it does not know, and groups that it divides."""
+    """Return the rows of a pinned split; raise where it lacks a case, or divides a group."""
     rows = read(folder)
     known = {row.case_id for row in rows}
     unknown = [case.case_id for case in cases if case.case_id not in known]
@@ -108,15 +98,15 @@ def pinned_parts(folder: Path, cases: list[SplitCase]) -> list[Certified]:
         raise WorkspaceError(
             f"the pinned split does not know {len(unknown)} of {len(cases)} cases, {unknown[0]} among them",
             place=str(folder),
-            remedy="toolkit split --frozen pinned: its patients stay, new ones are placed; then pin that",
+            remedy="toolkit split --frozen pinned keeps its patients and assigns the new ones; then pin that split",
         )
     divided = keep("", rows, cases, incidents="drop").incidents
     if divided:
-        worst = divided[0]
+        first = divided[0]
         raise LeakError(
-            f"{len(divided)} groups of the pinned split stand in two parts by what is known today: patients "
-            f"{', '.join(worst.patients[:4])} in {' and '.join(worst.parts)}",
+            f"the pinned split divides {len(divided)} groups of patients who are linked today: patients "
+            f"{', '.join(first.patients[:4])} are in {' and '.join(first.parts)}",
             place=str(folder),
-            remedy="toolkit split --frozen pinned drops or moves them, as [split] incidents says; then pin that",
+            remedy="toolkit split --frozen pinned drops or moves them, as [split] incidents says; then pin that split",
         )
     return rows

@@ -1,6 +1,6 @@
-"""Which patients belong together, and why: connected components over what they share.
+"""The cases of a split and their groups: connected components of the patients who share a photograph.
 
-Refuses to look at a photograph: what is the same was found before, and stands in tables.
+Duplicate photographs were found by `parse` and `audit`; here only their tables are read.
 """
 
 import json
@@ -20,7 +20,7 @@ MOST_VALUES = 60
 
 
 class SplitCase(NamedTuple):
-    """A case that can be split. `roi` is its box in words, "" = whole photograph; `strata` are in the study's order."""
+    """A case to be split. `roi` is its box in words, "" = whole photograph; `strata` are in the study's order."""
 
     case_id: str
     patient_id: str
@@ -33,7 +33,7 @@ class SplitCase(NamedTuple):
 
 
 class Cohort(NamedTuple):
-    """All cases in order of their IDs, and what links their patients. `search` is the one for near duplicates."""
+    """All cases in order of their IDs, their patients' links, and the facts of the search for near-duplicates."""
 
     cases: list[SplitCase]
     links: list[PatientLink]
@@ -51,8 +51,8 @@ def cohort_of(workspace: Workspace, section: SplitSection) -> Cohort:
             remedy="`toolkit status` says why cases were kept out; check projects, question and classes in the study",
         )
     search = _search(workspace, section)
-    found = [PatientLink(**row) for row in workspace.rows(sql.statement("split/links"))]
-    links = [link for link in found if link.relation in section.binds]
+    links = [PatientLink(**row) for row in workspace.rows(sql.statement("split/links"))]
+    links = [link for link in links if link.relation in section.binds]
     groups = grouped([(row["case_id"], row["patient_id"]) for row in rows], links)
     strata = _strata(workspace, section)
     cases = [
@@ -82,32 +82,28 @@ def grouped(cases: list[tuple[str, str]], links: list[PatientLink]) -> list[str]
 
 
 def _search(workspace: Workspace, section: SplitSection) -> dict[str, Any]:
-    """Return what is known of near duplicates; refuse where they bind and nobody has looked for them."""
-    found = workspace.rows(sql.statement("split/duplicate_search"))[0]
-    if "near_duplicate" in section.binds and found["opened"] and not found["is_todays"]:
-        looked = "were looked for among other photographs" if found["settings"] else "have not been looked for"
+    """Return the facts of the search for near-duplicates; raise where they bind and were not searched for."""
+    search = workspace.rows(sql.statement("split/duplicate_search"))[0]
+    binding = "near_duplicate" in section.binds
+    if binding and search["opened"] and not search["is_todays"]:
+        fault = "were searched for among other photographs" if search["settings"] else "have not been searched for"
         raise WorkspaceError(
-            f"near duplicates bind in this study, and {looked}",
+            f"near-duplicate photographs bind patients in this study, but they {fault}",
             place=str(workspace.folder),
             remedy="toolkit audit, then toolkit split",
         )
-    searched = "near_duplicate" in section.binds and found["is_todays"]
+    near = {name: search[name] for name in ("settings", "images_sha256", "photographs", "pairs")}
     return {
-        "photographs_opened": found["opened"],
-        "photographs_not_opened": found["not_opened"],
-        "near_duplicates": {
-            "settings": json.loads(found["settings"]),
-            "images_sha256": found["images_sha256"],
-            "photographs": found["photographs"],
-            "pairs": found["pairs"],
-        }
-        if searched
+        "photographs_opened": search["opened"],
+        "photographs_not_opened": search["not_opened"],
+        "near_duplicates": {**near, "settings": json.loads(near["settings"])}
+        if binding and search["is_todays"]
         else None,
     }
 
 
 def _strata(workspace: Workspace, section: SplitSection) -> dict[str, dict[str, str]]:
-    """Return each stratum's value by photograph; refuse a field that no photograph has, or that has too many values."""
+    """Return each stratum's value by photograph; raise for a field that no photograph has, or with too many values."""
     if not section.strata:
         return {}
     strata: dict[str, dict[str, str]] = {name: {} for name in section.strata}
@@ -119,7 +115,7 @@ def _strata(workspace: Workspace, section: SplitSection) -> dict[str, dict[str, 
             known = [row["name"] for row in workspace.rows("select distinct name from metadata order by name")]
             fault, then = "no photograph has this metadata field", f"the fields are: {', '.join(known) or 'none'}"
         elif different > MOST_VALUES:
-            fault, then = f"it has {different} values, {MOST_VALUES} at the most make groups", "choose another field"
+            fault, then = f"it has {different} values, and a stratum at most {MOST_VALUES}", "choose another field"
         else:
             continue
         raise StudyError(f"split.strata: {name}: {fault}", remedy=then)

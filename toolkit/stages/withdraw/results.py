@@ -11,10 +11,18 @@ import pyarrow.parquet as pq
 
 from toolkit.errors import LeakError
 from toolkit.files import written_atomically
-from toolkit.workspace.certificate import Certified, counted, read_certificate, read_rows, shares_of, write_sealed
+from toolkit.workspace.certificate import (
+    Certified,
+    counted,
+    read_certificate,
+    read_rows,
+    shares_of,
+    split_folders,
+    write_sealed,
+)
 from toolkit.workspace.patient_links import PatientLink, reasons
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import read_run
+from toolkit.workspace.runs import RunRecord, read_run
 from toolkit.workspace.verification import verify
 
 NEW = ".new-"
@@ -27,8 +35,7 @@ def split_cases(workspace: Workspace) -> dict[str, list[Certified]]:
 
 
 def _folders(workspace: Workspace) -> list[Path]:
-    folders = {path.parent for path in (workspace.folder / "splits").glob("*/cases.csv")}
-    return sorted(folder for folder in folders if not folder.name.startswith("."))
+    return split_folders(workspace.folder / "splits")
 
 
 def check_splits(workspace: Workspace) -> None:
@@ -75,7 +82,6 @@ def _write(old: Path, new: Path, kept: list[Certified], *, withdrawn: dict[str, 
     stated |= counted(rows, shares_of(stated["strata"]), classes, minimum=stated["minimum"])
     stated |= _links_of(stated, {row.patient_id for row in rows})
     stated["withdrawn"] = [*stated.get("withdrawn", []), withdrawn]
-    del stated["seal"], stated["files"]
     write_sealed(new, stated, rows)
 
 
@@ -113,10 +119,10 @@ def predicted_cases(path: Path) -> list[str]:
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
     """Return the runs that were trained on, or watched, cases of these splits; a control was trained on nothing."""
     records = _records(workspace).items()
-    return [run_id for run_id, record in records if record["split_id"] in splits and not record.get("control")]
+    return [run_id for run_id, record in records if record.split_id in splits and not record.control]
 
 
-def _records(workspace: Workspace) -> dict[str, dict[str, Any]]:
+def _records(workspace: Workspace) -> dict[str, RunRecord]:
     run_ids = sorted(path.parent.name for path in (workspace.folder / "runs").glob("*/run.json"))
     return {run_id: read_run(workspace, run_id) for run_id in run_ids}
 
@@ -130,7 +136,7 @@ def clean_runs(workspace: Workspace, cases: set[str]) -> None:
     for run_id in concerned:
         for results in workspace.run(run_id).glob("*.parquet"):
             results.unlink()
-    shuffled = {run_id for run_id, record in _records(workspace).items() if record.get("control") == "shuffled"}
+    shuffled = {run_id for run_id, record in _records(workspace).items() if record.control == "shuffled"}
     for run_id, path in shards(workspace):
         table = pq.read_table(path)
         kept = table.filter(pa.array([case_id not in cases for case_id in table["case_id"].to_pylist()]))

@@ -1,16 +1,11 @@
-"""How a photograph of skin comes about: tone, texture, lesions in their places, light, and what else is there.
-
-Knows nothing of how a class looks (`lesions`), of cameras and files (`cameras`), of patients' ids and labels.
-"""
-
-from dataclasses import dataclass
+"""The rendering of skin before the camera: tone, texture, lesions in their places, light, hair, pen and ruler."""
 
 import numpy as np
 from numpy.random import Generator, default_rng
 from PIL import Image, ImageDraw
 
 from toolkit.cases import Box
-from toolkit.synthetic.lesions import REACH, LesionPixels, Map, noise, paint, plate
+from toolkit.synthetic.lesions import REACH, Layers, Map, Plate, noise, paint
 from toolkit.synthetic.plan import PlacedLesion, PlannedPhotograph
 
 # Absorption of red, green and blue. Melanin deep in the dermis looks blue-grey: blue light is scattered back (Tyndall).
@@ -19,22 +14,10 @@ DERMAL = np.array([0.95, 0.82, 0.62], np.float32)
 BLOOD = np.array([0.10, 0.85, 0.70], np.float32)
 BARE = np.array([0.95, 0.80, 0.71], np.float32)
 PEARL = np.array([0.93, 0.85, 0.81], np.float32)
-LAYERS = ("melanin", "dermal", "blood", "pale", "relief")
 
 
-@dataclass(frozen=True)
-class _Skin:
-    """Maps of the whole photograph that the lesions are added to."""
-
-    melanin: Map
-    dermal: Map
-    blood: Map
-    pale: Map
-    relief: Map
-
-
-def drawn(rng: Generator, photograph: PlannedPhotograph, *, seed: int) -> Map:
-    """Draw what stands before the camera: (height, width, 3) of light between 0 and about 1.
+def render(rng: Generator, photograph: PlannedPhotograph, *, seed: int) -> Map:
+    """Return what the camera sees: (height, width, 3) of light between 0 and about 1.
 
     A lesion looks the same on each of its photographs: its form follows from the sample's seed, the patient and its
     number; everything around it from `rng`.
@@ -42,9 +25,9 @@ def drawn(rng: Generator, photograph: PlannedPhotograph, *, seed: int) -> Map:
     width, height = photograph.size
     person = photograph.person
     skin = _bare_skin(rng, (height, width), 0.16 * (person.fitzpatrick - 1) + person.tone)
-    for shown in photograph.shown:
-        number = shown.lesion if shown.lesion > 0 else 1000 + photograph.index
-        _place(default_rng([seed, 3, person.number, number]), skin, shown)
+    for lesion in photograph.lesions:
+        number = lesion.number if lesion.number > 0 else 1000 + photograph.index
+        _place(default_rng([seed, 3, person.number, number]), skin, lesion)
     light = _light(rng, (height, width), glare="glare" in photograph.traits)
     canvas = Image.fromarray(levels(_reflected(skin, rng.uniform(0, 2 * np.pi)) * light[..., None]))
     _foreign_objects(rng, canvas, photograph.traits)
@@ -56,65 +39,61 @@ def levels(colour: Map) -> np.ndarray:
     return (colour.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _bare_skin(rng: Generator, shape: tuple[int, int], tone: float) -> _Skin:
+def _bare_skin(rng: Generator, shape: tuple[int, int], tone: float) -> Layers:
     tone += rng.normal(0, 0.05)
     grain = 0.025 * noise(rng, shape, 110) + 0.02 * noise(rng, shape, 40)
     furrows = np.exp(-((noise(rng, shape, 36) / 0.25) ** 2))
     flush = rng.uniform(0.0, 0.24) + 0.05 * noise(rng, shape, 5, octaves=2)
     mottle = 0.03 * noise(rng, shape, 9)
-    return _Skin(
-        melanin=np.maximum(tone + mottle, 0) + grain + rng.uniform(0.01, 0.05) * furrows,
-        dermal=np.zeros(shape, np.float32),
-        blood=flush.clip(0, None),
-        pale=np.zeros(shape, np.float32),
-        relief=-0.4 * furrows.astype(np.float32) * rng.uniform(0.1, 0.5),
-    )
+    return {
+        "melanin": np.maximum(tone + mottle, 0) + grain + rng.uniform(0.01, 0.05) * furrows,
+        "dermal": np.zeros(shape, np.float32),
+        "blood": flush.clip(0, None),
+        "pale": np.zeros(shape, np.float32),
+        "relief": -0.4 * furrows.astype(np.float32) * rng.uniform(0.1, 0.5),
+    }
 
 
-def _place(rng: Generator, skin: _Skin, shown: PlacedLesion) -> None:
-    """Add a lesion to the skin, stretched so that what is seen of it fills its box."""
-    on = plate(round(REACH * max(shown.box.width, shown.box.height)))
-    lesion = paint(shown.class_name, rng, on)
-    seen = _seen(lesion)
-    across, down = shown.box.width / seen.width, shown.box.height / seen.height
+def _place(rng: Generator, skin: Layers, placed: PlacedLesion) -> None:
+    """Add a lesion to the skin, stretched so that its visible area fills its box."""
+    on = Plate(round(REACH * max(placed.box.width, placed.box.height)))
+    lesion = paint(placed.class_name, rng, on)
+    visible = _visible_box(lesion.pop("area"))
+    across, down = placed.box.width / visible.width, placed.box.height / visible.height
     size = round(on.side * across), round(on.side * down)
-    left, top = round(shown.box.left - seen.left * across), round(shown.box.top - seen.top * down)
-    height, width = skin.melanin.shape
+    left, top = round(placed.box.left - visible.left * across), round(placed.box.top - visible.top * down)
+    height, width = skin["melanin"].shape
     on_skin = np.s_[max(top, 0) : min(top + size[1], height), max(left, 0) : min(left + size[0], width)]
     on_plate = np.s_[on_skin[0].start - top : on_skin[0].stop - top, on_skin[1].start - left : on_skin[1].stop - left]
-    for name in LAYERS:
-        layer = getattr(lesion, name)
+    for name, layer in lesion.items():
         if layer.any():
             stretched = np.asarray(Image.fromarray(layer).resize(size, Image.Resampling.BILINEAR))
-            getattr(skin, name)[on_skin] += stretched[on_plate] * (on.pixels if name == "relief" else 1)
+            skin[name][on_skin] += stretched[on_plate] * (on.pixels if name == "relief" else 1)
 
 
-def _seen(lesion: LesionPixels) -> Box:
+def _visible_box(area: Map) -> Box:
     """Return the box around what an annotator sees of a lesion, on its plate."""
-    seen = lesion.area > 0.35
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-    return Box(
-        left=float(columns[0]),
-        top=float(rows[0]),
-        width=float(columns[-1] - columns[0] + 1),
-        height=float(rows[-1] - rows[0] + 1),
-    )
+    visible = area > 0.35
+    rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
+    width, height = columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
+    return Box(float(columns[0]), float(rows[0]), float(width), float(height))
 
 
-def _reflected(skin: _Skin, lit_from: float) -> Map:
-    """Light that comes back from the skin: absorbed by its pigments, shaded and glossed by its relief."""
-    absorbed = skin.melanin[..., None] * MELANIN + skin.dermal[..., None] * DERMAL + skin.blood[..., None] * BLOOD
+def _reflected(skin: Layers, lit_from: float) -> Map:
+    """Return the light that the skin reflects: absorbed by its pigments, shaded and glossed by its relief."""
+    melanin, dermal, blood = (skin[name][..., None] for name in ("melanin", "dermal", "blood"))
+    absorbed = melanin * MELANIN + dermal * DERMAL + blood * BLOOD
     colour = BARE * np.exp(-absorbed.clip(0, None))
-    pale = skin.pale.clip(0, 0.85)[..., None]
+    pale = skin["pale"].clip(0, 0.85)[..., None]
     colour = colour * (1 - pale) + PEARL * np.quantile(colour[..., 0], 0.9) * 1.1 * pale
-    down, right = np.gradient(skin.relief)
+    down, right = np.gradient(skin["relief"])
     slope = np.cos(lit_from) * right + np.sin(lit_from) * down
     gloss = (slope - 0.35).clip(0, 0.6) * 0.35
     return colour * (1 + 0.45 * slope.clip(-0.9, 0.9))[..., None] + gloss[..., None]
 
 
 def _light(rng: Generator, shape: tuple[int, int], *, glare: bool) -> Map:
-    """Give an illumination gradient, a vignette and sometimes the glare of a lamp."""
+    """Return an illumination gradient with a vignette and sometimes the glare of a lamp."""
     y, x = np.meshgrid(np.linspace(-1, 1, shape[0]), np.linspace(-1, 1, shape[1]), indexing="ij")
     towards = rng.uniform(0, 2 * np.pi)
     light = 1 + rng.uniform(0, 0.16) * (np.cos(towards) * x + np.sin(towards) * y)
@@ -126,13 +105,9 @@ def _light(rng: Generator, shape: tuple[int, int], *, glare: bool) -> Map:
 
 
 def _foreign_objects(rng: Generator, canvas: Image.Image, traits: frozenset[str]) -> None:
-    draw = ImageDraw.Draw(canvas)
-    if "hair" in traits:
-        _hairs(rng, draw, canvas.size)
-    if "pen" in traits:
-        _pen(rng, draw, canvas.size)
-    if "ruler" in traits:
-        _ruler(rng, draw, canvas.size)
+    for trait, add in (("hair", _hairs), ("pen", _pen), ("ruler", _ruler)):
+        if trait in traits:
+            add(rng, ImageDraw.Draw(canvas), canvas.size)
 
 
 def _hairs(rng: Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:

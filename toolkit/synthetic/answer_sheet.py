@@ -1,15 +1,12 @@
-"""What is planted in an export and what every photograph truly shows: the answer sheet beside the export.
-
-Knows nothing of how a fault is brought about.
-"""
+"""The answer sheet beside the export: every planted fault and change, every lesion, every annotator's skill."""
 
 from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from toolkit.synthetic.annotators import SKILL
 from toolkit.synthetic.labels import SyntheticLabel, is_merged, labels_of, majority, patient_ids
 from toolkit.synthetic.plan import STAGES, PlannedPhotograph, Stage
-from toolkit.synthetic.reading import SKILL
 from toolkit.synthetic.rows import Rows
 
 
@@ -28,7 +25,7 @@ class Planted(NamedTuple):
 
 
 class LesionRecord(NamedTuple):
-    """One row of lesions.csv: a lesion as it was drawn, on the photograph as displayed."""
+    """One row of lesions.csv: a lesion as it was generated, on the photograph as displayed."""
 
     global_key: str
     lesion: int
@@ -54,8 +51,8 @@ class Skill(NamedTuple):
     right: int
 
 
-class Truth:
-    """Writes down, photograph by photograph, what is true of one stage's export, and keeps count."""
+class AnswerSheet:
+    """The rows of the answer sheet to one stage's export, photograph by photograph, and counts of them."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
@@ -67,22 +64,22 @@ class Truth:
 
     def planted(self, photograph: PlannedPhotograph) -> list[Planted]:
         """Return what is planted on a photograph, and what became of it since the stage before."""
-        found = [*self._faults(photograph), *self._wrong_labels(photograph), *self._changes(photograph)]
+        planted = [*self._faults(photograph), *self._wrong_labels(photograph), *self._changes(photograph)]
         self.photographs += 1
         self.people.add(photograph.person.number)
-        self.planted_by_kind.update(row.kind for row in found)
-        return found
+        self.planted_by_kind.update(row.kind for row in planted)
+        return planted
 
     def lesions(self, photograph: PlannedPhotograph) -> Iterator[LesionRecord]:
         """Yield the lesions that a photograph shows."""
         person = photograph.person
-        for number, shown in enumerate(photograph.shown):
+        for position, lesion in enumerate(photograph.lesions):
             yield LesionRecord(
                 global_key=self.rows.global_key(photograph),
-                lesion=number + 1,
-                class_name=shown.class_name,
-                meant=number < photograph.labelled,
-                **shown.box._asdict(),
+                lesion=position + 1,
+                class_name=lesion.class_name,
+                meant=position < photograph.labelled,
+                **lesion.box._asdict(),
                 person=person.number,
                 capture_site=person.capture_site,
                 fitzpatrick=person.fitzpatrick,
@@ -142,10 +139,10 @@ class Truth:
             self._read[label.annotator] += len(label.answers)
             self._right[label.annotator] += sum(map(str.__eq__, label.answers, photograph.class_names))
         for position, name in enumerate(photograph.class_names):
-            said = majority(labels, position)
-            if said not in (None, name):
-                first = next(label.number for label in labels if label.answers[position] == said)
-                detail = f"lesion {position + 1} is said to be {said}, is {name}"
+            answer = majority(labels, position)
+            if answer not in (None, name):
+                first = next(label.number for label in labels if label.answers[position] == answer)
+                detail = f"lesion {position + 1} is said to be {answer}, is {name}"
                 yield self._row(
                     "wrong_label", photograph, self._since(photograph, position), detail=detail, label=first
                 )
@@ -153,8 +150,8 @@ class Truth:
     def _since(self, photograph: PlannedPhotograph, position: int) -> int:
         """Return the first stage in which the majority of a lesion's labels was wrong."""
         stages = (stage for stage in STAGES if stage >= photograph.arrived)
-        said = ((stage, majority(self._labels(photograph, stage), position)) for stage in stages)
-        return next(stage for stage, answer in said if answer not in (None, photograph.class_names[position]))
+        answers = ((stage, majority(self._labels(photograph, stage), position)) for stage in stages)
+        return next(stage for stage, answer in answers if answer not in (None, photograph.class_names[position]))
 
     def _labels(self, photograph: PlannedPhotograph, stage: Stage) -> list[SyntheticLabel]:
         return labels_of(photograph, stage, seed=self.rows.seed)
@@ -171,6 +168,6 @@ class Truth:
         elif change and stage > 1:
             before = self._labels(photograph, 1)
             pairs = zip(before[0].answers, photograph.class_names, strict=True) if change == "relabelled" else ()
-            detail = "; ".join(f"from {said} to {name}" for said, name in pairs if said != name)
+            detail = "; ".join(f"from {answer} to {name}" for answer, name in pairs if answer != name)
             label = len(before) - 1 if change == "deleted_label" else 0
             yield self._row(change, photograph, 2, detail=detail, label=label)

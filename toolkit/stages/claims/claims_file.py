@@ -1,6 +1,6 @@
-"""What a file of claims may say: sets of cases with their classes, and the figures that were printed about them.
+"""A file of claims: sets of cases with their classes, and the figures that were printed about them.
 
-Refuses to judge. A report of this toolkit is read as claims too: its CSV files say what it printed.
+The CSV files of one of our own reports are read as claims too.
 """
 
 import csv
@@ -8,15 +8,15 @@ import math
 import tomllib
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toolkit.errors import ClaimsError
 from toolkit.manifest import faults
 from toolkit.manifest.base import ClassName, Name, Section
-from toolkit.stages.claims.printed import Printed, read_value
-from toolkit.stats.metrics import RATES
+from toolkit.stages.claims.rounding import Printed, read_printed
+from toolkit.stats.metrics import AREAS, RATES
 
 Metric = Literal[
     "recall",
@@ -31,12 +31,11 @@ Metric = Literal[
     "most_confused",
 ]
 Average = Literal["macro", "weighted", "micro"]
-OF_PROBABILITIES = ("roc_auc", "pr_auc")
 OVER_ALL = {"accuracy": ("recall", "micro"), "balanced_accuracy": ("recall", "macro")}
-"""What these are called here: a metric and its average."""
+"""Metrics over all classes, as the average of a metric by class."""
 REPORT = "report"
 REPORT_DECIMALS = 6
-"""Decimals to which the CSV files of a report are held against its counts: its page prints three."""
+"""Decimals of a report's CSV files that are compared with its counts: its page prints three."""
 
 
 class Predictions(Section):
@@ -72,11 +71,6 @@ class PartSection(Section):
             raise ValueError("a confusion matrix takes two classes")
         return self
 
-    @property
-    def classes(self) -> set[str]:
-        """The classes that claims may name; empty where the predictions say."""
-        return set(self.cases)
-
 
 class ClaimSection(Section):
     """One printed figure."""
@@ -84,7 +78,7 @@ class ClaimSection(Section):
     part: Name
     """The set of cases it is about."""
     source: Name = "text"
-    """Where it stands: abstract, results; the claims of one source are judged together."""
+    """Where it was printed: abstract, results; the claims of one source are also checked together."""
     metric: Metric
     """What it is; sensitivity is recall."""
     class_name: ClassName | None = None
@@ -94,24 +88,24 @@ class ClaimSection(Section):
     value: str | None = None
     """The number as it was printed, "0.860" or "86.0 %": its decimals count."""
     comparison: Literal["=", ">", ">=", "<", "<="] = "="
-    """How the figure stands to the number."""
+    """How the figure compares with the number."""
     classes: Annotated[int, Field(ge=1)] | None = None
     """Of how many classes, at least, it was said without naming them."""
     rank: Literal["highest", "lowest"] | None = None
     """That the class has the highest or the lowest value of all."""
     pairs: list[Annotated[list[ClassName], Field(min_length=2, max_length=2)]] = []
-    """Of `most_confused`: pairs of classes that were taken for each other more often than any other pair."""
+    """Of `most_confused`: pairs of classes that were confused with each other more often than any other pair."""
 
     @field_validator("metric", mode="before")
     @classmethod
-    def _one_word(cls, metric: object) -> object:
+    def _canonical(cls, metric: object) -> object:
         return "recall" if metric == "sensitivity" else metric
 
     @field_validator("value")
     @classmethod
     def _is_a_share(cls, value: str | None) -> str | None:
         if value is not None:
-            read_value(value)
+            read_printed(value)
         return value
 
     @model_validator(mode="after")
@@ -131,34 +125,39 @@ class ClaimSection(Section):
 
     @property
     def rate(self) -> str:
-        """The metric of a class that it rests on: accuracy rests on recall."""
+        """The metric by class that it rests on: accuracy rests on recall."""
         return OVER_ALL.get(self.metric, (self.metric, None))[0]
 
     @property
     def averaged(self) -> str | None:
-        """Over the classes how: accuracy is micro recall, balanced accuracy macro recall."""
+        """Its average over the classes: accuracy is micro recall, balanced accuracy macro recall."""
         return OVER_ALL.get(self.metric, (None, self.average))[1]
 
     @property
     def decidable(self) -> bool:
-        """Whether a confusion matrix says it."""
-        return self.metric not in OF_PROBABILITIES
+        """Whether a confusion matrix decides it."""
+        return self.metric not in AREAS
+
+    @property
+    def is_roc_auc(self) -> bool:
+        """Whether it gives a ROC AUC, and not a bound of one."""
+        return self.metric == "roc_auc" and self.comparison == "="
 
     @property
     def printed(self) -> Printed | None:
         """The number, with the values that it may stand for."""
-        return None if self.value is None else Printed(read_value(self.value), self.comparison)
+        return None if self.value is None else read_printed(self.value, self.comparison)
 
     @property
     def text(self) -> str:
         """The claim in words."""
         if self.pairs:
             return "most confused: " + ", ".join(" with ".join(pair) for pair in self.pairs)
-        of = {self.class_name: f" of {self.class_name}", None: ""}[self.class_name]
-        of += f" of {self.classes} classes" if self.classes else ""
-        words = f"{f'{self.average} ' if self.average else ''}{self.metric}{of}"
-        number = "" if self.value is None else f" {self.comparison} {self.value}"
-        return f"{words}{number}{f', {self.rank}' if self.rank else ''}"
+        words = [self.average or "", self.metric]
+        words += ["of", self.class_name] if self.class_name else []
+        words += [f"of {self.classes} classes"] if self.classes else []
+        words += [self.comparison, self.value] if self.value is not None else []
+        return " ".join(filter(None, words)) + (f", {self.rank}" if self.rank else "")
 
 
 class ClaimsFile(Section):
@@ -173,19 +172,18 @@ class ClaimsFile(Section):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> "ClaimsFile":
-        told = [f"parts: {name} stands there twice" for name, n in Counter(p.name for p in self.parts).items() if n > 1]
-        parts = {part.name: part for part in self.parts}
+        counts = Counter(part.name for part in self.parts)
+        problems = [f"parts: the name {name} is used twice" for name, count in counts.items() if count > 1]
+        classes = {part.name: set(part.cases) for part in self.parts}
         for number, claim in enumerate(self.claims, start=1):
-            if claim.part not in parts:
-                told.append(f"claims.{number}.part: there is no such part: {claim.part}")
-                continue
-            known = parts[claim.part].classes
-            named = {name for pair in [*claim.pairs, [claim.class_name]] for name in pair if name}
-            told += [
-                f"claims.{number}: no such class in {claim.part}: {name}" for name in sorted(named - known) if known
-            ]
-        if told:
-            raise ValueError("; ".join(told))
+            if claim.part not in classes:
+                problems.append(f"claims.{number}.part: there is no such part: {claim.part}")
+            elif known := classes[claim.part]:
+                named = {name for pair in [*claim.pairs, [claim.class_name]] for name in pair if name}
+                unknown = sorted(named - known)
+                problems += [f"claims.{number}: no such class in {claim.part}: {name}" for name in unknown]
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
 
@@ -196,48 +194,45 @@ def read(path: Path) -> ClaimsFile:
     try:
         return ClaimsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise ClaimsError(
-            "no such file of claims", place=str(path), remedy="docs/claims.md says what stands in one"
-        ) from None
+        problem, remedy = "there is no such file of claims", "docs/claims.md says how to write one"
     except ValidationError as error:
-        raise ClaimsError(
-            "the file of claims has faults:\n" + "\n".join(f"  - {fault}" for fault in faults(error)),
-            place=str(path),
-            remedy="docs/claims.md lists every key",
-        ) from None
+        problem = "the file of claims has faults:\n" + "\n".join(f"  - {fault}" for fault in faults(error))
+        remedy = "docs/claims.md lists every key"
     except (OSError, ValueError) as error:
-        raise ClaimsError(
-            f"the file of claims cannot be read: {error}", place=str(path), remedy="a file of claims is UTF-8 TOML"
-        ) from None
+        problem, remedy = f"the file of claims cannot be read: {error}", "a file of claims is UTF-8 TOML"
+    raise ClaimsError(problem, place=str(path), remedy=remedy)
 
 
 def of_report(folder: Path) -> ClaimsFile:
     """Read the CSV files of a report as claims about its own cases."""
     try:
-        classes = _rows(folder / "per_class.csv")
-        summary = _rows(folder / "summary.csv")
-    except (OSError, KeyError, ValueError) as error:
+        classes, summary = (_rows(folder / name) for name in ("per_class.csv", "summary.csv"))
+    except (OSError, ValueError) as error:
         raise ClaimsError(
             f"this folder holds no report: {error}", place=str(folder), remedy="give the folder of a report's page"
         ) from None
-    parts = {row["part"]: {} for row in classes}
-    claims = []
+    cases: dict[str, dict[str, int]] = {}
     for row in classes:
-        parts[row["part"]][row["class_name"]] = int(row["cases"])
-        about = {"part": row["part"], "source": REPORT, "class_name": row["class_name"]}
-        claims += [{**about, "metric": metric, "value": row[metric]} for metric in (*RATES, *OF_PROBABILITIES)]
-    for row in summary:
-        average, _, metric = row["metric"].partition("_")
-        told = {"metric": metric, "average": average} if average in Average.__args__ else {"metric": row["metric"]}
-        if told["metric"] in Metric.__args__:
-            claims.append({"part": row["part"], "source": REPORT, "value": row["value"], **told})
-    kept = [
-        {**claim, "value": f"{float(claim['value']):.{REPORT_DECIMALS}f}"}
-        for claim in claims
-        if claim["value"] and not math.isnan(float(claim["value"]))
+        cases.setdefault(row["part"], {})[row["class_name"]] = int(row["cases"])
+    claims = [
+        {"part": row["part"], "class_name": row["class_name"], "metric": metric, "value": row[metric]}
+        for row in classes
+        for metric in (*RATES, *AREAS)
     ]
-    sections = [{"name": name, "cases": cases} for name, cases in parts.items()]
-    return ClaimsFile.model_validate({"title": f"report {folder.name}", "parts": sections, "claims": kept})
+    claims += [{"part": row["part"], "value": row["value"], **_metric(row["metric"])} for row in summary]
+    printed = [
+        {**claim, "source": REPORT, "value": f"{float(claim['value']):.{REPORT_DECIMALS}f}"}
+        for claim in claims
+        if claim["metric"] in Metric.__args__ and claim["value"] and not math.isnan(float(claim["value"]))
+    ]
+    parts = [{"name": name, "cases": counts} for name, counts in cases.items()]
+    return ClaimsFile.model_validate({"title": f"report {folder.name}", "parts": parts, "claims": printed})
+
+
+def _metric(name: str) -> dict[str, Any]:
+    """Return a metric of the summary as a claim names it, its average apart."""
+    average, _, metric = name.partition("_")
+    return {"metric": metric, "average": average} if average in Average.__args__ else {"metric": name}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -1,11 +1,8 @@
-"""The annotators: how often each is right, which photographs two or three of them read, and what they answer.
-
-Knows nothing of the form in which Labelbox stores an answer (`rows`).
-"""
+"""The annotators: how often each is right, which photographs two or three of them read, and what they answer."""
 
 from numpy.random import Generator
 
-from toolkit.synthetic.plan import KINDS, PlannedPhotograph, PlannedReading
+from toolkit.synthetic.plan import CLASSES, PlannedPhotograph, PlannedReading
 
 SKILL = {
     "lead@example.org": 0.99,
@@ -26,8 +23,8 @@ def read(rng: Generator, photographs: list[PlannedPhotograph]) -> None:
         if photograph.state in ("skipped", "empty"):
             photograph.readings = (PlannedReading(_ANNOTATORS[int(rng.integers(1, len(_ANNOTATORS)))], ()),)
             continue
-        draw = rng.uniform()
-        times = 3 if draw < _THREE else 2 if draw < _TWO + _THREE else 1
+        chance = rng.uniform()
+        times = 3 if chance < _THREE else 2 if chance < _TWO + _THREE else 1
         chosen = rng.permutation(len(_ANNOTATORS))[:times]
         photograph.readings = tuple(
             PlannedReading(
@@ -43,6 +40,6 @@ def answer(rng: Generator, class_name: str, skill: float) -> str:
     if rng.uniform() < skill:
         return class_name
     if rng.uniform() < _LOOK_ALIKE:
-        return KINDS[class_name].taken_for
-    others = [name for name in KINDS if name not in (class_name, KINDS[class_name].taken_for)]
+        return CLASSES[class_name].look_alike
+    others = [name for name in CLASSES if name not in (class_name, CLASSES[class_name].look_alike)]
     return others[int(rng.integers(len(others)))]

@@ -1,6 +1,6 @@
-"""The plain ways to score answers: what the trie of `scoring` is tested against and measured beside.
+"""Plain ways to score answers, against which the trie of `toolkit.models.scoring` is tested and measured.
 
-Knows nothing that is needed to use the toolkit. Each takes what `log_likelihoods` takes and returns (B, C) as it does.
+Each takes what `log_likelihoods` takes and returns (B, C) as it does.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Scorer = Callable[[Model, Tensors, Trie], torch.Tensor]
 
 @torch.inference_mode()
 def one_forward_per_label(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
-    """Run the whole model for every answer: the definition of what is to be computed, and the slowest way."""
+    """Run the whole model for every answer: the definition of the result, and the slowest way."""
     count = len(inputs["input_ids"])
     columns = []
     for tokens in answers_of(trie):
@@ -29,7 +29,7 @@ def one_forward_per_label(model: Model, inputs: Tensors, trie: Trie) -> torch.Te
 
 @torch.inference_mode()
 def encode_once(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
-    """Encode once and decode every answer for itself, all in one batch: `predict_class` of LAVIS."""
+    """Encode once and decode every answer in one batch, as `predict_class` of LAVIS does."""
     states, mask = encode(model, inputs)
     answers = answers_of(trie)
     longest = max(map(len, answers))
@@ -45,20 +45,20 @@ def encode_once(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
 
 @torch.inference_mode()
 def generated(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
-    """Let the model say what it likes best: 0 for an answer it said word for word, -inf for every other.
+    """Generate one text: 0 for an answer that equals it token for token, -inf for every other answer.
 
-    This is all that generating tells: one answer or none of them, and never how likely it is.
+    Generation gives one answer or none of them, and never how likely it is.
     """
     states, mask = encode(model, inputs)
     answers = answers_of(trie)
-    said = model.language_model.generate(
+    texts = model.language_model.generate(
         encoder_outputs=BaseModelOutput(last_hidden_state=states),
         attention_mask=mask,
         max_new_tokens=max(map(len, answers)),
         do_sample=False,
     )
-    # The start token comes first; behind the end token stands padding.
-    rows = [[row[1 : 1 + len(tokens)] == tokens for tokens in answers] for row in said.tolist()]
+    # The start token comes first; padding follows the end token.
+    rows = [[row[1 : 1 + len(tokens)] == tokens for tokens in answers] for row in texts.tolist()]
     return torch.tensor(rows).double().log()
 
 
@@ -77,5 +77,5 @@ def answers_of(trie: Trie) -> list[list[int]]:
 
 def _summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the log-likelihood of each row's whole answer, float64."""
-    lost = cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
-    return -lost.view_as(labels).double().sum(dim=1)
+    losses = cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="none")
+    return -losses.view_as(labels).double().sum(dim=1)
