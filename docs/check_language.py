@@ -24,7 +24,7 @@ IDENTIFIERS = {
     "luck": "rng",
 }
 PHRASES = {
-    r"(?<![\w.])n\.s\.": "<5, or suppressed",
+    r"(?<![\w.])n\.s\.": "suppressed",
     r"\bdrawn (study|sample|cohort|patients?|lesions?|photographs?|nevi|nevus)\b|\bsynthetic drawn\b": "synthetic",
     r"\bthat shows? the same\b|\bphotographs shows? the same\b|\bthere twice\b": "duplicate, near-duplicate",
     r"\bis the whole (first|second|other)\b|\bcut to [\w{}]+\W?% of it\b": "is an 81 % crop of",
