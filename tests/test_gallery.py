@@ -3,21 +3,17 @@
 import csv
 import io
 import os
-import shutil
 from pathlib import Path
 
+import browser
 import pytest
+from playwright.sync_api import sync_playwright
 from registries import HOSTILE, a_registry, a_study
 
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.report import report
 from toolkit.workspace.registry import insert
 
-SWITCHES = [
-    "--no-sandbox",
-    "--no-first-run",
-    *(f"--disable-{name}" for name in ("gpu", "quic", "background-networking", "component-update", "sync")),
-]
 ERRORS = ["0007", "0003", "0008", "0004", "0006", "0009", "0011"]
 CONTRAST = """() => {
   const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number)
@@ -66,17 +62,13 @@ def page_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium():
-    needed = bool(os.environ.get("LESION_TOOLKIT_NEED_BROWSER"))
-    path = shutil.which("chromium")
-    if path is None:
-        say = pytest.fail if needed else pytest.skip
-        say("no chromium on the PATH: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
-        yield browser
-        browser.close()
+        found = browser.launched(playwright)
+        if found is None:
+            say = pytest.fail if os.environ.get("LESION_TOOLKIT_NEED_BROWSER") else pytest.skip
+            say(f"no browser ({browser.HOW_TO_HAVE_ONE})")
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="module")

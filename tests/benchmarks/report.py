@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import browser
 import registries
 
 from toolkit.stages.evaluate import evaluate
@@ -22,7 +23,6 @@ from toolkit.stages.report import report
 from toolkit.workspace.registry import Workspace
 
 registries.CLASSES = ("nevus", "malignant_melanoma", "keratosis", "lentigo", "ephelis", "melasma", "carcinoma", "adm")
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 PHOTOGRAPHS = 64
 """Cases share them, and each is opened for every case."""
 FILTER = """async (change) => {
@@ -73,8 +73,8 @@ def written(cases: int, *, wrong: float) -> Path:
 def browsed(page_file: Path) -> None:
     """Print first paint and the time a filter takes, in headless Chromium, by its own clock."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
-        page = browser.new_context(offline=True, viewport={"width": 1120, "height": 900}).new_page()
+        chromium = browser.launched(driver)
+        page = chromium.new_context(offline=True, viewport={"width": 1120, "height": 900}).new_page()
         page.goto(page_file.as_uri())
         page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
         size = page_file.stat().st_size / 1e6
@@ -82,7 +82,7 @@ def browsed(page_file: Path) -> None:
         for change in ({"truth": "nevus"}, {"predicted": "melasma"}, {"text": "keratosis"}, {"truth": "", "text": ""}):
             filters = ", ".join(f"{key} {value or 'any'}" for key, value in change.items())
             print(f"filter {filters}: {page.evaluate(FILTER, change):.0f} ms")
-        browser.close()
+        chromium.close()
 
 
 def main() -> None:
