@@ -40,7 +40,7 @@ PHRASES = {
     r"\bnothing is nearer\b|\bno split( at all)? is nearer\b": "optimal: no other split is closer to the target",
     r"\bscored so far\b": "test set evaluated N times",
     r"\bfitzpatrick \d": "Fitzpatrick skin type IV",
-    r"\btoo few\b(?! for\b| (patients|cases)( or \w+)? to\b)": "few patients: a sign that the table explains once",
+    r"\btoo few\b(?! for\b| patients to\b| cases (to\b|or patients))": "few patients: a sign that the table explains",
     r">how<|“how”|\*how\*": "SQL",
     r"\bmix-ups?\b": "most frequent confusions",
 }
