@@ -111,7 +111,9 @@ def test_a_cell_shows_exactly_its_cases_and_its_address_brings_them_back(page):
 
     assert ["0007", "0008", "0006"] == shown(page)
     assert "#part=test&truth=malignant_melanoma&predicted=nevus" == page.evaluate("location.hash")
-    assert "3 cases / 2 patients: test, truth malignant melanoma, predicted nevus" == page.inner_text("#showing")
+    assert "3 cases / 2 patients: test set, reference diagnosis malignant melanoma, predicted nevus" == page.inner_text(
+        "#showing"
+    )
 
     page.reload()
 
@@ -158,10 +160,10 @@ def test_filters_combine(page):
 def test_cases_are_ordered_by_cost_by_doubt_and_by_patient(page):
     page.select_option("select[name=part]", "test")
     page.select_option("select[name=sort]", "cost")
-    dearest = shown(page)
+    most_harmful = shown(page)
     page.select_option("select[name=sort]", "unsure")
 
-    assert ["0007", "0008", "0006", "0003", "0004"] == dearest
+    assert ["0007", "0008", "0006", "0003", "0004"] == most_harmful
     assert ["0006", "0004", "0008", "0003", "0007"] == shown(page)
 
 
@@ -209,12 +211,12 @@ def test_everything_can_be_done_from_the_keyboard(page):
 
 
 def test_a_query_can_be_looked_at_and_copied(page):
-    page.click(".headlines li:first-child .how summary")
+    page.click(".headlines li:first-child .sql summary")
 
-    assert "select" in page.inner_text(".headlines li:first-child .how pre")
-    assert page.is_visible(".headlines li:first-child .how button")
+    assert "select" in page.inner_text(".headlines li:first-child .sql pre")
+    assert page.is_visible(".headlines li:first-child .sql button")
 
-    page.click(".headlines li:first-child .how summary")
+    page.click(".headlines li:first-child .sql summary")
 
 
 def test_the_matrix_shows_shares_and_errors_only(page):

@@ -1,7 +1,4 @@
-"""What a new study file looks like: TOML with the reasons for its keys, and nothing in it that is not escaped.
-
-Refuses to guess: `guess` does.
-"""
+"""The text of a new study file: TOML with comments, every name from the export escaped."""
 
 from toolkit.manifest.base import fold
 from toolkit.privacy import scrub
@@ -48,7 +45,7 @@ threads = 1
 """
 NO_FIELD = """\
 # ! CHECK: no metadata field looks like a patient's identifier. As it stands, every photograph counts as a patient of
-# ! its own, and every result will say: {told}.
+# ! its own, and every result will say: {no_patients}.
 # ! A metadata field under another name: patient_from = "metadata" and patient = "its name".
 # ! Within the file names (external ID: {external}, global key: {keys}):
 # patient_from = "external_id"
@@ -81,21 +78,21 @@ def remark(text: str) -> str:
     return visible(clean if len(clean) <= 80 else f"{clean[:79]}…")
 
 
-def counts(given: dict[str, int]) -> str:
-    """Return names with how often they were found, for a comment."""
-    listed = [f"{remark(name)} {times}" for name, times in list(given.items())[:SHOWN]]
-    return ", ".join(listed) + (f" … and {len(given) - SHOWN} more" if len(given) > SHOWN else "")
+def with_counts(counts: dict[str, int]) -> str:
+    """Return names with their counts, for a comment."""
+    shown = [f"{remark(name)} {count}" for name, count in list(counts.items())[:SHOWN]]
+    return ", ".join(shown) + (f" … and {len(counts) - SHOWN} more" if len(counts) > SHOWN else "")
 
 
 def question_line(question: QuestionGuess) -> str:
     """Return a comment about a question that was not taken."""
-    shown = f"{sum(question.answers.values())} in words" if question.kind == "text" else counts(question.answers)
+    shown = f"{sum(question.answers.values())} in words" if question.kind == "text" else with_counts(question.answers)
     return f"#   {remark(question.question)} ({question.kind}): {shown}\n"
 
 
-def metadata_lines(found: list[MetadataGuess], identifiers: set[str | None]) -> str:
-    """Return the list of the fields to keep, and why the others are left out."""
-    others = [f for f in found if f.name not in identifiers]
+def metadata_lines(fields: list[MetadataGuess], identifiers: set[str | None]) -> str:
+    """Return the list of the fields to keep, and comments about those that are left out."""
+    others = [f for f in fields if f.name not in identifiers]
     kept = [f for f in others if not f.left_out]
     left = [f for f in others if f.left_out]
     text = "# Metadata fields to keep; what may hold names or numbers of people is left out.\n"
@@ -104,14 +101,14 @@ def metadata_lines(found: list[MetadataGuess], identifiers: set[str | None]) -> 
     return text + f"metadata = [{', '.join(quoted(f.name) for f in kept)}]\n"
 
 
-def _described(found: MetadataGuess) -> str:
-    kind = remark((found.kind or "unknown kind").removeprefix("CustomMetadata"))
-    return f"{remark(found.name)}: {kind}, on {found.rows} rows, {found.distinct} different values"
+def _described(field: MetadataGuess) -> str:
+    kind = remark((field.kind or "unknown kind").removeprefix("CustomMetadata"))
+    return f"{remark(field.name)}: {kind}, on {field.rows} rows, {field.distinct} different values"
 
 
 def class_text(guess: ClassGuess) -> str:
     """Return one class."""
-    spelt = f"# found as: {counts(guess.spellings)}\n" if guess.spellings else "# check: a placeholder\n"
+    spelt = f"# found as: {with_counts(guess.spellings)}\n" if guess.spellings else "# check: a placeholder\n"
     odd = f"# check: holds {guess.odd}, which may only look like other letters\n" if guess.odd else ""
     why = "check: guessed from the name" if guess.malignant else "check"
     return (
