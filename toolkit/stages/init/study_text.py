@@ -41,8 +41,9 @@ def _template() -> Any:
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - needed only here
 
     text = (shipped("manifests") / "new_study.toml.j2").read_text(encoding="utf-8")
-    settings = dict(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment = Environment(**settings)  # noqa: S701 - TOML is escaped by the filters, not as HTML
+    environment = Environment(  # noqa: S701 - TOML is escaped by the filters, not as HTML
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     environment.filters |= {"string": _string, "remark": _remark, "with_counts": _with_counts, "described": _described}
     return environment.from_string(text)
 
