@@ -87,13 +87,28 @@ def workspace(tmp_path):
     return Workspace(tmp_path / "workspace")
 
 
+@pytest.fixture(scope="session")
+def parsed_before() -> dict[tuple[str, bytes], Path]:
+    """Copies of new workspaces by the export that was parsed into them: many tests begin with the same rows."""
+    return {}
+
+
 @pytest.fixture
-def parsed(workspace, study, key, tmp_path):
+def parsed(workspace, study, key, tmp_path, tmp_path_factory, parsed_before):
     """Parse rows given to it, and return the workspace."""
     from toolkit.stages.parse import parse
 
     def parse_rows(*rows, name="export.ndjson", images=None):
-        parse(workspace, study, key, [exports.write(tmp_path / name, rows)], images=images)
+        export = exports.write(tmp_path / name, rows)
+        content = (name, export.read_bytes())
+        is_new = images is None and not workspace.folder.exists()
+        if is_new and content in parsed_before:
+            shutil.copytree(parsed_before[content], workspace.folder)
+            return workspace
+        parse(workspace, study, key, [export], images=images)
+        if is_new:
+            parsed_before[content] = tmp_path_factory.mktemp("parsed") / "workspace"
+            shutil.copytree(workspace.folder, parsed_before[content])
         return workspace
 
     return parse_rows

@@ -136,6 +136,15 @@ def test_counts_of_few_patients_are_nowhere_in_a_bundle(bundle):
         assert [] == [patients for patients in shown if 0 < patients < 5]
 
 
+def test_a_suppressed_count_is_a_sign_that_the_page_explains(bundle):
+    page = (bundle / "index.html").read_text(encoding="utf-8")
+    figure = (bundle / "figures" / "confusions_test.svg").read_text(encoding="utf-8")
+
+    assert '<span title="suppressed">*</span>' in page
+    assert "* Suppressed: fewer than 5 patients, or a count that would reveal such a one." in page
+    assert "predicted (* suppressed)" in figure
+
+
 def test_each_page_says_whom_it_is_for(finished, bundle):
     inside = Path(finished.results["Report"].page).read_text(encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from toolkit.privacy import scrub
@@ -44,8 +45,10 @@ def interval(low: float | None, high: float | None, *, missing: str = "no interv
     return f"{proportion(low)}{between}{proportion(high)}"
 
 
-def signed(value: float) -> str:
-    """Write a difference with its sign and three decimals."""
+def signed(value: float | None) -> str:
+    """Write a difference with its sign and three decimals; an en dash where it is undefined."""
+    if value is None or math.isnan(value):
+        return UNDEFINED
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
@@ -66,6 +69,11 @@ def counted(number: int | None, noun: str, plural: str | None = None) -> str:
     if number is None:
         return f"a suppressed number of {plural or noun + 's'}"
     return f"{count(number)} {noun if number == 1 else plural or noun + 's'}"
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Write counts by name: "unanimous 34, single reading 79"."""
+    return ", ".join(f"{spoken(name)} {count(number)}" for name, number in counts.items())
 
 
 def support(cases: int | None, patients: int | None) -> str:
@@ -159,8 +167,8 @@ METRICS = {
 
 
 def short_metric_name(metric: str) -> str:
-    """Return a metric's name without its synonym in parentheses, for narrow columns."""
-    return metric_name(metric).partition(" (")[0]
+    """Return a metric's name for a narrow column."""
+    return {"npv": "NPV", "benign_per_found": "FP per TP"}.get(metric, metric_name(metric).partition(" (")[0])
 
 
 def metric_name(metric: str) -> str:
