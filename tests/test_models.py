@@ -29,14 +29,11 @@ from toolkit.models.training import collate
 from toolkit.photographs.crops import dihedral
 from toolkit.progress import Progress, silent
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPT = "What is the diagnosis?"
 LONG_PROMPT = "Clinical photograph of a pigmented skin lesion. What is the diagnosis?"
 ANSWERS = ["nevus", "nevus blue", "melasma", "basal cell carcinoma"]
 TEXTS = [PROMPT, LONG_PROMPT, *ANSWERS]
 SETTINGS = TrainSection(epochs=3, learning_rate=1e-3, batch_size=4, schedule="cosine", warmup_steps=2, threads=1)
-REAL = Path(__file__).parents[2] / "shared" / "data" / "instructblip_flan_t5_xl"
 
 
 @pytest.fixture(scope="module")

@@ -73,8 +73,8 @@ def hospital(study):
 def ask(workspace, hospital, labelbox):  # noqa: ARG001 - it is asked
     """Pull without ever sleeping; `ask.slept` holds the waits."""
 
-    def run(*wish, **more):
-        named = dict(zip(PullRequest._fields, wish, strict=False))
+    def run(*request, **more):
+        named = dict(zip(PullRequest._fields, request, strict=False))
         given = {"photographs": False} | named | more
         return pull(workspace, hospital, PullRequest(**given), patience=Patience(sleep=run.slept.append))
 
@@ -309,7 +309,7 @@ def test_since_is_sent_as_utc_and_last_goes_on_from_the_newest_activity(ask, lab
 
 
 @pytest.mark.parametrize(
-    ("wish", "told"),
+    ("pull_request", "told"),
     [
         (PullRequest(since="yesterday"), "is no time"),
         (PullRequest("slice", "slice-1", since="2025-01-01"), "cannot filter a slice"),
@@ -317,9 +317,9 @@ def test_since_is_sent_as_utc_and_last_goes_on_from_the_newest_activity(ask, lab
         (PullRequest("dataset", "dataset-9"), "knows no dataset 'dataset-9'"),
     ],
 )
-def test_a_wish_that_cannot_be_asked_for_is_told(ask, wish, told):
+def test_a_request_that_cannot_be_made_is_refused(ask, pull_request, told):
     with pytest.raises(ToolkitError, match=told):
-        ask(*wish)
+        ask(*pull_request)
 
 
 def test_a_second_pull_at_the_same_time_is_refused(ask, workspace):

@@ -26,6 +26,12 @@ def proportion(value: float | None) -> str:
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
+def short_number(value: object) -> str:
+    """Write a setting with as few digits as it has: "1e−3"; an en dash where it was not recorded."""
+    known = isinstance(value, int | float)
+    return f"{value:g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}") if known else UNDEFINED
+
+
 def chance(p: float | None) -> str:
     """Write a p-value; one below 0.001 is said to be that."""
     return "<0.001" if p is not None and p < 0.001 else proportion(p)
@@ -113,11 +119,15 @@ def field_name(field: str) -> str:
     return "Fitzpatrick skin type" if field.lower().startswith("fitzpatrick") else spoken(field)
 
 
+def group_value(field: str, value: str) -> str:
+    """Write the value by which cases are grouped: skin types in Roman numerals, "not recorded" where there is none."""
+    numeral = SKIN_TYPES.get(value, value) if field.lower().startswith("fitzpatrick") else value
+    return "not recorded" if value == "(none)" else spoken(numeral)
+
+
 def group_name(field: str, value: str) -> str:
-    """Name a group of cases: "sex female", "Fitzpatrick skin type IV", "age not recorded"."""
-    if field.lower().startswith("fitzpatrick"):
-        value = SKIN_TYPES.get(value, value)
-    return f"{field_name(field)} {'not recorded' if value == '(none)' else spoken(value)}"
+    """Name a group of cases: "sex female", "Fitzpatrick skin type IV"."""
+    return f"{field_name(field)} {group_value(field, value)}"
 
 
 def moment(time: datetime | int | None) -> str:

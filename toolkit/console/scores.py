@@ -44,7 +44,7 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
     if groups := workspace.ask("groups", run=run_id, part=part).to_pylist():
         stdout.print(_groups(groups, part), "")
     stdout.print(_calibration(scores, part), "")
-    if controls := workspace.rows(sql.statement("report/controls"), {"run_id": run_id}):
+    if controls := workspace.rows(sql.statement("report/comparisons"), {"run_id": run_id, "others": "controls"}):
         stdout.print(_controls(controls), "")
     _show_legend(scores)
 

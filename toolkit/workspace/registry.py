@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -120,13 +121,17 @@ class Workspace:
         try:
             statements = duckdb.extract_statements(text)
             if len(statements) != 1:
-                raise QuestionError(f"give one statement, not {len(statements)}", place=_shortened(text))
+                raise QuestionError(
+                    f"give one statement, not {len(statements)}", place=shorten(text, 200, placeholder=" …")
+                )
             with self.reading() as connection:
                 answer = connection.sql(text, params=parameters or {})
                 return pa.table({}) if answer is None else answer.to_arrow_table()
         except duckdb.Error as error:
             raise QuestionError(
-                str(error).strip(), place=_shortened(text), remedy="docs/tables.md lists tables and columns"
+                str(error).strip(),
+                place=shorten(text, 200, placeholder=" …"),
+                remedy="docs/tables.md lists tables and columns",
             ) from None
 
     def ask(self, name: str, **parameters: str) -> pa.Table:
@@ -231,8 +236,3 @@ def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute("insert into schema_history values (?, ?)", [path.name, digest])
     for path in sql.folder("views"):
         connection.execute(path.read_text(encoding="utf-8"))
-
-
-def _shortened(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 200 else flat[:199] + "…"

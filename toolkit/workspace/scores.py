@@ -19,9 +19,9 @@ class Score(NamedTuple):
     part: str
     metric: str
     class_name: str | None
-    value: float | None
-    low: float | None
-    high: float | None
+    value: float
+    low: float
+    high: float
     confidence: float
     method: str
     replicates: int
@@ -35,12 +35,12 @@ class Score(NamedTuple):
     @property
     def is_defined(self) -> bool:
         """Whether there is a value."""
-        return self.value is not None and not math.isnan(self.value)
+        return not math.isnan(self.value)
 
     @property
     def has_interval(self) -> bool:
         """Whether both bounds are known."""
-        return not any(bound is None or math.isnan(bound) for bound in (self.low, self.high))
+        return not math.isnan(self.low) and not math.isnan(self.high)
 
 
 def read_scores(workspace: Workspace, run_id: str) -> dict[ScoreKey, Score]:

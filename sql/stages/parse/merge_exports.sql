@@ -155,21 +155,6 @@ from label_revisions
 left join last_seen on last_seen.label_id = label_revisions.label_id
 left join gone on gone.label_id = label_revisions.label_id;
 
-create table merged_objects as
-select merged_labels.revision, objects.*,
-from objects
-inner join merged_labels using (export_id, line, label_id, content_sha256);
-
-create table merged_answers as
-select merged_labels.revision, answers.*,
-from answers
-inner join merged_labels using (export_id, line, label_id, content_sha256);
-
-create table merged_relationships as
-select merged_labels.revision, relationships.*,
-from relationships
-inner join merged_labels using (export_id, line, label_id, content_sha256);
-
 create table merged_unknown_keys as
 select unknown_keys.export_id, unknown_keys.key_path, count(*) as rows,
 from unknown_keys

@@ -10,25 +10,14 @@ from toolkit.errors import ExportError, StudyError
 from toolkit.files import write_atomically
 from toolkit.labelbox_json.reader import raw_rows
 from toolkit.labelbox_json.rows import RowReader
-from toolkit.manifest import NO_PATIENTS, Study
+from toolkit.manifest import Study
 from toolkit.manifest.base import fold
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.init import guess
 from toolkit.stages.init.export_counts import ExportCounts, ProjectCounts, bare_study
 from toolkit.stages.init.guess import ClassGuess, MetadataGuess, QuestionGuess
-from toolkit.stages.init.study_text import (
-    HEAD,
-    NO_FIELD,
-    TAIL,
-    class_text,
-    metadata_lines,
-    prompt_for,
-    question_line,
-    quoted,
-    remark,
-    with_counts,
-)
+from toolkit.stages.init.study_text import study_text
 from toolkit.workspace.landed import check
 
 MOST_CLASSES = 60
@@ -132,46 +121,3 @@ def _two_or_more(guesses: list[ClassGuess]) -> list[ClassGuess]:
     spare = [name for name in ("other", "another", "third") if name not in taken][: max(0, 2 - len(kept))]
     kept += [ClassGuess(name, name, malignant=False, spellings={}, odd="") for name in spare]
     return sorted(kept, key=lambda c: c.name)
-
-
-def study_text(export: Initialised) -> str:
-    """Return the study file."""
-    base = "".join(c if c.isascii() and c.isalnum() else "_" for c in fold(export.project)).strip("_")[:60] or "study"
-    title = quoted(export.project[:120])
-    head = f"{HEAD}\n[study]\nname = {quoted(base)}\ntitle = {title}\nseed = 1\n\n"
-    prompt = prompt_for([c.answer for c in export.classes])
-    classes = "".join(map(class_text, export.classes))
-    return head + _labelbox(export) + "\n" + classes + TAIL.replace("{prompt}", quoted(prompt))
-
-
-def _labelbox(export: Initialised) -> str:
-    """Return the section about what means what in Labelbox."""
-    text = f"[labelbox]\n# Projects, by photographs: {with_counts(export.projects)}\n"
-    text += f"projects = [{quoted(export.project)}]\n"
-    others = [q for q in export.questions if q.question != export.question]
-    if export.question is None:
-        text += "# ! No question names classes: they are the names of the boxes. Check.\n"
-    else:
-        text += f"# The radio question with the most class-like answers; check.\nquestion = {quoted(export.question)}\n"
-    if others:
-        text += '# Other questions (one with yes and no, about one class: [[classes]] question = "…", yes = "yes"):\n'
-        text += "".join(map(question_line, others[:30]))
-    if export.boxes:
-        text += f"# Boxes: {with_counts(export.boxes)}\n"
-    if export.roi:
-        text += f"roi = {quoted(export.roi)}\n"
-    if export.certainty:
-        text += f"certainty = {quoted(export.certainty)}\n"
-    return text + _identifiers(export) + metadata_lines(export.metadata, {export.patient, export.lesion})
-
-
-def _identifiers(export: Initialised) -> str:
-    """Return where patient and lesion stand."""
-    lesion = f"lesion = {quoted(export.lesion)}\n" if export.lesion else ""
-    if export.patient is None:
-        text = NO_FIELD.replace("{no_patients}", NO_PATIENTS).replace("{external}", f"on {export.external_ids} rows")
-        return text.replace("{keys}", f"on {export.global_keys} rows") + lesion
-    field = next(f for f in export.metadata if f.name == export.patient)
-    where = f"on {field.rows} of {export.rows} rows, {field.distinct} different values"
-    comment = f"# Patient's identifier: {remark(export.patient)}, {where}; check.\n"
-    return f"{comment}patient = {quoted(export.patient)}\n{lesion}"

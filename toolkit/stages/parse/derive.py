@@ -22,7 +22,8 @@ from toolkit.workspace import sql
 from toolkit.workspace.landed import Landed, noted_issues
 from toolkit.workspace.registry import Workspace, scratch, table_schema
 
-MERGED = ("labels", "objects", "answers", "relationships", "projects")
+OF_LABELS = ("objects", "answers", "relationships")
+MERGED = ("labels", *OF_LABELS, "projects")
 HISTORY = ("label_history", "image_history", "unknown_keys")
 BESIDE = ("model_runs", "attachments", "embeddings")
 RECORDS = {"case": CaseRecord, "reading": CaseReading, "finding": CaseFinding, "issue": Issue}
@@ -89,6 +90,9 @@ class Derivation:
             self.database.execute(f"create table {table} as select * from read_parquet({files})")  # noqa: S608
         self.database.execute(sql.statement("parse/merge_lines"))
         self.database.execute(sql.statement("parse/merge_exports"))
+        for table in OF_LABELS:
+            rows = f"{table} inner join merged_labels using (export_id, line, label_id, content_sha256)"
+            self.database.execute(f"create table merged_{table} as select revision, {table}.* from {rows}")  # noqa: S608 - names of our schema
 
     def look_for_photographs(self) -> dict[str, photographs.PhotographLookup]:
         """Look for the photographs that any export was given with a folder."""
