@@ -12,6 +12,7 @@ from toolkit.manifest import Study
 from toolkit.workspace.registry import Workspace, insert
 
 HOSTILE = "<img src=x onerror=alert(1)>"
+FORMULA = "=1+1"
 LEAKY = f"{HOSTILE}<script>alert(2)</script> see https://example.org/a?sig=1 or jo@example.org or /home/jo/x/PAT_7.jpg"
 CLASSES = ("nevus", "malignant_melanoma", "keratosis")
 IDS = {"run_id": "aaaa0001", "split_id": "bbbb0001", "truth_id": "majority-cccc0001"}
@@ -113,7 +114,10 @@ def single_rows() -> dict[str, list[dict]]:
         "exports": [{"export_id": "e", "source": LEAKY, "sha256": "f" * 64, "rows": 1234, "moment": 1}],
         "conservation": [conserved],
         "ingest_issues": [kept],
-        "findings": [{"kind": HOSTILE, "source": "audit", "case_id": "0001", "detail": LEAKY}],
+        "findings": [
+            {"kind": HOSTILE, "source": "audit", "case_id": "0001", "detail": LEAKY},
+            {"kind": "disagreement", "source": "audit", "case_id": "0002", "detail": FORMULA},
+        ],
         "label_states": [{"truth_id": IDS["truth_id"], **state}],
         "runs": [{**IDS, **COUNTS, **run}],
         "epochs": [{"run_id": IDS["run_id"], "metric": m, "epoch": e, "value": v} for m, e, v in losses],

@@ -30,6 +30,12 @@ def call(finished, capsys):
     return run
 
 
+def test_the_docs_list_every_command_and_no_other():
+    listed = re.findall(r"^## toolkit (\S+)$", (ROOT / "docs" / "cli.md").read_text(), re.MULTILINE)
+
+    assert sorted(COMMANDS) == sorted(listed)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_an_example_and_its_place_in_the_docs(call, command):
     code, out, _ = call(command, "--help")

@@ -93,6 +93,7 @@ def test_probabilities_are_those_of_the_mapped_classes_alone(tried, finished):
     workspace, _, result = tried
     rows = workspace.rows("from predictions where run_id = $run", {"run": result.run_id})
 
+    assert 8 == len(rows)
     for each in rows:
         chances, wordings = dict(each["probabilities"]), dict(each["wordings"])
         moles = np.logaddexp(wordings["nevus"], wordings["ephelis"])

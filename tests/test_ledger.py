@@ -340,6 +340,7 @@ def test_changes_are_what_was_planted(staged, stages):
     relabelled = [(r["before"], r["after"]) for r in found[2]("label_changed")]
     added = {keys[r["image_id"]] for r in found[3]("photograph_added")}
 
+    assert all(review(kind, "label_id") for kind in ("relabelled", "deleted_label", "moved_box"))
     assert review("relabelled", "label_id") == sorted(r["label_id"] for r in found[2]("label_changed"))
     assert set(review("relabelled", "detail")) >= {f"from {before} to {after}" for before, after in relabelled[:1]}
     assert review("deleted_label", "label_id") == sorted({r["label_id"] for r in found[2]("label_deleted")})

@@ -106,6 +106,8 @@ def test_hostile_photographs_end_as_their_manifest_says(shared):
     with (shared / "hostile" / "MANIFEST.csv").open(newline="") as file:
         listed = [r for r in csv.DictReader(file) if r["kind"] == "images" and not r["setup"]]
     assert {"accept", "accept_normalised", "quarantine"} == {expected["expected"] for expected in listed}
+
+    assert 28 == len(listed)
     for expected in listed:
         path = shared / "hostile" / expected["name"]
         if expected["expected"] != "quarantine":

@@ -323,6 +323,7 @@ def _alike(one: Image.Image, other: Image.Image) -> float:
 
 
 def test_every_listed_copy_is_a_copy(drawn, photographs):
+    assert 12 == len({row.kind for row in drawn.listed("duplicate_")})
     for row in drawn.listed("duplicate_"):
         kind = row.kind.removeprefix("duplicate_").rpartition("_")[0]
         this, other = photographs[row.key].shown, photographs[row.other_global_key].shown

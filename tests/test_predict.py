@@ -63,7 +63,7 @@ def test_views_wordings_and_free_text_on_request(copied, finished):
     rows = copied.rows("from predictions where part = 'test'")
     asked = copied.ask("generated").to_pylist()[0]
 
-    assert len(rows) == result.scored_now
+    assert len(rows) == result.scored_now > 0
     assert sum(row["generated_class"] is None for row in rows) == result.unparseable == asked["unparseable"]
     assert sum(row["predicted"] != row["normalised"] for row in rows) == result.flipped
     for row in rows:

@@ -600,12 +600,16 @@ def test_the_command_pulls_and_parses_and_the_key_is_nowhere(labelbox, tmp_path,
 
 def test_a_result_is_shown_in_a_few_lines():
     from toolkit.console.results import rendered
+    from toolkit.console.text import stderr
     from toolkit.stages.pull import PulledExport
 
     export = PulledExport("model_run", "run-1", "t", None, rows=2, announced=3, errors=4, sha256="a" * 64)
-    shown = rendered(Pulled([export], 5, 6, {"url_expired": 7}))
+    with stderr.capture() as capture:
+        stderr.print(rendered(Pulled([export], 5, 6, {"url_expired": 7})))
+    shown = capture.get()
 
-    assert shown
+    assert [] == [text for text in ("run-1", "2 rows", "3", "4", "5", "6", "expired", "7") if text not in shown]
+    assert len(shown.splitlines()) <= 8
 
 
 RUNNER = """

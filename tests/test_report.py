@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from registries import CLASSES, a_registry, a_study
+from registries import CLASSES, FORMULA, a_registry, a_study
 
 from toolkit import formatting
 from toolkit.console import show_scores
@@ -378,10 +378,12 @@ def test_page_csv_terminal_and_registry_say_the_same(small, capsys):
 
 
 def test_no_cell_of_a_table_starts_a_formula(small):
-    for path in (Path(name) for name in small.report.files if name.endswith(".csv")):
-        cells = [cell for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) for cell in row]
+    paths = [Path(name) for name in small.report.files if name.endswith(".csv")]
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    cells = [cell for text in texts for row in csv.reader(text.splitlines()) for cell in row]
 
-        assert [] == [cell for cell in cells if re.match(r"[=+@\t\r]|-(?![\d.]|inf)", cell)]
+    assert [] == [cell for cell in cells if re.match(r"[=+@\t\r]|-(?![\d.]|inf)", cell)]
+    assert f"'{FORMULA}" in cells
 
 
 def test_every_column_of_every_table_has_its_meaning(small):

@@ -156,6 +156,7 @@ def test_of_lora_only_the_adapter_is_saved_and_it_gives_the_same_scores(adapted,
     np.testing.assert_array_equal(expected, scores(again, examples))
     assert np.abs(expected - scores(InstructBlip.load(str(tiny), device="cpu"), examples)).max() > 1e-4
     weights = load_file(folder / "checkpoint" / "adapter_model.safetensors")
+    assert weights
     assert all("lora_" in name for name in weights)
     assert not (folder / "checkpoint" / "model.safetensors").exists()
     assert str(tiny.parent) not in (folder / "checkpoint" / "adapter_config.json").read_text(encoding="utf-8")
