@@ -17,8 +17,8 @@ demo: .venv/.model
 	$(BIN)/toolkit sample $(DEMO)/sample
 	$(BIN)/toolkit --study $(DEMO)/sample/study.toml --workspace $(DEMO)/workspace run $(DEMO)/sample/export.ndjson --images $(DEMO)/sample/images
 
-test: .venv/.model .venv/.dev
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=10
+test: .venv/.model .venv/.dev .venv/.browser
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadgroup --durations=10
 
 soak: .venv/.model .venv/.dev
 	$(BIN)/python -m pytest tests/soak --capture=no
@@ -75,6 +75,11 @@ golden: .venv/.model .venv/.dev
 
 .venv/.dev: .venv/.core requirements/dev.lock
 	$(INSTALL) --require-hashes -r requirements/dev.lock
+	touch $@
+
+# A browser for the tests of the page: Playwright's own unless there is one. Tried once, for three minutes at most.
+.venv/.browser: .venv/.dev
+	$(BIN)/python tests/browser.py
 	touch $@
 
 .venv/.model: .venv/.core requirements/model.lock

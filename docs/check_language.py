@@ -40,7 +40,7 @@ PHRASES = {
     r"\bnothing is nearer\b|\bno split( at all)? is nearer\b": "optimal: no other split is closer to the target",
     r"\bscored so far\b": "test set evaluated N times",
     r"\bfitzpatrick \d": "Fitzpatrick skin type IV",
-    r"\btoo few\b(?! for\b| (patients|cases)( or \w+)? to\b)": "few patients: a sign that the table explains once",
+    r"\btoo few\b(?! for\b| patients to\b| cases (to\b|or patients))": "few patients: a sign that the table explains",
     r">how<|“how”|\*how\*": "SQL",
     r"\bmix-ups?\b": "most frequent confusions",
 }
@@ -93,7 +93,7 @@ def classes() -> Iterator[Hit]:
 def texts() -> Iterator[tuple[str, int, str]]:
     """Give what people read as (file, first line, text), with code spans blanked in Markdown and docstrings."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "reports" / "template").iterdir()]
-    for path in sorted([*pages, ROOT / "sql" / "guidelines.toml"]):
+    for path in sorted([*pages, *(ROOT / "sql").glob("*.toml")]):
         text = path.read_text(encoding="utf-8")
         yield str(path.relative_to(ROOT)), 1, _blanked(text) if path.suffix == ".md" else text
     for path in sorted((ROOT / "sql").rglob("*.sql")):

@@ -1,12 +1,15 @@
-"""Writes the reference pages from the code: claims.md, cli.md, queries.md, manifest.md, tables.md.
+"""Writes the reference pages of docs/ and the maps of modules in README.md and docs/architecture.md from the code.
 
-`make docs` writes them; `make check` runs this with --check, which fails when a page is not what the code says.
+`make docs` writes them; `make check` runs this with --check, which fails when one differs from what the code says.
 """
 
+import ast
 import io
 import json
 import re
 import sys
+import textwrap
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,9 @@ from toolkit.stages.claims.claims_file import ClaimSection, PartSection, Predict
 from toolkit.workspace import sql
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
+PACKAGE = ROOT / "toolkit"
+START, END = "<!-- rooms -->\n", "<!-- /rooms -->\n"
 MADE = "<!-- Made by `make docs` from the code: change that instead. -->\n"
 
 
@@ -60,7 +66,7 @@ def manifest() -> str:
     """Return every key of a study file."""
     intro = (
         "One TOML file says everything that defines a study's results. Paths in it are relative to it. An unknown\n"
-        "key, a missing key and a wrong type are all told at once, each with its key.\n"
+        "key, a missing key and a wrong type are all reported at once, each with its key.\n"
     )
     pages = [MADE, "# The study file\n", intro]
     for name, section in Study.model_fields.items():
@@ -144,20 +150,93 @@ def _type(declared: str) -> str:
     return declared.partition(" check")[0].partition(" references")[0].rstrip(",")
 
 
+def rooms() -> str:
+    """Return README's map: one entry for each room in the order of imports, and for each stage."""
+    entries = []
+    for name in _order():
+        room = _module(name)
+        folder = room.name == "__init__.py"
+        entries.append((f"{name}/" if folder else f"{name}.py", _first_sentence(room)))
+        if name == "stages":
+            entries += [(f"  {stage}", meaning) for stage, meaning in _stages().items()]
+    width = max(len(name) for name, _ in entries) + 2
+    lines = [
+        textwrap.fill(
+            meaning, 118, break_on_hyphens=False, initial_indent=name.ljust(width), subsequent_indent=" " * width
+        )
+        for name, meaning in entries
+    ]
+    return "```text\n" + "\n".join(lines) + "\n```\n"
+
+
+def files() -> str:
+    """Return the map of docs/architecture.md: every file of every room, in the order of imports."""
+    return "\n".join(line for name in _order() for line in _entries(_module(name))) + "\n"
+
+
+def _entries(module: Path, depth: int = 0) -> list[str]:
+    """Return a list item for a module and, where it is a folder, for what is in it."""
+    indent, sentence = "  " * depth, _first_sentence(module)
+    if module.name != "__init__.py":
+        return [f"{indent}- `{module.name}`: {sentence}"]
+    places = list(_stages()) if module.parent.name == "stages" else []
+    inside = [path for path in module.parent.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()]
+    inside.sort(key=lambda path: (places.index(path.stem) if path.stem in places else 0, path.stem))
+    modules = [path if path.suffix == ".py" else path / "__init__.py" for path in inside if path != module]
+    below = [line for path in modules for line in _entries(path, depth + 1)]
+    return [f"{indent}- **`{module.parent.name}/`**: {sentence}", *below]
+
+
+def _order() -> list[str]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["lesion-toolkit"]["order"]
+
+
+def _module(name: str) -> Path:
+    """Return a room's file: its own, or its folder's __init__.py."""
+    folder = PACKAGE / name / "__init__.py"
+    return folder if folder.is_file() else PACKAGE / f"{name}.py"
+
+
+def _docstring(module: Path) -> str:
+    return ast.get_docstring(ast.parse(module.read_text(encoding="utf-8"))) or ""
+
+
+def _first_sentence(module: Path) -> str:
+    return " ".join(re.split(r"(?<=\.)\s", _docstring(module), maxsplit=1)[0].split())
+
+
+def _stages() -> dict[str, str]:
+    """Return what each stage does, as the listing in the docstring of toolkit/stages says."""
+    return dict(re.findall(r"^    (\w+) +(.+)$", _docstring(PACKAGE / "stages" / "__init__.py"), re.MULTILINE))
+
+
+def with_map(path: Path, text: str) -> str:
+    """Return a file with the text between its two markers replaced; exit where a marker is missing."""
+    before, start, rest = path.read_text(encoding="utf-8").partition(START) if path.is_file() else ("", "", "")
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        markers = f"{START.strip()} and {END.strip()}"
+        sys.exit(f"{path} lacks the lines {markers}: the map of modules is written between them")
+    return f"{before}{START}{text}{END}{after}"
+
+
 def main() -> None:
     """Write the pages, or with --check say which are out of date."""
     pages = {
-        "claims.md": claims(),
-        "cli.md": cli(),
-        "queries.md": queries(),
-        "manifest.md": manifest(),
-        "tables.md": tables(),
+        HERE / "claims.md": claims(),
+        HERE / "cli.md": cli(),
+        HERE / "queries.md": queries(),
+        HERE / "manifest.md": manifest(),
+        HERE / "tables.md": tables(),
+        ROOT / "README.md": with_map(ROOT / "README.md", rooms()),
+        HERE / "architecture.md": with_map(HERE / "architecture.md", files()),
     }
-    stale = [name for name, text in pages.items() if not (HERE / name).is_file() or (HERE / name).read_text() != text]
+    stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:
-        sys.exit(f"out of date: {', '.join(stale)}; run `make docs`" if stale else 0)
-    for name in stale:
-        (HERE / name).write_text(pages[name], encoding="utf-8")
+        names = ", ".join(str(path.relative_to(ROOT)) for path in stale)
+        sys.exit(f"out of date: {names}; run `make docs`" if stale else 0)
+    for path in stale:
+        path.write_text(pages[path], encoding="utf-8")
 
 
 if __name__ == "__main__":

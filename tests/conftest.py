@@ -1,22 +1,66 @@
-"""What several tests need: a study, a key, a workspace, and one finished run of the whole line."""
+"""What several tests need: a study, a key, a workspace, one finished run of the whole line, and known surroundings."""
 
 import dataclasses
 import os
 import shutil
+import signal
+import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import exports
 import pytest
 
-os.environ["TOOLKIT_DEVICE"] = "cpu"
 SHARED = Path(__file__).parents[2] / "shared"
+OF_OTHERS = (
+    *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),  # rich
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun
+    *("LABELBOX_API_KEY", "LABELBOX_ENDPOINT", "LABELBOX_REST_ENDPOINT", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *(name for proxy in ("http_proxy", "https_proxy", "all_proxy") for name in (proxy, proxy.upper())),
+)
+"""Variables of whoever starts the tests that would change what the toolkit does."""
+
+
+def pytest_configure() -> None:
+    """Set what tests rest on, for them and for every process they start, whatever the surroundings say."""
+    for name in OF_OTHERS:
+        os.environ.pop(name, None)
+    os.environ["TOOLKIT_DEVICE"] = "cpu"
+    os.environ["OMP_NUM_THREADS"] = "1"  # the fastest for models this small, and xdist has the cores
+    os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lesion-toolkit-tests-")  # no test writes a user's key
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and some CI ignore it, and so would every child
+    os.umask(0o022)
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group tests for xdist by file, and those that need what takes long to make by that: a worker makes it, once."""
+    for item in items:
+        group = next((name for name in ("finished", "drawn_sample") if name in item.fixturenames), item.path.name)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """End with one line that says what was skipped and how to have it."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ") for report in terminalreporter.stats.get("skipped", ())
+    )
+    skipped = "; ".join(f"{count} tests skipped: {reason}" for reason, count in reasons.most_common())
+    terminalreporter.write_line(skipped or "no test was skipped")
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     if not (SHARED / "data").is_dir():
-        pytest.skip("the shared data folder does not stand beside this checkout")
+        pytest.skip(
+            "real exports, photographs and predictions are not here (folder ../shared, which cannot be shipped)"
+        )
     return SHARED / "data"
 
 
@@ -43,13 +87,28 @@ def workspace(tmp_path):
     return Workspace(tmp_path / "workspace")
 
 
+@pytest.fixture(scope="session")
+def parsed_before() -> dict[tuple[str, bytes], Path]:
+    """Copies of new workspaces by the export that was parsed into them: many tests begin with the same rows."""
+    return {}
+
+
 @pytest.fixture
-def parsed(workspace, study, key, tmp_path):
+def parsed(workspace, study, key, tmp_path, tmp_path_factory, parsed_before):
     """Parse rows given to it, and return the workspace."""
     from toolkit.stages.parse import parse
 
     def parse_rows(*rows, name="export.ndjson", images=None):
-        parse(workspace, study, key, [exports.write(tmp_path / name, rows)], images=images)
+        export = exports.write(tmp_path / name, rows)
+        content = (name, export.read_bytes())
+        is_new = images is None and not workspace.folder.exists()
+        if is_new and content in parsed_before:
+            shutil.copytree(parsed_before[content], workspace.folder)
+            return workspace
+        parse(workspace, study, key, [export], images=images)
+        if is_new:
+            parsed_before[content] = tmp_path_factory.mktemp("parsed") / "workspace"
+            shutil.copytree(workspace.folder, parsed_before[content])
         return workspace
 
     return parse_rows
@@ -90,6 +149,14 @@ def finished(tmp_path_factory) -> Finished:
     return Finished(workspace, study_file, drawn.export, drawn.images, named)
 
 
+@pytest.fixture(scope="session")
+def drawn_sample(tmp_path_factory):
+    """A sample with photographs in which every kind of fault is planted three times."""
+    from toolkit.synthetic import sample
+
+    return sample(tmp_path_factory.mktemp("drawn") / "sample", cases=320, seed=17)
+
+
 @pytest.fixture
 def copied(finished, tmp_path):
     """A copy of the finished workspace, for tests that change it."""
@@ -98,14 +165,3 @@ def copied(finished, tmp_path):
     copy = Workspace(tmp_path / "workspace")
     shutil.copytree(finished.workspace.folder, copy.folder)
     return copy
-
-
-@pytest.fixture(scope="module")
-def one_thread():
-    """One thread of torch: models as small as the tests' are fastest on it."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)

@@ -75,7 +75,7 @@ def write(path: Path, rows) -> Path:
 
 def flipped(data: bytes, seed: int) -> bytes:
     """Return an export with one byte changed, half the time by a single bit."""
-    luck, changed = random.Random(seed), bytearray(data)
-    place = luck.randrange(len(data))
-    changed[place] ^= luck.randrange(1, 256) if luck.random() < 0.5 else 1 << luck.randrange(8)
+    rng, changed = random.Random(seed), bytearray(data)
+    place = rng.randrange(len(data))
+    changed[place] ^= rng.randrange(1, 256) if rng.random() < 0.5 else 1 << rng.randrange(8)
     return bytes(changed)

@@ -1,34 +1,28 @@
-import json
-
 import numpy as np
 import pytest
+from published import example
 from sklearn.metrics import cohen_kappa_score
 
 from toolkit.stats import agreement
 
 
-@pytest.fixture
-def reference(shared):
-    return lambda name: json.loads((shared / "reference_values" / f"{name}.json").read_text())
-
-
 @pytest.mark.parametrize(("name", "linear"), [("simple", False), ("weighted_linear", True)])
-def test_the_published_kappas_of_sas_are_met(reference, name, linear):
-    published = reference("cohen_sas_table10")
+def test_the_published_kappas_of_sas_are_met(name, linear):
+    published = example("cohen_sas")
     weights = agreement.linear_weights(3) if linear else None
     kappa = agreement.cohen(np.array(published["data"]["table"]), weights=weights)
 
     assert published["expected"][name]["kappa"] == pytest.approx(float(kappa), abs=published["tolerance_abs"])
 
 
-def test_cohens_kappa_is_that_of_scikit_learn(reference):
-    found = reference("sklearn_macro_micro")["data"]["ck"]
+def test_cohens_kappa_is_that_of_scikit_learn():
+    found = example("scikit_learn")["data"]["ck"]
     names = sorted({*found["a"], *found["b"]})
     table = np.zeros((3, 3))
     for first, second in zip(found["a"], found["b"], strict=True):
         table[names.index(first), names.index(second)] += 1
 
-    assert reference("sklearn_macro_micro")["expected"]["cohen"] == pytest.approx(float(agreement.cohen(table)))
+    assert example("scikit_learn")["expected"]["cohen"] == pytest.approx(float(agreement.cohen(table)))
     generator = np.random.default_rng(2)
     for _ in range(20):
         first, second = generator.integers(0, 4, (2, 30))
@@ -40,8 +34,8 @@ def test_cohens_kappa_is_that_of_scikit_learn(reference):
             assert theirs == pytest.approx(float(ours), abs=1e-12)
 
 
-def test_the_published_fleiss_kappas_are_cohens_of_the_coincidences(reference):
-    published = reference("fleiss_1971_diagnoses")
+def test_the_published_fleiss_kappas_are_cohens_of_the_coincidences():
+    published = example("fleiss_1971")
     codes = np.array(published["data"]["subjects_x_raters"]) - 1
     table = agreement.coincidences((codes[:, :, None] == np.arange(5)).sum(axis=1)).sum(axis=0)
     by_class = [agreement.cohen(one_against_the_rest(table, k)) for k in range(5)]
@@ -50,7 +44,7 @@ def test_the_published_fleiss_kappas_are_cohens_of_the_coincidences(reference):
     assert expected["kappa"] == pytest.approx(float(agreement.cohen(table)), abs=tolerance)
     assert expected["categorywise_kappa_3dp"] == pytest.approx([float(kappa) for kappa in by_class], abs=6e-4)
     for name in "ab":
-        published = reference("randolph_free_marginal")
+        published = example("randolph")
         table = agreement.coincidences(np.array(published["data"][name])).sum(axis=0)
 
         assert published["expected"][name]["fleiss"] == pytest.approx(float(agreement.cohen(table)), abs=tolerance)
@@ -61,8 +55,8 @@ def one_against_the_rest(table, k):
     return np.array([[both, first - both], [second - both, table.sum() - first - second + both]])
 
 
-def test_the_published_alpha_with_missing_answers_is_met(reference):
-    found = reference("krippendorff_2011_C_nominal")
+def test_the_published_alpha_with_missing_answers_is_met():
+    found = example("krippendorff_2011")
     readers = found["data"]["raters_x_units"]
     counts = np.array([[sum(r[unit] == code for r in readers) for code in range(1, 6)] for unit in range(12)])
     alpha = agreement.krippendorff(agreement.coincidences(counts).sum(axis=0))

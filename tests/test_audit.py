@@ -4,8 +4,10 @@ import html
 import io
 import math
 import re
+import shutil
 from pathlib import Path
 
+import exports
 import numpy as np
 import pytest
 from exports import label, row
@@ -13,8 +15,10 @@ from PIL import Image, ImageOps
 
 from toolkit.cases import case_id_of
 from toolkit.stages.audit import MEANING, audit, images_digest
+from toolkit.stages.parse import parse
 from toolkit.stages.report.audit_page import _standardised, audit_page
 from toolkit.stages.split import split
+from toolkit.workspace.registry import Workspace
 
 
 def photograph(path, seed):
@@ -25,14 +29,23 @@ def photograph(path, seed):
     Image.fromarray(grain).convert("RGB").save(path)
 
 
-@pytest.fixture
-def twice(tmp_path, parsed):
-    """Six photographs: a and b the same bytes of one patient, c the same pixels of another, the rest their own."""
-    folder = tmp_path / "photographs"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Six photographs: a and b the same bytes, c the same pixels, the rest their own; and three made of d, e and f."""
+    folder = tmp_path_factory.mktemp("photographs")
     for name, seed in {"a": 1, "b": 1, "d": 2, "e": 3, "f": 4}.items():
         photograph(folder / f"{name}.png", seed)
     photograph(folder / "c.bmp", 1)
+    d, e, f = (Image.open(folder / f"{name}.png") for name in "def")
+    ImageOps.mirror(d).save(folder / "g.jpg", quality=80)
+    e.crop((10, 5, 190, 95)).save(folder / "h.png")
+    f.rotate(90, expand=True).resize((50, 100)).save(folder / "i.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def twice_once(tmp_path_factory, folder, study, key):
+    """The six photographs, a and b of one patient, c of another."""
     rows = [
         row("a", label("La", "nevus"), external_id="a.png"),
         row("b", label("Lb", "nevus"), external_id="b.png"),
@@ -41,7 +54,45 @@ def twice(tmp_path, parsed):
         row("e", label("Le", "melasma"), patient="P-4", external_id="e.png"),
         row("f", label("Lf", "melasma"), patient="P-5", external_id="f.png"),
     ]
-    return parsed(*rows, images=folder)
+    return parsed_into(Workspace(tmp_path_factory.mktemp("twice") / "workspace"), study, key, rows, folder)
+
+
+@pytest.fixture(scope="module")
+def changed_once(tmp_path_factory, twice_once, folder, study, key):
+    """The six photographs, and those that were made of d, e and f: for other patients and for the same."""
+    rows = [
+        row("g", label("Lg", "nevus"), patient="P-6", external_id="g.jpg"),
+        row("h", label("Lh", "nevus"), patient="P-4", size=(180, 90), external_id="h.png"),
+        row("i", label("Li", "melasma"), patient=None, size=(50, 100), external_id="i.png"),
+    ]
+    return parsed_into(copy_of(twice_once, tmp_path_factory.mktemp("changed")), study, key, rows, folder)
+
+
+@pytest.fixture(scope="module")
+def audited_once(tmp_path_factory, changed_once):
+    """A copy of it after an audit, and the audit's result; for tests that only read."""
+    workspace = copy_of(changed_once, tmp_path_factory.mktemp("audited"))
+    return workspace, audit(workspace)
+
+
+def parsed_into(workspace, study, key, rows, images):
+    export = exports.write(workspace.folder.parent / "export.ndjson", rows)
+    parse(workspace, study, key, [export], images=images)
+    return workspace
+
+
+def copy_of(workspace, folder):
+    return Workspace(Path(shutil.copytree(workspace.folder, folder / "workspace")))
+
+
+@pytest.fixture
+def twice(twice_once, tmp_path):
+    return copy_of(twice_once, tmp_path)
+
+
+@pytest.fixture
+def audited(audited_once, tmp_path):
+    return copy_of(audited_once[0], tmp_path)
 
 
 def found(workspace):
@@ -79,24 +130,8 @@ def test_an_audit_replaces_the_one_before(twice):
     assert (False, True) == (first.already_searched, second.already_searched)
 
 
-@pytest.fixture
-def changed(twice, tmp_path, parsed):  # noqa: ARG001 - its photographs are there already
-    """The six photographs, and four that were made of d, e and f: for other patients and for the same."""
-    folder = tmp_path / "photographs"
-    d, e, f = (Image.open(folder / f"{name}.png") for name in "def")
-    ImageOps.mirror(d).save(folder / "g.jpg", quality=80)
-    e.crop((10, 5, 190, 95)).save(folder / "h.png")
-    f.rotate(90, expand=True).resize((50, 100)).save(folder / "i.png")
-    rows = [
-        row("g", label("Lg", "nevus"), patient="P-6", external_id="g.jpg"),
-        row("h", label("Lh", "nevus"), patient="P-4", size=(180, 90), external_id="h.png"),
-        row("i", label("Li", "melasma"), patient=None, size=(50, 100), external_id="i.png"),
-    ]
-    return parsed(*rows, name="more.ndjson", images=folder)
-
-
-def test_turned_and_cut_copies_are_found_and_told_apart_by_patient(changed):
-    result = audit(changed)
+def test_turned_and_cut_copies_are_found_and_told_apart_by_patient(audited_once):
+    changed, result = audited_once
     duplicates = changed.rows("select * from duplicates where relation = 'near_duplicate' order by image_id")
     details = {frozenset(members): (kind, detail) for kind, members, detail in found(changed)}
     ids = {name: case_id_of(name, "") for name in "abcdefgh"}
@@ -112,8 +147,8 @@ def test_turned_and_cut_copies_are_found_and_told_apart_by_patient(changed):
     )
 
 
-def test_copies_of_one_photograph_with_two_classes_contradict_each_other(changed):
-    audit(changed)
+def test_copies_of_one_photograph_with_two_classes_contradict_each_other(audited_once):
+    changed, _ = audited_once
     details = [detail for kind, _, detail in found(changed) if kind == "contradiction"]
 
     assert ["duplicate photographs have the classes melasma and nevus"] == details
@@ -134,12 +169,13 @@ def test_two_classes_on_one_lesion_contradict_each_other(parsed):
     }
 
 
-def test_a_photograph_that_is_gone_is_counted_and_looked_for_again(changed, tmp_path):
-    audit(changed)
-    (tmp_path / "photographs" / "g.jpg").rename(tmp_path / "g.jpg")
-    without = audit(changed)
-    (tmp_path / "g.jpg").rename(tmp_path / "photographs" / "g.jpg")
-    again = audit(changed)
+def test_a_photograph_that_is_gone_is_counted_and_looked_for_again(audited, folder, tmp_path):
+    (folder / "g.jpg").rename(tmp_path / "g.jpg")
+    try:
+        without = audit(audited)
+    finally:
+        (tmp_path / "g.jpg").rename(folder / "g.jpg")
+    again = audit(audited)
 
     assert (6, 1, 1) == (without.photographs, without.missing, without.across_patients)
     assert (7, 0, 2, False) == (again.photographs, again.missing, again.across_patients, again.already_searched)
@@ -152,8 +188,8 @@ def test_without_photographs_nothing_is_searched(parsed):
     assert (0, 0) == (result.photographs, len(workspace.rows("select * from duplicate_searches")))
 
 
-def test_the_search_is_noted_with_what_determined_it(changed):
-    audit(changed)
+def test_the_search_is_noted_with_what_determined_it(audited_once):
+    changed, _ = audited_once
     noted = changed.rows("select * from duplicate_searches")
     pixels = changed.rows("select distinct pixel_sha256 from images where pixel_sha256 is not null order by 1")
 
@@ -175,10 +211,9 @@ def test_findings_name_no_patient(parsed):
     assert not any("jane" in detail.lower() for _, _, detail in found(workspace))
 
 
-def test_the_page_shows_copies_side_by_side_those_of_two_patients_first(changed, study):
-    audit(changed)
-    split(changed, study)
-    written = audit_page(changed, study)
+def test_the_page_shows_copies_side_by_side_those_of_two_patients_first(audited, study):
+    split(audited, study)
+    written = audit_page(audited, study)
     text = Path(written.page).read_text(encoding="utf-8")
     shown = re.findall(r'<li class="case" data-patients="(\w+)">', text)
 
@@ -189,23 +224,21 @@ def test_the_page_shows_copies_side_by_side_those_of_two_patients_first(changed,
     assert "duplicate photographs have the classes melasma and nevus" in text
 
 
-def test_the_page_lets_nothing_run_and_names_no_photograph(changed, study):
-    audit(changed)
-    with changed.writing() as connection:
+def test_the_page_lets_nothing_run_and_names_no_photograph(audited, study):
+    with audited.writing() as connection:
         connection.execute("update duplicates set change = '<script>alert(1)</script>'")
         connection.execute("update findings set detail = 'see /home/jo/PAT_7.jpg <b>'")
-    text = Path(audit_page(changed, study).page).read_text(encoding="utf-8")
+    text = Path(audit_page(audited, study).page).read_text(encoding="utf-8")
 
     assert "default-src 'none'; script-src 'sha256-" in html.unescape(text)
     assert 1 == text.count("<script>")
     assert [] == re.findall(r" (?:style|on\w+)=", text)
-    assert [] == [name for name in ("PAT_7", "P-1", ".png", str(changed.folder), "key-a", "<b>") if name in text]
+    assert [] == [name for name in ("PAT_7", "P-1", ".png", str(audited.folder), "key-a", "<b>") if name in text]
 
 
-def test_every_table_of_the_page_is_a_csv_file(changed, study):
-    audit(changed)
-    split(changed, study)
-    written = audit_page(changed, study)
+def test_every_table_of_the_page_is_a_csv_file(audited, study):
+    split(audited, study)
+    written = audit_page(audited, study)
     files = [Path(name) for name in written.files if name.endswith(".csv")]
     tables = {file.name: list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))) for file in files}
     cases = {(row["level"], row["part"]): int(row["cases"]) for row in tables["cohort.csv"]}
@@ -215,10 +248,8 @@ def test_every_table_of_the_page_is_a_csv_file(changed, study):
     assert cases["", "all"] == cases["nevus", "all"] + cases["melasma", "all"]
 
 
-def test_without_a_split_the_page_says_how_to_make_one(changed, study):
-    audit(changed)
-
-    assert "There is no split yet" in Path(audit_page(changed, study).page).read_text(encoding="utf-8")
+def test_without_a_split_the_page_says_how_to_make_one(audited, study):
+    assert "There is no split yet" in Path(audit_page(audited, study).page).read_text(encoding="utf-8")
 
 
 def test_the_standardised_difference_of_two_shares():

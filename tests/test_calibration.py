@@ -1,15 +1,14 @@
-import json
-
 import numpy as np
 import pytest
+from published import example
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
 from toolkit.stats import calibration
 
 
-def test_published_brier_bins_and_calibration_errors_are_met(shared):
-    reference = json.loads((shared / "reference_values" / "calibration_brier_sklearn_torchmetrics.json").read_text())
+def test_published_brier_bins_and_calibration_errors_are_met():
+    reference = example("calibration")
     data, expected, tolerance = reference["data"], reference["expected"], reference["tolerance_abs"]
     brier, curve, error = (
         [np.array(data[name][side], dtype=float) for side in ("p", "y")] for name in ("brier", "curve", "ece")

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from published import example
 from test_cli import ROOT
 
 from toolkit.errors import ClaimsError
@@ -200,9 +201,8 @@ probabilities = {{ True = "rf_baseline_model_y_proba" }}
     assert "equals the value from hard labels, 0.5990; the probabilities give 0.6357" == found[-1].flag
 
 
-def test_the_published_consistency_checks_come_out_as_published(shared, judge):
-    name = "consistency_audit_mlscorecheck.json"
-    reference = json.loads((shared / "reference_values" / name).read_text())
+def test_the_published_consistency_checks_come_out_as_published(judge):
+    reference = example("mlscorecheck")
     expected = reference["expected"]
     for one, consistent in zip(reference["data"]["isic2016"], expected["isic2016_consistent"], strict=True):
         lines = [of_a("recall", one["sens"]), of_a("specificity", one["spec"])]

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 import subprocess
@@ -5,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from toolkit import pipeline
 from toolkit.cli import app, main
+from toolkit.console import bars
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [name for name in app if not name.startswith("-")]
@@ -20,8 +24,8 @@ def call(finished, capsys):
         where = ["--study", str(finished.study_file.path), "--workspace", str(workspace or finished.workspace.folder)]
         with pytest.raises(SystemExit) as left:
             main([*where, *map(str, arguments)])
-        said = capsys.readouterr()
-        return left.value.code or 0, said.out, said.err
+        streams = capsys.readouterr()
+        return left.value.code or 0, streams.out, streams.err
 
     return run
 
@@ -37,7 +41,7 @@ def test_every_command_has_help_an_example_and_its_place_in_the_docs(call, comma
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["parse", "no-such-file.ndjson"], 1, "no such export"),
         (["parse"], 0, ""),
@@ -55,15 +59,15 @@ def test_every_command_has_help_an_example_and_its_place_in_the_docs(call, comma
         (["nosuchcommand"], 2, "nosuchcommand"),
     ],
 )
-def test_errors_say_what_is_wrong_and_exit_with_their_code(call, arguments, code, told):
-    found, _, err = call(*arguments)
+def test_errors_say_what_is_wrong_and_exit_with_their_code(call, arguments, code, message):
+    exit_code, _, err = call(*arguments)
 
-    assert code == found
-    assert told.lower() in re.sub(r"\s+", " ", err).lower()
+    assert code == exit_code
+    assert message.lower() in re.sub(r"\s+", " ", err).lower()
     assert "Traceback" not in err
 
 
-def test_a_missing_study_is_told(tmp_path, monkeypatch, capsys):
+def test_a_missing_study_is_an_error(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as left:
         main(["split"])
@@ -125,18 +129,37 @@ def test_output_is_plain_when_piped(finished):
     assert max(len(line) for line in answer.stdout.decode().splitlines() if "study:" not in line) <= 80
 
 
-def test_a_run_tells_its_story_within_a_screen_and_ends_with_three_commands(call, finished):
+def test_a_result_never_stands_on_the_line_of_a_bar(monkeypatch):
+    terminal = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr(bars, "stderr", terminal)
+    with bars.drawn_progress(quiet=False) as progress:
+        progress("training", 1, 2)
+        bars.hide_progress(progress)
+        terminal.file.write("run 1a2b3c4d")
+
+    assert terminal.file.getvalue().partition("run 1a2b3c4d")[0].endswith("\x1b[2K")
+
+
+def test_a_run_tells_its_story_within_a_screen_and_in_json_it_has_every_stage(call, finished, monkeypatch):
+    results = []
+
+    def recorded(*arguments, **options):
+        for result in pipeline_run(*arguments, **options):
+            results.append(result)
+            yield result
+
+    pipeline_run = pipeline.run
+    monkeypatch.setattr(pipeline, "run", recorded)
     code, out, _ = call("run", finished.export, "--images", finished.images)
     lines = [line.rstrip() for line in out.splitlines()]
 
     assert 0 == code
-    assert 48 >= len(lines)
+    assert 50 >= len(lines)
     assert 80 >= max(len(line) for line in lines if str(finished.workspace.folder) not in line)
     assert all(re.match(r"next: \S*toolkit --workspace", line) for line in lines[-3:])
     assert f"page: {finished.results['Report'].page}" == lines[-4]
 
-
-def test_a_run_in_json_has_every_stage(call, finished):
+    monkeypatch.setattr(pipeline, "run", lambda *_, **__: iter(results))
     code, out, _ = call("--json", "run", finished.export, "--images", finished.images)
 
     assert 0 == code

@@ -1,29 +1,24 @@
-import json
-
 import numpy as np
 import pytest
+from published import example
 
 from toolkit.stats import delong
 
 
-def reference(shared, name):
-    return json.loads((shared / "reference_values" / f"{name}.json").read_text())
-
-
-def test_the_published_interval_is_met(shared):
-    found = reference(shared, "delong_ci_asah_ndka")
-    positive, score = np.array(found["data"]["y"]) == 1, np.array([found["data"]["score"]])
+def test_the_published_interval_is_met():
+    found = example("asah")
+    positive, score = np.array(found["data"]["poor_outcome"]) == 1, np.array([found["data"]["ndka"]])
     placed = delong.placements(positive, score)
     low, high = delong.interval(placed.auc[0], delong.covariance(placed)[0, 0], confidence=0.95)
-    expected = found["expected"]
+    expected = found["expected"]["ndka"]
 
     assert [expected["auc_lo"], expected["auc"], expected["auc_hi"]] == pytest.approx(
         [low, placed.auc[0], high], abs=found["tolerance_abs"]
     )
 
 
-def test_the_ovarian_cancer_example_of_1988_is_met(shared):
-    found = reference(shared, "delong_1988_ovarian")
+def test_the_ovarian_cancer_example_of_1988_is_met():
+    found = example("delong_1988")
     data, expected, tolerance = found["data"], found["expected"], found["tolerance_abs"]
     positive = np.array(data["popind"]) == 1
     names = {"albumin": "alb", "kg_score": "totscore", "total_protein": "tp"}
@@ -47,14 +42,15 @@ def test_the_ovarian_cancer_example_of_1988_is_met(shared):
         assert expected[test]["ci"] == pytest.approx(list(paired.interval), abs=tolerance)
 
 
-def test_the_published_paired_test_is_met(shared):
-    found = reference(shared, "delong_paired_wfns_s100b")
-    scores = np.array([found["data"]["a"], found["data"]["b"]], dtype=float)
-    paired = delong.difference(np.array(found["data"]["y"]) == 1, scores, confidence=0.95)
+def test_the_published_paired_test_is_met():
+    found = example("asah")
+    data, expected = found["data"], found["expected"]["wfns_and_s100b"]
+    scores = np.array([data["wfns"], data["s100b"]], dtype=float)
+    paired = delong.difference(np.array(data["poor_outcome"]) == 1, scores, confidence=0.95)
 
-    assert found["expected"]["z"] == pytest.approx(paired.z, abs=found["tolerance_abs"])
-    assert found["expected"]["p"] == pytest.approx(paired.p, abs=found["tolerance_abs"])
-    assert found["expected"]["diff_ci"] == pytest.approx(list(paired.interval), abs=found["tolerance_abs"])
+    assert expected["z"] == pytest.approx(paired.z, abs=found["tolerance_abs"])
+    assert expected["p"] == pytest.approx(paired.p, abs=found["tolerance_abs"])
+    assert expected["diff_ci"] == pytest.approx(list(paired.interval), abs=found["tolerance_abs"])
 
 
 def slow_covariance(positive, scores):

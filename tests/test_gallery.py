@@ -3,21 +3,17 @@
 import csv
 import io
 import os
-import shutil
 from pathlib import Path
 
+import browser
 import pytest
+from playwright.sync_api import sync_playwright
 from registries import HOSTILE, a_registry, a_study
 
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.report import report
 from toolkit.workspace.registry import insert
 
-SWITCHES = [
-    "--no-sandbox",
-    "--no-first-run",
-    *(f"--disable-{name}" for name in ("gpu", "quic", "background-networking", "component-update", "sync")),
-]
 ERRORS = ["0007", "0003", "0008", "0004", "0006", "0009", "0011"]
 CONTRAST = """() => {
   const light = (colour) => colour.match(/[\\d.]+/g).slice(0, 3).map(Number)
@@ -66,17 +62,13 @@ def page_file(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium():
-    needed = bool(os.environ.get("LESION_TOOLKIT_NEED_BROWSER"))
-    path = shutil.which("chromium")
-    if path is None:
-        say = pytest.fail if needed else pytest.skip
-        say("no chromium on the PATH: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=SWITCHES)
-        yield browser
-        browser.close()
+        found = browser.launched(playwright)
+        if found is None:
+            say = pytest.fail if os.environ.get("LESION_TOOLKIT_NEED_BROWSER") else pytest.skip
+            say(f"no browser ({browser.HOW_TO_HAVE_ONE})")
+        yield found
+        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +111,9 @@ def test_a_cell_shows_exactly_its_cases_and_its_address_brings_them_back(page):
 
     assert ["0007", "0008", "0006"] == shown(page)
     assert "#part=test&truth=malignant_melanoma&predicted=nevus" == page.evaluate("location.hash")
-    assert "3 cases / 2 patients: test, truth malignant melanoma, predicted nevus" == page.inner_text("#showing")
+    assert "3 cases / 2 patients: test set, reference diagnosis malignant melanoma, predicted nevus" == page.inner_text(
+        "#showing"
+    )
 
     page.reload()
 
@@ -166,10 +160,10 @@ def test_filters_combine(page):
 def test_cases_are_ordered_by_cost_by_doubt_and_by_patient(page):
     page.select_option("select[name=part]", "test")
     page.select_option("select[name=sort]", "cost")
-    dearest = shown(page)
+    most_harmful = shown(page)
     page.select_option("select[name=sort]", "unsure")
 
-    assert ["0007", "0008", "0006", "0003", "0004"] == dearest
+    assert ["0007", "0008", "0006", "0003", "0004"] == most_harmful
     assert ["0006", "0004", "0008", "0003", "0007"] == shown(page)
 
 
@@ -217,12 +211,12 @@ def test_everything_can_be_done_from_the_keyboard(page):
 
 
 def test_a_query_can_be_looked_at_and_copied(page):
-    page.click(".headlines li:first-child .how summary")
+    page.click(".headlines li:first-child .sql summary")
 
-    assert "select" in page.inner_text(".headlines li:first-child .how pre")
-    assert page.is_visible(".headlines li:first-child .how button")
+    assert "select" in page.inner_text(".headlines li:first-child .sql pre")
+    assert page.is_visible(".headlines li:first-child .sql button")
 
-    page.click(".headlines li:first-child .how summary")
+    page.click(".headlines li:first-child .sql summary")
 
 
 def test_the_matrix_shows_shares_and_errors_only(page):

@@ -71,7 +71,7 @@ def test_every_query_runs_and_gives_what_its_sentence_needs(finished, facts, nam
     table = finished.workspace.sql(text)
 
     assert "$" not in text
-    assert wanted["says"].format(**dict.fromkeys(table.column_names, "x"))
+    assert wanted["says"].format(**dict.fromkeys([*table.column_names, "support"], "x"))
     assert table.num_rows or "none" in wanted
 
 
@@ -83,9 +83,9 @@ def test_a_finished_run_fills_every_item_it_is_said_to_fill(finished, facts):
     texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, facts))
 
     assert [] == [name for name, text in texts.items() if NOT_KNOWN in text.lower()]
-    assert texts["total"].startswith(f"The split holds {facts.leakage['cases']} cases of")
-    assert f"accuracy {facts.scores['test', 'accuracy', None]['value']:.3f} (" in texts["overall"]
-    assert "0 patients and 0 photographs stand in two parts" in texts["total"]
+    assert texts["total"].startswith(f"The split holds {facts.leakage['cases']} cases / ")
+    assert f"Accuracy was {facts.scores['test', 'accuracy', None].value:.3f} (" in texts["overall"]
+    assert "0 patients and 0 photographs are in more than one subset" in texts["total"]
 
 
 @pytest.mark.parametrize("value", [None, math.nan])
@@ -100,14 +100,14 @@ def test_a_key_that_was_not_recorded_is_not_known(finished, facts):
     bare = replace(facts, record=RunRecord.model_validate(a_record()), certificate={})
     texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, bare))
 
-    assert "Software: lesion-toolkit not known, torch not known, transformers not known." == texts["software"]
-    assert "keeps not known groups whole; not known patients" in texts["linked"]
+    assert "The software was lesion-toolkit not known, torch not known and transformers not known." == texts["software"]
+    assert "keeps not known groups in one subset each; not known patients" in texts["linked"]
 
 
 def test_others_get_no_small_cell_and_no_day(finished, facts):
     given = shared(facts)
     texts = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, given))
-    closed = {name for name, wanted in DOCUMENT["facts"].items() if "open" not in wanted and not wanted.get("said")}
+    closed = {name for name, wanted in DOCUMENT["facts"].items() if "open" not in wanted and not wanted.get("methods")}
 
     assert {WITHHELD} == {texts[name] for name in closed}
     assert {"matrix", "per_class", "groups", "classes_by_part", "flow", "linked"} <= closed
@@ -120,7 +120,7 @@ def test_what_the_study_says_stands_as_text_only(finished, facts):
     texts = ReportingSection(ethics=f"{HOSTILE} [x](javascript:alert(1)) `a`", funding="=1+1")
     study = finished.study_file.study.model_copy(update={"reporting": texts})
     made = guidelines.filled(finished.workspace, study, facts)
-    page = render(facts, study, {}, None, made, inlined=True).decode()
+    page = render(facts, study, {}, None, made, one_file=True).decode()
     text = guidelines.markdown(made, finished.run_id)
     rows = {(row["guideline"], row["item"]): row for row in csv.DictReader(io.StringIO(guidelines.table(made)))}
 

@@ -190,5 +190,5 @@ def test_the_command_shows_what_it_took_for_what(tmp_path, capsys, monkeypatch):
 
     told = capsys.readouterr().out
     assert 0 == ended.value.code
-    assert "next: toolkit --study study.toml parse e.ndjson" in told
+    assert "toolkit --study study.toml parse e.ndjson" in told
     assert [True] * 3 == [word in told for word in ("patient_id", "diagnosis", "class nevus")]

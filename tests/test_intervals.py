@@ -1,9 +1,8 @@
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published import example
 from scipy import stats
 
 from toolkit.stats import intervals
@@ -28,8 +27,15 @@ def clustered_wilson(success, patient, *, confidence) -> Interval:
     return intervals.clustered_wilson(share, confidence=confidence)
 
 
-def test_wilson_meets_the_published_values(shared):
-    reference = json.loads((shared / "reference_values" / "binomial_ci_newcombe.json").read_text())
+def schools(data):
+    """Whether each school is an elementary one, and the district it stands in."""
+    pairs = list(zip(data["schools"], data["elementary"], strict=True))
+    success = np.concatenate([np.arange(count) < elementary for count, elementary in pairs]).astype(float)
+    return success, np.repeat(np.arange(len(pairs)), data["schools"])
+
+
+def test_wilson_meets_the_published_values():
+    reference = example("newcombe_1998")
     for expected in reference["expected"]:
         found = wilson(expected["x"], expected["n"], confidence=0.95)
 
@@ -45,10 +51,9 @@ def test_wilson_agrees_with_scipy_for_many_at_once():
         assert tuple(score) == pytest.approx((many.low[k], many.high[k]), abs=1e-12)
 
 
-def test_the_error_between_patients_meets_the_published_one(shared):
-    reference = json.loads((shared / "reference_values" / "cluster_proportion_api.json").read_text())
-    success = np.array(reference["data"]["y"], dtype=float)
-    patient = np.unique(reference["data"]["cluster"], return_inverse=True)[1]
+def test_the_error_between_patients_meets_the_published_one():
+    reference = example("api_clusters")
+    success, patient = schools(reference["data"])
     share = by_patient(success, np.ones_like(success), patient)
     error = intervals.standard_error(intervals.influence(share), int(patient.max()) + 1)
     half = stats.t.ppf(0.975, reference["expected"]["df"]) * error
@@ -60,8 +65,8 @@ def test_the_error_between_patients_meets_the_published_one(shared):
     )
 
 
-def test_bootstrap_and_jackknife_meet_the_law_school_example(shared):
-    reference = json.loads((shared / "reference_values" / "efron_law_school.json").read_text())
+def test_bootstrap_and_jackknife_meet_the_law_school_example():
+    reference = example("law_school")
     pairs = np.array([reference["data"]["LSAT"], reference["data"]["GPA"]], dtype=float)
 
     def correlation(weights):
@@ -93,10 +98,9 @@ def correlation_of(x, y, axis):
     return (x * y).sum(axis=-1) / np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
 
 
-def test_the_patient_bootstrap_agrees_with_the_published_standard_error(shared):
-    reference = json.loads((shared / "reference_values" / "cluster_proportion_api.json").read_text())
-    success = np.array(reference["data"]["y"], dtype=float)
-    patient = np.unique(reference["data"]["cluster"], return_inverse=True)[1]
+def test_the_patient_bootstrap_agrees_with_the_published_standard_error():
+    reference = example("api_clusters")
+    success, patient = schools(reference["data"])
 
     def share(weights):
         return {"share": weights @ success / weights.sum(axis=1)}

@@ -68,7 +68,7 @@ def test_all_faults_are_told_at_once_with_their_keys(write):
         (("[model]", '[privacy]\npublished_key = "a"\nkey_file = "b"\n[model]'), "not both"),
         (('projects = ["p"]', "projects = []"), "labelbox.projects"),
         (("[model]", "[split]\nexternal = true\nfolds = 3\n[model]"), "there is one part"),
-        (("[model]", '[external]\nclasses = {wart = "nevus"}\n[model]'), "no such class in this study: wart"),
+        (("[model]", '[external]\nclasses = {wart = "nevus"}\n[model]'), "external.classes: no such class: wart"),
         (('aliases = ["MM"]', 'answers = ["nevus"]'), "share the spelling nevus"),
         (("[model]", '[evaluate]\nordered = ["nevus"]\n[model]'), "names every class of the study once"),
         (("What is it?", "A [x]?"), "holds no field"),

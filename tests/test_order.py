@@ -31,15 +31,15 @@ def imports_of(path: Path, *, also_for_types: bool = False) -> set[str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    found = set()
+    names = set()
     for node in ast.walk(tree):
         if id(node) in typing_only and not also_for_types:
             continue
         if isinstance(node, ast.ImportFrom) and node.module == "toolkit":
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("toolkit."):
-            found.add(node.module.split(".")[1])
-    return found
+            names.add(node.module.split(".")[1])
+    return names
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))

@@ -162,26 +162,32 @@ OWN = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("answers", "classes", "issues"),
-    [
-        ({"Is it a BCC?": "yes", "Is it a melanoma?": "Nein"}, ["basal_cell_carcinoma"], []),
-        ({"Is it a BCC?": "no", "is it a  melanoma?": "ja"}, ["malignant_melanoma"], []),
-        ({"Is it a BCC?": "yes", "Is it a melanoma?": "Ja"}, [], ["ambiguous_label"]),
-        ({"Is it a BCC?": "yes", "diagnosis": "BCC"}, ["basal_cell_carcinoma"], []),
-        ({"Is it a BCC?": "yes", "diagnosis": "nevus"}, [], ["ambiguous_label"]),
-        ({"Is it a BCC?": "no", "Is it a melanoma?": "Nein"}, [], []),
-    ],
-)
-def test_a_class_may_have_a_question_of_its_own(parsed_as, workspace, answers, classes, issues):
-    label = exports.label("l")
-    label["annotations"]["classifications"] = [exports.radio(a, question=q) for q, a in answers.items()]
+ANSWERED = [
+    ({"Is it a BCC?": "yes", "Is it a melanoma?": "Nein"}, "basal_cell_carcinoma", None),
+    ({"Is it a BCC?": "no", "is it a  melanoma?": "ja"}, "malignant_melanoma", None),
+    ({"Is it a BCC?": "yes", "Is it a melanoma?": "Ja"}, None, "ambiguous_label"),
+    ({"Is it a BCC?": "yes", "diagnosis": "BCC"}, "basal_cell_carcinoma", None),
+    ({"Is it a BCC?": "yes", "diagnosis": "nevus"}, None, "ambiguous_label"),
+    ({"Is it a BCC?": "no", "Is it a melanoma?": "Nein"}, None, None),
+]
 
-    parsed_as([exports.row("a", label)], classes=OWN)
 
-    assert classes == [row["class_name"] for row in workspace.rows("select class_name from readings")]
-    assert issues == reasons(workspace)
-    assert len(answers) == workspace.rows("select count(*) as n from answers")[0]["n"]
+def test_a_class_may_have_a_question_of_its_own(parsed_as, workspace):
+    rows = []
+    for number, (answers, _, _) in enumerate(ANSWERED):
+        label = exports.label(f"l{number}")
+        label["annotations"]["classifications"] = [exports.radio(a, question=q) for q, a in answers.items()]
+        rows.append(exports.row(f"i{number}", label, patient=f"P-{number}"))
+
+    parsed_as(rows, classes=OWN)
+
+    read = workspace.rows("select image_id, class_name from readings inner join cases using (case_id)")
+    kept_out = workspace.rows("select image_id, reason from ingest_issues")
+    classes, issues = ({f"i{n}": each[place] for n, each in enumerate(ANSWERED) if each[place]} for place in (1, 2))
+    assert classes == {row["image_id"]: row["class_name"] for row in read}
+    assert issues == {row["image_id"]: row["reason"] for row in kept_out}
+    assert (3, 2) == (len(read), len(kept_out))
+    assert sum(len(answers) for answers, _, _ in ANSWERED) == len(workspace.rows("from answers"))
 
 
 def test_a_label_without_a_yes_has_no_answer(parsed_as, workspace):
@@ -200,15 +206,15 @@ def test_one_question_cannot_name_two_classes(study):
         changed(study, classes=[{"question": "Diagnosis"}])
 
 
-@pytest.mark.parametrize("nested", [True, False])
-def test_certainty_stands_beside_the_answer_it_is_about(parsed_as, workspace, nested):
+def test_certainty_stands_beside_the_answer_it_is_about(parsed_as, workspace):
     sure = exports.radio("rather sure", question="certainty")
-    label = exports.label("l", "nevus")
-    label["annotations"]["classifications"] = (
-        [exports.radio("nevus", nested=[sure])] if nested else [exports.radio("nevus"), sure]
-    )
+    nested, beside = exports.label("l1"), exports.label("l2")
+    nested["annotations"]["classifications"] = [exports.radio("nevus", nested=[sure])]
+    beside["annotations"]["classifications"] = [exports.radio("nevus"), sure]
 
-    parsed_as([exports.row("a", label)], certainty="Certainty")
+    parsed_as([exports.row("a", nested), exports.row("b", beside, patient="P-2")], certainty="Certainty")
 
-    found = workspace.rows("select question, certainty from answers order by position")
-    assert [("diagnosis", "rather sure"), ("certainty", None)] == [tuple(row.values()) for row in found]
+    found = workspace.rows("select label_id, question, certainty from answers order by label_id, position")
+    for label_id in ("l1", "l2"):
+        answers = [(row["question"], row["certainty"]) for row in found if row["label_id"] == label_id]
+        assert [("diagnosis", "rather sure"), ("certainty", None)] == answers

@@ -13,11 +13,11 @@ from toolkit.manifest import load_study, shipped
 from toolkit.manifest.evaluation import PlanSection
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
+from toolkit.stages.report.analysis_plan import PlanSummary, points
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.page import render
-from toolkit.stages.report.planned import PlanSummary, points
 from toolkit.stages.report.sharing import shared
-from toolkit.stages.report.tables import files
+from toolkit.stages.report.tables import csv_tables
 from toolkit.stages.split import split, verify
 from toolkit.workspace import plan, sql
 from toolkit.workspace.registry import Workspace, insert
@@ -116,8 +116,8 @@ def test_evaluate_records_what_departs_and_the_report_says_it(finished, locked, 
     result = evaluate(locked, planned_study)
     rows = locked.ask("departures").to_pylist()
     facts = shared(gather(locked, planned_study, finished.run_id))
-    page = render(facts, planned_study, {}, None, [], inlined=True).decode()
-    listed = csv.DictReader(io.StringIO(files(facts)["departures.csv"]))
+    page = render(facts, planned_study, {}, None, [], one_file=True).decode()
+    listed = csv.DictReader(io.StringIO(csv_tables(facts)["departures.csv"]))
 
     assert result.plan_sha256 == locked_once[1].plan_sha256 == rows[0]["plan_sha256"]
     expected = {("comparison_missing", "the planned comparison was not made")}
@@ -132,8 +132,8 @@ def test_the_report_says_where_no_plan_was_locked(finished):
     study = finished.study_file.study
     facts = gather(finished.workspace, study, finished.run_id)
 
-    assert "No analysis plan was locked" in render(facts, study, {}, None, [], inlined=True).decode()
-    assert "departures.csv" not in files(facts)
+    assert "No analysis plan was locked" in render(facts, study, {}, None, [], one_file=True).decode()
+    assert "departures.csv" not in csv_tables(facts)
 
 
 def test_every_look_at_the_part_is_counted_but_those_that_were_planned(finished, locked, planned_study):

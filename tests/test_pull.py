@@ -23,7 +23,7 @@ from PIL import Image
 from toolkit.cli import main
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.labelbox_json.links import facts_of, links_of
-from toolkit.labelbox_json.withdrawn import filter_export, suppression_list
+from toolkit.labelbox_json.withdrawn_filter import filter_export, suppression_list
 from toolkit.manifest.cohort import PullSection
 from toolkit.stages.parse import parse
 from toolkit.stages.pull import Patience, Pulled, PullRequest, pull
@@ -73,8 +73,8 @@ def hospital(study):
 def ask(workspace, hospital, labelbox):  # noqa: ARG001 - it is asked
     """Pull without ever sleeping; `ask.slept` holds the waits."""
 
-    def run(*wish, **more):
-        named = dict(zip(PullRequest._fields, wish, strict=False))
+    def run(*request, **more):
+        named = dict(zip(PullRequest._fields, request, strict=False))
         given = {"photographs": False} | named | more
         return pull(workspace, hospital, PullRequest(**given), patience=Patience(sleep=run.slept.append))
 
@@ -309,7 +309,7 @@ def test_since_is_sent_as_utc_and_last_goes_on_from_the_newest_activity(ask, lab
 
 
 @pytest.mark.parametrize(
-    ("wish", "told"),
+    ("pull_request", "told"),
     [
         (PullRequest(since="yesterday"), "is no time"),
         (PullRequest("slice", "slice-1", since="2025-01-01"), "cannot filter a slice"),
@@ -317,16 +317,16 @@ def test_since_is_sent_as_utc_and_last_goes_on_from_the_newest_activity(ask, lab
         (PullRequest("dataset", "dataset-9"), "knows no dataset 'dataset-9'"),
     ],
 )
-def test_a_wish_that_cannot_be_asked_for_is_told(ask, wish, told):
+def test_a_request_that_cannot_be_made_is_refused(ask, pull_request, told):
     with pytest.raises(ToolkitError, match=told):
-        ask(*wish)
+        ask(*pull_request)
 
 
 def test_a_second_pull_at_the_same_time_is_refused(ask, workspace):
     workspace.exports.mkdir(parents=True)
     with (workspace.exports / ".pull.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ToolkitError, match="another pull is at work"):
+        with pytest.raises(ToolkitError, match="another pull is running"):
             ask()
 
 
@@ -653,8 +653,8 @@ def test_a_withdrawn_patient_is_not_pulled_in_again(ask, workspace, labelbox, ho
     ask(photographs=True)
     parse(workspace, hospital, key, [])
     withdraw(workspace, hospital, key, "P-3", reparse=lambda: parse(workspace, hospital, key, []), apply=True)
-    stones = suppression_list(workspace, hospital, key)
-    again = pull(workspace, hospital, sieve=partial(filter_export, workspace, stones=stones), patience=Patience(poll=0))
+    filter_landed = partial(filter_export, workspace, suppressed=suppression_list(workspace, hospital, key))
+    again = pull(workspace, hospital, filter_landed=filter_landed, patience=Patience(poll=0))
     names = {path.name for path in (workspace.folder / "photographs").iterdir()}
 
     assert everything == labelbox.export

@@ -23,8 +23,8 @@ from toolkit.stages.evaluate import evaluate
 from toolkit.stages.report import Report, report
 from toolkit.stages.report.facts import PreviousRun, ReportFacts, gather
 from toolkit.stages.report.figures import spread
+from toolkit.stages.report.first_screen import badges, headlines
 from toolkit.stages.report.layout import generator
-from toolkit.stages.report.verdicts import badges, headlines
 from toolkit.workspace.registry import Workspace
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ ERRORS = ["0007", "0003", "0008", "0004", "0006", "0009", "0011"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
+class SmallReport:
     """A small registry with its report, and the page parsed."""
 
     workspace: Workspace
@@ -73,32 +73,32 @@ class Elements(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Made:
+def small(tmp_path_factory) -> SmallReport:
     study = a_study()
     workspace = a_registry(tmp_path_factory.mktemp("report"), study)
     evaluate(workspace, study)
     written = report(workspace, study)
-    return Made(workspace, study, written, Path(written.page).read_text(encoding="utf-8"))
+    return SmallReport(workspace, study, written, Path(written.page).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
-def elements(made) -> Elements:
-    return Elements(made.text)
+def elements(small) -> Elements:
+    return Elements(small.text)
 
 
 @pytest.fixture(scope="module")
-def facts(made) -> ReportFacts:
-    return gather(made.workspace, made.study, "aaaa0001")
+def facts(small) -> ReportFacts:
+    return gather(small.workspace, small.study, "aaaa0001")
 
 
-def test_a_hostile_text_becomes_no_element(made, elements):
+def test_a_hostile_text_becomes_no_element(small, elements):
     tags = [tag for tag, _ in elements.found]
     kinds = [attributes.get("type") for tag, attributes in elements.found if tag == "script"]
 
     assert ["application/json", None] == kinds
     assert 1 == tags.count("style")
     assert "img" not in tags
-    assert "&lt;img src=x onerror=alert(1)&gt;" in made.text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in small.text
 
 
 def test_no_element_carries_a_style_or_an_event(elements):
@@ -121,9 +121,9 @@ def test_ids_are_unique_and_every_link_has_its_target(elements):
     assert set() == links - set(ids)
 
 
-def test_no_name_path_address_or_e_mail_leaves_the_registry(made):
-    texts = [Path(name).read_text(encoding="utf-8") for name in made.report.files if name.endswith((".html", ".csv"))]
-    secrets = ("PAT_", "secret_folder", "example.org", "/home/", str(made.workspace.folder), "://", "Dr Secret")
+def test_no_name_path_address_or_e_mail_leaves_the_registry(small):
+    texts = [Path(name).read_text(encoding="utf-8") for name in small.report.files if name.endswith((".html", ".csv"))]
+    secrets = ("PAT_", "secret_folder", "example.org", "/home/", str(small.workspace.folder), "://", "Dr Secret")
 
     assert [] == [(secret, text[:40]) for secret in secrets for text in texts if secret in text]
 
@@ -156,18 +156,18 @@ def shown_cases(text: str) -> list[dict]:
     return [dict(zip(data["columns"], row, strict=True)) for row in data["cases"]]
 
 
-def test_the_page_holds_every_scored_case_wrong_ones_and_the_most_confident_first(made):
-    cases = shown_cases(made.text)
+def test_the_page_holds_every_scored_case_wrong_ones_and_the_most_confident_first(small):
+    cases = shown_cases(small.text)
 
     assert ERRORS == [case["case"] for case in cases if case["truth"] != case["predicted"]]
     assert ERRORS == [case["case"] for case in cases][:7]
     assert 12 == len(cases)
-    assert (7, 7, True) == (made.report.errors_shown, made.report.errors, made.report.one_file)
+    assert (7, 7, True) == (small.report.errors_shown, small.report.errors, small.report.one_file)
 
 
-def test_a_case_is_shown_with_who_said_so_and_what_is_known_of_it(made):
-    data = json.loads(Elements(made.text).data)
-    first = shown_cases(made.text)[0]
+def test_a_case_is_shown_with_who_said_so_and_what_is_known_of_it(small):
+    data = json.loads(Elements(small.text).data)
+    first = shown_cases(small.text)[0]
     shares = [(1 - 0.95) / 2 if name != "nevus" else 0.95 for name in CLASSES]
 
     assert ("0007", shares, 0.875) == (first["case"], first["chances"], first["mass"])
@@ -194,15 +194,15 @@ def test_with_more_errors_than_the_study_wants_photographs_stand_beside_the_page
     assert "img-src &#39;self&#39; data:;" in page.read_text(encoding="utf-8")
 
 
-def test_a_photograph_that_cannot_be_opened_is_said_so(made):
-    faults = [case["fault"] for case in shown_cases(made.text) if case["fault"]]
+def test_a_photograph_that_cannot_be_opened_is_said_so(small):
+    faults = [case["fault"] for case in shown_cases(small.text) if case["fault"]]
 
     assert 2 == len(faults)
     assert {"the photograph cannot be shown: image unreadable"} == set(faults)
 
 
-def test_a_thumbnail_carries_nothing_but_pixels(made):
-    cases = shown_cases(made.text)
+def test_a_thumbnail_carries_nothing_but_pixels(small):
+    cases = shown_cases(small.text)
     sources = [case[side] for case in cases for side in ("photograph", "crop") if case[side]]
     for source in sources:
         image = Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2])))
@@ -217,46 +217,46 @@ def test_a_thumbnail_carries_nothing_but_pixels(made):
 def test_the_matrix_counts_cases_and_patients(elements):
     labels = [a["aria-label"] for tag, a in elements.found if tag == "button" and "data-cases" in a]
 
-    assert "2 cases / 1 patient: truth nevus, predicted malignant melanoma" in labels
-    assert "3 cases / 2 patients: truth malignant melanoma, predicted nevus" in labels
+    assert "2 cases / 1 patient: reference diagnosis nevus, predicted malignant melanoma" in labels
+    assert "3 cases / 2 patients: reference diagnosis malignant melanoma, predicted nevus" in labels
     # four kinds of error, and four classes that were hit in their parts
     assert 7 == len(labels)
 
 
-def test_undefined_is_a_dash_with_its_denominator(made):
-    undefined = re.findall(r'title="undefined">(.+?)</span>.*?n = (\d+)', made.text)
+def test_undefined_is_a_dash_with_its_denominator(small):
+    undefined = re.findall(r'title="undefined">(.+?)</span>.*?n = (\d+)', small.text)
 
     assert ("–", "0") in undefined
-    assert not re.search(r">\s*nan\b", made.text)
-    assert "over 2 of 3 classes" in made.text
+    assert not re.search(r">\s*nan\b", small.text)
+    assert "over 2 of 3 classes" in small.text
 
 
 def test_the_first_screen_says_what_to_know_before_believing(facts):
-    told = [(badge.shape, badge.text) for badge in badges(facts)]
+    checks = [(badge.shape, badge.text) for badge in badges(facts)]
 
-    assert ("good", "No patient in two parts: split bbbb0001") in told
-    assert ("look", "Quarantined: 4 rows") in told
-    assert ("good", "Unresolved: 0 cases") in told
-    assert ("fact", "Test scored 1 time") in told
+    assert ("good", "No patient in more than one subset: split bbbb0001") in checks
+    assert ("look", "Quarantined: 4 rows") in checks
+    assert ("good", "No reference diagnosis: 0 cases") in checks
+    assert ("fact", "Test set evaluated 1 time") in checks
 
 
 def test_a_patient_in_two_parts_is_shouted(facts):
     leak = facts.leakage | {"patients_in_two_parts": 1}
 
-    assert (
-        "Leakage: 1 patient and 0 photographs in two parts" == badges(dataclasses.replace(facts, leakage=leak))[0].text
-    )
+    first = badges(dataclasses.replace(facts, leakage=leak))[0]
+
+    assert "Leakage: 1 patient and 0 photographs in more than one subset" == first.text
 
 
 def test_scores_of_an_older_label_revision_are_told_apart(facts):
     newer = dataclasses.replace(facts, label_state=facts.label_state | {"truth_id": "majority-eeee0001"})
 
-    assert "Labels changed since scoring: run toolkit evaluate" == badges(newer)[-1].text
+    assert "Labels changed since the evaluation: run toolkit evaluate" == badges(newer)[-1].text
 
 
-def test_per_class_csv_holds_the_scores_unrounded(made):
-    scores = made.workspace.rows("select * from scores where class_name is not null")
-    rows = {(row["part"], row["class_name"]): row for row in made.rows("per_class.csv")}
+def test_per_class_csv_holds_the_scores_unrounded(small):
+    scores = small.workspace.rows("select * from scores where class_name is not null")
+    rows = {(row["part"], row["class_name"]): row for row in small.rows("per_class.csv")}
 
     assert 6 == len(rows)
     for score in scores:
@@ -270,20 +270,22 @@ def test_per_class_csv_holds_the_scores_unrounded(made):
     assert "majority-cccc0001" == rows["test", "nevus"]["truth_id"]
 
 
-def test_what_was_evaluated_stands_on_the_page_and_in_its_tables(made):
-    points = {row["metric"]: row for row in made.rows("operating_points.csv")}
+def test_what_was_evaluated_stands_on_the_page_and_in_its_tables(small):
+    points = {row["metric"]: row for row in small.rows("operating_points.csv")}
 
     assert {"recall", "specificity", "precision", "npv", "benign_per_found"} == set(points)
     assert {"malignant"} == {row["target"] for row in points.values()}
-    assert "cannot vouch for a sensitivity of 0.95" in made.text
-    assert {"stage", "reason", "number"} == set(made.rows("flow.csv")[0])
-    assert 9 == sum(int(row["cases"]) for row in made.rows("calibration.csv") if row["probabilities"] == "as predicted")
-    assert 49 == len(made.rows("decision_curve.csv"))
-    assert "too few patients" in made.text
+    assert "every malignant lesion was detected: sensitivity ≥ 0.95 not reached." in small.text
+    assert {"stage", "reason", "number"} == set(small.rows("flow.csv")[0])
+    assert 9 == sum(
+        int(row["cases"]) for row in small.rows("calibration.csv") if row["probabilities"] == "as predicted"
+    )
+    assert 49 == len(small.rows("decision_curve.csv"))
+    assert "† Few patients" in small.text
 
 
-def test_summary_csv_holds_the_averages_with_their_method(made):
-    rows = {(row["part"], row["metric"]): row for row in made.rows("summary.csv")}
+def test_summary_csv_holds_the_averages_with_their_method(small):
+    rows = {(row["part"], row["metric"]): row for row in small.rows("summary.csv")}
 
     assert repr(4 / 9) == rows["test", "accuracy"]["value"]
     assert "2" == rows["test", "macro_recall"]["classes"]
@@ -292,19 +294,19 @@ def test_summary_csv_holds_the_averages_with_their_method(made):
     assert ("9", "7") == (rows["test", "accuracy"]["cases"], rows["test", "accuracy"]["patients"])
 
 
-def test_misclassified_csv_names_cases_and_pseudonyms_only(made):
-    rows = made.rows("misclassified.csv")
+def test_misclassified_csv_names_cases_and_pseudonyms_only(small):
+    rows = small.rows("misclassified.csv")
     first = {"case_id": "0007", "part": "test", "patient_id": "p-5", "truth": "malignant_melanoma"}
-    said = {"predicted": "nevus", "confidence": "0.95", "label_mass": "0.875"}
+    prediction = {"predicted": "nevus", "confidence": "0.95", "label_mass": "0.875"}
     shares = {"probability_nevus": "0.95", "probability_malignant_melanoma": repr((1 - 0.95) / 2)}
 
     assert ERRORS == [row["case_id"] for row in rows]
-    assert {**first, **said, **shares, "probability_keratosis": repr((1 - 0.95) / 2)} == rows[0]
+    assert {**first, **prediction, **shares, "probability_keratosis": repr((1 - 0.95) / 2)} == rows[0]
 
 
-def test_the_same_registry_gives_the_same_bytes(made):
-    before = {name: Path(name).read_bytes() for name in made.report.files}
-    again = report(made.workspace, made.study)
+def test_the_same_registry_gives_the_same_bytes(small):
+    before = {name: Path(name).read_bytes() for name in small.report.files}
+    again = report(small.workspace, small.study)
 
     assert before == {name: Path(name).read_bytes() for name in again.files}
 
@@ -356,16 +358,16 @@ class PerClass(HTMLParser):
             self.value = False
 
 
-def test_page_csv_terminal_and_registry_say_the_same(made, capsys):
-    show_scores(made.workspace, "aaaa0001")
+def test_page_csv_terminal_and_registry_say_the_same(small, capsys):
+    show_scores(small.workspace, "aaaa0001")
     terminal = capsys.readouterr().out.split("per class, test")[1].split("most frequent")[0]
     said = {line.split()[0]: line.split() for line in terminal.splitlines() if line.startswith(CLASSES)}
-    page = dict(zip(CLASSES, PerClass(made.text).tables[0][1:], strict=False))
-    table = {row["class_name"]: row for row in made.rows("per_class.csv") if row["part"] == "test"}
+    page = dict(zip(CLASSES, PerClass(small.text).tables[0][1:], strict=False))
+    table = {row["class_name"]: row for row in small.rows("per_class.csv") if row["part"] == "test"}
     metrics = ("precision", "recall", "specificity", "f1", "roc_auc", "pr_auc")
     for name in CLASSES:
         own = "select metric, value from scores where part = 'test' and class_name = $name"
-        stored = {row["metric"]: row["value"] for row in made.workspace.rows(own, {"name": name})}
+        stored = {row["metric"]: row["value"] for row in small.workspace.rows(own, {"name": name})}
         shown = [formatting.proportion(stored[metric]) for metric in metrics]
         bar = 0 if math.isnan(stored["recall"]) else 1
         recall, *others = [said[name][2], *said[name][3 + bar :]]
@@ -375,20 +377,20 @@ def test_page_csv_terminal_and_registry_say_the_same(made, capsys):
         assert shown == [others[0], recall, *others[1:]]
 
 
-def test_no_cell_of_a_table_starts_a_formula(made):
-    for path in (Path(name) for name in made.report.files if name.endswith(".csv")):
+def test_no_cell_of_a_table_starts_a_formula(small):
+    for path in (Path(name) for name in small.report.files if name.endswith(".csv")):
         cells = [cell for row in csv.reader(path.read_text(encoding="utf-8").splitlines()) for cell in row]
 
         assert [] == [cell for cell in cells if re.match(r"[=+@\t\r]|-(?![\d.]|inf)", cell)]
 
 
-def test_every_column_of_every_table_has_its_meaning(made):
-    told = {(row["file"], row["column"]): row["meaning"] for row in made.rows("data_dictionary.csv")}
-    files = [Path(name) for name in made.report.files if name.endswith(".csv")]
+def test_every_column_of_every_table_has_its_meaning(small):
+    meanings = {(row["file"], row["column"]): row["meaning"] for row in small.rows("data_dictionary.csv")}
+    files = [Path(name) for name in small.report.files if name.endswith(".csv")]
     columns = {(path.name, column) for path in files for column in path.read_text().partition("\n")[0].split(",")}
 
-    assert columns == set(told)
-    assert [] == [column for column, meaning in told.items() if not meaning]
+    assert columns == set(meanings)
+    assert [] == [column for column, meaning in meanings.items() if not meaning]
 
 
 def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
@@ -402,29 +404,29 @@ def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
         ]
     )
     found = dataclasses.replace(facts, previous=before, report=asked)
-    told = [badge for badge in badges(found) if "\N{GREATER-THAN OR EQUAL TO}" in badge.text]
+    verdicts = [badge for badge in badges(found) if badge.link == "per-class"]
 
     assert "\N{MINUS SIGN}0.056 since run bbbb0002" == headlines(found)[2].change
-    assert ["fact", "good", "look", "look"] == [badge.shape for badge in told]
-    assert "Nevus recall \N{GREATER-THAN OR EQUAL TO} 0.9: missed, 0.600" == told[2].text
+    assert ["fact", "good", "look", "look"] == [badge.shape for badge in verdicts]
+    assert "Nevus recall \N{GREATER-THAN OR EQUAL TO} 0.9: not met, 0.600" == verdicts[2].text
 
 
 @pytest.mark.parametrize(
     ("high", "expected"),
     [
-        (-0.1, ("good", "Beats its blind control by 0.300 macro recall")),
-        (0.1, ("look", "Does not beat a blank photograph")),
+        (-0.1, ("good", "Macro recall is 0.300 lower with a blank photograph")),
+        (0.1, ("look", "Macro recall is not clearly lower with a blank photograph")),
     ],
 )
-def test_a_run_beats_its_blind_control_or_not(facts, high, expected):
+def test_a_run_beats_its_control_or_not(facts, high, expected):
     row = {"control": "blank", "part": "test", "metric": "macro_recall", "difference": -0.3, "low": -0.5, "high": high}
-    found = dataclasses.replace(facts, controls=[row])
+    found = dataclasses.replace(facts, evaluation=facts.evaluation._replace(controls=[row]))
 
     assert expected in [(badge.shape, badge.text) for badge in badges(found)]
 
 
-def test_the_index_lists_every_page(made):
-    index = (Path(made.report.page).parents[1] / "index.html").read_text(encoding="utf-8")
+def test_the_index_lists_every_page(small):
+    index = (Path(small.report.page).parents[1] / "index.html").read_text(encoding="utf-8")
 
     assert 'href="aaaa0001/index.html"' in index
 
@@ -453,6 +455,22 @@ def test_labels_keep_their_order_and_their_distance(wanted, expected):
         (formatting.interval(float("nan"), 1), "no interval"),
         (formatting.count(1234567), "1\N{NARROW NO-BREAK SPACE}234\N{NARROW NO-BREAK SPACE}567"),
         (formatting.support(1, 2), "1 case / 2 patients"),
+        (formatting.support(None, None), "suppressed"),
+        (formatting.counted(None, "patient"), "a suppressed number of patients"),
+        (formatting.subset("train"), "training set"),
+        (formatting.group_name("fitzpatrick", "4"), "Fitzpatrick skin type IV"),
+        (formatting.group_name("capture_site", "(none)"), "capture site not recorded"),
+        (formatting.detection("malignant", 31, 33), "In 31 of 33 patients every malignant lesion was detected"),
+        (
+            formatting.confirmation(0.9, confirmed=False, detected=31, patients=33),
+            "too few patients to confirm sensitivity ≥ 0.9",
+        ),
+        (formatting.confirmation(0.95, confirmed=False, detected=31, patients=33), "sensitivity ≥ 0.95 not reached"),
+        (
+            formatting.confirmation(0.95, confirmed=False, detected=None, patients=33),
+            "sensitivity ≥ 0.95 not confirmed",
+        ),
+        (formatting.confirmation(0.95, confirmed=True, detected=99, patients=99), "sensitivity ≥ 0.95 confirmed"),
         (formatting.percent(0.999), "99.9%"),
         (formatting.model_name("/a/b/c"), "c"),
         (formatting.model_name("org/model"), "org/model"),

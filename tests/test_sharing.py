@@ -14,7 +14,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.report import report
 from toolkit.stages.report.facts import CountCell
-from toolkit.stages.report.suppression import hidden
+from toolkit.stages.report.suppression import suppressed_cells
 from toolkit.workspace.registry import Workspace
 
 
@@ -38,7 +38,7 @@ def table_of(rows: list[list[int]], *, sums: bool = True):
     ],
 )
 def test_small_counts_are_hidden_with_what_would_tell_them(rows, expected):
-    found = hidden(table_of(rows))
+    found = suppressed_cells(table_of(rows))
 
     assert len(expected) == len(found)
     assert {place for place, cell in table_of(rows).items() if 0 < cell.patients < 5} <= found
@@ -54,13 +54,13 @@ def test_small_counts_are_hidden_with_what_would_tell_them(rows, expected):
 )
 def test_no_hidden_count_can_be_worked_out_from_the_shown_ones(rows):
     table = table_of(rows)
-    kept_back = hidden(table, diagonal=True)
+    suppressed = suppressed_cells(table, diagonal=True)
     places = list(table)
     lines = [{(k, c): 1 for c in range(3)} | {(k, None): -1} for k in range(3)]
     lines += [{(r, k): 1 for r in range(3)} | {(None, k): -1} for k in range(3)]
     sums = np.array([[line.get(place, 0) for place in places] for line in lines])
     trace = np.array([place in {(0, 0), (1, 1), (2, 2)} for place in places], dtype=float)
-    known = np.array([place not in kept_back for place in places])
+    known = np.array([place not in suppressed for place in places])
     counts = np.array([table[place].cases for place in places], dtype=float)
     said = [LinearConstraint(sums, 0, 0), LinearConstraint(trace, trace @ counts, trace @ counts)]
     bounds = Bounds(np.where(known, counts, 0), np.where(known, counts, 99))
@@ -134,6 +134,15 @@ def test_counts_of_few_patients_are_nowhere_in_a_bundle(bundle):
             shown = [int(row["patients"]) for row in csv.DictReader(file) if row["patients"]]
 
         assert [] == [patients for patients in shown if 0 < patients < 5]
+
+
+def test_a_suppressed_count_is_a_sign_that_the_page_explains(bundle):
+    page = (bundle / "index.html").read_text(encoding="utf-8")
+    figure = (bundle / "figures" / "confusions_test.svg").read_text(encoding="utf-8")
+
+    assert '<span title="suppressed">*</span>' in page
+    assert "* Suppressed: fewer than 5 patients, or a count that would reveal such a one." in page
+    assert "predicted (* suppressed)" in figure
 
 
 def test_each_page_says_whom_it_is_for(finished, bundle):

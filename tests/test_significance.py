@@ -1,13 +1,12 @@
-import json
-
 import numpy as np
 import pytest
+from published import example
 
 from toolkit.stats import significance
 
 
-def test_the_published_mcnemar_example_is_met(shared):
-    reference = json.loads((shared / "reference_values" / "mcnemar_agresti.json").read_text())
+def test_the_published_mcnemar_example_is_met():
+    reference = example("mcnemar")
     (_, first), (second, _) = reference["data"]
     found, expected = significance.mcnemar(first, second), reference["expected"]
 
@@ -20,8 +19,8 @@ def test_the_exact_p_value_is_that_counted_by_hand(first, second, expected):
     assert expected == pytest.approx(significance.mcnemar(first, second), abs=1e-12)
 
 
-def test_published_corrected_p_values_are_met(shared):
-    reference = json.loads((shared / "reference_values" / "bh_1995.json").read_text())
+def test_published_corrected_p_values_are_met():
+    reference = example("benjamini_hochberg_1995")
     p, expected = np.array(reference["data"], dtype=float), reference["expected"]
     found = significance.benjamini_hochberg(p)
 

@@ -22,23 +22,23 @@ def relabelled(finished, path):
 
 
 def test_a_finished_workspace_fits_its_labels(finished):
-    found = status(finished.workspace)
+    state = status(finished.workspace)
 
-    assert "toolkit query" == found.next
-    assert [0] == [row["changed_cases"] for row in found.splits]
-    assert [(False, True)] == [(row["stale"], row["reported"]) for row in found.runs]
+    assert "toolkit query" == state.next
+    assert [0] == [row["changed_cases"] for row in state.splits]
+    assert [(False, True)] == [(row["stale"], row["reported"]) for row in state.runs]
 
 
 def test_a_changed_label_makes_split_and_run_stale(copied, finished, tmp_path):
     study = finished.study_file.study
     key = finished.study_file.key(copied)
     parse(copied, study, key, [relabelled(finished, tmp_path / "later.ndjson")])
-    found = status(copied)
+    state = status(copied)
 
-    assert "toolkit split" == found.next
-    assert [1] == [row["changed_cases"] for row in found.splits]
-    assert [True] == [row["stale"] for row in found.runs]
-    assert finished.results["Parsed"].photographs == found.photographs
+    assert "toolkit split" == state.next
+    assert [1] == [row["changed_cases"] for row in state.splits]
+    assert [True] == [row["stale"] for row in state.runs]
+    assert finished.results["Parsed"].photographs == state.photographs
 
 
 def test_what_is_missing_is_the_next_step(copied, finished):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from published import pad_patients
 
 from toolkit.errors import SplitError
 from toolkit.stats.stratified_split import SplitTarget, count_groups, integer_bound, stratified_group_split
@@ -11,13 +12,9 @@ from toolkit.stats.stratified_split import SplitTarget, count_groups, integer_bo
 THREE = [0.6, 0.2, 0.2]
 
 
-def read(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def pad_of(shared, **strata):
-    rows = read(shared / "pad_ufes_20" / "metadata.csv")
+    with (shared / "pad_ufes_20" / "metadata.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
     return count_groups(
         [r["patient_id"] for r in rows],
         {
@@ -70,9 +67,14 @@ def test_groups_stay_whole_and_counts_are_as_stated():
         assert table.counts[made.part_of == part].sum(axis=0).tolist() == made.counts[part].tolist()
 
 
+def pad_by_class():
+    patients, classes = pad_patients()
+    return count_groups(patients, {"class": classes})
+
+
 @pytest.mark.parametrize("fractions", [THREE, [0.64, 0.16, 0.2], [0.7, 0.1, 0.2], [0.2] * 5])
-def test_real_patients_reach_the_bound_of_every_class(shared, fractions):
-    made = stratified_group_split(pad_of(shared), SplitTarget(fractions), seed=4)
+def test_real_patients_reach_the_bound_of_every_class(fractions):
+    made = stratified_group_split(pad_by_class(), SplitTarget(fractions), seed=4)
     distance, bound = farthest(made, "class")
 
     assert bound == pytest.approx(distance)
@@ -86,8 +88,8 @@ def test_class_site_and_sex_stay_within_two_cases_of_their_bounds(shared):
     assert farthest(made, "class")[1] == pytest.approx(farthest(made, "class")[0])
 
 
-def test_another_seed_draws_other_groups(shared):
-    table = pad_of(shared)
+def test_another_seed_draws_other_groups():
+    table = pad_by_class()
     first, second = (stratified_group_split(table, SplitTarget(THREE), seed=seed) for seed in (1, 2))
 
     assert (first.part_of != second.part_of).any()
@@ -173,10 +175,8 @@ def test_what_is_fixed_stays(cases, seed):
     assert (fixed[fixed >= 0] == made.part_of[fixed >= 0]).all()
 
 
-def test_twenty_steps_of_growth_move_nobody_and_stay_near_the_bound(shared):
-    rows = read(shared / "pad_ufes_20" / "metadata.csv")
-    patients = np.array([r["patient_id"] for r in rows])
-    classes = np.array([r["diagnostic"] for r in rows])
+def test_twenty_steps_of_growth_move_nobody_and_stay_near_the_bound():
+    patients, classes = map(np.array, pad_patients())
     order = np.random.default_rng(3).permutation(np.unique(patients))
     known = {}
     for size in np.linspace(len(order) / 2, len(order), 21).astype(int):

@@ -1,15 +1,14 @@
-import json
-
 import numpy as np
 import pytest
+from published import example
 
 from toolkit.stats import metrics, thresholds
 
 
-def test_published_operating_points_are_met(shared):
-    reference = json.loads((shared / "reference_values" / "operating_points_asah_s100b.json").read_text())
-    positive, score = np.array(reference["data"]["y"]) == 1, np.array(reference["data"]["score"])
-    expected, tolerance = reference["expected"], reference["tolerance_abs"]
+def test_published_operating_points_are_met():
+    reference = example("asah")
+    positive, score = np.array(reference["data"]["poor_outcome"]) == 1, np.array(reference["data"]["s100b"])
+    expected, tolerance = reference["expected"]["s100b"], reference["tolerance_abs"]
     found = {
         "youden": thresholds.youden(positive, score),
         "highest_threshold_with_sens_ge_0_90": thresholds.for_sensitivity(positive, score, 0.9),
@@ -26,10 +25,12 @@ def test_published_operating_points_are_met(shared):
     assert {name: expected["youden"][name] for name in counts} == {name: side.sum() for name, side in counts.items()}
 
 
-def test_the_published_net_benefit_is_met(shared):
-    reference = json.loads((shared / "reference_values" / "net_benefit_dcurves.json").read_text())
-    expected, at = reference["expected"], np.array([reference["expected"]["threshold"]])
-    positive, score = np.array(reference["data"]["y"]) == 1, np.array(reference["data"]["p"])
+def test_the_published_net_benefit_is_met():
+    reference = example("net_benefit")
+    data, expected, at = reference["data"], reference["expected"], np.array([reference["expected"]["threshold"]])
+    counts = list(zip(data["patients"], data["events"], strict=True))
+    positive = np.concatenate([np.arange(patients) < events for patients, events in counts])
+    score = np.repeat(np.array(data["percent"]) / 100, data["patients"])
     model = thresholds.net_benefits(positive, score, at).mean()
     everyone = thresholds.net_benefits(positive, np.ones(len(score)), at).mean()
 

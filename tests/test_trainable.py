@@ -2,13 +2,14 @@ import json
 import os
 import shutil
 import signal
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BlipImageProcessorPil, InstructBlipConfig
+from transformers import InstructBlipConfig
 
 from toolkit.errors import ModelError, StudyError
 from toolkit.manifest import load_study
@@ -23,13 +24,9 @@ from toolkit.models.training import arguments, weighted_loss
 from toolkit.models.transformers_compat import quiet
 from toolkit.progress import Progress, silent
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 PROMPT = "What is the diagnosis?"
 ANSWERS = ["nevus", "melasma", "basal cell carcinoma"]
 SETTINGS = TrainSection(epochs=2, learning_rate=1e-2, batch_size=4, threads=1)
-REAL = Path(__file__).parents[2] / "shared" / "data" / "instructblip_flan_t5_xl"
-real = pytest.mark.skipif(not REAL.is_dir(), reason=f"the configuration of the real size is not here: {REAL}")
 
 
 @pytest.fixture(scope="module")
@@ -324,11 +321,14 @@ def test_memory_is_pinned_for_cuda_only_and_nothing_is_trained_in_half_precision
     assert not told.bf16
 
 
-@real
-def test_the_real_size_has_the_weights_and_the_budgets_that_are_known_of_it():
-    config = InstructBlipConfig.from_pretrained(REAL)
+@pytest.fixture(scope="module")
+def real_size() -> InstructBlipConfig:
+    sizes = (Path(__file__).parent / "data" / "instructblip_flan_t5_xl.toml").read_text(encoding="utf-8")
+    return InstructBlipConfig(**tomllib.loads(sizes))
 
-    found = {budget.mode: budget for budget in budgets(config, LoraSection())}
+
+def test_the_real_size_has_the_weights_and_the_budgets_that_are_known_of_it(real_size):
+    found = {budget.mode: budget for budget in budgets(real_size, LoraSection())}
 
     assert {"full": 4023, "language_model": 2850, "qformer": 187, "lora": 9} == {
         mode: int(budget.trained / 1e6 + 0.5) for mode, budget in found.items()
@@ -337,14 +337,10 @@ def test_the_real_size_has_the_weights_and_the_budgets_that_are_known_of_it():
     expected = {"full": (59.9, 59.9), "language_model": (46.8, 44.6), "qformer": (17.1, 9.9), "lora": (15.1, 7.6)}
     for mode, sizes in expected.items():
         assert sizes == pytest.approx(in_gib[mode], abs=0.06), mode
-    processor = BlipImageProcessorPil.from_pretrained(REAL, local_files_only=True)
-    assert {"height": 224, "width": 224} == dict(processor.size)
-    assert 224 == config.vision_config.image_size
 
 
-@real
-def test_a_mode_that_does_not_fit_is_refused_and_those_that_do_are_named():
-    found = budgets(InstructBlipConfig.from_pretrained(REAL), LoraSection())
+def test_a_mode_that_does_not_fit_is_refused_and_those_that_do_are_named(real_size):
+    found = budgets(real_size, LoraSection())
 
     with pytest.raises(ModelError, match=r"needs 46\.8 GiB .*\(cuda\) has 24\.0") as raised:
         check_budget(found, mode="language_model", dtype="float32", device="cuda", memory=24 * GIB)

@@ -2,7 +2,6 @@
 
 import io
 import json
-import re
 import shutil
 
 import exports
@@ -10,7 +9,6 @@ import pytest
 
 from toolkit.cli import main
 from toolkit.errors import ExportError, LeakError, WorkspaceError
-from toolkit.labelbox_json.withdrawn import WITHDRAWN_FILE
 from toolkit.privacy import PseudonymKey, normalise
 from toolkit.stages import withdraw as stage
 from toolkit.stages.evaluate import evaluate
@@ -18,8 +16,9 @@ from toolkit.stages.parse import parse
 from toolkit.stages.split import split
 from toolkit.stages.withdraw import results, tables
 from toolkit.workspace import sql
-from toolkit.workspace.registry import Workspace
+from toolkit.workspace.registry import Workspace, table_names
 from toolkit.workspace.verification import verify
+from toolkit.workspace.withdrawn import WITHDRAWN_FILE
 
 STEPS = [
     (results, "clean_splits"),
@@ -95,18 +94,18 @@ def test_without_apply_nothing_is_changed_and_all_of_it_is_told(finished, copied
     assert [] == said.models_that_saw
 
 
-def test_nothing_of_the_patient_is_left_but_the_tombstone(finished, left, own_key, patient):
+def test_nothing_of_the_patient_is_left_but_the_entry_of_the_suppression_list(finished, left, own_key, patient):
     (said, workspace), (identifier, photographs) = left, patient
     pseudonym = own_key.pseudonym("p", normalise(identifier))
     secrets = (identifier, pseudonym, *photographs)
 
-    stones = json.loads((workspace.folder / WITHDRAWN_FILE).read_text())
+    entries = json.loads((workspace.folder / WITHDRAWN_FILE).read_text())
     sidecar = json.loads(next(workspace.exports.glob("*.json")).read_text())
 
     assert len(files_with(finished.workspace, *secrets)) > 3
     assert {WITHDRAWN_FILE} == files_with(workspace, *secrets)
     assert set() == files_with(workspace, identifier, *photographs)
-    assert [(pseudonym, len(photographs))] == [(stone["patient"], len(stone["photographs"])) for stone in stones]
+    assert [(pseudonym, len(photographs))] == [(entry["patient"], len(entry["photographs"])) for entry in entries]
     assert said.rows == sidecar["withdrawn_rows"]
     assert next(finished.workspace.exports.glob("*.ndjson")).stem == sidecar["replaces_sha256"]
     assert {0o600} == {path.stat().st_mode & 0o777 for path in workspace.exports.glob("*.ndjson")}
@@ -246,7 +245,7 @@ def test_an_export_of_withdrawn_patients_only_is_refused(parsed, study, key, tmp
     assert set() == files_with(workspace, 'P-77"')
 
 
-def test_a_stranger_is_told_and_gets_no_tombstone(parsed, study, key):
+def test_a_stranger_is_told_and_gets_no_entry(parsed, study, key):
     workspace = parsed(*ROWS)
 
     with pytest.raises(WorkspaceError, match="nothing of such a patient") as error:
@@ -278,8 +277,19 @@ def test_the_command_reads_the_identifier_from_standard_input(finished, copied, 
     assert patient[0] not in told
 
 
-def test_every_table_goes_into_the_new_registry():
-    made = {name for path in sql.folder("schema") for name in re.findall(r"create table (\w+)", path.read_text())}
-    copied = set(re.findall(r"insert into (\w+)", sql.statement("withdraw/copy_registry")))
+def test_every_table_goes_into_the_new_registry(parsed):
+    workspace = parsed(*ROWS)
+    before = {name: workspace.rows(f"select * from {name} order by all") for name in table_names()}
 
-    assert made == copied
+    tables.make_anew(workspace)
+
+    assert before == {name: workspace.rows(f"select * from {name} order by all") for name in before}
+    assert {"cases", "runs", "scores"} < set(before)
+    assert 10 < sum(map(bool, before.values()))
+
+
+def test_it_is_said_of_every_table_of_a_run_whether_it_may_lose_rows():
+    schema = "".join(path.read_text() for path in sql.folder("schema"))
+    of_runs = {text.split()[0] for text in schema.split("create table ")[1:] if "references runs" in text}
+
+    assert {"epochs", "evaluations", "predictions", *tables.SCORES} == of_runs

@@ -1,7 +1,4 @@
-"""What a case is: one lesion on one photograph, found by matching the boxes of annotators and revisions.
-
-Refuses to know Labelbox, tables and files: submissions come in as plain records, cases and readings go out.
-"""
+"""The cases on a photograph, found by matching the boxes of all annotators and revisions: one lesion is one case."""
 
 import hashlib
 from dataclasses import dataclass, field

@@ -1,12 +1,12 @@
-"""The commands: flags in, one call, the result shown, the exit code.
+"""The commands of `toolkit`: each reads its flags, calls one function and shows the result.
 
-Refuses to import anything heavy before a command runs, so that help answers at once. Exit codes: 0 done, 1 something
-the user can put right, 2 usage, 130 interrupted.
+Exit codes: 0 done, 1 something the user can put right, 2 wrong usage, 130 interrupted. Commands import their stage when
+they run, so that help answers at once.
 """
 
 import os
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +26,7 @@ FREE_SPACE = "free some space and run the same command again: what is complete i
 
 app = App(
     name="toolkit",
-    help="From a Labelbox export to a report in which every number leads to its photographs and its query.",
-    help_epilogue="Try it: `toolkit sample DIR`, then the command it names. Research use only.",
+    help_epilogue="Try it: `toolkit sample DIR`, then the command that it prints. For research use only.",
     version_flags=["--version"],
     help_flags=["--help", "-h"],
     result_action="return_value",
@@ -36,58 +35,85 @@ app = App(
 
 @dataclass(frozen=True)
 class Settings:
-    """What every command needs: the study file, the workspace, and how to talk."""
+    """The options that every command shares."""
 
     study: Path | None
-    workspace: Path
+    folder: Path
     as_json: bool
     quiet: bool
 
     @property
-    def speaks(self) -> bool:
+    def is_first(self) -> bool:
         """Whether this process shows anything: of several that were started together only the first does."""
         from toolkit.models.processes import this_process
 
         return this_process().is_first
 
     @property
-    def space(self) -> "Workspace":
+    def workspace(self) -> "Workspace":
         """The workspace."""
         from toolkit.workspace.registry import Workspace
 
-        return Workspace(self.workspace)
+        return Workspace(self.folder)
 
     def study_file(self) -> "StudyFile":
         """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
         from toolkit.pipeline import open_study
 
-        return open_study(self.space, self.study)
+        return open_study(self.workspace, self.study)
 
     def show(self, result: Any) -> None:
         """Show a result on stdout."""
         from toolkit import console
 
-        if self.speaks:
+        if self.is_first:
             console.show(result, as_json=self.as_json)
 
-    def tell(self, result: Any) -> None:
-        """Show what a stage of the line has done; the report comes at the end, below the scores."""
-        if not self.as_json and type(result).__name__ != "Report":
-            self.show(result)
+    def run(self, stage: "Callable[[Progress], Any]") -> Any:
+        """Call a stage while its progress is drawn; show and return its result."""
+        with self.progress() as progress:
+            result = stage(progress)
+        self.show(result)
+        return result
+
+    def run_each(self, stages: "Callable[[Progress], Iterable[Any]]") -> None:
+        """Show the result of each stage as soon as it is done; as JSON, all of them in one object at the end."""
+        from toolkit import console
+        from toolkit.console.bars import hide_progress
+
+        with self.progress() as progress:
+            results = stages(progress)
+            if self.as_json:
+                console.print_results(list(results))
+                return
+            for result in results:
+                hide_progress(progress)
+                console.show_stage(self.workspace, result)
 
     @contextmanager
     def progress(self) -> "Generator[Progress]":
         """Draw progress on stderr."""
-        from toolkit import console
+        from toolkit.console.bars import drawn_progress
 
-        with console.drawn_progress(quiet=self.quiet or not self.speaks) as progress:
+        with drawn_progress(quiet=self.quiet or not self.is_first) as progress:
             yield progress
 
 
-Given = Annotated[Settings, Parameter(parse=False)]
-Device = Annotated[Literal["cuda", "mps", "cpu"] | None, Parameter(name="--device")]
-Run = Annotated[str, Parameter(name="--run")]
-Images = Annotated[Path | None, Parameter(name="--images")]
+Shared = Annotated[Settings, Parameter(parse=False)]
+Flag = Annotated[bool, Parameter(negative="")]
+Exports = Annotated[
+    Path, Parameter(help="Files as Labelbox wrote them: NDJSON or JSON, also of the legacy version 1, also gzipped.")
+]
+Images = Annotated[
+    Path | None,
+    Parameter(help="Folder of the photographs, named by external ID, global key or the last part of their URL."),
+]
+Device = Annotated[
+    Literal["cuda", "mps", "cpu"] | None,
+    Parameter(help="Device for the model; else TOOLKIT_DEVICE, else the fastest one that is present."),
+]
+Run = Annotated[str, Parameter(help="Run ID, or latest.")]
+SplitID = Annotated[str, Parameter(help="Split ID, or latest. Each fold of a cross-validation is a split.")]
 
 
 @app.command(sort_key=1)
@@ -99,121 +125,96 @@ def sample(
     seed: int = 7,
     stage: Literal[1, 2, 3] = 1,
     photographs: bool = True,
-    settings: Given,
+    settings: Shared,
 ) -> None:
-    """Draw a synthetic study: photographs, a Labelbox export, a study file, and the list of what is planted in them.
+    """Generate a synthetic study: photographs, a Labelbox export, a study file, and the list of planted faults.
 
     Example: toolkit sample demo
 
-    Parameters
-    ----------
-    folder
-        Folder to make; it must be new or empty.
-    cases
-        Labelled lesions of the first stage, in the class proportions of the published study.
-    seed
-        Seed of everything random.
-    stage
-        1 the first round of labels, 2 after a round of review, 3 after a quarter more patients.
-    photographs
-        Draw the photographs too; without them a million rows take some minutes.
+    Args:
+        folder: Folder to create; it must be new or empty.
+        cases: Labelled lesions of the first stage, in the class proportions of the published study.
+        seed: Seed of everything random.
+        stage: 1 the first round of labels, 2 after a round of review, 3 after a quarter more patients.
+        photographs: Generate the photographs too; without them a million rows take a few minutes.
     """
     from toolkit.synthetic import sample
 
-    with settings.progress() as progress:
-        result = sample(folder, cases=cases, seed=seed, stage=stage, photographs=photographs, progress=progress)
-    settings.show(result)
+    settings.run(
+        lambda progress: sample(folder, cases=cases, seed=seed, stage=stage, photographs=photographs, progress=progress)
+    )
 
 
 @app.command(sort_key=1.5)
-def init(export: Path, /, *, to: Path = Path("study.toml"), settings: Given) -> None:
-    """Write a study file from the projects, questions, classes and metadata fields that an export holds.
+def init(export: Path, /, *, to: Path = Path("study.toml"), settings: Shared) -> None:
+    """Write a study file from the projects, questions, classes and metadata fields of an export.
 
     Example: toolkit init export.ndjson --to study.toml
 
-    Parameters
-    ----------
-    export
-        NDJSON file as Labelbox wrote it.
-    to
-        Study file to write; it must not be there yet.
+    Args:
+        export: NDJSON file as Labelbox wrote it.
+        to: Study file to write; it must not exist yet.
     """
     from toolkit.stages.init import init
 
-    with settings.progress() as progress:
-        result = init(export, to=to, progress=progress)
-    settings.show(result)
+    settings.run(lambda progress: init(export, to=to, progress=progress))
 
 
 @app.command(sort_key=2)
-def parse(*exports: Path, images: Images = None, settings: Given) -> None:
-    """Read Labelbox exports into the case registry; nothing is lost, what is bad is quarantined.
+def parse(*exports: Exports, images: Images = None, settings: Shared) -> None:
+    """Read Labelbox exports into the case registry; nothing is lost, and bad rows are quarantined.
 
     Example: toolkit parse export.ndjson --images photographs/
-
-    Parameters
-    ----------
-    exports
-        Files as Labelbox wrote them: NDJSON or JSON, also of the legacy version 1, .gz too.
-    images
-        Folder of the photographs, named by external ID, global key or the URL's last part.
     """
-    from toolkit import pipeline
+    from toolkit.pipeline import remember_study
     from toolkit.stages.parse import parse
 
-    study = settings.study_file()
-    key = study.key(settings.space)
-    with settings.progress() as progress:
-        result = parse(settings.space, study.study, key, list(exports), images=images, progress=progress)
-    pipeline.remember_study(settings.space, study.path)
-    settings.show(result)
+    workspace, study = settings.workspace, settings.study_file()
+    key = study.key(workspace)
+    settings.run(lambda progress: parse(workspace, study.study, key, list(exports), images=images, progress=progress))
+    remember_study(workspace, study.path)
 
 
 @app.command(sort_key=11)
-def status(*, settings: Given) -> None:
-    """Say what the workspace holds, what no longer fits its labels, and what to do next.
+def status(*, settings: Shared) -> None:
+    """Show what the workspace holds, what no longer fits its labels, and the command to type next.
 
     Example: toolkit status
     """
     from toolkit.pipeline import status
 
-    settings.show(status(settings.space))
+    settings.show(status(settings.workspace))
 
 
 @app.command(sort_key=3)
-def audit(*, settings: Given) -> None:
-    """Find photographs that are there twice, also turned, cut or saved anew, and labels that contradict another.
+def audit(*, settings: Shared) -> None:
+    """Find duplicate and near-duplicate photographs (rotated, cropped, re-saved) and labels that contradict each other.
 
     Example: toolkit audit
     """
-    from toolkit import console, pipeline
+    from toolkit.pipeline import audit_with_page
 
-    with settings.progress() as progress:
-        results = pipeline.audit_and_show(settings.space, settings.study_file(), progress=progress)
-    if settings.as_json:
-        console.print_results(results)
-    else:
-        for result in results:
-            settings.show(result)
+    study = settings.study_file()
+    settings.run_each(lambda progress: audit_with_page(settings.workspace, study, progress=progress))
 
 
 @app.command(sort_key=4)
-def split(*, frozen: str | None = None, settings: Given) -> None:
-    """Put patients into train, validation and test, as near the study's wish as whole cases permit, with a certificate.
+def split(*, frozen: str | None = None, settings: Shared) -> None:
+    """Assign patients to train, validation and test, as close to the study's target as possible, with a certificate.
 
     Example: toolkit split --frozen 1a2b3c4d
 
-    Parameters
-    ----------
-    frozen
-        ID of an earlier split, or pinned: its patients stay where they are, only new ones are placed.
+    Args:
+        frozen: ID of an earlier split, or pinned: its patients stay in their subset, only new patients are assigned.
     """
     from toolkit.stages.split import split
 
     study = settings.study_file()
-    with settings.progress() as progress:
-        result = split(settings.space, study.study, study_folder=study.folder, frozen=frozen, progress=progress)
-    settings.show(result)
+    settings.run(
+        lambda progress: split(
+            settings.workspace, study.study, study_folder=study.folder, frozen=frozen, progress=progress
+        )
+    )
 
 
 @app.command(sort_key=5)
@@ -221,68 +222,56 @@ def verify(
     split_dir: Path,
     /,
     *,
-    images: Images = None,
-    registered: Annotated[bool, Parameter(negative="")] = False,
-    settings: Given,
+    images: Path | None = None,
+    registered: Flag = False,
+    settings: Shared,
 ) -> None:
     """Check a split's certificate from its files alone; exit 1 on a leak or a changed byte.
 
     Example: toolkit verify workspace/splits/1a2b3c4d --images photographs/
 
-    Parameters
-    ----------
-    split_dir
-        Folder with cases.csv, certificate.json and verify.sql.
-    images
-        Folder of the photographs, under any names: their digests are computed again.
-    registered
-        Compute the digests of photographs and crops again from what the workspace holds.
+    Args:
+        split_dir: Folder with cases.csv, certificate.json and verify.sql.
+        images: Folder of the photographs, under any names: their digests are recomputed.
+        registered: Recompute the digests of photographs and crops from the workspace.
     """
     from toolkit.workspace.verification import verify, verify_photographs
 
-    with settings.progress() as progress:
-        if registered:
-            result = verify_photographs(settings.space, split_dir, progress=progress)
-        else:
-            result = verify(split_dir, images=images, progress=progress)
-    settings.show(result)
+    if registered:
+        settings.run(lambda progress: verify_photographs(settings.workspace, split_dir, progress=progress))
+    else:
+        settings.run(lambda progress: verify(split_dir, images=images, progress=progress))
 
 
 @app.command(sort_key=6)
 def train(
     *,
-    split: Annotated[str, Parameter(name="--split")] = "latest",
-    resume: Annotated[bool, Parameter(negative="")] = False,
-    plan: Annotated[bool, Parameter(negative="")] = False,
+    split: SplitID = "latest",
+    resume: Flag = False,
+    plan: Flag = False,
     device: Device = None,
-    settings: Given,
+    settings: Shared,
 ) -> None:
-    """Fine-tune the study's model on the training part of a split.
+    """Fine-tune the study's model on the training set of a split.
 
     Example: toolkit train --resume
 
-    Parameters
-    ----------
-    split
-        Split ID, or latest: each fold of a cross-validation is a split.
-    resume
-        Go on from where an interrupted training was saved: after Ctrl-C its last step, else its last whole epoch.
-    plan
-        Train nothing: show what each mode of training takes, and what of it this device can hold.
-    device
-        Device to train on; else TOOLKIT_DEVICE, else the best there is.
+    Args:
+        resume: Continue an interrupted training where it was saved: after Ctrl-C at its last step, else at its last
+            full epoch.
+        plan: Train nothing: show how much memory each training mode needs, and whether this device has it.
     """
     from toolkit.stages.train import plan_training, train
 
     study = settings.study_file()
     if plan:
         settings.show(
-            plan_training(settings.space, study.study, study_folder=study.folder, split_id=split, device=device)
+            plan_training(settings.workspace, study.study, study_folder=study.folder, split_id=split, device=device)
         )
         return
-    with settings.progress() as progress:
-        result = train(
-            settings.space,
+    settings.run(
+        lambda progress: train(
+            settings.workspace,
             study.study,
             study_folder=study.folder,
             split_id=split,
@@ -290,7 +279,7 @@ def train(
             resume=resume,
             progress=progress,
         )
-    settings.show(result)
+    )
 
 
 @app.command(sort_key=6.5)
@@ -299,145 +288,118 @@ def prompts(
     /,
     *,
     part: Literal["train", "validation", "test", "external"] = "train",
-    split: Annotated[str, Parameter(name="--split")] = "latest",
-    check: Annotated[bool, Parameter(negative="")] = False,
-    settings: Given,
+    split: SplitID = "latest",
+    check: Flag = False,
+    settings: Shared,
 ) -> None:
-    """Write a part as the published study's JSON (image, user, assistant), or hold such a file against the part.
+    """Write a subset of a split as the published study's chat JSON (image, user, assistant), or check such a file.
 
     Example: toolkit prompts train.json --part train
 
-    The paths of photographs may hold patients' identifiers: the file gets mode 0600, and should not be passed on.
+    The paths of photographs may contain patient identifiers: the file gets mode 0600 and should not be passed on.
 
-    Parameters
-    ----------
-    file
-        JSON file to write, or to check.
-    part
-        Part of the split.
-    split
-        Split ID, or latest.
-    check
-        Read the file instead, and count the entries of which photograph, prompt or class are not today's.
+    Args:
+        file: JSON file to write, or to check.
+        part: Subset of the split.
+        check: Read the file instead, and count the entries whose photograph, prompt or class differs from the subset's
+            today.
     """
     from toolkit.prompts.chat_json import compare_chat, write_chat
 
     study = settings.study_file().study
     if check:
-        settings.show(compare_chat(settings.space, study, file, part=part, split_id=split))
+        settings.show(compare_chat(settings.workspace, study, file, part=part, split_id=split))
         return
-    with settings.progress() as progress:
-        settings.show(write_chat(settings.space, study, file, part=part, split_id=split, progress=progress))
+    settings.run(
+        lambda progress: write_chat(settings.workspace, study, file, part=part, split_id=split, progress=progress)
+    )
 
 
 @app.command(sort_key=7)
 def predict(
     *,
-    run: Run = "latest",
+    run: str = "latest",
     part: Literal["validation", "test", "external"] | None = None,
     control: Literal["blank", "shuffled", "border", "metadata"] | None = None,
     device: Device = None,
-    settings: Given,
+    settings: Shared,
 ) -> None:
-    """Give every case of validation and test its exact class probabilities; a rerun does what is missing.
+    """Compute exact class probabilities of every validation and test case; a rerun adds what is missing.
 
     Example: toolkit predict --run 1a2b3c4d --control blank
 
-    Parameters
-    ----------
-    run
-        Run ID, or latest; or the folder of another workspace's run, to try it on this workspace's part external.
-    part
-        Part to predict; else validation and test, or external for a run of another workspace.
-    control
-        Replace the photographs, to see whether the model looks at the lesion: blank shows a grey square, shuffled
-        the photograph of another patient, border only what is around the lesion's box, metadata a grey square with
-        the prompt's metadata. It is stored as a run of its own, to be evaluated and compared with the run.
-    device
-        Device to run on; else TOOLKIT_DEVICE, else the best there is.
+    Args:
+        run: Run ID, or latest; or the folder of a run in another workspace, to test its model on this workspace's
+            cases.
+        part: Subset to predict; else validation and test, or external for a run of another workspace.
+        control: Input ablation, to test whether the model looks at the lesion: blank shows a grey square, shuffled the
+            photograph of another patient, border only what surrounds the lesion's box, metadata a grey square with the
+            prompt's metadata. It is stored as a run of its own, to be evaluated and compared with the run.
     """
     from toolkit.stages.predict import predict
 
     study = settings.study_file().study
     parts = (part,) if part else None
-    with settings.progress() as progress:
-        result = predict(settings.space, study, run=run, parts=parts, control=control, device=device, progress=progress)
-    settings.show(result)
+    settings.run(
+        lambda progress: predict(
+            settings.workspace, study, run=run, parts=parts, control=control, device=device, progress=progress
+        )
+    )
 
 
 @app.command(sort_key=8)
-def evaluate(*, run: Run = "latest", settings: Given) -> None:
-    """Score a run's predictions, with patient-clustered intervals; each scoring is recorded.
+def evaluate(*, run: Run = "latest", settings: Shared) -> None:
+    """Score a run's predictions, with patient-clustered intervals; every scoring is recorded.
 
     Example: toolkit evaluate --run latest
-
-    Parameters
-    ----------
-    run
-        Run ID, or latest.
     """
-    from toolkit import console
+    from toolkit.console.scores import show_scores
     from toolkit.stages.evaluate import evaluate
 
     study = settings.study_file().study
-    with settings.progress() as progress:
-        result = evaluate(settings.space, study, run=run, progress=progress)
-    settings.show(result)
+    result = settings.run(lambda progress: evaluate(settings.workspace, study, run=run, progress=progress))
     if not settings.as_json:
-        console.show_scores(settings.space, result.run_id)
+        show_scores(settings.workspace, result.run_id)
 
 
 @app.command(sort_key=8.5)
-def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Given) -> None:
-    """Compare a run with another on the same cases: paired differences, fixed and broken cases, and a page of them.
+def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Shared) -> None:
+    """Compare two runs on the same cases: paired differences, fixed and broken cases, and a page that shows them.
 
     Example: toolkit compare 1a2b3c4d latest
 
-    Parameters
-    ----------
-    run
-        Run ID that is compared.
-    other
-        Run ID it is compared with, or latest.
-    since
-        ID of an export: also how much of the run's change since then comes from new labels alone.
+    Args:
+        run: ID of the run before.
+        other: ID of the run after, or latest.
+        since: ID of an export: also show how much of the change since then comes from new labels alone.
     """
-    from toolkit import console
-    from toolkit.pipeline import compare_and_show
+    from toolkit.pipeline import compare_with_page
 
     study = settings.study_file().study
-    with settings.progress() as progress:
-        results = compare_and_show(settings.space, study, run, other, since=since, progress=progress)
-    if settings.as_json:
-        console.print_results(results)
-    else:
-        for result in results:
-            settings.show(result)
+    settings.run_each(
+        lambda progress: compare_with_page(settings.workspace, study, run, other, since=since, progress=progress)
+    )
 
 
 @app.command(sort_key=9)
-def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "internal", settings: Given) -> None:
+def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "internal", settings: Shared) -> None:
     """Write the HTML page, CSV files and figures of a run, and show the same tables here.
 
     Example: toolkit report --run latest --audience shared
 
-    Parameters
-    ----------
-    run
-        Run ID, or latest.
-    audience
-        internal holds everything; shared holds nothing that leads to a patient, and may leave the study.
+    Args:
+        audience: internal shows everything; shared shows nothing that leads to a patient, and may leave the study.
     """
     from toolkit import console
     from toolkit.stages.report import report
 
     study = settings.study_file().study
     with settings.progress() as progress:
-        result = report(settings.space, study, run=run, audience=audience, progress=progress)
+        result = report(settings.workspace, study, run=run, audience=audience, progress=progress)
     if settings.as_json:
         settings.show(result)
     else:
-        console.show_report(settings.space, result)
+        console.show_report(settings.workspace, result)
 
 
 @app.command(sort_key=9.5)
@@ -445,30 +407,27 @@ def claims(
     file: Path,
     /,
     *,
-    seconds: Annotated[float, Parameter(name="--seconds")] = 20.0,
+    seconds: float = 20.0,
     format_: Annotated[Literal["table", "csv", "json"], Parameter(name="--format")] = "table",
-    settings: Given,
+    settings: Shared,
 ) -> None:
-    """Hold printed figures against the cases they rest on: feasible, not reproducible from the stated n, undecided.
+    """Check printed figures against the case counts they rest on: feasible, not reproducible, or undecided.
 
     Example: toolkit claims manifests/claims/pigmented8.toml
 
-    Parameters
-    ----------
-    file
-        File of claims, or the folder of a report: its figures must be feasible, else exit 1.
-    seconds
-        Time for one search; what it does not settle is undecided.
-    format_
-        Form of the answer.
+    Args:
+        file: File of claims, or the folder of a report: its figures must be feasible, else exit 1.
+        seconds: Time limit of one search; a claim that it does not settle is undecided.
+        format_: Form of the answer.
     """
     from toolkit import console
+    from toolkit.console.rows import write_text
     from toolkit.stages.claims import claims
 
     with settings.progress() as progress:
         result = claims(file, seconds=seconds, progress=progress)
     if format_ == "csv":
-        console.write_text(result.csv())
+        write_text(result.csv())
     else:
         console.show(result, as_json=settings.as_json or format_ == "json")
 
@@ -481,34 +440,30 @@ def query(
     sql: str | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     format_: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(name="--format")] = "table",
-    settings: Given,
+    settings: Shared,
 ) -> None:
     """Answer a named question, or any read-only SQL; without either, list the questions.
 
     Example: toolkit query confusions --set part=validation --format csv
 
-    Parameters
-    ----------
-    name
-        Question; your own .sql files in the workspace's queries/ folder count too.
-    sql
-        One read-only SQL statement.
-    set_
-        A parameter of the question, as name=value; repeatable.
-    format_
-        Form of the answer; csv, json and parquet are never rounded.
+    Args:
+        name: Name of a question; your own .sql files in the workspace's queries/ folder are questions too.
+        sql: One read-only SQL statement.
+        set_: A parameter of the question, as name=value; may be repeated.
+        format_: Form of the answer; csv, json and parquet are never rounded.
     """
     from toolkit import console
+    from toolkit.console.rows import write_rows
 
     if sql is not None and name is not None:
-        raise ToolkitError("give a question or --sql, not both", remedy="toolkit query --sql TEXT")
+        raise ToolkitError("a question and --sql were given: give one, not both", remedy="toolkit query --sql TEXT")
     form = "json" if settings.as_json and format_ == "table" else format_
     if sql is not None:
-        console.write_rows(settings.space.sql(sql), form)
+        write_rows(settings.workspace.sql(sql), form)
     elif name is not None:
-        console.write_rows(settings.space.ask(name, **_assignments(set_ or [])), form)
+        write_rows(settings.workspace.ask(name, **_assignments(set_ or [])), form)
     else:
-        console.show_questions(settings.space.questions(), as_json=settings.as_json)
+        console.show_questions(settings.workspace.questions(), as_json=settings.as_json)
 
 
 @app.command(sort_key=11.5)
@@ -516,61 +471,43 @@ def withdraw(
     patient: Annotated[str, Parameter(allow_leading_hyphen=True)],
     /,
     *,
-    apply: Annotated[bool, Parameter(negative="")] = False,
-    settings: Given,
+    apply: Flag = False,
+    settings: Shared,
 ) -> None:
-    """Say what the workspace holds of a patient and, with --apply, remove it for good.
+    """Show what the workspace holds of a patient and, with --apply, remove it permanently.
 
     Example: toolkit withdraw - --apply
 
-    Parameters
-    ----------
-    patient
-        Identifier as the hospital knows it; - reads it from standard input, so that no shell remembers it.
-    apply
-        Remove it; without this nothing is changed.
+    Args:
+        patient: Identifier used by the hospital; - reads it from standard input, so that it is not in the shell's
+            history.
+        apply: Remove it; without this option nothing is changed.
     """
-    from toolkit import pipeline
+    from toolkit.pipeline import withdraw_and_parse
 
     identifier = sys.stdin.readline() if patient == "-" else patient
-    with settings.progress() as progress:
-        result = pipeline.withdraw_and_parse(
-            settings.space, settings.study_file(), identifier, apply=apply, progress=progress
-        )
-    settings.show(result)
+    study = settings.study_file()
+    settings.run(
+        lambda progress: withdraw_and_parse(settings.workspace, study, identifier, apply=apply, progress=progress)
+    )
 
 
 @app.command(sort_key=12)
-def run(*exports: Path, images: Images = None, device: Device = None, settings: Given) -> None:
-    """Run the whole line: parse, audit, split, train, predict, evaluate, report.
+def run(*exports: Exports, images: Images = None, device: Device = None, settings: Shared) -> None:
+    """Run the whole pipeline: parse, audit, split, train, predict, evaluate, report.
 
     Example: toolkit --study study.toml run export.ndjson --images photographs/
-
-    Parameters
-    ----------
-    exports
-        Files as Labelbox wrote them: NDJSON or JSON, also of the legacy version 1, .gz too.
-    images
-        Folder of the photographs, named by external ID, global key or the URL's last part.
-    device
-        Device for the model; else TOOLKIT_DEVICE, else the best there is.
     """
     from toolkit import console, pipeline
 
-    with settings.progress() as progress:
-        results = pipeline.run(
-            settings.space,
-            settings.study_file(),
-            list(exports),
-            images=images,
-            device=device,
-            tell=settings.tell,
-            progress=progress,
+    study = settings.study_file()
+    settings.run_each(
+        lambda progress: pipeline.run(
+            settings.workspace, study, list(exports), images=images, device=device, progress=progress
         )
-    if settings.as_json:
-        console.print_results(results)
-    else:
-        console.show_ending(settings.space, results[-1])
+    )
+    if not settings.as_json:
+        console.show_next_questions(settings.workspace)
 
 
 @app.command(sort_key=1.5)
@@ -582,51 +519,43 @@ def pull(  # noqa: PLR0913 - one flag for each kind of source
     model_run: str | None = None,
     since: str | None = None,
     photographs: bool = True,
-    settings: Given,
+    settings: Shared,
 ) -> None:
-    """Land an export straight from Labelbox, with its photographs, and parse it; an interrupted pull goes on.
+    """Download an export and its photographs from Labelbox, and parse it; an interrupted pull continues.
 
     Example: toolkit pull --since last
 
     The API key comes from LABELBOX_API_KEY or the system's keyring.
 
-    Parameters
-    ----------
-    project
-        Name or ID of a project, instead of the study's.
-    dataset
-        ID of a dataset: every project's labels on it.
-    slice_
-        ID of a slice of the catalog.
-    model_run
-        ID of a model run.
-    since
-        Only what has changed since this time (UTC), or since the last pull: last.
-    photographs
-        Fetch photographs and masks too.
+    Args:
+        project: Name or ID of a project, instead of the study's.
+        dataset: ID of a dataset: every project's labels on it.
+        slice_: ID of a slice of the catalog.
+        model_run: ID of a model run.
+        since: Only what has changed since this time (UTC); last means since the last pull.
+        photographs: Download photographs and masks too.
     """
-    from toolkit import console, pipeline
+    from toolkit.pipeline import pull_and_parse
     from toolkit.stages.pull import PullRequest
 
-    sources = {"project": project, "dataset": dataset, "slice": slice_, "model_run": model_run}
-    given = [(kind, text) for kind, text in sources.items() if text is not None]
-    if len(given) > 1:
-        raise ToolkitError("give one source, not several", remedy="pull them one after the other")
-    wish = PullRequest(*(given[0] if given else ()), since=since, photographs=photographs)
-    with settings.progress() as progress:
-        results = pipeline.pull_and_parse(
-            settings.space, settings.study_file(), wish, tell=settings.tell, progress=progress
-        )
-    if settings.as_json:
-        console.print_results(results)
+    options = {"project": project, "dataset": dataset, "slice": slice_, "model_run": model_run}
+    sources = [(kind, text) for kind, text in options.items() if text is not None]
+    if len(sources) > 1:
+        raise ToolkitError("only one source can be pulled at a time", remedy="pull one after the other")
+    request = PullRequest(*(sources[0] if sources else ()), since=since, photographs=photographs)
+    study = settings.study_file()
+    settings.run_each(lambda progress: pull_and_parse(settings.workspace, study, request, progress=progress))
 
 
 def _assignments(texts: list[str]) -> dict[str, str]:
     """Return name=value texts as a dictionary."""
     pairs = [text.partition("=") for text in texts]
     if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise ToolkitError(f"--set takes name=value, not {wrong[0]}")
+        raise ToolkitError(f"--set takes name=value, not {wrong[0]}", remedy="toolkit query lists the parameters")
     return {name: value for name, _, value in pairs}
+
+
+app.meta.usage = "Usage: toolkit COMMAND [OPTIONS]"
 
 
 @app.meta.default
@@ -634,27 +563,22 @@ def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     study: Path | None = None,
     workspace: Path = Path("workspace"),
-    json: Annotated[bool, Parameter(negative="")] = False,
-    quiet: Annotated[bool, Parameter(negative="")] = False,
+    json: Flag = False,
+    quiet: Flag = False,
 ) -> None:
-    """Read the options every command shares, then the command.
+    """From a Labelbox export to a report in which every number leads to its photographs and its query.
 
-    Parameters
-    ----------
-    study
-        Study file; else study.toml here, else the one the workspace was made with.
-    workspace
-        Folder of the registry, splits, runs and reports.
-    json
-        Answer as JSON on stdout.
-    quiet
-        No progress on stderr.
+    Args:
+        study: Study file; else study.toml here, else the one the workspace was made with.
+        workspace: Folder of the registry, splits, runs and reports.
+        json: Print the result as JSON on stdout.
+        quiet: Show no progress on stderr.
     """
     settings = Settings(study, workspace, json, quiet)
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and command not in (train, predict):
         raise ToolkitError(
-            "this command works in one process", place="WORLD_SIZE", remedy="start only train and predict with torchrun"
+            "this command works in one process", place="WORLD_SIZE", remedy="use torchrun only for train and predict"
         )
     command(*bound.args, **bound.kwargs, **dict.fromkeys(ignored, settings))
 
@@ -677,14 +601,14 @@ def _exit_code(command: Callable[[], object]) -> int:
         console.show_error(error)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: the same command goes on where it can", file=sys.stderr)  # noqa: T201
+        print("interrupted: run the same command again to continue", file=sys.stderr)  # noqa: T201
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
         if not any(os.strerror(code) in str(error) for code in FULL):
-            raise  # our own bug: its traceback is what we need
+            raise  # our own fault: its traceback is needed
         print(f"error: the disk is full: {error}\n  next:  {FREE_SPACE}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -6,7 +6,7 @@
     ├── PhotographError     a photograph that cannot be used; carries a reason code
     ├── WorkspaceError      something the workspace lacks, or holds differently from what was asked
     ├── QuestionError       SQL or a question that cannot be answered
-    ├── AllotmentError      parts that cannot be as they are wished
+    ├── SplitError          a split that cannot be made as the study asks for it
     ├── LeakError           a certificate that does not hold
     ├── ClaimsError         a file of claims that cannot be used, or a report that contradicts its own counts
     ├── ModelError          a checkpoint, a device or a training that cannot be used
@@ -56,7 +56,7 @@ class QuestionError(ToolkitError):
 
 
 class SplitError(ToolkitError):
-    """Parts that cannot be as they are wished."""
+    """A split that cannot be made as the study asks for it."""
 
 
 class LeakError(ToolkitError):

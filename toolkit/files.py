@@ -1,7 +1,4 @@
-"""How a file gets onto the disk whole or not at all, and what its bytes hash to.
-
-Knows nothing of what the bytes mean.
-"""
+"""Files written whole or not at all, digests of their bytes, and the JSON and CSV that the toolkit writes."""
 
 import csv
 import errno
@@ -146,10 +143,8 @@ def _csv_cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
+    if isinstance(value, int | float):
         return repr(value)
-    if isinstance(value, int):
-        return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
     text = value if isinstance(value, str) else json.dumps(without_nan(value), ensure_ascii=False, default=str)

@@ -1,18 +1,16 @@
-"""How a number and a registry's text are written for a reader.
-
-Refuses to know what they mean. Proportions have three decimals, counts are whole, undefined is an en dash.
-"""
+"""Numbers, names of metrics, subsets and groups, and free texts as people read them, on pages and in the terminal."""
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime
 
 from toolkit.privacy import scrub
 
 SMALLEST = 5
-"""Patients; counts of fewer are not given to others."""
-HIDDEN = "n.s."
-"""Stands for a count that is not shown."""
+"""Patients; counts of fewer are suppressed for others."""
+SUPPRESSED, FEW_PATIENTS = "*", "\N{DAGGER}"
+"""Signs in narrow cells; a legend beside the table says what they mean."""
 UNDEFINED = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*:/{2,}\S*", re.IGNORECASE)
@@ -28,46 +26,77 @@ def proportion(value: float | None) -> str:
     return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
+def short_number(value: object) -> str:
+    """Write a setting with as few digits as it has: "1e−3"; an en dash where it was not recorded."""
+    known = isinstance(value, int | float)
+    return f"{value:g}".replace("e-0", "e-").replace("-", "\N{MINUS SIGN}") if known else UNDEFINED
+
+
 def chance(p: float | None) -> str:
     """Write a p-value; one below 0.001 is said to be that."""
     return "<0.001" if p is not None and p < 0.001 else proportion(p)
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Write an interval; a missing one is said, not shown as a number."""
+def interval(low: float | None, high: float | None, *, missing: str = "no interval") -> str:
+    """Write an interval as "0.812–0.903", with "to" in between where a bound is negative."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
-        return "no interval"
+        return missing
     between = " to " if low < 0 else "\N{EN DASH}"
     return f"{proportion(low)}{between}{proportion(high)}"
 
 
-def signed(value: float) -> str:
-    """Write a difference with its sign and three decimals."""
+def signed(value: float | None) -> str:
+    """Write a difference with its sign and three decimals; an en dash where it is undefined."""
+    if value is None or math.isnan(value):
+        return UNDEFINED
     return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def count(number: int | None) -> str:
-    """Write a whole number, thousands set apart by a thin space that does not break; "<5" where it is not shown."""
-    return HIDDEN if number is None else f"{number:,}".replace(",", THIN)
+    """Write a whole number, thousands set apart by a thin space that does not break; "suppressed" for None."""
+    return "suppressed" if number is None else f"{number:,}".replace(",", THIN)
 
 
 def few(number: int, noun: str, audience: str) -> str:
-    """Write a count with its noun; for others, a small one is not given away."""
+    """Write a count with its noun; for others, a small one is suppressed."""
     if audience == "shared" and 0 < number < SMALLEST:
         return f"fewer than {SMALLEST} {noun}s"
     return counted(number, noun)
 
 
 def counted(number: int | None, noun: str, plural: str | None = None) -> str:
-    """Write a count with its noun: "1 case", "2 cases"."""
+    """Write a count with its noun: "1 case", "2 cases", "a suppressed number of cases"."""
+    if number is None:
+        return f"a suppressed number of {plural or noun + 's'}"
     return f"{count(number)} {noun if number == 1 else plural or noun + 's'}"
 
 
+def listed(counts: Mapping[str, int]) -> str:
+    """Write counts by name: "unanimous 34, single reading 79"."""
+    return ", ".join(f"{spoken(name)} {count(number)}" for name, number in counts.items())
+
+
 def support(cases: int | None, patients: int | None) -> str:
-    """Write what a number rests on: "9 cases / 4 patients"; that it is not shown where there is no number."""
+    """Write what a number rests on: "9 cases / 4 patients", or "suppressed"."""
     if cases is None:
-        return "not shown"
+        return "suppressed"
     return f"{counted(cases, 'case')} / {counted(patients, 'patient')}"
+
+
+def detection(target: str, detected: int | None, patients: int) -> str:
+    """Say in how many patients nothing was missed: "In 31 of 33 patients every malignant lesion was detected"."""
+    number = "a suppressed number" if detected is None else count(detected)
+    return f"In {number} of {counted(patients, 'patient')} every {spoken(target)} lesion was detected"
+
+
+def confirmation(required: float, *, confirmed: bool, detected: int | None, patients: int) -> str:
+    """Say whether so many patients confirm a sensitivity: "too few patients to confirm sensitivity ≥ 0.95"."""
+    bound = f"sensitivity \N{GREATER-THAN OR EQUAL TO} {required:g}"
+    if confirmed:
+        return f"{bound} confirmed"
+    if detected is None:
+        return f"{bound} not confirmed"
+    return f"{bound} not reached" if detected < required * patients else f"too few patients to confirm {bound}"
 
 
 def percent(share: float) -> str:
@@ -76,8 +105,29 @@ def percent(share: float) -> str:
 
 
 def spoken(name: str) -> str:
-    """Write a class, part or metric as words."""
+    """Write a class, reason or kind as words."""
     return name.replace("_", " ")
+
+
+def subset(part: str) -> str:
+    """Name the subset of a split that the registry calls a part: "test set"."""
+    return f"{'training' if part == 'train' else spoken(part)} set"
+
+
+def field_name(field: str) -> str:
+    """Name a metadata field by which cases are grouped."""
+    return "Fitzpatrick skin type" if field.lower().startswith("fitzpatrick") else spoken(field)
+
+
+def group_value(field: str, value: str) -> str:
+    """Write the value by which cases are grouped: skin types in Roman numerals, "not recorded" where there is none."""
+    numeral = SKIN_TYPES.get(value, value) if field.lower().startswith("fitzpatrick") else value
+    return "not recorded" if value == "(none)" else spoken(numeral)
+
+
+def group_name(field: str, value: str) -> str:
+    """Name a group of cases: "sex female", "Fitzpatrick skin type IV"."""
+    return f"{field_name(field)} {group_value(field, value)}"
 
 
 def moment(time: datetime | int | None) -> str:
@@ -99,6 +149,7 @@ def model_name(name: str) -> str:
     return re.split(r"[/\\]", name.rstrip("/\\"))[-1] if absolute else clean(name)
 
 
+SKIN_TYPES = {"1": "I", "2": "II", "3": "III", "4": "IV", "5": "V", "6": "VI"}
 METRICS = {
     "precision": "precision",
     "recall": "recall (sensitivity)",
@@ -111,7 +162,13 @@ METRICS = {
     "brier": "Brier score",
     "ece": "expected calibration error",
     "log_loss": "log loss",
+    "benign_per_found": "false positives per true positive",
 }
+
+
+def short_metric_name(metric: str) -> str:
+    """Return a metric's name for a narrow column."""
+    return {"npv": "NPV", "benign_per_found": "FP per TP"}.get(metric, metric_name(metric).partition(" (")[0])
 
 
 def metric_name(metric: str) -> str:

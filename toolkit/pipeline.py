@@ -1,10 +1,7 @@
-"""The whole line: the stages in order, what a workspace holds, what of it is stale, what to do next.
-
-Refuses to do a stage's work.
-"""
+"""The stages in a row, and the status of a workspace: what it holds, what is out of date, what to do next."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +9,7 @@ from typing import Any
 
 from toolkit.errors import StudyError
 from toolkit.files import size_of, write_json
-from toolkit.labelbox_json.withdrawn import filter_export, suppression_list
+from toolkit.labelbox_json.withdrawn_filter import filter_export, suppression_list
 from toolkit.manifest import Study, load_study
 from toolkit.privacy import PseudonymKey, load_key
 from toolkit.progress import Progress, silent
@@ -35,7 +32,7 @@ from toolkit.workspace.registry import Workspace
 
 @dataclass(frozen=True)
 class StudyFile:
-    """A study and where its file stands: paths in it are relative to that."""
+    """A study and the path of its file."""
 
     study: Study
     path: Path
@@ -46,7 +43,7 @@ class StudyFile:
         return self.path.parent
 
     def key(self, workspace: Workspace) -> PseudonymKey:
-        """Return the key of the study's pseudonyms; one is made where there is none yet."""
+        """Return the key of the study's pseudonyms; it is created where there is none yet."""
         privacy = self.study.privacy
         return load_key(privacy.published_key, privacy.key_file, study_folder=self.folder, workspace=workspace.folder)
 
@@ -102,86 +99,65 @@ def _known_study(workspace: Workspace) -> Path | None:
     return Path(json.loads(note.read_text(encoding="utf-8"))["study"]) if note.is_file() else None
 
 
-def run(  # noqa: PLR0913 - the line's inputs
+def run(
     workspace: Workspace,
     study_file: StudyFile,
     exports: list[Path],
     *,
     images: Path | None,
     device: str | None = None,
-    tell: Callable[[Any], None] = lambda _: None,
     progress: Progress = silent,
-) -> list[Any]:
-    """Run parse → audit → split → train → predict → evaluate → report; `tell` gets each stage's result as it comes.
+) -> Iterator[Any]:
+    """Run the stages from parse to report, and yield the result of each.
 
-    What is complete is not done again: after an interruption the same command goes on.
+    What is complete is not done again: after an interruption the same command continues.
     """
-    study = study_file.study
-    key = study_file.key(workspace)
-    stages: list[Callable[[], Any]] = [
-        lambda: parse(workspace, study, key, exports, images=images, progress=progress),
-        lambda: audit(workspace, progress=progress),
-        lambda: split(workspace, study, study_folder=study_file.folder, progress=progress),
-        lambda: train(workspace, study, study_folder=study_file.folder, device=device, resume=True, progress=progress),
-        lambda: predict(workspace, study, device=device, progress=progress),
-        lambda: evaluate(workspace, study, progress=progress),
-        lambda: _report(workspace, study, progress),
-    ]
-    results = []
-    for stage in stages:
-        results.append(stage())
-        tell(results[-1])
-        if len(results) == 1:
-            remember_study(workspace, study_file.path)
-    return results
-
-
-def _report(workspace: Workspace, study: Study, progress: Progress) -> Any:
-    """Write the run's page, and that of the audit, which can compare the parts of the split now."""
+    study, folder, key = study_file.study, study_file.folder, study_file.key(workspace)
+    parsed = parse(workspace, study, key, exports, images=images, progress=progress)
+    remember_study(workspace, study_file.path)
+    yield parsed
+    yield audit(workspace, progress=progress)
+    yield split(workspace, study, study_folder=folder, progress=progress)
+    yield train(workspace, study, study_folder=folder, device=device, resume=True, progress=progress)
+    yield predict(workspace, study, device=device, progress=progress)
+    yield evaluate(workspace, study, progress=progress)
+    # Only now can the page of the audit compare the subsets of the split.
     audit_page(workspace, study, progress=progress)
-    return report(workspace, study, progress=progress)
+    yield report(workspace, study, progress=progress)
 
 
-def audit_and_show(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> list[Any]:
-    """Run audit, and write its page."""
-    found = audit(workspace, progress=progress)
-    return [found, audit_page(workspace, study_file.study, progress=progress)]
+def audit_with_page(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> Iterator[Any]:
+    """Run audit and write its page; yield both results."""
+    yield audit(workspace, progress=progress)
+    yield audit_page(workspace, study_file.study, progress=progress)
 
 
-def compare_and_show(
+def compare_with_page(
     workspace: Workspace, study: Study, run_id: str, other: str, *, since: str = "", progress: Progress = silent
-) -> list[Any]:
-    """Run compare, and write its page."""
-    found = compare(workspace, study, run_id, other, since=since, progress=progress)
-    return [found, compare_page(workspace, study, found.run_id, found.other_run_id, progress=progress)]
+) -> Iterator[Any]:
+    """Run compare and write its page; yield both results."""
+    compared = compare(workspace, study, run_id, other, since=since, progress=progress)
+    yield compared
+    yield compare_page(workspace, study, compared.run_id, compared.other_run_id, progress=progress)
 
 
 def pull_and_parse(
-    workspace: Workspace,
-    study_file: StudyFile,
-    wish: PullRequest,
-    *,
-    tell: Callable[[Any], None] = lambda _: None,
-    progress: Progress = silent,
-) -> list[Any]:
-    """Run pull → parse; without a new row there is nothing to parse."""
-    study = study_file.study
-    key = study_file.key(workspace)
-    stones = suppression_list(workspace, study, key)
-    sieve = partial(filter_export, workspace, stones=stones)
-    results: list[Any] = [pull(workspace, study, wish, sieve=sieve, progress=progress)]
-    tell(results[0])
-    if results[0].landed:
-        results.append(parse(workspace, study, key, [], progress=progress))
-        tell(results[1])
+    workspace: Workspace, study_file: StudyFile, request: PullRequest, *, progress: Progress = silent
+) -> Iterator[Any]:
+    """Run pull and, where it has landed a new export, parse; yield both results."""
+    study, key = study_file.study, study_file.key(workspace)
+    filter_landed = partial(filter_export, workspace, suppressed=suppression_list(workspace, study, key))
+    pulled = pull(workspace, study, request, filter_landed=filter_landed, progress=progress)
+    yield pulled
+    if pulled.landed:
+        yield parse(workspace, study, key, [], progress=progress)
         remember_study(workspace, study_file.path)
-    return results
 
 
 def withdraw_and_parse(
     workspace: Workspace, study_file: StudyFile, patient: str, *, apply: bool = False, progress: Progress = silent
 ) -> Withdrawn:
-    """Run withdraw, which has the exports that are left parsed anew."""
+    """Run withdraw, which parses the remaining exports anew."""
     study, key = study_file.study, study_file.key(workspace)
     reparse = partial(parse, workspace, study, key, [], progress=progress)
     return withdraw(workspace, study, key, patient, apply=apply, reparse=reparse, progress=progress)
@@ -190,30 +166,32 @@ def withdraw_and_parse(
 def status(workspace: Workspace) -> Status:
     """Return what a workspace holds and what of it no longer fits its labels."""
     study = _known_study(workspace)
-    nothing = Status(str(workspace.folder), str(study) if study else None, len(landed_exports(workspace)))
+    empty = Status(str(workspace.folder), str(study) if study else None, len(landed_exports(workspace)))
     if not workspace.is_parsed():
-        return nothing
+        return empty
     facts = workspace.rows(sql.statement("parse/parsed"))[0]
-    kept = workspace.rows(sql.statement("parse/kept_out"))
-    found = workspace.rows("select kind, count(*) as times from findings group by kind order by kind")
-    keys = workspace.rows(
-        "select key_path, sum(rows)::bigint as rows from unknown_keys group by key_path order by key_path"
-    )
     splits = workspace.rows(sql.statement("status/splits"))
     runs = workspace.rows(sql.statement("status/runs"))
     for row in runs:
         row["reported"] = (workspace.reports / row["run_id"] / "index.html").is_file()
     return replace(
-        nothing,
+        empty,
         **{each.name: facts[each.name] for each in fields(Status) if each.name in facts},
-        kept_out={row["reason"]: row["cases"] for row in kept},
-        findings={row["kind"]: row["times"] for row in found},
-        unknown_keys={row["key_path"]: row["rows"] for row in keys},
+        kept_out=_counts(workspace, sql.statement("parse/kept_out")),
+        findings=_counts(workspace, "select kind, count(*) from findings group by kind order by kind"),
+        unknown_keys=_counts(
+            workspace, "select key_path, sum(rows)::bigint from unknown_keys group by key_path order by key_path"
+        ),
         features_gigabytes=size_of(workspace.features) / 1e9,
         splits=splits,
         runs=runs,
         next=_next(splits, runs),
     )
+
+
+def _counts(workspace: Workspace, statement: str) -> dict[str, int]:
+    """Return the rows of a statement with two columns as names and their counts."""
+    return dict(tuple(row.values()) for row in workspace.rows(statement))
 
 
 def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:

@@ -1,7 +1,7 @@
-"""How a patient becomes a pseudonym, and what must not stand in a registry, a report or a log.
+"""Pseudonyms of patients, and the removal of identifiers from texts.
 
-Refuses to know where a text came from. A pseudonym is an HMAC-SHA256 over the normalised identifier: without the key
-nobody can go back or join two studies; with it the data manager can.
+A pseudonym is an HMAC-SHA256 of the normalised identifier: without the key nobody can go back to the patient or link
+two studies; with the key the data manager can.
 """
 
 import hashlib

@@ -1,7 +1,4 @@
-"""How a stage tells how far it is: a callback taking what is done, how many, and of how many.
-
-Knows nothing of terminals: `console` draws, and the default is silence.
-"""
+"""The callback through which a stage reports its progress: activity, items done, items in total if known."""
 
 from collections.abc import Callable
 

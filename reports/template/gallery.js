@@ -1,12 +1,12 @@
-// The gallery: cards are drawn from the page's data for the filters at hand, a few at a time. Every text goes in as text.
+// The gallery makes cards from the data embedded in the page, a few at a time. Every text goes in as text, never as HTML.
 const PER_PAGE = 12;
 const spoken = (name) => name.replaceAll("_", " ");
 const count = (number) => String(number).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
+const subset = (part) => `${part === "train" ? "training" : spoken(part)} set`;
 const counted = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 function make(tag, attributes = {}, ...children) {
-  const drawn = ["svg", "rect"].includes(tag);
-  const element = drawn ? document.createElementNS(document.querySelector("svg").namespaceURI, tag) : document.createElement(tag);
+  const element = ["svg", "rect"].includes(tag) ? document.createElementNS(document.querySelector("svg").namespaceURI, tag) : document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
   element.append(...children.filter((child) => child !== null));
   return element;
@@ -15,9 +15,9 @@ function make(tag, attributes = {}, ...children) {
 // What can be chosen from a list: how it is named in the address and on the page, and which of it a case has.
 function facetsOf(data) {
   const named = (names) => names.map((name) => ({ value: name, words: spoken(name) }));
-  const groups = data.groups.map(([field, value]) => ({ value: `${field}:${value}`, words: `${spoken(field)}: ${value}` }));
+  const groups = data.groups.map(([field, value, words]) => ({ value: `${field}:${value}`, words }));
   return [
-    { key: "part", options: named(data.parts), of: (one) => [one.part] },
+    { key: "part", options: data.parts.map((value) => ({ value, words: subset(value) })), of: (one) => [one.part] },
     { key: "outcome", options: data.outcomes.map(([value, words]) => ({ value, words })), of: (one) => [one.outcome] },
     { key: "truth", options: named(data.classes), of: (one) => [one.truth] },
     { key: "predicted", options: named(data.classes), of: (one) => [one.predicted] },
@@ -27,9 +27,9 @@ function facetsOf(data) {
 }
 
 const ORDERS = {
-  "": ["surest errors first", (a, b) => b.off - a.off],
-  cost: ["dearest errors first", (a, b) => b.cost * b.confidence - a.cost * a.confidence || b.off - a.off],
-  unsure: ["least sure first", (a, b) => a.confidence - b.confidence],
+  "": ["most confident errors first", (a, b) => b.off - a.off],
+  cost: ["most harmful errors first", (a, b) => b.cost * b.confidence - a.cost * a.confidence || b.off - a.off],
+  unsure: ["least confident first", (a, b) => a.confidence - b.confidence],
   patient: ["by patient", (a, b) => a.patient - b.patient || b.off - a.off],
 };
 
@@ -39,7 +39,7 @@ function casesOf(data) {
     data.columns.forEach((name, n) => { one[name] = row[n]; });
     one.confidence = one.chances[one.predicted];
     one.cost = data.costs[one.truth][one.predicted];
-    one.off = one.truth === one.predicted ? 1 - one.confidence : one.confidence; // how wrong: sure errors, unsure hits
+    one.off = one.truth === one.predicted ? 1 - one.confidence : one.confidence; // how wrong: confident errors, correct predictions of low confidence
     return one;
   });
 }
@@ -80,39 +80,39 @@ function gallery(data) {
   function look(state) {
     const tests = testsOf(state, data, facets, text);
     if (state.ticked) tests.push({ passes: (one) => ticked.has(one) });
-    const tally = facets.map((facet) => new Array(facet.options.length).fill(0));
+    const counts = facets.map((facet) => new Array(facet.options.length).fill(0));
     shown = [];
     for (const one of cases) {
       let failed = 0, which = null;
       for (const test of tests) if (!test.passes(one)) { failed += 1; which = test; if (failed > 1) break; }
       if (failed > 1) continue;
       facets.forEach((facet, n) => {
-        if (!failed || which.facet === n) for (const place of facet.of(one)) tally[n][place] += 1;
+        if (!failed || which.facet === n) for (const place of facet.of(one)) counts[n][place] += 1;
       });
       if (!failed) shown.push(one);
     }
     const order = (ORDERS[state.sort] || ORDERS[""])[1];
     shown.sort((a, b) => a.part - b.part || order(a, b) || a.place - b.place);
-    return tally;
+    return counts;
   }
 
   function show(state) {
-    const asked = JSON.stringify({ ...state, photographs: "", matrix: "", diagonal: "" });
-    if (asked === last) return; // photographs hidden, or the matrix looked at differently
-    last = asked;
+    const filters = JSON.stringify({ ...state, photographs: "", matrix: "", diagonal: "" });
+    if (filters === last) return; // only photographs were hidden, or the matrix is shown differently
+    last = filters;
     page = 0;
     fill(state, look(state));
-    tell(state);
+    summarise(state);
     draw();
   }
 
-  function fill(state, tally) {
+  function fill(state, counts) {
     facets.forEach((facet, n) => {
       const select = form.elements[facet.key];
       if (!select) return;
       const everything = facet.key === "outcome" ? { value: "all", words: "all cases" } : { value: "", words: "any" };
       const chosen = state[facet.key] || (facet.key === "outcome" && !(state.truth && state.predicted) && !state.patient && !state.ticked ? facet.options[0].value : everything.value);
-      const listed = [everything, ...facet.options.map((option, place) => ({ ...option, words: `${option.words} (${count(tally[n][place])})` }))];
+      const listed = [everything, ...facet.options.map((option, place) => ({ ...option, words: `${option.words} (${count(counts[n][place])})` }))];
       select.replaceChildren(...listed.map(({ value, words }) => make("option", { value }, words)));
       select.value = listed.some(({ value }) => value === chosen) ? chosen : everything.value;
     });
@@ -122,10 +122,11 @@ function gallery(data) {
     for (const name of ["from", "to", "text"]) if (document.activeElement !== form.elements[name]) form.elements[name].value = state[name] || "";
   }
 
-  function tell(state) {
+  function summarise(state) {
     const patients = new Set(shown.map((one) => one.patient)).size;
-    const chosen = ["part", "truth", "predicted", "group", "finding", "patient"].filter((key) => state[key])
-      .map((key) => (["truth", "predicted", "patient"].includes(key) ? `${key} ${spoken(state[key])}` : spoken(state[key])));
+    const prefix = { truth: "reference diagnosis ", predicted: "predicted ", patient: "patient " };
+    const wordsOf = (key) => facets.find((facet) => facet.key === key)?.options.find((option) => option.value === state[key])?.words ?? state[key];
+    const chosen = ["part", "truth", "predicted", "group", "finding", "patient"].filter((key) => state[key]).map((key) => (prefix[key] ?? "") + wordsOf(key));
     const support = `${counted(shown.length, "case")}${data.patients.length > 1 ? ` / ${counted(patients, "patient")}` : ""}`;
     const instead = state.truth && !state.predicted ? mostly(shown.filter((one) => one.truth !== one.predicted)) : "";
     byId("showing").textContent = `${support}${chosen.length ? `: ${chosen.join(", ")}` : ""}${instead && `; predicted instead: ${instead}`}`;
@@ -141,7 +142,7 @@ function gallery(data) {
   function draw() {
     const first = page * PER_PAGE, here = shown.slice(first, first + PER_PAGE);
     const cards = here.map((one) => card(one, data, ofPatient.get(one.patient), ticked.has(one)));
-    byId("cards").replaceChildren(...(cards.length ? cards : [make("li", { class: "fault" }, "No case fits these filters.")]));
+    byId("cards").replaceChildren(...(cards.length ? cards : [make("li", { class: "fault" }, "No case matches these filters.")]));
     byId("pages").hidden = shown.length <= PER_PAGE;
     byId("page").textContent = `${count(first + 1)}–${count(first + here.length)} of ${count(shown.length)}`;
     byId("before").disabled = page === 0;
@@ -203,19 +204,19 @@ function csv(rows) {
 
 function card(one, data, family, isTicked) {
   const title = `case-${one.case}`, name = (place) => spoken(data.classes[place]);
-  const said = (word, place, look) => make("span", { class: look }, make("span", { class: "word" }, word), ` ${name(place)}`);
+  const labelled = (word, place, look) => make("span", { class: look }, make("span", { class: "word" }, word), ` ${name(place)}`);
   const predictions = one.before === null || one.before === undefined
-    ? [said("predicted", one.predicted, "predicted")]
-    : [said("before", one.before, "predicted"), said("after", one.after, "predicted")];
-  const who = one.readings ? `truth said by ${one.agreeing} of ${counted(one.readings, "reading")} (${spoken(one.resolved)})` : "";
-  const tags = [...one.findings.map((n) => spoken(data.findings[n])), ...one.groups.map((n) => `${spoken(data.groups[n][0])} ${data.groups[n][1]}`)];
+    ? [labelled("predicted", one.predicted, "predicted")]
+    : [labelled("before", one.before, "predicted"), labelled("after", one.predicted, "predicted")];
+  const readings = one.readings ? `${one.agreeing} of ${counted(one.readings, "reading")} gave the reference diagnosis (${spoken(one.resolved)})` : "";
+  const tags = [...one.findings.map((n) => spoken(data.findings[n])), ...one.groups.map((n) => data.groups[n][2])];
   return make("li", { class: "case", "data-case": one.case },
     make("article", { "aria-labelledby": title },
       pictures(one),
-      make("h3", { id: title }, said("truth", one.truth, "truth"), ...predictions),
-      who && make("p", { class: "small" }, who),
+      make("h3", { id: title }, labelled("reference diagnosis", one.truth, "truth"), ...predictions),
+      readings && make("p", { class: "small" }, readings),
       chances(one, data),
-      make("p", { class: "small" }, `${spoken(data.parts[one.part])} · label mass ${one.mass.toFixed(3)}${one.cost ? ` · cost ${one.cost}` : ""}`),
+      make("p", { class: "small" }, `${subset(data.parts[one.part])} · probability on the study’s answers ${one.mass.toFixed(3)}${one.cost ? ` · harm ${one.cost}` : ""}`),
       tags.length ? make("ul", { class: "tags", "aria-label": "Findings and groups" }, ...tags.map((tag) => make("li", {}, tag))) : null,
       others(one, data, family),
       one.image === "" ? null : make("p", { class: "small ids" }, make("label", { class: "choice" }, tick(one, isTicked), ` case ${one.case}`), make("br"), `photograph ${one.image}`),
@@ -232,17 +233,17 @@ function pictures(one) {
   if (one.fault) return make("p", { class: "fault" }, one.fault);
   const words = one.roi ? "ROI outlined" : "without ROI";
   const whole = one.photograph === null ? null : photograph(one.photograph, `Photograph of case ${one.case}, ${words}`, one.roi && one);
-  const close = one.crop === null ? make("p", { class: "whole" }, "no ROI: the whole photograph is the case") : photograph(one.crop, `ROI of case ${one.case}`, null);
+  const close = one.crop === null ? make("p", { class: "whole" }, "There is no ROI: the whole photograph is the case.") : photograph(one.crop, `ROI of case ${one.case}`, null);
   return make("div", { class: whole ? "pair" : "pair single" }, whole, close);
 }
 
 function photograph(source, words, outlined) {
-  const drawn = make("div", { class: "photo" }, make("img", { src: source, alt: words, loading: "lazy", decoding: "async" }));
-  if (!outlined) return drawn;
+  const frame = make("div", { class: "photo" }, make("img", { src: source, alt: words, loading: "lazy", decoding: "async" }));
+  if (!outlined) return frame;
   const [x, y, width, height] = outlined.roi;
   const outline = (look) => make("rect", { class: look, x, y, width, height });
-  drawn.append(make("svg", { viewBox: `0 0 ${outlined.width} ${outlined.height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, outline("halo"), outline("outline")));
-  return drawn;
+  frame.append(make("svg", { viewBox: `0 0 ${outlined.width} ${outlined.height}`, preserveAspectRatio: "none", "aria-hidden": "true" }, outline("halo"), outline("outline")));
+  return frame;
 }
 
 function chances(one, data) {
@@ -251,7 +252,7 @@ function chances(one, data) {
     const chance = one.chances[place];
     const fill = make("svg", { class: "chance", viewBox: "0 0 100 8", width: 60, height: 8, preserveAspectRatio: "none", "aria-hidden": "true" },
       make("rect", { class: "track", width: 100, height: 8 }), make("rect", { class: "fill", width: (100 * chance).toFixed(1), height: 8 }));
-    const look = place === one.predicted ? "said" : place === one.truth ? "meant" : "";
+    const look = place === one.predicted ? "predicted" : place === one.truth ? "reference" : "";
     body.append(make("tr", { class: look }, make("th", { scope: "row" }, spoken(name)), make("td", {}, chance.toFixed(3)), make("td", {}, fill)));
   });
   return make("table", { class: "chances" }, make("caption", { class: "over" }, "Probabilities"), body);
@@ -261,16 +262,16 @@ function others(one, data, family) {
   const rest = family.filter((other) => other !== one);
   if (one.image === "" || !data.patients[one.patient]) return null;
   const patient = data.patients[one.patient];
-  if (!rest.length) return make("p", { class: "small" }, `patient ${patient}: no other case here`);
+  if (!rest.length) return make("p", { class: "small" }, `There is no other case of patient ${patient}.`);
   const few = rest.slice(0, 4).map((other) => make("li", {},
     other.crop || other.photograph ? make("div", { class: "photo" }, make("img", { src: other.crop || other.photograph, alt: `Case ${other.case} of the same patient`, loading: "lazy" })) : null,
-    make("span", { class: "small" }, `${spoken(data.classes[other.truth])}, ${other.truth === other.predicted ? "right" : `predicted ${spoken(data.classes[other.predicted])}`}`)));
+    make("span", { class: "small" }, `${spoken(data.classes[other.truth])}, ${other.truth === other.predicted ? "correct" : `predicted ${spoken(data.classes[other.predicted])}`}`)));
   return make("div", { class: "family" },
-    make("p", { class: "small" }, `patient ${patient}, ${counted(rest.length, "other case")}: `, make("button", { type: "button", class: "link", "data-patient": patient }, "show all")),
+    make("p", { class: "small" }, `Patient ${patient} has ${counted(rest.length, "other case")}: `, make("button", { type: "button", class: "link", "data-patient": patient }, "show all")),
     make("ul", {}, ...few));
 }
 
-// The confusion matrix chooses what the gallery shows; seen as counts or shares, with its diagonal or without.
+// A click on the confusion matrix filters the gallery; the matrix shows counts or shares, with its diagonal or without.
 function matrices() {
   const cells = all("button.cell"), parts = all("button.part"), tables = all(".matrix"), looks = all("button.look-at");
   if (!tables.length) return;

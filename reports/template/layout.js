@@ -1,4 +1,4 @@
-// What all pages share: the choice lives in the address, photographs can be hidden all at once, queries can be copied.
+// Shared by all pages: filters stand in the address, photographs can be hidden all at once, queries can be copied.
 const root = document.documentElement;
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const byId = (id) => document.getElementById(id);
@@ -10,9 +10,9 @@ const address = {
   watchers: [],
   read() {
     if (location.hash && !location.hash.includes("=")) return;
-    const given = new URLSearchParams(location.hash.slice(1));
-    address.state = Object.fromEntries(address.keys.filter((key) => given.get(key)).map((key) => [key, given.get(key)]));
-    address.tell();
+    const parameters = new URLSearchParams(location.hash.slice(1));
+    address.state = Object.fromEntries(address.keys.filter((key) => parameters.get(key)).map((key) => [key, parameters.get(key)]));
+    address.notify();
   },
   choose(change, { typing = false } = {}) {
     const state = { ...address.state, ...change };
@@ -20,9 +20,9 @@ const address = {
     const hash = new URLSearchParams(address.state).toString();
     const target = location.href.split("#")[0] + (hash ? `#${hash}` : "");
     history[typing ? "replaceState" : "pushState"](null, "", target);
-    address.tell();
+    address.notify();
   },
-  tell() {
+  notify() {
     for (const watcher of address.watchers) watcher(address.state);
   },
 };
@@ -45,7 +45,7 @@ function hiding() {
 }
 
 function copying() {
-  for (const details of all("details.how")) {
+  for (const details of all("details.sql")) {
     details.addEventListener("toggle", () => {
       const panel = details.querySelector(".panel");
       if (!details.open || panel.querySelector("button")) return;
@@ -75,5 +75,5 @@ addEventListener("DOMContentLoaded", () => {
   addEventListener("hashchange", address.read);
   addEventListener("popstate", address.read);
   address.read();
-  address.tell();
+  address.notify();
 });

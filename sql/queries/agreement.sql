@@ -1,7 +1,7 @@
--- How far do annotators agree beyond chance, with each other, with the truth, and with the model?
--- $run = latest: run ID
--- $part = test: part of the split
--- $class_name = : class against all others; empty = all classes
+-- How far do annotators agree beyond chance with each other, with the reference diagnosis and with the model?
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
+-- $class_name = : class against all others; empty = over all classes
 select measure, reader, other_reader, value, low, high, confidence, cases, patients, truth_id,
 from agreement
 inner join run_names on run_names.run_id = agreement.run_id

@@ -1,4 +1,4 @@
--- How often does each annotator say what the truth came to be, where others read the case too?
+-- How often does each annotator's reading match the reference diagnosis, in cases that others read too?
 select
     readings.annotator,
     count(*) as readings,

@@ -1,6 +1,6 @@
--- Do probabilities mean what they say: which share of cases came true, by what was said?
--- $run = latest: run ID
--- $part = test: part of the split
+-- Are the probabilities calibrated: what is the observed frequency in each bin of predicted probability?
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
 -- $class_name = : class; empty = the predicted class
 select probabilities, low_edge, high_edge, chance, came, low, high, confidence, cases, patients, truth_id,
 from calibration_bins

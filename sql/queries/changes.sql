@@ -1,14 +1,14 @@
 -- What changed from one export to another: labels and boxes (case by case), workflow, patients, photographs?
--- $before = : export ID, or first; empty = the newest but one
+-- $before = : export ID, or first; empty = the last one before the other export
 -- $after = : export ID; empty = the newest
 with after_moment as (
-    select coalesce(max(moment), error('no such export; ask "exports" which there are')) as moment,
+    select coalesce(max(moment), error('no such export: `toolkit query exports` lists them')) as moment,
     from exports
     where $after in ('', export_id)
 ),
 before_moment as (
     select coalesce(
-        max(moment), if($before = '', 0, error('no such export before the other one; ask "exports" which there are'))
+        max(moment), if($before = '', 0, error('no such export before the other one: `toolkit query exports` lists them'))
     ) as moment,
     from exports
     where moment < (select moment from after_moment)

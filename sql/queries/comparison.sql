@@ -1,7 +1,7 @@
 -- How much better is one run than another, and how much of a change comes from new labels?
--- $run: run ID that was compared
--- $other = latest: run ID it was compared with
--- $part = test: part of the split
+-- $run: ID of the run before
+-- $other = latest: ID of the run after, or latest
+-- $part = test: subset of the split
 select
     cause,
     metric,

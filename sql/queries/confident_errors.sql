@@ -1,7 +1,7 @@
--- Which errors was a run surest of? Look at these photographs and their labels first.
--- $run = latest: run ID
--- $part = test: part of the split
--- $limit = 20: rows at the most
+-- Which errors was a run most confident about? Check these photographs and their labels first.
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
+-- $limit = 20: most rows to show
 select
     case_id,
     patient_id,

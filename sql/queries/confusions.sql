@@ -1,6 +1,6 @@
--- Which classes does a run take for which, most often first?
--- $run = latest: run ID
--- $part = test: part of the split
+-- Which classes does a run confuse, most frequent confusions first?
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
 select
     truth,
     predicted,

@@ -1,6 +1,6 @@
--- Does the run beat its controls: does the model look at the lesion?
--- $run = latest: run ID
--- $part = test: part of the split
+-- Does the run score better than its input ablations (controls): does the model look at the lesion?
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
 -- $metric = macro_roc_auc: metric over all classes
 select
     coalesce(runs.control, 'the run itself') as shown,

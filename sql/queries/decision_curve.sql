@@ -1,6 +1,6 @@
--- Is the model of more use than calling every case, or none (0), at each price of a false alarm?
--- $run = latest: run ID
--- $part = test: part of the split
+-- Is the model's net benefit higher than that of treat all, or of treat none (0), at each threshold?
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
 select target, threshold, net_benefit, low, high, everyone, cases, patients, truth_id,
 from decision_curves
 inner join run_names on run_names.run_id = decision_curves.run_id

@@ -1,4 +1,4 @@
--- Which exports have landed, oldest first, and what did each hold?
+-- Which exports have landed, oldest first, and what did each contain?
 select
     exports.moment,
     exports.export_id,

@@ -1,6 +1,6 @@
--- What should a person look at, most serious first?
+-- What should a person check, most serious first?
 -- $kind = : one kind of finding; empty = all
--- $limit = 50: rows at the most
+-- $limit = 50: most rows to show
 select
     kind,
     case_id,

@@ -1,7 +1,7 @@
--- Which cases does one run get right that another got wrong, and the other way round?
--- $run: run ID that is compared
--- $other = latest: run ID it is compared with
--- $part = test: part of the split
+-- Which cases does one run get right that another got wrong, and vice versa?
+-- $run: ID of the run before
+-- $other = latest: ID of the run after, or latest
+-- $part = test: subset of the split
 select
     case when second.predicted = second.truth then 'fixed' else 'broken' end as change,
     first.case_id,

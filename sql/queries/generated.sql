@@ -1,5 +1,5 @@
--- What does the model say when it answers freely, how often is that no class (an error), and how often is it right?
--- $run = latest: run ID
+-- What does the model answer when it generates freely: how often no class (an error), how often the right one?
+-- $run = latest: run ID, or latest
 select
     predictions.part,
     count(*) as cases,

@@ -1,6 +1,6 @@
--- How does a run do in groups of cases, and which group is worst?
--- $run = latest: run ID
--- $part = test: part of the split
+-- How does a run score in groups of cases, and which group is worst?
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
 -- $metric = accuracy: accuracy, macro_recall, macro_specificity, macro_f1, or recall of a class
 -- $class_name = : class; empty = over all classes
 select

@@ -1,4 +1,4 @@
--- Does any patient or photograph stand in two parts of a split? No row is the right answer.
+-- Is any patient or photograph in two subsets of a split? The right answer has no rows.
 select
     splits.split_id,
     'patient' as what,

@@ -1,6 +1,6 @@
--- Which predictions flip under length normalisation: which cases are of another class by the mean over tokens?
--- $run = latest: run ID
--- $part = test: part of the split
+-- Which predictions change under length normalisation, the mean log-likelihood per token?
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
 select
     predictions.case_id,
     truth.class_name as truth,

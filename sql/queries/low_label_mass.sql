@@ -1,6 +1,6 @@
 -- For which cases do the study's answers hold little of the model's probability ("none of these")?
--- $run = latest: run ID
--- $below = 0.5: label mass under which a case is listed
+-- $run = latest: run ID, or latest
+-- $below = 0.5: label mass below which a case is listed
 select
     part,
     predictions.case_id,

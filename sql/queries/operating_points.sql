@@ -1,6 +1,6 @@
--- What do thresholds chosen on validation find, what do they cost, and can the data vouch for the sensitivity?
--- $run = latest: run ID
--- $part = test: part of the split
+-- How do thresholds chosen on validation perform, and do the patients confirm the required sensitivity?
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
 select
     points.target,
     points.classes,

@@ -1,4 +1,4 @@
--- How many cases and patients of each class stand in each part of the newest split?
+-- How many cases and patients of each class are in each subset of the newest split?
 select
     splits.class_name,
     splits.part,

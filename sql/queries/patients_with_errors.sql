@@ -1,7 +1,7 @@
 -- Which patients have the most errors?
--- $run = latest: run ID
--- $part = test: part of the split
--- $limit = 20: rows at the most
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
+-- $limit = 20: most rows to show
 select
     patient_id,
     count(*) as cases,

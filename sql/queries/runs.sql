@@ -1,4 +1,4 @@
--- Which runs are there, on what were they trained, and how do they do?
+-- Which runs are there, what were they trained on, and how do they score?
 select
     runs.run_id,
     runs.model,

@@ -1,8 +1,8 @@
--- What is a number, how sure is it, and which SQL gives it again?
+-- What is a score, how certain is it, and which SQL computes it again?
 -- $metric = macro_recall: metric
 -- $class_name = : class; empty = over all classes
--- $run = latest: run ID
--- $part = test: part of the split
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
 select
     value,
     low,

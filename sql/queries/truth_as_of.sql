@@ -1,6 +1,6 @@
--- What was the class of each case, as of an older export or a time?
+-- What was the reference diagnosis of each case, as of an older export or a time?
 -- $export = : export ID, or first; empty = the newest
--- $time = : UTC time, such as 2025-04-01 12:00; counts where no export is named
+-- $time = : UTC time, such as 2025-04-01 12:00; used where no export is given
 with as_of as (
     select max(moment) as moment,
     from exports
@@ -13,7 +13,7 @@ with as_of as (
 )
 select case_id, class_name, resolved_by,
 from truth_at((
-    select coalesce(moment, error('no export of this ID or before this time; ask "exports" which there are')),
+    select coalesce(moment, error('no export of this ID or before this time: `toolkit query exports` lists them')),
     from as_of
 ))
 order by case_id;

@@ -1,4 +1,4 @@
--- Which keys do the exports hold that the toolkit does not know?
+-- Which keys of the exports are unknown to the toolkit?
 select exports.source, key_path, unknown_keys.rows,
 from unknown_keys
 inner join exports on exports.export_id = unknown_keys.export_id

@@ -1,4 +1,4 @@
--- Which cases have no class to be scored against, and what do their readings say?
+-- Which cases have no reference diagnosis, and what do their readings say?
 select
     truth.case_id,
     truth.resolved_by as why,

@@ -1,6 +1,6 @@
--- Which classes does a run recall worst, with which interval?
--- $run = latest: run ID
--- $part = test: part of the split
+-- Which classes score lowest in recall, or in another metric, and with which interval?
+-- $run = latest: run ID, or latest
+-- $part = test: subset of the split
 -- $metric = recall: any metric of the scores table
 select
     class_name,

@@ -1,4 +1,4 @@
--- The labels that were there at a moment of `exports`, with their revision and workflow state: `from labels_at(1)`.
+-- The labels that existed at a moment of `exports`, with their revision and workflow state: `from labels_at(1)`.
 create or replace macro labels_at(moment_asked) as table
 with last_seen as (
     select history.label_id, history.revision, history.workflow_status, labels.image_id, labels.project_id,

@@ -1,4 +1,4 @@
--- The photographs that had been seen up to a moment of `exports`, and whose they were then: `from photographs_at(1)`.
+-- The photographs seen up to a moment of `exports`, with the patient of each then: `from photographs_at(1)`.
 create or replace macro photographs_at(moment_asked) as table
 select history.image_id, history.patient_id,
 from image_history as history

@@ -1,4 +1,4 @@
--- What annotators said about cases at a moment of `exports`: `from readings_at(1)`.
+-- The annotators' readings of cases at a moment of `exports`: `from readings_at(1)`.
 create or replace macro readings_at(moment_asked) as table
 select case_id, label_id, revision, object_id, annotator, class_name, counts, benchmark,
 from reading_history

@@ -1,4 +1,4 @@
--- The class each case had at a moment of `exports`, by the study's policy; a tie resolves nothing: `from truth_at(1)`.
+-- The reference diagnosis of each case at a moment of `exports`, by the study's policy: `from truth_at(1)`.
 create or replace macro truth_at(moment_asked) as table
 with stood as (
     select case_id, unread,

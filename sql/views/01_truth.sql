@@ -1,4 +1,4 @@
--- The class each case is scored against: what the study's policy makes of its latest readings; a tie resolves nothing.
+-- The reference diagnosis of each case: the study's policy applied to its latest readings; a tie gives none.
 create or replace view truth as
 select *,
 from truth_at((select max(moment) from exports));

@@ -1,4 +1,4 @@
--- Every prediction beside the truth of its case, where the truth is resolved.
+-- Every prediction beside the reference diagnosis of its case, where there is one.
 create or replace view scored as
 select
     predictions.run_id,

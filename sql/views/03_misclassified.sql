@@ -1,4 +1,4 @@
--- Every case a run got wrong, most confident first when ordered by confidence.
+-- Every case that a run got wrong; ordered by confidence, the most confident errors come first.
 create or replace view misclassified as
 select
     scored.run_id,

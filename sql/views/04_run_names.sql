@@ -1,4 +1,4 @@
--- Every run under its ID, and the run that was finished last, controls aside, under the name "latest".
+-- Every run under its ID, and under the name "latest" the run that was finished last, controls excepted.
 create or replace view run_names as
 select run_id as name, run_id,
 from runs

@@ -1,4 +1,4 @@
--- What did not come as far as the split: each row, photograph and case with the stage it did not reach, and why.
+-- Rows, photographs and cases that did not reach a split, with the stage they did not reach, and why.
 create or replace macro excluded_from(of_split) as table
 with rows_out as (
     select 'rows stored' as stage, coalesce(min(reason), 'quarantined') as reason, export_id, line, image_id,

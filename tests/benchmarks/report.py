@@ -15,6 +15,7 @@ from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+import browser
 import registries
 
 from toolkit.stages.evaluate import evaluate
@@ -22,9 +23,8 @@ from toolkit.stages.report import report
 from toolkit.workspace.registry import Workspace
 
 registries.CLASSES = ("nevus", "malignant_melanoma", "keratosis", "lentigo", "ephelis", "melasma", "carcinoma", "adm")
-SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-DRAWN = 64
-"""Photographs; cases share them, and each is opened for every case."""
+PHOTOGRAPHS = 64
+"""Cases share them, and each is opened for every case."""
 FILTER = """async (change) => {
   const began = performance.now();
   address.choose(change);
@@ -35,24 +35,24 @@ PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startT
 
 
 def photographs(folder: Path, number: int) -> Path:
-    """Return one of the drawn photographs of 600 by 450 pixels."""
-    path = folder / f"{number % DRAWN}.jpg"
+    """Return one of the synthetic photographs of 600 by 450 pixels."""
+    path = folder / f"{number % PHOTOGRAPHS}.jpg"
     if not path.is_file():
-        luck = np.random.default_rng(number)
-        skin = luck.normal(150, 25, (45, 60, 3)).clip(0, 255).astype(np.uint8)
+        rng = np.random.default_rng(number)
+        skin = rng.normal(150, 25, (45, 60, 3)).clip(0, 255).astype(np.uint8)
         Image.fromarray(skin).resize((600, 450), Image.Resampling.BICUBIC).save(path, quality=90)
     return path
 
 
 def registry(folder: Path, cases: int, *, wrong: float) -> Workspace:
     """Make a workspace whose run predicted some test cases, a share of them wrong."""
-    luck, names = np.random.default_rng(1), registries.CLASSES
+    rng, names = np.random.default_rng(1), registries.CLASSES
     rows = [("validation", name, name, f"v-{name}", 0.7) for name in names]
     for number in range(cases):
-        truth = names[luck.integers(len(names))]
+        truth = names[rng.integers(len(names))]
         others = [name for name in names if name != truth]
-        predicted = others[luck.integers(len(others))] if luck.random() < wrong else truth
-        rows.append(("test", truth, predicted, f"p-{number // 2}", float(luck.uniform(0.2, 1))))
+        predicted = others[rng.integers(len(others))] if rng.random() < wrong else truth
+        rows.append(("test", truth, predicted, f"p-{number // 2}", float(rng.uniform(0.2, 1))))
     study = registries.a_study()
     made = registries.a_registry(folder, study, rows, photographs)
     evaluate(made, study)
@@ -73,16 +73,16 @@ def written(cases: int, *, wrong: float) -> Path:
 def browsed(page_file: Path) -> None:
     """Print first paint and the time a filter takes, in headless Chromium, by its own clock."""
     with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
-        page = browser.new_context(offline=True, viewport={"width": 1120, "height": 900}).new_page()
+        chromium = browser.launched(driver)
+        page = chromium.new_context(offline=True, viewport={"width": 1120, "height": 900}).new_page()
         page.goto(page_file.as_uri())
         page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length > 0")
         size = page_file.stat().st_size / 1e6
         print(f"page of {size:.1f} MB: first paint after {page.evaluate(PAINT):.0f} ms")
         for change in ({"truth": "nevus"}, {"predicted": "melasma"}, {"text": "keratosis"}, {"truth": "", "text": ""}):
-            said = ", ".join(f"{key} {value or 'any'}" for key, value in change.items())
-            print(f"filter {said}: {page.evaluate(FILTER, change):.0f} ms")
-        browser.close()
+            filters = ", ".join(f"{key} {value or 'any'}" for key, value in change.items())
+            print(f"filter {filters}: {page.evaluate(FILTER, change):.0f} ms")
+        chromium.close()
 
 
 def main() -> None:

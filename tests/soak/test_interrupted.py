@@ -95,12 +95,8 @@ def trained(tmp_path_factory):
     drawn = sample(folder / "sample", cases=200, seed=3)
     text = drawn.study.read_text(encoding="utf-8").replace("epochs = 20", "epochs = 1")
     drawn.study.write_text(text.replace("[predict]\nbatch_size = 32", "[predict]\nbatch_size = 4\nviews = 8"))
-    run(
-        Workspace(folder / "workspace"),
-        StudyFile(load_study(drawn.study), drawn.study),
-        [drawn.export],
-        images=drawn.images,
-    )
+    study_file = StudyFile(load_study(drawn.study), drawn.study)
+    list(run(Workspace(folder / "workspace"), study_file, [drawn.export], images=drawn.images))
     return drawn, folder / "workspace"
 
 

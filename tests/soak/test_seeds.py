@@ -26,7 +26,7 @@ def _run(demo: Sample, workspace: Workspace, *, seed: int = 7) -> None:
 
     assert "seed = 7" in text
     demo.study.write_text(text.replace("seed = 7", f"seed = {seed}"), encoding="utf-8")
-    run(workspace, StudyFile(load_study(demo.study), demo.study), [demo.export], images=demo.images)
+    list(run(workspace, StudyFile(load_study(demo.study), demo.study), [demo.export], images=demo.images))
 
 
 def _controls(demo: Sample, workspace: Workspace, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:

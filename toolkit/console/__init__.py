@@ -1,33 +1,16 @@
-"""How results look in a terminal: tables by rich on stdout, talk and progress on stderr, JSON for programs.
-
-Refuses to compute.
-"""
+"""Results in a terminal: tables and lines on stdout, errors and progress on stderr, JSON for programs."""
 
 import dataclasses
 from typing import Any
 
 from rich.text import Text
 
-from toolkit.console.bars import drawn_progress
-from toolkit.console.rows import print_json, write_rows, write_text
-from toolkit.console.scores import show_scores, show_story
-from toolkit.console.text import line, next_step, plain, program, stderr, stdout, table, told
+from toolkit.console.rows import print_json
+from toolkit.console.scores import show_in_short, show_scores
+from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table
 from toolkit.errors import ToolkitError
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.sql import Question
-
-__all__ = [
-    "drawn_progress",
-    "print_results",
-    "show",
-    "show_ending",
-    "show_error",
-    "show_questions",
-    "show_report",
-    "show_scores",
-    "write_rows",
-    "write_text",
-]
 
 
 def show(result: Any, *, as_json: bool) -> None:
@@ -35,37 +18,38 @@ def show(result: Any, *, as_json: bool) -> None:
     if as_json:
         print_json(dataclasses.asdict(result))
     else:
-        from toolkit.console.runs import rendered  # noqa: PLC0415 - every stage; a query needs none of them
+        from toolkit.console.runs import rendered  # noqa: PLC0415 - it imports every stage; a query needs none of them
 
         stdout.print(rendered(result), crop=False)
 
 
-def show_ending(workspace: Workspace, report: Any) -> None:
-    """End the line: the scores in short, the page, and what to type next."""
-    stdout.print()
-    show_story(workspace, report.run_id)
-    show(report, as_json=False)
-    here = f"{program()} --workspace {workspace.folder}"
-    for command in (
-        f"{here} query confident_errors",
-        f"{here} query findings",
-        f"{here} query score",
-    ):
-        stdout.print(next_step(command), soft_wrap=True)
+def show_stage(workspace: Workspace, result: Any) -> None:
+    """Show the result of one stage among several; the evaluation's with its scores in short."""
+    show(result, as_json=False)
+    if type(result).__name__ == "Evaluated":
+        stdout.print()
+        show_in_short(workspace, result.run_id)
+
+
+def show_next_questions(workspace: Workspace) -> None:
+    """Name three questions to ask about a finished run."""
+    for question in ("confident_errors", "findings", "score"):
+        stdout.print(next_step(f"toolkit --workspace {workspace.folder} query {question}"), soft_wrap=True)
 
 
 def show_report(workspace: Workspace, report: Any) -> None:
-    """Show the tables of a report for the study's own people, where it stands, and what to type next."""
+    """Show the tables of a report for the study's own people, the path of its page, and a command to type next."""
     if report.audience == "internal":
         show_scores(workspace, report.run_id)
-        stdout.print(told("checks", *(f"! {text}" if shape == "look" else text for shape, text in report.checks)))
+        checks = (f"! {text}" if shape == "look" else text for shape, text in report.checks)
+        stdout.print(summary("checks", *checks))
     show(report, as_json=False)
-    command = f"{program()} --workspace {workspace.folder} query confident_errors --set run={report.run_id}"
+    command = f"toolkit --workspace {workspace.folder} query confident_errors --set run={report.run_id}"
     stdout.print(next_step(command), soft_wrap=True)
 
 
 def print_results(results: list[Any]) -> None:
-    """Write the results of a whole line as one JSON object, by stage."""
+    """Write the results of several stages as one JSON object, by stage."""
     print_json({type(result).__name__.lower(): dataclasses.asdict(result) for result in results})
 
 
@@ -79,13 +63,13 @@ def show_questions(questions: list[Question], *, as_json: bool) -> None:
             ]
         )
         return
-    made = table("question", "what it asks")
+    listing = table("question", "what it asks")
     for question in questions:
-        taken = ", ".join(f"{p.name}={p.default}" if p.default is not None else p.name for p in question.parameters)
-        made.add_row(line(question.name, "bold"), line(question.question + (f"  [{taken}]" if taken else "")))
-    stdout.print(made)
+        defaults = ", ".join(f"{p.name}={p.default}" if p.default is not None else p.name for p in question.parameters)
+        listing.add_row(line(question.name, "bold"), line(question.question + (f"  [{defaults}]" if defaults else "")))
+    stdout.print(listing)
 
 
 def show_error(error: ToolkitError) -> None:
-    """Say what is wrong, where, and what to do next."""
+    """Show what is wrong, where, and what to do next."""
     stderr.print(Text.assemble(("error: ", "bold red"), plain(error)), soft_wrap=True)

@@ -1,7 +1,4 @@
-"""How progress looks on stderr: a bar in a terminal, a line now and then in a file, nothing when quiet.
-
-Refuses to know what is being done.
-"""
+"""Progress on stderr: a bar in a terminal, a line now and then in a file, nothing when quiet."""
 
 import time
 from collections.abc import Generator
@@ -36,13 +33,20 @@ def drawn_progress(*, quiet: bool) -> Generator[Progress]:
         yield _Written()
 
 
+def hide_progress(progress: Progress) -> None:
+    """Take the bar off the terminal until progress is reported again, so that a result can be printed."""
+    if isinstance(progress, _Drawn):
+        progress.bar.stop()
+
+
 class _Drawn:
-    """Draws the activity at hand as one bar."""
+    """Draws the current activity as one bar."""
 
     def __init__(self, bar: Bar) -> None:
         self.bar, self.activity, self.task = bar, "", None
 
     def __call__(self, activity: str, done: int, total: int | None) -> None:
+        self.bar.start()
         if activity != self.activity:
             if self.task is not None:
                 self.bar.remove_task(self.task)
@@ -52,12 +56,12 @@ class _Drawn:
 
 
 class _Written:
-    """Writes a line when an activity has gone on for a while."""
+    """Writes a line every few seconds."""
 
     def __init__(self) -> None:
-        self.told = time.monotonic()
+        self.written_at = time.monotonic()
 
     def __call__(self, activity: str, done: int, total: int | None) -> None:
-        if time.monotonic() - self.told >= QUIET_SECONDS:
-            self.told = time.monotonic()
+        if time.monotonic() - self.written_at >= QUIET_SECONDS:
+            self.written_at = time.monotonic()
             stderr.print(line(f"{activity}: {done}{f' of {total}' if total else ''}"))

@@ -1,13 +1,11 @@
-"""What results look like: a few lines beside the name of a stage. Those of runs stand in `runs`.
-
-Refuses to compute: what a line says, the result holds.
-"""
+"""Results of stages as lines and tables, from `sample` to `status`; those about runs stand in `runs`."""
 
 from functools import singledispatch
 
 from rich.console import Group, RenderableType
 
-from toolkit.console.text import line, next_step, program, table, told, unwrapped, whole
+from toolkit.console.text import line, next_step, summary, table, unwrapped
+from toolkit.formatting import count, counted, listed, spoken
 from toolkit.manifest import NO_PATIENTS
 from toolkit.pipeline import Status
 from toolkit.stages.audit import MEANING, Audit
@@ -20,63 +18,55 @@ from toolkit.stages.withdraw import Withdrawn
 from toolkit.synthetic import Sample
 from toolkit.workspace.verification import Verified
 
-COUNTED = {
-    "label_added": "labels added",
-    "label_changed": "relabelled",
-    "label_deleted": "labels deleted",
-    "workflow_moved": "moved in the workflow",
-    "box_moved": "boxes moved",
-    "patient_renamed": "photographs of a renamed patient",
-    "patient_merged": "photographs of patients made one",
-    "photograph_added": "photographs added",
-    "photograph_gone": "photographs not in it",
-}
 MOST_SHOWN = 30
 """Names of one kind in the table of what an export holds."""
 
 
-def _without_patients(result: Parsed | Audit | Split | Verified) -> list[str]:
-    return [] if result.patients_known else [f"! {NO_PATIENTS}"]
-
-
 @singledispatch
 def rendered(result: object) -> RenderableType:
-    """Return what a stage's result looks like."""
+    """Return a stage's result as lines and tables."""
     raise TypeError(type(result))
+
+
+def _without_patients(result: Parsed | Audit | Split | Verified) -> list[str]:
+    """Return the warning that nothing is known of patients, where that is so."""
+    return [] if result.patients_known else [f"! {NO_PATIENTS}"]
 
 
 @rendered.register
 def _(result: Sample) -> RenderableType:
-    drawn = f"{whole(result.photographs)} photographs of {whole(result.people)} people, seed {result.seed}"
-    planted = f"{whole(sum(result.planted.values()))} faults and changes are planted: {result.truth / 'planted.csv'}"
-    run = f"{program()} --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
-    return Group(told("sample", f"{drawn}, stage {result.stage}", planted), next_step(run))
+    photographs = f"{counted(result.photographs, 'synthetic photograph')} of {counted(result.people, 'patient')}"
+    planted = counted(sum(result.planted.values()), "planted fault or change", "planted faults and changes")
+    run = f"toolkit --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
+    lines = (f"{photographs}, seed {result.seed}, stage {result.stage}", f"{planted}: {result.truth / 'planted.csv'}")
+    return Group(summary("sample", *lines), next_step(run))
 
 
 @rendered.register
 def _(result: Initialised) -> RenderableType:
-    made = table("what", "found", ">times", "taken as")
+    uses = table("kind", "in the export", ">times", "used as")
     for name, times in _first(result.projects):
-        made.add_row("project", line(name), whole(times), "projects" if name == result.project else "")
+        uses.add_row("project", line(name), count(times), "projects" if name == result.project else "")
     for question in result.questions[:MOST_SHOWN]:
-        taken = {result.question: "question", result.certainty: "certainty"}.get(question.question, "")
-        made.add_row(
-            f"question, {question.kind}", line(question.question), whole(sum(question.answers.values())), taken
-        )
+        use = {result.question: "question", result.certainty: "certainty"}.get(question.question, "")
+        answers = count(sum(question.answers.values()))
+        uses.add_row(f"question, {question.kind}", line(question.question), answers, use)
     for name, times in _first(result.boxes):
-        made.add_row("box", line(name), whole(times), "roi" if name == result.roi else "")
+        uses.add_row("box", line(name), count(times), "roi" if name == result.roi else "")
     for field in result.metadata[:MOST_SHOWN]:
-        left = "left out" if field.left_out else "metadata"
-        taken = {result.patient: "patient", result.lesion: "lesion"}.get(field.name, left)
-        made.add_row("metadata", line(f"{field.name} ({whole(field.distinct)} values)"), whole(field.rows), taken)
-    for found in result.classes:
-        of = line(", ".join(found.spellings) or "nothing: a placeholder")
-        shown = line(f"class {found.name}{', malignant?' if found.malignant else ''}")
-        made.add_row("answer" if result.question else "box", of, whole(sum(found.spellings.values())), shown)
-    lines = [f"{whole(result.rows)} rows read, {whole(result.rows_unread)} of them unreadable; wrote {result.study}"]
+        other = "left out" if field.left_out else "metadata"
+        use = {result.patient: "patient", result.lesion: "lesion"}.get(field.name, other)
+        name = line(f"{field.name} ({counted(field.distinct, 'value')})")
+        uses.add_row("metadata", name, count(field.rows), use)
+    for guess in result.classes:
+        spellings = line(", ".join(guess.spellings) or "none: a placeholder")
+        use = line(f"class {guess.name}{', malignant?' if guess.malignant else ''}")
+        uses.add_row("answer" if result.question else "box", spellings, count(sum(guess.spellings.values())), use)
+    lines = [f"{counted(result.rows, 'row')} read, {count(result.rows_unread)} unreadable; wrote {result.study}"]
     if result.patient is None:
-        lines.append(f"! {NO_PATIENTS}: say in the file where they stand")
-    return Group(made, told("init", *lines, "read the file through: its guesses are marked"), next_step(result.next))
+        lines.append(f"! {NO_PATIENTS}: name in the study file where they stand")
+    lines.append("check the study file before you use it: its guesses are marked")
+    return Group(uses, summary("init", *lines), next_step(result.next))
 
 
 def _first(counts: dict[str, int]) -> list[tuple[str, int]]:
@@ -85,198 +75,185 @@ def _first(counts: dict[str, int]) -> list[tuple[str, int]]:
 
 @rendered.register
 def _(result: Parsed) -> RenderableType:
-    rows = (
-        f"{whole(result.rows - result.rows_quarantined)} of {whole(result.rows)} rows stored, "
-        f"{whole(result.rows_quarantined)} quarantined; {whole(result.photographs_opened)} of "
-        f"{whole(result.photographs)} photographs opened"
-    )
-    cases = (
-        f"{whole(result.cases)} cases of {whole(result.patients)} patients, {whole(result.with_roi)} with a ROI; "
-        f"{whole(result.resolved)} have a class"
-    )
-    lines = [rows, cases]
+    rows = f"{count(result.rows - result.rows_quarantined)} of {counted(result.rows, 'row')} stored"
+    opened = f"{count(result.photographs_opened)} of {counted(result.photographs, 'photograph')} opened"
+    cases = f"{counted(result.cases, 'case')} of {counted(result.patients, 'patient')}"
+    lines = [
+        f"{rows}, {count(result.rows_quarantined)} quarantined; {opened}",
+        f"{cases}: {count(result.with_roi)} have a box, {count(result.resolved)} a reference diagnosis",
+    ]
     if result.decided:
-        lines.append(f"decided by: {_counted(result.decided)}")
+        lines.append(f"decided by: {listed(result.decided)}")
     if result.changes:
-        lines.append(f"since the export before: {_counted(result.changes)} (toolkit query changes)")
-    if result.tied or result.unread or result.not_counted:
-        uncounted = f", {whole(result.not_counted)} whose readings do not count" if result.not_counted else ""
-        lines.append(
-            f"! without a class: {whole(result.tied)} tied, {whole(result.unread)} without a reading{uncounted}"
-        )
+        lines.append(f"changes since the previous export: {listed(result.changes)} (toolkit query changes)")
+    reasons = {"tied readings": result.tied, "no reading": result.unread, "no reading counts": result.not_counted}
+    if missing := {reason: times for reason, times in reasons.items() if times}:
+        lines.append(f"! no reference diagnosis: {listed(missing)}")
     lines += _without_patients(result)
     if result.kept_out:
-        reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.kept_out.items())
-        lines.append(f"! kept out: {reasons}")
+        lines.append(f"! kept out: {listed(result.kept_out)}")
     if result.photographs_elsewhere:
         others = ", ".join(result.projects_elsewhere[:5]) or "none"
-        number_elsewhere = whole(result.photographs_elsewhere)
-        lines.append(f"! {number_elsewhere} photographs are in none of the study's projects (others: {others})")
+        elsewhere = counted(result.photographs_elsewhere, "photograph")
+        lines.append(f"! {elsewhere} in none of the study's projects (other projects: {others})")
     if result.not_taken_in:
-        lines.append(
-            f"! {whole(result.not_taken_in)} lines were not taken in: patients were withdrawn from this workspace"
-        )
+        left_out = counted(result.not_taken_in, "line")
+        lines.append(f"! {left_out} left out: their patients were withdrawn from this workspace")
     if result.key_created:
         lines.append(
-            f"! a pseudonym key was made: {result.key_created} (mode 0600). Back it up and keep it out of the "
+            f"! A pseudonym key was created: {result.key_created} (mode 0600). Back it up and keep it outside the "
             "workspace: whoever has it can tell which patient a pseudonym is."
         )
-    return told("parse", *lines)
-
-
-def _counted(times: dict[str, int]) -> str:
-    return ", ".join(f"{whole(count)} {COUNTED.get(kind, kind).replace('_', ' ')}" for kind, count in times.items())
+    return summary("parse", *lines)
 
 
 @rendered.register
 def _(result: Audit) -> RenderableType:
     again = ", as before" if result.already_searched else ""
-    lines = [f"{whole(result.photographs)} photographs compared with each other{again}"]
-    lines += [f"{whole(times)} {MEANING.get(kind, kind)}" for kind, times in result.findings.items()]
+    lines = [f"{counted(result.photographs, 'photograph')} compared with each other{again}"]
+    kinds = {kind: MEANING.get(kind, kind).partition(":")[0] for kind in result.findings}
+    lines += [f"{kinds[kind]}: {count(times)}" for kind, times in result.findings.items()]
     if not result.photographs:
-        lines[0] = "! there are no photographs: near-duplicates were not looked for"
+        lines[0] = "! there are no photographs: near-duplicates were not searched for"
     elif not result.parts_looked_for:
-        lines.append("! cut and slightly rotated copies were not looked for among so many photographs")
+        lines.append("! crops and slightly rotated copies were not searched for among so many photographs")
     if result.missing:
-        lines.append(f"! {whole(result.missing)} photographs are no longer there, or cannot be read, and were left out")
+        lines.append(f"! {counted(result.missing, 'photograph')} missing or unreadable now, and left out")
     if result.across_patients:
-        pairs = whole(result.across_patients)
-        lines.append(f"! {pairs} pairs stand under two patients: a wrong identifier, or a wrong photograph")
-    return told("audit", *lines, *_without_patients(result))
+        pairs = counted(result.across_patients, "duplicate pair")
+        lines.append(f"! {pairs} of two patients: wrong identifier or photograph")
+    return summary("audit", *lines, *_without_patients(result))
 
 
 @rendered.register
 def _(result: AuditPage) -> RenderableType:
-    return Group(unwrapped(f"page: {result.page}"), next_step(f"{program()} query findings"))
+    return Group(unwrapped(f"page: {result.page}"), next_step("toolkit query findings"))
 
 
 @rendered.register
 def _(result: Split) -> RenderableType:
-    again = ", as before" if result.already_there else ""
     sums = {part: sum(counts.values()) for part, counts in result.counts.items()}
     first, *others = sums
     bound = "patient" if result.patients_known else "photograph"
-    parts = "".join(f", {part} {whole(sums[part])}/{whole(result.patients[part])}" for part in others)
-    best = ", nothing is nearer" if result.best else f"; {result.bound:.2f} would be the bound"
-    pinned = ", pinned" if result.pinned else ""
-    off = f"a class is {result.deviation:.2f} cases off at most{best}"
+    sizes = "".join(f", {part} {count(sums[part])}/{count(result.patients[part])}" for part in others)
+    state = f"{', as before' if result.already_there else ''}{', pinned' if result.pinned else ''}"
     lines = [
-        f"{first} {whole(sums[first])} cases/{whole(result.patients[first])} patients{parts}",
-        f"{result.split_id}{again}{pinned}: no {bound} in two parts, verified; {off}",
+        f"{first} {counted(sums[first], 'case')}/{counted(result.patients[first], 'patient')}{sizes}",
+        f"split {result.split_id}{state}: no {bound} is in two subsets (verified)",
+        _optimality(result),
     ]
     if result.reasons:
-        lines.append(f"patients joined by {_counted(result.reasons)}")
+        lines.append(f"patient links: {listed(result.reasons)}")
     if result.folds:
         lines.append(f"fold 1 of {len(result.folds)}: {', '.join(result.folds)}")
     if result.kept or result.placed:
-        lines.append(f"{whole(result.kept)} cases stay, {whole(result.placed)} are new, {whole(result.gone)} are gone")
+        lines.append(f"cases: {listed({'kept': result.kept, 'new': result.placed, 'gone': result.gone})}")
     for incident in result.incidents[:MOST_SHOWN]:
-        patients = ", ".join(incident.patients[:4])
-        stood = " and ".join(incident.parts)
-        lines.append(
-            f"! {patients} belong together and stood in {stood}: {whole(incident.cases)} cases {incident.done}"
-        )
+        patients, parts = ", ".join(incident.patients[:4]), " and ".join(incident.parts)
+        affected = f"{counted(incident.cases, 'case')} {incident.done}"
+        lines.append(f"! {patients} belong together and were in {parts}: {affected}")
     if result.plan_sha256:
         lines.append(f"analysis plan locked: {result.plan_sha256[:12]}")
-    if result.plan_changed:
-        lines.append("! the study's analysis plan is not the one that was locked when this split was made")
-    return told("split", *lines, *_warnings(result), *_without_patients(result))
+    return summary("split", *lines, *_warnings(result), *_without_patients(result))
+
+
+def _optimality(result: Split) -> str:
+    if result.best:
+        return f"optimal: no other split is closer to the target ({result.deviation:.2f} cases off)"
+    return f"{result.deviation:.2f} cases off the target; no split can be closer than {result.bound:.2f}"
 
 
 def _warnings(result: Split) -> list[str]:
     lines = []
+    if result.plan_changed:
+        lines.append("! the study's analysis plan differs from the one locked when this split was made")
     for part, counts in result.counts.items():
         if empty := [name for name, cases in counts.items() if not cases]:
             lines.append(f"! no case in {part}: {', '.join(empty)}")
     if result.unresolved:
-        lines.append(f"! {whole(result.unresolved)} cases without a class stand in no part")
+        lines.append(f"! {counted(result.unresolved, 'case')} without a reference diagnosis left out of the split")
     if result.photographs_changed:
-        lines.append(f"! {whole(result.photographs_changed)} photographs are not those that were pinned")
+        lines.append(f"! {counted(result.photographs_changed, 'photograph')} not identical to the pinned ones")
     if result.not_opened:
-        lines.append(f"! {whole(result.not_opened)} photographs were not opened: copies among them are not known")
+        lines.append(f"! {counted(result.not_opened, 'photograph')} not opened: copies among them are not known")
     return lines
 
 
 @rendered.register
 def _(result: Verified) -> RenderableType:
-    verdict = f"PASS: split {result.split_id}, {whole(result.cases)} cases in {result.parts} parts"
-    proved = [f"proved: {check}" for check in result.checks]
-    said = [f"photographs: {result.photographs}", f"attested by the data manager: {result.attested}"]
-    return told("verify", verdict, *proved, *said, *_without_patients(result))
+    verdict = f"PASS: split {result.split_id}, {counted(result.cases, 'case')} in {result.parts} subsets"
+    proofs = [f"proved: {check}" for check in result.checks]
+    unproved = [f"photographs: {result.photographs}", f"attested by the data manager: {result.attested}"]
+    return summary("verify", verdict, *proofs, *unproved, *_without_patients(result))
 
 
 @rendered.register
 def _(result: Withdrawn) -> RenderableType:
-    removed = "removed" if result.applied else "would remove"
-    made = table("where", f">{removed}")
-    made.add_row(f"rows of {whole(result.exports)} landed exports", whole(result.rows))
-    made.add_row("photographs in the registry", whole(result.photographs))
-    made.add_row("files of photographs in the workspace", whole(result.files_removed))
-    made.add_row("cases", whole(result.cases))
+    removed = "removed" if result.applied else "would be removed"
+    places = table("data", f">{removed}")
+    places.add_row(f"rows of {counted(result.exports, 'landed export')}", count(result.rows))
+    places.add_row("photographs in the registry", count(result.photographs))
+    places.add_row("photograph files in the workspace", count(result.files_removed))
+    places.add_row("cases", count(result.cases))
     for split_id, times in result.splits.items():
-        made.add_row(f"cases of split {split_id}, sealed again", whole(times))
+        places.add_row(f"cases of split {split_id}, which is sealed again", count(times))
     for run_id, times in result.predictions.items():
-        made.add_row(f"predictions of run {run_id}, and its scores", whole(times))
-    made.add_row("reports, to be made anew", whole(len(result.reports)))
+        places.add_row(f"predictions of run {run_id}, and its scores", count(times))
+    places.add_row("reports, which have to be made again", count(len(result.reports)))
     lines = []
     if result.unreadable_lines:
-        lines.append(f"! {whole(result.unreadable_lines)} lines that are no rows may be anybody's: {removed} as well")
+        lines.append(f"! {counted(result.unreadable_lines, 'unreadable line')} of unknown patients {removed} too")
     if result.mentions:
-        lines.append(f"! {whole(result.mentions)} rows of others mention the identifier and stay: put them right")
+        rows = counted(result.mentions, "row")
+        lines.append(f"! {rows} of other patients mention the identifier and stay: correct them in Labelbox")
     if result.files_elsewhere:
-        lines.append(f"! {whole(result.files_elsewhere)} photographs outside the workspace stay: delete them there")
+        files = counted(result.files_elsewhere, "photograph file")
+        lines.append(f"! {files} outside the workspace stay: delete them there")
     if result.models_that_saw:
         runs = ", ".join(result.models_that_saw)
-        lines.append(f"! models that have seen the patient stay as they are: {runs}; train anew, or delete them")
-    lines.append("the patient will not be taken in again" if result.applied else "nothing was changed")
-    return Group(made, told("withdraw", *lines), *map(next_step, result.next))
-
-
-def _held(result: Status) -> RenderableType:
-    facts = table("what", ">count")
-    for name in ("exports", "rows", "rows_quarantined", "photographs", "patients", "cases", "resolved"):
-        facts.add_row(name.replace("_", " "), whole(getattr(result, name)))
-    if result.features_gigabytes:
-        facts.add_row("kept features (GB)", f"{result.features_gigabytes:.2f}")
-    for reason, count in result.kept_out.items():
-        facts.add_row(line(f"kept out: {reason}", "yellow"), whole(count))
-    for kind, count in result.findings.items():
-        facts.add_row(line(f"finding: {kind}"), whole(count))
-    for path, count in result.unknown_keys.items():
-        facts.add_row(line(f"key not known, its values only in the landed file: {path}"), whole(count))
-    return facts
+        lines.append(f"! models trained on the patient stay unchanged: {runs}; train them again, or delete them")
+    lines.append("later exports will not bring the patient back" if result.applied else "nothing was changed")
+    return Group(places, summary("withdraw", *lines), *map(next_step, result.next))
 
 
 @rendered.register
 def _(result: Status) -> RenderableType:
     lines: list[RenderableType] = [
         line(f"{result.workspace} (study: {result.study or 'none yet'})", "bold"),
-        _held(result),
+        _contents(result),
     ]
     if result.splits:
         splits = table("split", ">cases", "state")
         for row in result.splits:
-            state = f"{whole(row['changed_cases'])} cases changed since" if row["changed_cases"] else "fits the labels"
-            splits.add_row(row["split_id"], whole(row["cases"]), state)
+            state = f"{counted(row['changed_cases'], 'case')} changed since" if row["changed_cases"] else "up to date"
+            splits.add_row(row["split_id"], count(row["cases"]), state)
         lines.append(splits)
     if result.runs:
         runs = table("run", "split", "model", ">predicted", ">scored", "report", "state")
         for row in result.runs:
-            state = "labels have changed since" if row["stale"] else "fits the labels"
+            state = "labels have changed since" if row["stale"] else "up to date"
             if row["control"]:
                 state = f"{row['control']} control of {row['control_of']}; {state}"
-            told = "yes" if row["reported"] else "no"
-            runs.add_row(
-                row["run_id"],
-                row["split_id"],
-                line(row["model"]),
-                whole(row["predicted"]),
-                str(row["scored"]),
-                told,
-                state,
-            )
+            counts = (count(row["predicted"]), count(row["scored"]), "yes" if row["reported"] else "no")
+            runs.add_row(row["run_id"], row["split_id"], line(row["model"]), *counts, state)
         lines.append(runs)
     return Group(*lines, next_step(result.next))
+
+
+def _contents(result: Status) -> RenderableType:
+    contents = table("what", ">count")
+    for name in ("exports", "rows", "rows_quarantined", "photographs", "patients", "cases"):
+        contents.add_row(spoken(name), count(getattr(result, name)))
+    contents.add_row("cases with a reference diagnosis", count(result.resolved))
+    if result.features_gigabytes:
+        contents.add_row("stored features (GB)", f"{result.features_gigabytes:.2f}")
+    for reason, times in result.kept_out.items():
+        contents.add_row(line(f"cases kept out: {reason}", "yellow"), count(times))
+    for kind, times in result.findings.items():
+        contents.add_row(line(f"finding: {kind}"), count(times))
+    for path, times in result.unknown_keys.items():
+        contents.add_row(line(f"unknown key, whose values are only in the landed file: {path}"), count(times))
+    return contents
 
 
 @rendered.register
@@ -284,17 +261,17 @@ def _(result: Pulled) -> RenderableType:
     lines = []
     for export in result.exports:
         since = f" changed since {export.since}" if export.since else ""
-        again = ", as landed before" if export.already_there else (", gone on with" if export.resumed else "")
+        again = ", landed before" if export.already_there else (", continued" if export.resumed else "")
         landed = f" → {export.sha256[:12]}" if export.sha256 else ""
-        what = f"{export.kind.replace('_', ' ')} {export.source}"
-        lines.append(f"{what}: {whole(export.rows)} rows{since}{again}{landed}")
+        rows = counted(export.rows, "row")
+        lines.append(f"{spoken(export.kind)} {export.source}: {rows}{since}{again}{landed}")
         if export.errors:
-            lines.append(f"! Labelbox could not export {whole(export.errors)} rows: task {export.task}")
+            lines.append(f"! Labelbox could not export {counted(export.errors, 'row')}: task {export.task}")
         if export.announced != export.rows:
-            lines.append(f"! Labelbox announced {whole(export.announced)} rows")
+            lines.append(f"! Labelbox announced {counted(export.announced, 'row')}")
     if result.fetched or result.fetched_before:
-        lines.append(f"{whole(result.fetched)} photographs and masks fetched, {whole(result.fetched_before)} before")
+        fetched = f"{count(result.fetched)} downloaded, {count(result.fetched_before)} downloaded before"
+        lines.append(f"photographs and masks: {fetched}")
     if result.not_fetched:
-        reasons = ", ".join(f"{whole(count)} {reason}" for reason, count in result.not_fetched.items())
-        lines.append(f"! not fetched: {reasons}")
-    return told("pull", *lines)
+        lines.append(f"! not downloaded: {listed(result.not_fetched)}")
+    return summary("pull", *lines)

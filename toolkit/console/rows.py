@@ -1,7 +1,4 @@
-"""How the rows of an answer are written: as a table for people, or as csv, json and parquet, never rounded.
-
-Refuses to know the question.
-"""
+"""The rows of an answer on stdout: as a table for people, or as csv, json and parquet without rounding."""
 
 import io
 import json
@@ -15,13 +12,14 @@ import pyarrow.parquet as pq
 
 from toolkit.console.text import line, plain, stderr, stdout, table
 from toolkit.files import csv_text, without_nan
+from toolkit.formatting import UNDEFINED, counted
 
-WIDE = 6
-"""A single row of more columns than this is shown as a list."""
+READABLE = 16
+"""Characters that a column needs before its texts are folded."""
 
 
 def print_json(document: Any) -> None:
-    """Write a document as JSON; what JSON cannot say is null."""
+    """Write a document as JSON; NaN, which JSON cannot write, is null."""
     sys.stdout.write(json.dumps(without_nan(document), ensure_ascii=False, indent=2, default=str) + "\n")
 
 
@@ -40,17 +38,25 @@ def write_rows(rows: pa.Table, form: str) -> None:
         print_json(_plain_rows(rows))
     elif form == "csv":
         sys.stdout.write(csv_text(rows.column_names, (row.values() for row in _plain_rows(rows))))
-    elif rows.num_rows == 1 and rows.num_columns > WIDE:
-        made = table("column", "value")
-        for name, value in _plain_rows(rows)[0].items():
-            made.add_row(line(name, "dim"), line(_cell(value)))
-        stdout.print(made)
     else:
-        made = table(*(plain(name) for name in rows.column_names))
-        for row in _plain_rows(rows):
-            made.add_row(*(line(_cell(value)) for value in row.values()))
-        stdout.print(made)
-        stderr.print(f"{rows.num_rows} {'row' if rows.num_rows == 1 else 'rows'}", style="dim")
+        _print_rows(rows.column_names, [[_cell(value) for value in row.values()] for row in _plain_rows(rows)])
+        stderr.print(counted(rows.num_rows, "row"), style="dim")
+
+
+def _print_rows(names: list[str], rows: list[list[str]]) -> None:
+    """Print rows as a table, or one below the other where the columns do not fit beside each other."""
+    columns = zip(names, *rows, strict=True)
+    if sum(1 + min(READABLE, max(map(len, texts))) for texts in columns) <= stdout.width:
+        answer = table(*(plain(name) for name in names))
+        for row in rows:
+            answer.add_row(*map(line, row))
+        stdout.print(answer)
+        return
+    for number, row in enumerate(rows, start=1):
+        record = table(f"row {number}", "value")
+        for name, text in zip(names, row, strict=True):
+            record.add_row(line(name, "dim"), line(text))
+        stdout.print(record)
 
 
 def _plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
@@ -66,7 +72,7 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return "–" if math.isnan(value) else f"{value:.4g}"
+        return UNDEFINED if math.isnan(value) else f"{value:.4g}"
     if isinstance(value, datetime):
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, list | dict):

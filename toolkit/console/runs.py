@@ -1,13 +1,24 @@
-"""What the results of training, prediction, evaluation and reports look like.
-
-Refuses to compute: what a line says, the result holds.
-"""
+"""Results of `train`, `prompts`, `predict`, `evaluate`, `compare`, `report` and `claims` as lines and tables."""
 
 from rich.console import Group, RenderableType
 
-from toolkit.console.judged import judged
+from toolkit.console.claims import claims
 from toolkit.console.results import rendered
-from toolkit.console.text import interval, next_step, number, program, table, told, unwrapped, whole
+from toolkit.console.text import next_step, summary, table, unwrapped
+from toolkit.formatting import (
+    UNDEFINED,
+    chance,
+    count,
+    counted,
+    interval,
+    listed,
+    proportion,
+    short_metric_name,
+    signed,
+    spoken,
+    subset,
+    support,
+)
 from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
 from toolkit.stages.claims import Claims
@@ -27,12 +38,12 @@ def _(result: ComparePage) -> RenderableType:
 @rendered.register
 def _(result: Trained) -> RenderableType:
     again = ", as before" if result.already_there else ""
-    return told(
+    return summary(
         "train",
-        f"run {result.run_id}{again}: {result.model} on {whole(result.train_cases)} cases / "
-        f"{whole(result.train_patients)} patients, {result.epochs} epochs, {result.seconds:.0f} s on {result.device}",
-        f"loss {result.train_loss:.3f}, {result.validation_loss:.3f} on validation; macro recall there "
-        f"{number(result.metrics['macro_recall'])}",
+        f"run {result.run_id}{again}: {result.model} on {support(result.train_cases, result.train_patients)}, "
+        f"{result.seconds:.0f} s on {result.device}",
+        f"{counted(result.epochs, 'epoch')}: loss {proportion(result.train_loss)}; validation set: loss "
+        f"{proportion(result.validation_loss)}, macro recall {proportion(result.metrics['macro_recall'])}",
     )
 
 
@@ -42,123 +53,128 @@ def _memory(gib: float) -> str:
 
 @rendered.register
 def _(result: TrainingPlan) -> RenderableType:
-    made = table("mode", ">trained", ">frozen", ">float32", ">bfloat16", "here")
+    modes = table("mode", ">trainable", ">frozen", ">float32", ">bfloat16", "this device")
     for mode in result.modes:
         own = " *" if mode.mode == result.mode else ""
-        coarse = "-" if mode.mode == "full" else _memory(mode.gib_bfloat16)
-        sizes = (whole(mode.trained), whole(mode.frozen), _memory(mode.gib_float32), coarse)
-        made.add_row(f"{mode.mode}{own}", *sizes, "fits" if mode.fits else "does not fit")
-    what = f"{result.model} on {whole(result.train_cases)} cases, {result.epochs} epochs, {whole(result.steps)} steps"
-    note = f"* the study's own; its frozen weights are {result.dtype}. Weights, gradients and AdamW: activations come"
+        coarse = UNDEFINED if mode.mode == "full" else _memory(mode.gib_bfloat16)
+        sizes = (count(mode.trained), count(mode.frozen), _memory(mode.gib_float32), coarse)
+        modes.add_row(f"{mode.mode}{own}", *sizes, "fits" if mode.fits else "does not fit")
+    cases, steps = counted(result.train_cases, "case"), counted(result.steps, "step")
     return Group(
-        told("train", what),
-        made,
-        told("", f"{note} on top. This device ({result.device}) has {result.device_gib:.1f} GiB."),
+        summary("train", f"{result.model} on {cases}, {counted(result.epochs, 'epoch')}, {steps}"),
+        modes,
+        summary(
+            "",
+            f"* is the study's own mode; its frozen weights are {result.dtype}.",
+            "The sizes hold weights, gradients and AdamW's state; activations need more.",
+            f"This device ({result.device}) has {result.device_gib:.1f} GiB.",
+        ),
     )
+
+
+def _left_out_of_prompts(values: int) -> list[str]:
+    """Return the warning that metadata which names a class was left out of the prompts."""
+    return [f"! {counted(values, 'metadata value')} left out of the prompts: they name a class"] if values else []
 
 
 @rendered.register
 def _(result: ChatWritten) -> RenderableType:
-    lines = [f"{whole(result.entries)} entries of part {result.part} of split {result.split_id}"]
-    if result.values_left_out:
-        lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
-    lines.append("! its paths may hold patients' identifiers: do not pass it on")
-    return Group(told("prompts", *lines), unwrapped(f"file: {result.file}"))
+    entries = counted(result.entries, "entry", "entries")
+    lines = [f"{entries}: the {subset(result.part)} of split {result.split_id}"]
+    lines += _left_out_of_prompts(result.values_left_out)
+    lines.append("! the file's paths may contain patient identifiers: do not pass it on")
+    return Group(summary("prompts", *lines), unwrapped(f"file: {result.file}"))
 
 
 @rendered.register
 def _(result: ChatCompared) -> RenderableType:
-    lines = [f"{whole(result.same)} of {whole(result.entries)} entries are as part {result.part} has them today"]
-    found = {
-        "have another prompt": result.other_prompt,
-        "have another class": result.other_class,
-        "are of no case of the part, or of one that cannot be told": result.unknown,
+    lines = [f"{count(result.same)} of {counted(result.entries, 'entry', 'entries')} as in the {subset(result.part)}"]
+    differences = {
+        "with another prompt": result.other_prompt,
+        "with another class": result.other_class,
+        "of no case of the subset, or of one that cannot be identified": result.unknown,
     }
-    lines += [f"! {whole(times)} {what}" for what, times in found.items() if times]
+    lines += [f"! {counted(times, 'entry', 'entries')} {what}" for what, times in differences.items() if times]
     if result.lacking:
-        lines.append(f"! {whole(result.lacking)} cases of the part do not stand in it")
-    return told("prompts", *lines)
+        lines.append(f"! {counted(result.lacking, 'case')} of the subset missing from the file")
+    return summary("prompts", *lines)
 
 
 @rendered.register
 def _(result: Predicted) -> RenderableType:
-    parts = ", ".join(f"{part} {whole(count)}" for part, count in result.cases.items())
-    mass = number(result.mean_label_mass)
-    lines = [f"{parts} cases ({whole(result.scored_now)} now); mean label mass {mass}"]
+    lines = [
+        f"cases: {listed(result.cases)} ({count(result.scored_now)} predicted now)",
+        f"the study's answers hold {proportion(result.mean_label_mass)} of the probability (mean label mass)",
+    ]
     if result.control:
-        shows = f"{result.control} control of run {result.control_of}"
-        lines.insert(0, f"run {result.run_id}, {shows}: {MEANING_OF_CONTROL[result.control]}")
+        control = f"{result.control} control of run {result.control_of}"
+        lines.insert(0, f"run {result.run_id}, {control}: {MEANING_OF_CONTROL[result.control]}")
     if result.external_of:
-        lines.insert(
-            0,
-            f"run {result.run_id}: run {result.external_of} of another workspace; it has seen no photograph here",
-        )
+        origin = f"the model of run {result.external_of} of another workspace"
+        lines.insert(0, f"run {result.run_id}: {origin}; it has seen no photograph of this workspace")
         lines += [
-            f"! {whole(n)} cases of {name} were left out: the run does not know it"
-            for name, n in result.unmapped.items()
+            f"! {counted(cases, 'case')} of class {name} left out: the run does not know this class"
+            for name, cases in result.unmapped.items()
         ]
         if not result.patients_compared:
-            lines.append("! another pseudonym key was used there: whether it has seen a patient cannot be told")
+            lines.append("! the other workspace has another pseudonym key: the run may have seen patients of this one")
     if result.left_out:
-        lines.append(f"! {whole(result.left_out)} cases have no box and were left out")
-    if result.values_left_out:
-        lines.append(f"! {whole(result.values_left_out)} values of metadata name a class: left out of the prompts")
+        lines.append(f"! {counted(result.left_out, 'case')} without a box left out")
+    lines += _left_out_of_prompts(result.values_left_out)
     if result.scores_are_older:
-        lines.append(f"! the run's scores are of earlier predictions: toolkit evaluate --run {result.run_id}")
+        lines.append(f"! the run's scores are older than its predictions: toolkit evaluate --run {result.run_id}")
     if result.unparseable is not None:
-        share = number(result.unparseable / sum(result.cases.values()))
-        lines.append(f"freely generated: {whole(result.unparseable)} answers ({share}) name no class")
+        share = proportion(result.unparseable / sum(result.cases.values()))
+        lines.append(f"free answers that name no class: {count(result.unparseable)} ({share})")
     if not result.control:
-        return told("predict", *lines)
+        return summary("predict", *lines)
     steps = (f"evaluate --run {result.run_id}", f"compare {result.control_of} {result.run_id}", "query controls")
-    return Group(told("predict", *lines), *(next_step(f"{program()} {step}") for step in steps))
+    return Group(summary("predict", *lines), *(next_step(f"toolkit {step}") for step in steps))
 
 
 @rendered.register
 def _(result: Claims) -> RenderableType:
-    return judged(result)
+    return claims(result)
 
 
 @rendered.register
 def _(result: Evaluated) -> RenderableType:
-    times = ", ".join(f"{part} {n}×" for part, n in result.times_scored.items())
-    lines = [f"against {result.truth_id}; scored so far: {times}"]
+    times = [f"{subset(part)} evaluated {counted(times, 'time')}" for part, times in result.times_scored.items()]
+    lines = [f"reference diagnosis: {result.truth_id}", ", ".join(times)]
     if result.plan_sha256:
-        kinds = ", ".join(spoken for spoken in dict.fromkeys(each.kind.replace("_", " ") for each in result.departures))
-        departs = f"departs from it: {kinds}; {program()} query departures" if kinds else "nothing departs from it"
-        lines.append(f"analysis plan {result.plan_sha256[:12]}: {departs}")
-    return told("evaluate", *lines)
+        kinds = ", ".join(dict.fromkeys(spoken(each.kind) for each in result.departures))
+        departures = f"departures from it: {kinds} (toolkit query departures)" if kinds else "no departure from it"
+        lines.append(f"analysis plan {result.plan_sha256[:12]}: {departures}")
+    return summary("evaluate", *lines)
 
 
 @rendered.register
 def _(result: Report) -> RenderableType:
     look = sum(shape == "look" for shape, _ in result.checks)
-    checks = f"! {look} of {len(result.checks)} checks" if look else "none of the checks"
-    lines = [f"{checks} to be looked at; {whole(result.errors)} errors, each with its photograph"]
+    checks = f"! {look} of {counted(len(result.checks), 'check')} need a look" if look else "no check needs a look"
+    lines = [f"{checks}; {counted(result.errors, 'error')}, each with its photograph"]
     if result.audience == "shared":
-        but = f" but {whole(result.errors_shown)} numbered crops" if result.errors_shown else ", no photograph"
-        lines = [f"for others: no single case{but}; read it before it leaves"]
+        crops = counted(result.errors_shown, "numbered crop") if result.errors_shown else "no photograph"
+        lines = [f"shared: no data of single cases, {crops}; read the page before you pass it on"]
     if not result.one_file:
-        lines.append("photographs stand beside the page, in thumbs: give the whole folder away, or none of it")
-    return Group(told("report", *lines), unwrapped(f"page: {result.page}"))
+        lines.append("photographs are beside the page, in thumbs/: pass on the whole folder, or none of it")
+    return Group(summary("report", *lines), unwrapped(f"page: {result.page}"))
 
 
 @rendered.register
 def _(result: Compared) -> RenderableType:
-    shown: list[RenderableType] = []
-    for cause, found in (("model", result.differences), ("relabelling", result.relabelling)):
-        for part, rows in found.items():
-            title = f"{result.run_id} → {result.other_run_id}, {part}"
-            made = table("metric", ">change", ">interval", ">p", title=title if cause == "model" else f"{part}, labels")
-            for metric, (difference, low, high, p) in rows.items():
-                bounds = interval(low, high).replace("–", " to ")
-                made.add_row(
-                    metric.replace("_", " "), f"{difference:+.3f}", bounds, "<0.001" if p < 0.001 else number(p)
-                )
-            shown.append(made)
-            if cause == "model":
-                shown.append(
-                    ", ".join(f"{name.replace('_', ' ')} {whole(n)}" for name, n in result.cases[part].items())
-                )
-            shown.append("")
-    return Group(*shown, next_step(result.next.replace("toolkit", program(), 1)))
+    blocks: list[RenderableType] = []
+    for part, rows in result.differences.items():
+        title = f"{subset(part)}: run {result.other_run_id} minus run {result.run_id}"
+        blocks += [_differences(title, rows), f"cases: {listed(result.cases[part])}", ""]
+    for part, rows in result.relabelling.items():
+        blocks += [_differences(f"{subset(part)}: change from new labels alone", rows), ""]
+    return Group(*blocks, next_step(result.next))
+
+
+def _differences(title: str, rows: dict[str, tuple[float, float, float, float]]) -> RenderableType:
+    differences = table("metric", ">difference", ">interval", ">p", title=title)
+    for metric, (difference, low, high, p) in rows.items():
+        bounds = interval(low, high, missing="")
+        differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))
+    return differences

@@ -1,193 +1,209 @@
-"""How a run's scores look: headline, per class with interval bars, most frequent confusions, 80 columns wide.
+"""The scores of a run as tables of at most 80 columns: averages, classes, confusions, operating points, groups."""
 
-Refuses to compute a metric: what is shown stands in the registry.
-"""
-
-import math
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
-from toolkit.console.text import interval, interval_bar, line, number, stdout, table, told, whole
+from toolkit.console.text import interval_bar, line, stdout, summary, table
+from toolkit.formatting import (
+    FEW_PATIENTS,
+    UNDEFINED,
+    confirmation,
+    count,
+    counted,
+    detection,
+    group_name,
+    interval,
+    percent,
+    proportion,
+    short_metric_name,
+    signed,
+    subset,
+)
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
 
-HEADLINE = (
-    "macro_recall",
-    "macro_precision",
-    "macro_specificity",
-    "macro_f1",
-    "macro_roc_auc",
-    "macro_pr_auc",
-    "accuracy",
-)
 IN_SHORT = ("macro_recall", "macro_specificity", "macro_f1", "macro_roc_auc")
-CALIBRATION = {
-    "brier": "Brier score",
-    "log_loss": "log loss",
-    "ece": "calibration error",
-    "calibration_slope": "slope",
-    "calibration_intercept": "intercept",
-}
-SHOWN = {"macro_roc_auc": "macro ROC AUC", "macro_pr_auc": "macro PR AUC", "macro_f1": "macro F1"}
+AVERAGES = (*IN_SHORT, "macro_precision", "macro_pr_auc", "accuracy")
+OTHERS = ("precision", "specificity", "f1", "roc_auc", "pr_auc")
+"""Columns of the table of classes beside recall."""
+CALIBRATION = ("brier", "log_loss", "ece", "calibration_slope", "calibration_intercept")
 
 
 def show_scores(workspace: Workspace, run_id: str) -> None:
-    """Show a run's tables in the page's order, those of a part on the first of its parts: test where it was scored."""
-    scores, parts = _scores(workspace, run_id)
-    before = workspace.rows(sql.statement("report/previous"), {"run_id": run_id})
-    stdout.print(_headline(scores, parts, HEADLINE, before), "")
-    stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]), "")
-    confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:5]
-    stdout.print(_confusions(confusions, parts[0]), "")
-    if points := workspace.ask("operating_points", run=run_id, part=parts[0]).to_pylist():
-        stdout.print(_operating(points, parts[0]), "")
-    if groups := workspace.ask("groups", run=run_id, part=parts[0]).to_pylist():
-        stdout.print(_groups(groups, parts[0]), "")
-    stdout.print(_calibration([row for row in scores if row["part"] == parts[0]], parts[0]), "")
-    if controls := workspace.rows(sql.statement("report/controls"), {"run_id": run_id}):
+    """Show a run's tables in the page's order: averages of every scored part, then the rest of the first part."""
+    scores = read_scores(workspace, run_id)
+    part = scored_parts(scores)[0]
+    stdout.print(_averages(workspace, scores, AVERAGES), "")
+    stdout.print(_per_class(scores, part), "")
+    stdout.print(_confusions(workspace, run_id, part), "")
+    if points := workspace.ask("operating_points", run=run_id, part=part).to_pylist():
+        stdout.print(_operating_points(points, part), "")
+    if groups := workspace.ask("groups", run=run_id, part=part).to_pylist():
+        stdout.print(_groups(groups, part), "")
+    stdout.print(_calibration(scores, part), "")
+    if controls := workspace.rows(sql.statement("report/comparisons"), {"run_id": run_id, "others": "controls"}):
         stdout.print(_controls(controls), "")
+    _show_legend(scores)
 
 
-def show_story(workspace: Workspace, run_id: str) -> None:
-    """Show the same in short, so that a whole line fits a screen: four numbers, the classes, what is mixed up."""
-    scores, parts = _scores(workspace, run_id)
-    before = workspace.rows(sql.statement("report/previous"), {"run_id": run_id})
-    stdout.print(_headline(scores, parts, IN_SHORT, before))
-    stdout.print(_per_class([row for row in scores if row["part"] == parts[0]], parts[0]))
-    confusions = workspace.ask("confusions", run=run_id, part=parts[0]).to_pylist()[:3]
-    taken = [f"{row['truth']} for {row['predicted']} ({whole(row['cases'])})" for row in confusions]
-    stdout.print(told("mix-ups", *taken) if taken else told("mix-ups", "none"))
+def show_in_short(workspace: Workspace, run_id: str) -> None:
+    """Show four averages, the classes and the most frequent confusions, so that a whole run fits on a screen."""
+    scores = read_scores(workspace, run_id)
+    part = scored_parts(scores)[0]
+    stdout.print(_averages(workspace, scores, IN_SHORT))
+    stdout.print(_per_class(scores, part))
+    _show_legend(scores)
+    confusions = [
+        f"{row['truth']} predicted as {row['predicted']}: {counted(row['cases'], 'case')}"
+        for row in _most_confused(workspace, run_id, part, most=3)
+    ]
+    stdout.print(summary("confused", *confusions or ["none"]))
 
 
-def _scores(workspace: Workspace, run_id: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return a run's scores and its scored parts, the one to show first (test, where it was scored)."""
-    scores = workspace.rows("select * from scores where run_id = $run_id", {"run_id": run_id})
-    return scores, sorted({row["part"] for row in scores}, key=lambda part: (part != "test", part))
+def _show_legend(scores: dict[ScoreKey, Score]) -> None:
+    if any(score.too_few for score in scores.values()):
+        stdout.print(f"{FEW_PATIENTS} few patients: the interval is only approximate")
 
 
-def _headline(
-    scores: list[dict[str, Any]], parts: list[str], metrics: tuple[str, ...], before: list[dict[str, Any]]
-) -> Table:
-    """Return the averages by part, with the first part's change since the run before, where there is one."""
-    changes = {row["metric"]: row["value"] for row in before if (row["part"], row["class_name"]) == (parts[0], None)}
-    since = [f">since {before[0]['run_id']}"] if changes else []
-    made = table("over all classes", *(f">{part}" for part in parts for _ in (0, 1)), *since)
-    for place in range(len(parts)):
-        made.columns[2 * place + 2].header = f"{scores[0]['confidence']:.0%}"
+def _averages(workspace: Workspace, scores: dict[ScoreKey, Score], metrics: tuple[str, ...]) -> Table:
+    """Return the averages by part, with the first part's change since the previous run, where there is one."""
+    parts = scored_parts(scores)
+    any_score = next(iter(scores.values()))
+    previous = workspace.rows(sql.statement("report/previous"), {"run_id": any_score.run_id})
+    before = {row["metric"]: row["value"] for row in previous if (row["part"], row["class_name"]) == (parts[0], None)}
+    columns = [name for part in parts for name in (f">{part}", f">{percent(any_score.confidence)}")]
+    since = [f">since {previous[0]['run_id']}"] if before else []
+    averages = table("over all classes", *columns, *since)
     for metric in metrics:
-        cells = []
-        for part in parts:
-            row = next(
-                (r for r in scores if r["part"] == part and r["metric"] == metric and r["class_name"] is None), None
-            )
-            cells += [number(row["value"]), interval(row["low"], row["high"])] if row else ["", ""]
-        if since:
-            own = next(
-                (r for r in scores if (r["part"], r["metric"], r["class_name"]) == (parts[0], metric, None)), None
-            )
-            cells.append(_difference(own["value"] if own else None, changes.get(metric)))
-        made.add_row(_shown(metric), *cells)
+        own = [scores.get((part, metric, None)) for part in parts]
+        cells = [cell for score in own for cell in (_value(score), _bounds(score))]
+        if before:
+            known = own[0] is not None and own[0].value is not None and before.get(metric) is not None
+            cells.append(signed(own[0].value - before[metric]) if known else UNDEFINED)
+        averages.add_row(short_metric_name(metric), *cells)
     notes = _undefined_classes(scores, metrics)
-    if since and not before[0]["same_split"]:
-        notes.append("the run before stands on another split: other test cases")
-    made.caption = "\n".join(notes) or None
-    return made
+    if before and not previous[0]["same_split"]:
+        notes.append("The previous run was scored on another split: its test cases differ.")
+    averages.caption = "\n".join(notes) or None
+    return averages
 
 
-def _difference(value: float | None, before: float | None) -> str:
-    known = value is not None and before is not None and not math.isnan(value - before)
-    return f"{value - before:+.3f}" if known else ""
+def _value(score: Score | None) -> str:
+    return proportion(score.value) if score else ""
 
 
-def _undefined_classes(scores: list[dict[str, Any]], metrics: tuple[str, ...]) -> list[str]:
-    """Say which macro averages leave classes out."""
-    total = len({row["class_name"] for row in scores if row["class_name"]})
-    partial = [row for row in scores if row["classes"] not in (None, total) and row["metric"] in metrics]
+def _bounds(score: Score | None) -> str:
+    """Return a score's interval, marked where it rests on few patients."""
+    if score is None or not score.has_interval:
+        return ""
+    return interval(score.low, score.high) + (FEW_PATIENTS if score.too_few else "")
+
+
+def _undefined_classes(scores: dict[ScoreKey, Score], metrics: tuple[str, ...]) -> list[str]:
+    """Return a note for each macro average that leaves classes out."""
+    total = len({class_name for _, _, class_name in scores if class_name})
+    averages = [scores.get((part, metric, None)) for part in scored_parts(scores) for metric in metrics]
     return [
-        f"{_shown(row['metric'])}, {row['part']}: over the {row['classes']} of {total} classes where it is defined"
-        for row in partial
+        f"{short_metric_name(score.metric)}, {subset(score.part)}: over the {score.classes} of {total} classes where "
+        "it is defined"
+        for score in averages
+        if score is not None and score.classes not in (None, total)
     ]
 
 
-def _shown(metric: str) -> str:
-    return SHOWN.get(metric, metric.replace("macro_", "macro "))
-
-
-def _per_class(scores: list[dict[str, Any]], part: str) -> Table:
-    made = table(
-        "class", ">n/pat.", ">recall", "0 to 1", ">prec.", ">spec.", ">F1", ">ROC", ">PR", title=f"per class, {part}"
-    )
-    for name in sorted({row["class_name"] for row in scores if row["class_name"]}):
-        own = {row["metric"]: row for row in scores if row["class_name"] == name}
-        recall = own["recall"]
-        made.add_row(
-            line(name if len(name) <= 20 else f"{name[:19]}…"),
-            f"{recall['cases']}/{recall['patients']}",
-            number(recall["value"]),
-            interval_bar(recall["value"], recall["low"], recall["high"]),
-            *(number(own[metric]["value"]) for metric in ("precision", "specificity", "f1", "roc_auc", "pr_auc")),
+def _per_class(scores: dict[ScoreKey, Score], part: str) -> Table:
+    columns = ("class", ">n/pat.", ">recall", "0 to 1", ">prec.", ">spec.", ">F1", ">ROC", ">PR")
+    classes = table(*columns, title=f"per class, {subset(part)}")
+    names = sorted({class_name for _, _, class_name in scores if class_name})
+    for recall in (scores[part, "recall", name] for name in names):
+        others = (scores[part, metric, recall.class_name] for metric in OTHERS)
+        classes.add_row(
+            _shortened(recall.class_name or "", 20),
+            f"{recall.cases}/{recall.patients}{FEW_PATIENTS if recall.too_few else ''}",
+            proportion(recall.value),
+            interval_bar(recall.value, recall.low, recall.high),
+            *(proportion(score.value) for score in others),
         )
-    return made
+    return classes
 
 
-def _confusions(rows: list[dict[str, Any]], part: str) -> Table:
-    made = table("truth", "predicted", ">cases", ">patients", title=f"most frequent confusions, {part}")
+def _shortened(name: str, width: int) -> Text:
+    return line(name if len(name) <= width else f"{name[: width - 1]}…")
+
+
+def _most_confused(workspace: Workspace, run_id: str, part: str, *, most: int) -> list[dict[str, Any]]:
+    return workspace.ask("confusions", run=run_id, part=part).to_pylist()[:most]
+
+
+def _confusions(workspace: Workspace, run_id: str, part: str) -> Table:
+    confusions = table(
+        "reference diagnosis", "predicted", ">cases", ">patients", title=f"most frequent confusions, {subset(part)}"
+    )
+    for row in _most_confused(workspace, run_id, part, most=5):
+        confusions.add_row(line(row["truth"]), line(row["predicted"]), count(row["cases"]), count(row["patients"]))
+    return confusions
+
+
+def _operating_points(rows: list[dict[str, Any]], part: str) -> Table:
+    title = f"operating points, {subset(part)}; thresholds chosen on the validation set"
+    columns = ("target", ">threshold", "metric", ">value", f">{percent(rows[0]['confidence'])}", ">n/pat.")
+    points = table(*columns, title=title)
     for row in rows:
-        made.add_row(line(row["truth"]), line(row["predicted"]), whole(row["cases"]), whole(row["patients"]))
-    return made
+        points.add_row(
+            line(row["target"]),
+            proportion(row["threshold"]),
+            short_metric_name(row["metric"]),
+            proportion(row["value"]),
+            interval(row["low"], row["high"], missing=""),
+            f"{row['cases']}/{row['patients']}{FEW_PATIENTS if row['too_few'] else ''}",
+        )
+    points.caption = "\n".join(_confirmation(row) for row in {row["target"]: row for row in rows}.values())
+    return points
 
 
-def _operating(rows: list[dict[str, Any]], part: str) -> Table:
-    title = f"operating points, {part}; thresholds chosen on validation"
-    made = table("to be found", ">from", "", ">value", ">95%", ">n/pat.", title=title)
-    made.columns[4].header = f"{rows[0]['confidence']:.0%}"
-    for row in rows:
-        name = row["metric"].replace("_", " ")
-        bounds = interval(row["low"], row["high"])
-        support = f"{row['cases']}/{row['patients']}"
-        made.add_row(line(row["target"]), number(row["threshold"]), name, number(row["value"]), bounds, support)
-    said = {row["target"]: row for row in rows}
-    made.caption = "\n".join(_guarantee(row) for row in said.values())
-    return made
-
-
-def _guarantee(row: dict[str, Any]) -> str:
-    verdict = "can vouch" if row["vouched"] else "cannot vouch"
+def _confirmation(row: dict[str, Any]) -> str:
+    detected, patients = row["patients_found"], row["patients_to_be_found"]
+    verdict = confirmation(row["required"], confirmed=row["vouched"], detected=detected, patients=patients)
     return (
-        f"{line(row['target'])}: {row['patients_found']} of {row['patients_to_be_found']} patients found: "
-        f"these {verdict} for {row['required']:g} (at least {number(row['at_least'])}; "
-        f"it takes {row['needed_without_a_miss']} without a miss)"
+        f"{line(detection(row['target'], detected, patients))}: {verdict} "
+        f"(lower bound {proportion(row['at_least'])}; it takes {row['needed_without_a_miss']} patients without a miss)."
     )
 
 
 def _groups(rows: list[dict[str, Any]], part: str) -> Table:
-    made = table("group", ">n/pat.", ">accuracy", "0 to 1", ">to others", ">q", title=f"groups, {part}")
+    columns = ("group", ">n/pat.", ">accuracy", "0 to 1", ">vs. others", ">q")
+    groups = table(*columns, title=f"groups of cases, {subset(part)}")
     for row in rows:
-        name = f"{row['group_name']} {row['group_value']}"
-        name = line(name if len(name) <= 25 else f"{name[:24]}…")
+        name = _shortened(group_name(row["group_name"], row["group_value"]), 25)
         support = f"{row['cases']}/{row['patients']}"
         if row["refused"]:
-            made.add_row(name, support, "–", "too few")
+            groups.add_row(name, support, UNDEFINED)
             continue
         bar = interval_bar(row["value"], row["low"], row["high"])
-        worst = " worst" if row["worst"] else ""
-        made.add_row(name, support, number(row["value"]), bar, f"{row['difference']:+.3f}", number(row["q"]) + worst)
-    return made
+        q = proportion(row["q"]) + (" worst" if row["worst"] else "")
+        groups.add_row(name, support, proportion(row["value"]), bar, signed(row["difference"]), q)
+    notes = ["q is the p-value of the difference, corrected for the number of groups (Benjamini-Hochberg)."]
+    if any(row["refused"] for row in rows):
+        notes.append(f"{UNDEFINED} few cases or patients: the group is not scored")
+    groups.caption = "\n".join(notes)
+    return groups
 
 
-def _calibration(scores: list[dict[str, Any]], part: str) -> Table:
-    made = table("measure", ">value", ">interval", title=f"calibration, {part}")
-    found = {row["metric"]: row for row in scores if row["class_name"] is None}
-    for metric, name in CALIBRATION.items():
-        if row := found.get(metric):
-            made.add_row(name, number(row["value"]), interval(row["low"], row["high"]))
-    return made
+def _calibration(scores: dict[ScoreKey, Score], part: str) -> Table:
+    calibration = table("measure", ">value", ">interval", title=f"calibration, {subset(part)}")
+    for metric in CALIBRATION:
+        if score := scores.get((part, metric, None)):
+            calibration.add_row(short_metric_name(metric), proportion(score.value), _bounds(score))
+    return calibration
 
 
 def _controls(rows: list[dict[str, Any]]) -> Table:
-    made = table("control", "part", "measure", ">run", ">control", ">change", title="blind controls")
+    columns = ("control", "part", "metric", ">run", ">control", ">difference")
+    controls = table(*columns, title="input ablations (controls): control minus run")
     for row in rows:
-        values = (number(row["value"]), number(row["other_value"]), _difference(row["other_value"], row["value"]))
-        made.add_row(line(row["control"]), row["part"], _shown(row["metric"]), *values)
-    return made
+        values = (proportion(row["value"]), proportion(row["other_value"]), signed(row["difference"]))
+        controls.add_row(line(row["control"]), row["part"], short_metric_name(row["metric"]), *values)
+    return controls

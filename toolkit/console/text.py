@@ -1,7 +1,6 @@
-"""How a text, a number and a table look in a terminal; the streams they go to.
+"""The terminal's streams, and the texts, tables and bars that are printed to them.
 
-Refuses to know results. Every text from a study or an export is hostile here: control characters are made visible and
-markup is never interpreted.
+Text from a study or an export may be hostile: control characters are made visible and markup is never interpreted.
 """
 
 import math
@@ -13,7 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-KEPT = "\n\u2009"
+from toolkit.formatting import THIN
+
+KEPT = "\n" + THIN
+NAME = "bold green"
 BAR = "─"
 BAR_WIDTH = 11
 
@@ -22,23 +24,8 @@ stderr = Console(markup=False, highlight=False, emoji=False, stderr=True)
 
 
 def plain(value: object) -> str:
-    """Return a text that can do nothing to a terminal: control characters become visible."""
+    """Return a text with its control characters made visible, so that it cannot control the terminal."""
     return "".join(c if c.isprintable() or c in KEPT else f"\\x{ord(c):02x}" for c in str(value))
-
-
-def number(value: float | None) -> str:
-    """Return a proportion with three decimals; "–" where it is undefined."""
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
-
-
-def interval(low: float | None, high: float | None) -> str:
-    """Return an interval as "0.812–0.903"."""
-    return "" if low is None or high is None or math.isnan(low) else f"{low:.3f}–{high:.3f}"
-
-
-def whole(count: int) -> str:
-    """Return a count with thin spaces between thousands."""
-    return f"{count:,}".replace(",", "\u2009")
 
 
 def interval_bar(value: float | None, low: float | None, high: float | None) -> str:
@@ -46,16 +33,17 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
     if value is None or math.isnan(value):
         return ""
     cells = ["·"] * BAR_WIDTH
-    place = [min(BAR_WIDTH - 1, int(x * BAR_WIDTH)) for x in (value, low, high) if x is not None and not math.isnan(x)]
-    if len(place) == 3:
-        cells[place[1] : place[2] + 1] = [BAR] * (place[2] - place[1] + 1)
-    cells[place[0]] = "●"
+    known = [x for x in (value, low, high) if x is not None and not math.isnan(x)]
+    columns = [min(BAR_WIDTH - 1, int(x * BAR_WIDTH)) for x in known]
+    if len(columns) == 3:
+        cells[columns[1] : columns[2] + 1] = [BAR] * (columns[2] - columns[1] + 1)
+    cells[columns[0]] = "●"
     return "".join(cells)
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table; a column named with a leading > is set to the right."""
-    made = Table(
+    """Return an empty table; a column named with a leading > is aligned to the right."""
+    empty = Table(
         title=title,
         title_justify="left",
         box=None,
@@ -66,42 +54,41 @@ def table(*columns: str, title: str | None = None) -> Table:
     )
     for column in columns:
         right = column.startswith(">")
-        made.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
-    return made
+        empty.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold", no_wrap=right)
+    return empty
 
 
 def line(text: str, style: str = "") -> Text:
-    """Return one line of hostile text, made plain."""
+    """Return a text that may be hostile as one that can be printed."""
     return Text(plain(text), style=style)
 
 
-def told(stage: str, *lines: str) -> Table:
-    """Return a stage's name and what it has to say beside it; a line that starts with ! is a warning."""
+def summary(stage: str, *lines: str) -> Table:
+    """Return a stage's name with lines beside it; a line that starts with "! " is a warning."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_column(width=8, no_wrap=True)
     grid.add_column(overflow="fold")
     for position, text in enumerate(lines):
         warning = text.startswith("! ")
-        grid.add_row(
-            Text("" if position else stage, "bold green"), line(text.removeprefix("! "), "yellow" if warning else "")
-        )
+        label = Text("!", "yellow", justify="right") if warning and position else Text("" if position else stage, NAME)
+        grid.add_row(label, line(text.removeprefix("! "), "yellow" if warning else ""))
     return grid
 
 
-def program() -> str:
-    """Return what to type for the toolkit here: its name, or its path where it is not on the PATH."""
-    beside = Path(sys.executable).with_name("toolkit")
-    if shutil.which("toolkit") or not beside.is_file():
-        return "toolkit"
-    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
-
-
 def unwrapped(text: str) -> Text:
-    """Return one line that is never wrapped, so that what stands in it can be copied."""
+    """Return a line that is never wrapped, so that the path or command in it can be copied."""
     label, space, rest = plain(text).partition(" ")
     return Text.assemble((label + space, "dim"), (rest, "bold"), no_wrap=True, overflow="ignore")
 
 
 def next_step(command: str) -> Text:
-    """Return the line that says what to type next."""
-    return unwrapped(f"next: {command}")
+    """Return the line that shows the command to type next, with the toolkit's path where that has to be typed."""
+    return unwrapped(f"next: {_program()}{command.removeprefix('toolkit')}")
+
+
+def _program() -> str:
+    """Return the toolkit's name, or its path where it is not on the PATH."""
+    beside = Path(sys.executable).with_name("toolkit")
+    if shutil.which("toolkit") or not beside.is_file():
+        return "toolkit"
+    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)

@@ -1,7 +1,4 @@
-"""Which patient and lesion a row of an export names: in metadata, in a file name, or not at all.
-
-Refuses to hide them: `privacy` makes pseudonyms of what is found here.
-"""
+"""The patient and the lesion that a row of an export names, in its metadata or in a file name."""
 
 from typing import NamedTuple
 
@@ -31,15 +28,15 @@ def identify(row: shapes.Row, labelbox: LabelboxSection) -> Identified:
     Several patients are a fault and so is none; several lesions are no lesion. Where the study has no patients, the
     photograph takes their place.
     """
-    found = _found(row, labelbox) if labelbox.patient_pattern else {}
-    held = plain(row, {fold(labelbox.lesion), fold(labelbox.patient)})
-    lesions = {normalise(value) for value in (*held.get(fold(labelbox.lesion), ()), *found.get("lesion", ()))} - {""}
+    groups = _matched_groups(row, labelbox) if labelbox.patient_pattern else {}
+    metadata = plain(row, {fold(labelbox.lesion), fold(labelbox.patient)})
+    lesions = {normalise(x) for x in (*metadata.get(fold(labelbox.lesion), ()), *groups.get("lesion", ()))} - {""}
     lesion = min(lesions) if len(lesions) == 1 else None
     if labelbox.patient_from == "none":
         return Identified(row.data_row.id, None, lesion, ())
-    written = (*found.get("patient", ()), *held.get(fold(labelbox.patient), ()))
+    written = (*groups.get("patient", ()), *metadata.get(fold(labelbox.patient), ()))
     patients = {normalise(value) for value in written} - {""}
-    if labelbox.patient_from != "metadata" and not found:
+    if labelbox.patient_from != "metadata" and not groups:
         return Identified(None, "missing_patient_id", None, written)
     if len(patients) != 1:
         return Identified(None, "ambiguous_patient_id" if patients else "missing_patient_id", None, written)
@@ -48,16 +45,16 @@ def identify(row: shapes.Row, labelbox: LabelboxSection) -> Identified:
 
 def plain(row: shapes.Row, names: set[str]) -> dict[str, list[Plain]]:
     """Return the plain values of some metadata fields, by their folded names."""
-    held: dict[str, list[Plain]] = {}
+    values: dict[str, list[Plain]] = {}
     for field in row.metadata_fields or ():
         name, value = fold(field.schema_name), field.value
         if name in names and isinstance(value, str | int | float) and not isinstance(value, bool):
-            held.setdefault(name, []).append(value)
-    return held
+            values.setdefault(name, []).append(value)
+    return values
 
 
-def _found(row: shapes.Row, labelbox: LabelboxSection) -> dict[str, tuple[str, ...]]:
-    """Return what the pattern's groups hold; nothing where no patient is found."""
+def _matched_groups(row: shapes.Row, labelbox: LabelboxSection) -> dict[str, tuple[str, ...]]:
+    """Return the texts that the pattern's groups match; nothing where it matches no patient."""
     text = row.data_row.external_id if labelbox.patient_from == "external_id" else row.data_row.global_key
     options = pc.ExtractRegexOptions(labelbox.patient_pattern)
     groups = pc.call_function("extract_regex", [pa.scalar(text, pa.string())], options).as_py()

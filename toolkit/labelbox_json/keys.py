@@ -1,13 +1,10 @@
-"""The keys that rows of exports have: which stand there twice, and which Labelbox has added since.
-
-Refuses to know what a key means. A key is known by its name, wherever it stands.
-"""
+"""Checks of the JSON keys of an export's rows: duplicate keys, and keys that are new in Labelbox."""
 
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from toolkit.privacy import scrub
 
@@ -39,17 +36,9 @@ NAMED_FREELY = {"projects", "experiments", "runs", "Masks", "segmentationMasksBy
 LONGEST_PATH = 200
 
 
-class Names(NamedTuple):
-    """The names of a row's keys, as they are written in JSON, and how many keys there are."""
-
-    names: set[bytes]
-    total: int
-
-
-def names_of(written: bytes) -> Names:
-    """Return the keys of a row that was decoded and written again without spaces: quotes in texts are escaped there."""
-    found = KEY.findall(written)
-    return Names(set(found), len(found))
+def names_of(written: bytes) -> list[bytes]:
+    """Return every key of a row that was decoded and written again without spaces, where quotes are escaped."""
+    return KEY.findall(written)
 
 
 def total_of(content: bytes) -> int:
@@ -65,21 +54,20 @@ def repeated(content: bytes, total: int) -> str | None:
     """
     if total_of(content) == total:
         return None
-    found: list[str] = []
+    names: list[str] = []
 
-    def look(pairs: list[tuple[str, Any]]) -> None:
-        times = Counter(name for name, _ in pairs)
-        found.extend(name for name in times if times[name] > 1)
+    def collect(pairs: list[tuple[str, Any]]) -> None:
+        names.extend(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
 
-    json.loads(content, object_pairs_hook=look)
-    return min(found, default=None)
+    json.loads(content, object_pairs_hook=collect)
+    return min(names, default=None)
 
 
-def unknown(raw: dict, names: set[bytes]) -> set[str]:
+def unknown(raw: dict, names: list[bytes]) -> set[str]:
     """Return the paths of keys that Labelbox did not have when this was written; IDs in them are `*`."""
     projects = raw.get("projects")
     ids = {name.encode(errors="replace") for name in projects} if isinstance(projects, dict) else set()
-    if not names - KNOWN_AS_WRITTEN - ids:
+    if not set(names) - KNOWN_AS_WRITTEN - ids:
         return set()
     return {scrub(path)[:LONGEST_PATH] for path in _unknown_paths(raw)}
 

@@ -1,7 +1,4 @@
-"""The legacy export (version 1, one entry per label) and its oldest form of 2018, and says both in version 2.
-
-Refuses to judge: what has a wrong type is handed on as it is, so that `shapes` refuses it.
-"""
+"""Labelbox's legacy export (version 1, one entry per label) and its form of 2018, converted to rows of version 2."""
 
 import hashlib
 from collections.abc import Iterator
@@ -30,20 +27,19 @@ def is_entry(raw: Any) -> bool:
 
 
 def as_row(entry: dict) -> dict:
-    """Return an entry as a row of version 2 with one label."""
+    """Return an entry as a row of version 2 with one label; what has a wrong type is kept, for `shapes` to refuse."""
     media, metadata = entry.get("Media Attributes"), entry.get("DataRow Metadata")
     if isinstance(media, dict):
         media = {name: media[name] for name in ("height", "width") if name in media}
     if isinstance(metadata, list):
         metadata = [_metadata(field) for field in metadata]
-    project = _without_none({"name": entry.get("Project Name"), "labels": [_label(entry)]})
-    row = {
-        "data_row": _data_row(entry),
-        "media_attributes": media,
-        "metadata_fields": metadata,
-        "projects": {_project_id(entry): project},
-    }
-    return _without_none(row)
+    project = _present(name=entry.get("Project Name"), labels=[_label(entry)])
+    return _present(
+        data_row=_data_row(entry),
+        media_attributes=media,
+        metadata_fields=metadata,
+        projects={_project_id(entry): project},
+    )
 
 
 def part_of(entry: dict) -> str:
@@ -59,35 +55,29 @@ def facts_digest(row: dict) -> str:
 
 
 def _data_row(entry: dict) -> dict:
-    url, external_id = entry.get("Labeled Data"), entry.get("External ID")
-    found = {
-        "id": entry.get("DataRow ID"),
-        "global_key": entry.get("Global Key"),
-        "external_id": external_id,
-        "row_data": url,
-    }
-    named = url.partition("?")[0] if isinstance(url, str) else external_id
-    if found["id"] is None and isinstance(named, str) and named:
+    url, external_id, image_id = entry.get("Labeled Data"), entry.get("External ID"), entry.get("DataRow ID")
+    name = url.partition("?")[0] if isinstance(url, str) else external_id
+    if image_id is None and isinstance(name, str) and name:
         # The exports of 2018 have no ID of the photograph; its address tells it, its signature changes.
-        found["id"] = "v0" + hashlib.sha256(named.encode()).hexdigest()[:23]
-    return _without_none(found)
+        image_id = "v0" + hashlib.sha256(name.encode()).hexdigest()[:23]
+    return _present(id=image_id, global_key=entry.get("Global Key"), external_id=external_id, row_data=url)
 
 
 def _metadata(field: Any) -> Any:
     if not isinstance(field, dict):
         return field
     name = next((field[key] for key in ("schemaName", "schema_name", "name", "schemaId") if field.get(key)), None)
-    return _without_none({"schema_name": name, "schema_kind": field.get("kind"), "value": field.get("value")})
+    return _present(schema_name=name, schema_kind=field.get("kind"), value=field.get("value"))
 
 
 def _project_id(entry: dict) -> str:
     """Return the project's ID from the link to the label, else its name."""
     link = entry.get("View Label")
     try:
-        asked = parse_qs(urlsplit(link).query).get("project") if isinstance(link, str) else None
+        ids = parse_qs(urlsplit(link).query).get("project") if isinstance(link, str) else None
     except ValueError:
-        asked = None
-    return asked[0] if asked else str(entry.get("Project Name"))
+        ids = None
+    return ids[0] if ids else str(entry.get("Project Name"))
 
 
 def _label(entry: dict) -> dict:
@@ -95,25 +85,22 @@ def _label(entry: dict) -> dict:
     skipped = entry.get("Skipped")
     if label == "Skip" or (label == {} and skipped is None):
         label, skipped = {}, True
-    details = {
-        "created_at": entry.get("Created At"),
-        "updated_at": entry.get("Updated At"),
-        "created_by": entry.get("Created By"),
-    }
-    work = {
-        "skipped": skipped,
-        "seconds_to_create": _seconds(entry.get("Seconds to Label")),
-        "consensus_score": _score(entry.get("Agreement")),
-        "benchmark_score": _score(entry.get("Benchmark Agreement")),
-        "benchmark_reference_label": entry.get("Benchmark Reference ID") or entry.get("Benchmark ID"),
-    }
-    found = {
-        "id": entry.get("ID"),
-        "label_details": _without_none(details),
-        "performance_details": _without_none(work),
-        "annotations": _annotations(label, entry.get("Masks")),
-    }
-    return _without_none(found)
+    return _present(
+        id=entry.get("ID"),
+        label_details=_present(
+            created_at=entry.get("Created At"),
+            updated_at=entry.get("Updated At"),
+            created_by=entry.get("Created By"),
+        ),
+        performance_details=_present(
+            skipped=skipped,
+            seconds_to_create=_seconds(entry.get("Seconds to Label")),
+            consensus_score=_score(entry.get("Agreement")),
+            benchmark_score=_score(entry.get("Benchmark Agreement")),
+            benchmark_reference_label=entry.get("Benchmark Reference ID") or entry.get("Benchmark ID"),
+        ),
+        annotations=_annotations(label, entry.get("Masks")),
+    )
 
 
 def _seconds(value: Any) -> Any:
@@ -133,35 +120,39 @@ def _annotations(label: Any, masks: Any) -> Any:
         label = {}
     if not isinstance(label, dict):
         return label
-    if PARTS & set(label):
-        found: dict[str, Any] = {}
-        if "objects" in label:
-            found["objects"] = _each(label["objects"], _object)
-        if "classifications" in label:
-            found["classifications"] = _questions(label["classifications"])
-        if "relationships" in label:
-            found["relationships"] = _each(label["relationships"], _relationship)
-        return found
-    return _oldest(label, masks)
+    if not PARTS & set(label):
+        return _oldest(label, masks)
+    converted = {
+        "objects": _each(label.get("objects"), _object),
+        "classifications": _questions(label.get("classifications")),
+        "relationships": _each(label.get("relationships"), _relationship),
+    }
+    return {part: value for part, value in converted.items() if part in label}
 
 
 def _object(thing: dict) -> dict:
     if "unidirectional_relationship" in thing:
         return {**_relationship(thing), "annotation_kind": "ImageUnidirectionalRelationship"}
-    found = {"name": _name(thing), "value": thing.get("value"), "feature_id": thing.get("featureId")}
+    geometry = {}
     key = next((key for key in GEOMETRIES if thing.get(key) is not None), None)
     if key:
-        name, found["annotation_kind"] = GEOMETRIES[key]
-        found[name] = thing[key]
+        name, kind = GEOMETRIES[key]
+        geometry = {"annotation_kind": kind, name: thing[key]}
     elif thing.get("instanceURI") is not None:
         # Every object has an instanceURI; it is the geometry of those that have no other.
-        found |= {"annotation_kind": "ImageSegmentationMask", "mask": {"url": thing["instanceURI"]}}
-    return _without_none({**found, "classifications": _questions(thing.get("classifications", []))})
+        geometry = {"annotation_kind": "ImageSegmentationMask", "mask": {"url": thing["instanceURI"]}}
+    return _present(
+        name=_name(thing),
+        value=thing.get("value"),
+        feature_id=thing.get("featureId"),
+        **geometry,
+        classifications=_questions(thing.get("classifications", [])),
+    )
 
 
 def _relationship(thing: dict) -> dict:
     ends = thing.get("unidirectional_relationship") or {name: thing.get(name) for name in ("source", "target")}
-    return _without_none({"name": _name(thing), "unidirectional_relationship": ends})
+    return _present(name=_name(thing), unidirectional_relationship=ends)
 
 
 def _questions(value: Any) -> Any:
@@ -170,17 +161,17 @@ def _questions(value: Any) -> Any:
 
 
 def _question(question: dict) -> dict:
-    found: dict[str, Any] = {"name": _name(question), "value": question.get("value")}
     answer, answers = question.get("answer"), question.get("answers")
     if isinstance(answer, list):
         answer, answers = None, [*answer, *(answers if isinstance(answers, list) else [])]
-    if isinstance(answer, dict):
-        found["radio_answer"] = _option(answer)
-    elif answer is not None:
-        found["text_answer"] = {"content": answer}
-    if answers is not None:
-        found["checklist_answers"] = [_option(one) for one in answers] if isinstance(answers, list) else answers
-    return _without_none(found)
+    is_text = answer is not None and not isinstance(answer, dict)
+    return _present(
+        name=_name(question),
+        value=question.get("value"),
+        radio_answer=_option(answer) if isinstance(answer, dict) else None,
+        text_answer={"content": answer} if is_text else None,
+        checklist_answers=[_option(one) for one in answers] if isinstance(answers, list) else answers,
+    )
 
 
 def _option(option: Any) -> Any:
@@ -188,8 +179,8 @@ def _option(option: Any) -> Any:
         return {"name": option}
     if not isinstance(option, dict):
         return option
-    found = {"name": _name(option), "value": option.get("value")}
-    return _without_none({**found, "classifications": _questions(option.get("classifications", []))})
+    classifications = _questions(option.get("classifications", []))
+    return _present(name=_name(option), value=option.get("value"), classifications=classifications)
 
 
 def _oldest(label: dict, masks: Any) -> dict:
@@ -228,7 +219,7 @@ def _drawn(name: str, outline: Any) -> dict:
 
 
 def count(entry: dict) -> Counts:
-    """Count nouns in an undecoded entry, trusting no type: not by way of version 2, so that neither hides a loss."""
+    """Count nouns in an undecoded entry, trusting no type; not in its row of version 2, which might hide a loss."""
     counts = Counts(project=1, label=1)
     label = entry.get("Label")
     if not isinstance(label, dict):
@@ -295,5 +286,6 @@ def _name(thing: dict) -> Any:
     return next((thing[key] for key in ("title", "name", "value") if thing.get(key)), None)
 
 
-def _without_none(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in found.items() if value is not None}
+def _present(**fields: Any) -> dict[str, Any]:
+    """Return the fields that have a value: an absent key and null are the same in version 2."""
+    return {name: value for name, value in fields.items() if value is not None}

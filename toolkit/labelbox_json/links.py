@@ -1,7 +1,4 @@
-"""Where a raw row of an export names its photograph, its masks and its latest activity.
-
-Refuses to judge a row: what has not the expected shape names nothing, and `parse` says why.
-"""
+"""The files that an export's rows link to, photographs and masks, and the latest activity of its rows."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from toolkit.labelbox_json.reader import raw_rows
+from toolkit.labelbox_json.shapes import dict_values, dicts, lenient
 from toolkit.workspace.landed import Landed
 
 
@@ -39,14 +35,14 @@ def facts_of(part: Path) -> ExportActivity:
         for line in file:
             if line.strip():
                 rows += 1
-                latest = max(filter(None, (latest, _activity(_decoded(line)))), default=None)
+                latest = max(filter(None, (latest, _activity(lenient(line)))), default=None)
     return ExportActivity(rows, as_filter(latest) if latest else None)
 
 
 def links_of(landed: Landed, *, longest: int) -> Iterator[FileLink]:
     """Yield the photograph and the masks of every row; a composite mask of many objects stands once."""
-    for line in raw_rows(landed, longest=longest):
-        row = _decoded(line.content or b"")
+    for line in raw_rows(landed.path, longest=longest):
+        row = lenient(line.content or b"")
         data_row = _dict(row.get("data_row"))
         image_id, address = data_row.get("id"), data_row.get("row_data")
         if not isinstance(image_id, str):
@@ -82,24 +78,13 @@ def _activity(row: dict) -> datetime | None:
 
 
 def _objects(row: dict) -> Iterator[dict]:
-    holders = list(_dict(row.get("projects")).values())
-    for model in _dict(row.get("experiments")).values():
-        holders += _dict(_dict(model).get("runs")).values()
-    for holder in map(_dict, holders):
-        for label in _list(holder.get("labels")) + _list(holder.get("predictions")):
-            yield from map(_dict, _list(_dict(_dict(label).get("annotations")).get("objects")))
-
-
-def _decoded(line: bytes) -> dict:
-    try:
-        return _dict(msgspec.json.decode(line))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
+    holders = dict_values(row.get("projects"))
+    for model in dict_values(row.get("experiments")):
+        holders += dict_values(model.get("runs"))
+    for holder in holders:
+        for label in dicts(holder.get("labels")) + dicts(holder.get("predictions")):
+            yield from dicts(_dict(label.get("annotations")).get("objects"))
 
 
 def _dict(value: Any) -> dict:
     return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list:
-    return value if isinstance(value, list) else []

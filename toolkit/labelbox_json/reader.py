@@ -1,7 +1,7 @@
-"""How the bytes of an export fall into rows: one a line, or the objects of JSON documents, an array or several.
+"""The rows of an export's file, not decoded: one per line, or the objects of JSON documents.
 
-Refuses to know what a row says, and to hold more than a few of the longest rows: where a document is damaged, the
-next row begins at the next object that starts like one, so that a fault costs its own row.
+Memory holds a few of the longest rows at most. After damage in a document, the next row is the next object that starts
+with a known key: a fault costs its own row only.
 """
 
 import json
@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from io import BufferedReader
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
-from toolkit.workspace.landed import BOM, Landed, opened
+from toolkit.workspace.landed import BOM, opened
 
 FIRST_KEYS = (
     *("data_row", "media_attributes", "attachments", "metadata_fields", "embeddings", "projects", "experiments"),
@@ -50,20 +51,20 @@ class RawRow(NamedTuple):
     """None where it is longer than allowed."""
 
 
-def raw_rows(landed: Landed, *, longest: int) -> Iterator[RawRow]:
-    """Yield the rows of a landed export, split on newlines only unless it is a document.
+def raw_rows(export: Path, *, longest: int) -> Iterator[RawRow]:
+    """Yield the rows of an export's file, split on newlines only unless it is a document.
 
     A damaged archive ends with one row that is no JSON, so that what follows the damage is counted as missing.
     """
     last = RawRow(0, 0, 0, None)
     try:
-        with opened(landed.path) as file:
-            found = _in_documents if _is_document(_head(file, longest)) else _one_a_line
+        with opened(export) as file:
+            rows = _in_documents if _is_document(_head(file, longest)) else _one_a_line
             file.seek(0)
-            for last in found(file, longest):
+            for last in rows(file, longest):
                 yield last
     except BROKEN as error:
-        if landed.path.suffix != ".gz":
+        if export.suffix != ".gz":
             raise
         yield RawRow(last.row + 1, last.number + 1, last.offset, f"the archive is damaged: {error}".encode())
 
@@ -87,7 +88,7 @@ def _is_document(head: str) -> bool:
     if ARRAY.match(head):
         return True
     first = len(head) - len(head.lstrip())
-    for start in (first, *(found.start() for found in islice(START.finditer(head), 5))):
+    for start in (first, *(match.start() for match in islice(START.finditer(head), 5))):
         try:
             row, end = whole_value(head, start)
         except (ValueError, RecursionError):
@@ -190,7 +191,7 @@ class _Window:
                 if len(self.text) - self.at > self.longest or not self.more():
                     return None
         if len(self.text) - end < OVERLAP:
-            with suppress(*BROKEN):  # told when the next row is asked for
+            with suppress(*BROKEN):  # raised again when the next row is read
                 self.more()
         too_long = end - self.at > self.longest
         return None if too_long or GOES_ON.match(self.text, end) else end
@@ -198,7 +199,7 @@ class _Window:
     def take_damaged(self) -> bytes | None:
         """Go on to the next start of a row; return what was skipped unless it is longer than allowed."""
         begins, searched, too_long = self.at, self.at + 1, False
-        while not (found := START.search(self.text, searched)):
+        while not (match := START.search(self.text, searched)):
             searched = max(searched, len(self.text) - OVERLAP)
             if len(self.text) - begins > self.longest:
                 too_long = True
@@ -206,7 +207,7 @@ class _Window:
                 begins = searched = self.at
             if not self.more():
                 break
-        end = found.start() if found else len(self.text)
+        end = match.start() if match else len(self.text)
         too_long = too_long or end - begins > self.longest
         content = None if too_long else self.text[begins:end].rstrip(" \t\r\n,[").encode("latin-1")
         self.advance(end)

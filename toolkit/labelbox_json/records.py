@@ -1,7 +1,4 @@
-"""Which records of the staged tables one well-formed row of an export holds.
-
-Refuses to judge a row: what is bad never gets here (`rows`), and what contradicts another row `sql/stages` settle.
-"""
+"""The records for the staging tables that one valid row of an export holds."""
 
 import hashlib
 from collections import defaultdict
@@ -77,23 +74,24 @@ class Records:
 
     def image(self, row: shapes.Row, tables: Tables) -> tuple[str, ...]:
         """Add the photograph and its metadata; return the patient's identifiers, which no text may hold."""
-        found, media, pseudonym = identify(row, self.labelbox), row.media_attributes, self.key.pseudonym
-        image_id, one, own = row.data_row.id, found.patient, row.data_row
+        own, media, pseudonym = row.data_row, row.media_attributes, self.key.pseudonym
+        image_id, identified = own.id, identify(row, self.labelbox)
+        patient, written = identified.patient, identified.written
         tables["images"].append(
             staging_tables.Image(
                 image_id=image_id,
                 global_key=without_queries(own.global_key) if own.global_key else None,
                 external_id=without_queries(own.external_id) if own.external_id else None,
                 url_name=_url_name(own.row_data),
-                patient_id=pseudonym("p", one) if one else None,
-                patient_fault=found.fault,
-                spelling=pseudonym("s", str(found.written[0]) if found.written else one) if one else None,
-                lesion_id=pseudonym("l", one, found.lesion) if one and found.lesion else None,
+                patient_id=pseudonym("p", patient) if patient else None,
+                patient_fault=identified.fault,
+                spelling=pseudonym("s", str(written[0]) if written else patient) if patient else None,
+                lesion_id=pseudonym("l", patient, identified.lesion) if patient and identified.lesion else None,
                 width=media.width,
                 height=media.height,
             )
         )
-        secrets = tuple(str(value).strip() for value in found.written)
+        secrets = tuple(str(value).strip() for value in written)
         for item in row.metadata_fields or ():
             if item.value is not None and self.terms.keeps(item.schema_name):
                 value = scrub(_as_text(item.value), secrets_in_it=secrets)
@@ -111,7 +109,7 @@ class Records:
     ) -> staging_tables.Label:
         """Add a label and return it."""
         details, work = label.label_details, label.performance_details
-        made = staging_tables.Label(
+        record = staging_tables.Label(
             label_id=place.label_id,
             content_sha256=_label_digest(label, raw),
             image_id=row.data_row.id,
@@ -130,8 +128,8 @@ class Records:
             benchmark_score=work.benchmark_score,
             benchmark_reference=work.benchmark_reference_label,
         )
-        tables["labels"].append(made)
-        return made
+        tables["labels"].append(record)
+        return record
 
     def runs(self, row: shapes.Row, raw: dict | None, secrets: tuple[str, ...], tables: Tables) -> None:
         """Add what model runs hold of the photograph, under IDs of its own: it is nobody's reading."""
@@ -139,13 +137,13 @@ class Records:
         for model_id, run_id, run in row.runs():
             model = row.experiments[model_id].name
             tables["model_runs"].append(staging_tables.ModelRun(image_id, model_id, model, run_id, run.name, run.split))
-            held = raw["experiments"][model_id]["runs"][run_id] if raw else {}
+            raw_run = raw["experiments"][model_id]["runs"][run_id] if raw else {}
             for kind, field in (("run_label", "labels"), ("prediction", "predictions")):
                 for position, label in enumerate(getattr(run, field) or ()):
                     own = "/".join((run_id, image_id, kind, str(position), label.id))
                     place = Place(own, run_id, run_id, kind=kind)
-                    undecoded = held[field][position] if raw else None
-                    contents = self.label(row, place, label, undecoded, NOWHERE, tables)
+                    raw_label = raw_run[field][position] if raw else None
+                    contents = self.label(row, place, label, raw_label, NOWHERE, tables)
                     _Contents(self.terms, tables, contents, secrets).fill(label.annotations)
 
 
@@ -155,7 +153,7 @@ class _Contents:
     def __init__(self, terms: Terms, tables: Tables, label: staging_tables.Label, secrets: tuple[str, ...]) -> None:
         self.terms, self.tables, self.secrets = terms, tables, secrets
         self.key = (label.label_id, label.content_sha256)
-        self.objects = self.given = self.relations = 0
+        self.object_count = self.answer_count = self.relationship_count = 0
 
     def fill(self, annotations: shapes.Annotations) -> None:
         for thing in annotations.objects or ():
@@ -169,8 +167,8 @@ class _Contents:
             self.answers(annotations.classifications, None, None)
 
     def object(self, thing: shapes.Object) -> None:
-        position, box = self.objects, thing.bounding_box
-        self.objects += 1
+        position, box = self.object_count, thing.bounding_box
+        self.object_count += 1
         class_name = self.terms.class_marked(thing.name, thing.value)
         marks_case = box is not None and (class_name is not None or self.terms.is_roi(thing.name, thing.value))
         object_id = thing.feature_id or f"{self.key[0]}/{position}"
@@ -212,15 +210,16 @@ class _Contents:
                 text = scrub(question.text_answer.content, secrets_in_it=self.secrets)
                 self.answer(nested_in, "text", text, None, None, None)
 
-    def answer(self, nested_in: tuple, *said: str | None) -> int:
-        self.tables["answers"].append(staging_tables.Answer(*self.key, self.given, *nested_in, *said))
-        self.given += 1
-        return self.given - 1
+    def answer(self, nested_in: tuple, *values: str | None) -> int:
+        position = self.answer_count
+        self.tables["answers"].append(staging_tables.Answer(*self.key, position, *nested_in, *values))
+        self.answer_count += 1
+        return position
 
     def relationship(self, name: str, ends: shapes.Relationship) -> None:
-        record = staging_tables.Relationship(*self.key, self.relations, name, ends.source, ends.target)
+        record = staging_tables.Relationship(*self.key, self.relationship_count, name, ends.source, ends.target)
         self.tables["relationships"].append(record)
-        self.relations += 1
+        self.relationship_count += 1
 
 
 def _project(row: shapes.Row, project_id: str, project: shapes.Project, in_study: bool) -> staging_tables.Project:  # noqa: FBT001

@@ -1,7 +1,4 @@
-"""How one line of an export becomes records of the registry's tables, or a quarantined line with its reason.
-
-Refuses to know other lines: whether a row repeats or contradicts another is settled in `sql/stages`.
-"""
+"""One row of an export, decoded into records for the staging tables or quarantined with a reason."""
 
 import math
 import re
@@ -76,7 +73,7 @@ class ReadRow:
 
 
 class Quarantine(Exception):  # noqa: N818 - a decision about a row, not a failure
-    """A row that is not stored: reason code and detail."""
+    """Raised for a row that is not stored: reason code and detail."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(reason)
@@ -90,51 +87,51 @@ class RowReader:
     def __init__(self, study: Study, key: PseudonymKey) -> None:
         self.longest, self.records = study.ingest.longest_row, Records(study, key)
 
-    def take(self, line: RawRow) -> ReadRow:
+    def read(self, line: RawRow) -> ReadRow:
         """Decode one row strictly."""
-        taken = ReadRow(line, shapes.Counts())
+        result = ReadRow(line, shapes.Counts())
         try:
             if (plain := _plain(line.content)) is not None:
                 row, written = plain
-                taken.counts, taken.content_sha256 = shapes.count_decoded(row), sha256(written)
-                self.fill(taken, row, None)
+                result.counts, result.content_sha256 = shapes.count_decoded(row), sha256(written)
+                self.fill(result, row, None)
             else:
-                self.look_closely(taken)
+                self.look_closely(result)
         except Quarantine as fault:
-            taken.reason, taken.detail = fault.reason, fault.detail
+            result.reason, result.detail = fault.reason, fault.detail
         except msgspec.ValidationError as error:
-            taken.reason, taken.detail = _reason(str(error))
+            result.reason, result.detail = _reason(str(error))
         except RecursionError:
-            taken.reason, taken.detail = "json_depth", "nested too deeply"
+            result.reason, result.detail = "json_depth", "nested too deeply"
         except OverflowError:
-            taken.reason, taken.detail = "value_range", "a number or a time that no table can hold"
-        return taken
+            result.reason, result.detail = "value_range", "a number or a time that no table can hold"
+        return result
 
-    def fill(self, taken: ReadRow, row: shapes.Row, raw: dict | None) -> None:
+    def fill(self, result: ReadRow, row: shapes.Row, raw: dict | None) -> None:
         """Fill in what a decoded row holds; raise at the first fault."""
         _check(row)
-        taken.image_id = row.data_row.id
-        taken.records, taken.latest_at = self.records.of(row, raw)
+        result.image_id = row.data_row.id
+        result.records, result.latest_at = self.records.of(row, raw)
 
-    def look_closely(self, taken: ReadRow) -> None:
-        """Read a row that is not all of known keys, each once: say what is wrong with it, or which keys are new."""
-        raw = _decoded(taken.line, self.longest)
+    def look_closely(self, result: ReadRow) -> None:
+        """Read a row whose keys are not all known and unique: find what is wrong with it, or which keys are new."""
+        raw = _decoded(result.line, self.longest)
         is_entry = legacy.is_entry(raw)
-        taken.counts = legacy.count(raw) if is_entry else shapes.count(raw)
+        result.counts = legacy.count(raw) if is_entry else shapes.count(raw)
         written = encode(raw)
-        names, total = keys.names_of(written)
-        if repeated := keys.repeated(taken.line.content or b"", total):
+        names = keys.names_of(written)
+        if repeated := keys.repeated(result.line.content or b"", len(names)):
             raise Quarantine("json_duplicate_key", f"an object has the key {scrub(repeated)[:120]!r} twice")
         if isinstance(raw, dict) and "data_row" not in raw and isinstance(raw.get("dataRow"), dict):
             raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
         unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
         if is_entry:
-            taken.part, raw = legacy.part_of(raw), legacy.as_row(raw)
-            taken.facts_sha256 = legacy.facts_digest(raw)
+            result.part, raw = legacy.part_of(raw), legacy.as_row(raw)
+            result.facts_sha256 = legacy.facts_digest(raw)
         row = msgspec.convert(raw, shapes.Row)
-        taken.content_sha256 = sha256(written if is_entry else fuller(encode(row), written))
-        self.fill(taken, row, raw)
-        taken.records["unknown_keys"] = [staging_tables.UnknownKey(path) for path in sorted(unknown)]
+        result.content_sha256 = sha256(written if is_entry else fuller(encode(row), written))
+        self.fill(result, row, raw)
+        result.records["unknown_keys"] = [staging_tables.UnknownKey(path) for path in sorted(unknown)]
 
 
 def _plain(content: bytes | None) -> tuple[shapes.Row, bytes] | None:

@@ -1,8 +1,7 @@
-"""The shapes of a Labelbox export v2, as strict types: the place that spells Labelbox's JSON keys.
+"""The JSON objects of a Labelbox export (version 2) as strict types.
 
-Refuses to know what a study makes of them. A key that is not named here is left alone: it stays in the landed file,
-and Labelbox adds some every year; `keys` counts those that are new. No default is a value that Labelbox writes, so that
-a row written again has the keys it came with.
+Keys that no type names stay in the landed file; `keys` reports those that are new. No default is a value that Labelbox
+writes, so that a row written again has the keys it came with.
 """
 
 from collections.abc import Iterator
@@ -263,11 +262,11 @@ def count(raw: Any) -> Counts:
     """Count nouns in undecoded JSON, trusting no type: what `stored + quarantined` is held against."""
     counts = Counts()
     row = raw if isinstance(raw, dict) else {}
-    for project in _values(row.get("projects")):
+    for project in dict_values(row.get("projects")):
         counts.project += 1
         counts.label += _count_labels(project.get("labels"), counts)
-    for experiment in _values(row.get("experiments")):
-        for run in _values(experiment.get("runs")):
+    for experiment in dict_values(row.get("experiments")):
+        for run in dict_values(experiment.get("runs")):
             counts.label += _count_labels(run.get("labels"), counts)
             counts.prediction += _count_labels(run.get("predictions"), counts)
     return counts
@@ -338,10 +337,20 @@ def _count_annotations(annotations: dict, counts: Counts) -> None:
         waiting += [nested for option in chosen for nested in dicts(option.get("classifications"))]
 
 
+def lenient(content: bytes) -> dict:
+    """Decode a JSON object without checking its types; return an empty one for anything else."""
+    try:
+        raw = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return raw if isinstance(raw, dict) else {}
+
+
 def dicts(value: Any) -> list[dict]:
     """Return the objects of a JSON array; nothing of anything else."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _values(value: Any) -> list[dict]:
+def dict_values(value: Any) -> list[dict]:
+    """Return the objects that are values of a JSON object; nothing of anything else."""
     return dicts(list(value.values())) if isinstance(value, dict) else []

@@ -1,7 +1,4 @@
-"""The records that a row of an export is staged as, one type for each table, and writes them as Parquet.
-
-Refuses to know what is in a row: `records` fills them, `sql/stages` merges them.
-"""
+"""The staging tables of an export: the type of their records, and the writer of their Parquet files."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime

@@ -1,7 +1,4 @@
-"""What the words of an export mean in a study: which project is its own, which box a ROI, which answer a class.
-
-Refuses to know rows and tables. Every word is looked up once; what it means is remembered.
-"""
+"""The meaning of an export's words in a study: its projects, its ROI boxes, its questions and classes."""
 
 import difflib
 from functools import lru_cache

@@ -1,7 +1,4 @@
-"""What a study file may say, and where the files that ship with the toolkit stand.
-
-Refuses to know any single study: classes, prompts and seeds are rows of a TOML file, never of this module.
-"""
+"""The study file (TOML), read and checked as a whole; its sections are in the modules beside this one."""
 
 import re
 import tomllib
@@ -67,28 +64,30 @@ class Study(Section):
         asked = Counter(fold(q) for q in (self.labelbox.question, *(c.question for c in self.classes)) if q)
         if shared := sorted(question for question, count in asked.items() if count > 1):
             raise ValueError(f"classes: a question of a class's own is asked for nothing else: {', '.join(shared)}")
-        aimed = {name for classes in self.split.targets.values() for name in classes}
-        if unknown := sorted(aimed - set(self.class_names)):
-            raise ValueError(f"split.targets: no such class: {', '.join(unknown)}")
-        wanted = {name for point in self.evaluate.operating_points for name in point.classes}
-        if unknown := sorted(wanted - {c.name for c in self.classes}):
-            raise ValueError(f"evaluate.operating_points: no such class: {unknown[0]}")
-        if self.evaluate.ordered and sorted(self.evaluate.ordered) != sorted(self.class_names):
-            raise ValueError("evaluate.ordered: it names every class of the study once, or is empty")
-        if self.model.dtype != "float32" and self.train.mode == "full":
-            raise ValueError('model.dtype: with train.mode = "full" everything is trained, and that is float32')
-        if unknown := sorted(set(self.external.classes) - set(self.class_names)):
-            raise ValueError(f"external.classes: no such class in this study: {unknown[0]}")
-        leaked = [a for c in self.classes for a in (c.answer, *c.answers) if fold(a) in fold(self.prompt.user)]
-        judged = {c.class_name for c in self.report.conditions if c.class_name}
-        if unknown := sorted(judged - {c.name for c in self.classes}):
-            raise ValueError(f"report.conditions: no such class: {unknown[0]}")
-        if leaked:
-            raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")
         return self
 
     @model_validator(mode="after")
-    def _prompt_asks_for_metadata_that_is_kept(self) -> "Study":
+    def _classes_that_are_named_exist(self) -> "Study":
+        for key, named in (
+            ("split.targets", {name for classes in self.split.targets.values() for name in classes}),
+            ("external.classes", set(self.external.classes)),
+            ("evaluate.operating_points", {name for point in self.evaluate.operating_points for name in point.classes}),
+            ("report.conditions", {c.class_name for c in self.report.conditions if c.class_name}),
+            ("plan.class_name", {self.plan.class_name} if self.plan and self.plan.class_name else set()),
+        ):
+            if unknown := sorted(named - set(self.class_names)):
+                raise ValueError(f"{key}: no such class: {', '.join(unknown)}")
+        if self.evaluate.ordered and sorted(self.evaluate.ordered) != sorted(self.class_names):
+            raise ValueError("evaluate.ordered: it names every class of the study once, or is empty")
+        return self
+
+    @model_validator(mode="after")
+    def _model_is_trained_and_asked_fairly(self) -> "Study":
+        if self.model.dtype != "float32" and self.train.mode == "full":
+            raise ValueError('model.dtype: with train.mode = "full" everything is trained, and that is float32')
+        leaked = [a for c in self.classes for a in (c.answer, *c.answers) if fold(a) in fold(self.prompt.user)]
+        if leaked:
+            raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")
         kept, hidden = self.labelbox.metadata, {self.labelbox.patient, self.labelbox.lesion}
         for name in self.prompt.fields:
             if name in hidden:
@@ -103,8 +102,6 @@ class Study(Section):
     def _plan_refers_to_what_there_is(self) -> "Study":
         if self.plan is None:
             return self
-        if self.plan.class_name is not None and self.plan.class_name not in self.class_names:
-            raise ValueError(f"plan.class_name: no such class: {self.plan.class_name}")
         points = [point.name for point in self.operating_points]
         for key, wanted, there in (
             ("operating_points", self.plan.operating_points, points),
@@ -198,12 +195,9 @@ def faults(error: ValidationError) -> list[str]:
     for fault in error.errors():
         key = ".".join(str(step + 1) if isinstance(step, int) else step for step in fault["loc"])
         message = fault["msg"].removeprefix("Value error, ")
-        given = (
-            ""
-            if isinstance(fault["input"], dict | list) or fault["type"] == "missing"
-            else f" (given: {fault['input']!r})"
-        )
-        faults.append(f"{key}: {message}{given}" if key else message)
+        if key and fault["type"] != "missing" and not isinstance(fault["input"], dict | list):
+            message += f" (given: {fault['input']!r})"
+        faults.append(f"{key}: {message}" if key else message)
     return faults
 
 

@@ -1,7 +1,4 @@
-"""What every section of a study file is made of: how strict it is, and the kinds of its values.
-
-Refuses to know any section.
-"""
+"""The base class of all sections of a study file, and the types that several sections share."""
 
 from functools import lru_cache
 from typing import Annotated

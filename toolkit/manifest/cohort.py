@@ -1,7 +1,4 @@
-"""What a study file says of its labels, photographs and patients: where they come from and how they are divided.
-
-Refuses to know models and numbers.
-"""
+"""Sections of a study file about labels, photographs, patients and how cases are split."""
 
 from typing import Annotated, Literal, get_args
 
@@ -139,7 +136,7 @@ class SplitSection(Section):
     held_out_first: bool = False
     """Whether test is drawn first and from all cases, so that it does not depend on how the rest is divided."""
     targets: dict[Part, dict[ClassName, Annotated[int, Field(ge=0)]]] = {}
-    """Cases wished of a class in a part, as `[split.targets.test]`, instead of the fraction; the rest of the class is
+    """Cases wanted of a class in a part, as `[split.targets.test]`, instead of the fraction; the rest of the class is
     shared out among the other parts by their fractions."""
     strata: dict[Name, Annotated[float, Field(gt=0, le=100)]] = {}
     """Metadata fields to stratify by besides class, by their names in the export, each with its weight; where one is
@@ -226,7 +223,7 @@ def pattern_groups(pattern: str) -> set[str]:
     import pyarrow.compute as pc  # noqa: PLC0415 - needed only by a study with a pattern
 
     try:
-        found = pc.call_function("extract_regex", [pa.array([""])], pc.ExtractRegexOptions(pattern))
+        groups = pc.call_function("extract_regex", [pa.array([""])], pc.ExtractRegexOptions(pattern))
     except pa.ArrowInvalid as error:
         raise ValueError(str(error).removeprefix("Invalid regular expression: ")) from None
-    return {field.name for field in found.type}
+    return {field.name for field in groups.type}

@@ -1,7 +1,4 @@
-"""What a study file says of numbers and reports: what is measured, planned beforehand and told to whom.
-
-Refuses to know cases and models.
-"""
+"""Sections of a study file about metrics, the analysis plan and reports."""
 
 from typing import Annotated, Literal
 

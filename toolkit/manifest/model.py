@@ -1,7 +1,4 @@
-"""What a study file says of the model: what it is asked, what it is, how it is trained and applied.
-
-Refuses to know cases and numbers.
-"""
+"""Sections of a study file about the model: its prompt, its training and its predictions."""
 
 import re
 from typing import Annotated, Literal

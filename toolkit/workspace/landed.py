@@ -1,7 +1,4 @@
-"""How an export lands: its bytes unchanged in the workspace, mode 0600, with a sidecar that says what it is.
-
-Refuses to look inside beyond telling text from something else.
-"""
+"""Landed exports: their bytes unchanged, mode 0600, each with a sidecar that describes it."""
 
 import gzip
 import json
@@ -27,7 +24,7 @@ PHOTOGRAPH_INDEX = "index.jsonl"
 class Landed:
     """An export in the workspace; `images` is the folder its photographs were looked for in.
 
-    `pull` says how it was asked of Labelbox: source, task, params, filters, rows; None where it came as a file.
+    `pull` holds the request to Labelbox: source, task, params, filters, rows; None where it came as a file.
     """
 
     path: Path
@@ -64,30 +61,30 @@ def land(
     elif not path.exists():
         with written_atomically(path, mode=0o600) as temporary:
             shutil.copyfile(export, temporary)
-    known = next((landed for landed in landed_exports(workspace) if landed.sha256 == sha256), None)
-    images = images.resolve() if images else (known.images if known else None)
-    source = known.source if known else (source or export.name)
-    pull = pull or (known.pull if known else None)
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-    beside = path.with_name(f"{sha256}.json")
-    before = json.loads(beside.read_text(encoding="utf-8")) if known else {}
-    sidecar = {"source": source, "sha256": sha256, "bytes": size, "images": str(images) if images else None}
-    write_json(beside, {**before, **sidecar, **({"pull": pull} if pull else {}), **(facts or {})})
-    return Landed(path, sha256, source, images, pull)
+    sidecar = path.with_name(f"{sha256}.json")
+    before = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else {}
+    stated = {
+        "source": before.get("source", source or export.name),
+        "sha256": sha256,
+        "bytes": path.stat().st_size,
+        "images": str(images.resolve()) if images else before.get("images"),
+    }
+    write_json(sidecar, {**before, **stated, **({"pull": pull} if pull else {}), **(facts or {})})
+    return _landed(sidecar)
 
 
 def landed_exports(workspace: Workspace) -> list[Landed]:
     """Return every export of the workspace, ordered by hash: the order of import does not matter."""
-    landed = []
-    for sidecar in sorted(workspace.exports.glob("*.json")):
-        facts = json.loads(sidecar.read_text(encoding="utf-8"))
-        path = next(iter(sorted(workspace.exports.glob(f"{sidecar.stem}.ndjson*"))), None)
-        if path is None:
-            raise ExportError("a landed export is gone", place=str(sidecar), remedy="parse the export again")
-        images = Path(facts["images"]) if facts["images"] else None
-        landed.append(Landed(path, facts["sha256"], facts["source"], images, facts.get("pull")))
-    return landed
+    return [_landed(sidecar) for sidecar in sorted(workspace.exports.glob("*.json"))]
+
+
+def _landed(sidecar: Path) -> Landed:
+    stated = json.loads(sidecar.read_text(encoding="utf-8"))
+    path = next(iter(sorted(sidecar.parent.glob(f"{sidecar.stem}.ndjson*"))), None)
+    if path is None:
+        raise ExportError("a landed export is gone", place=str(sidecar), remedy="parse the export again")
+    images = Path(stated["images"]) if stated["images"] else None
+    return Landed(path, stated["sha256"], stated["source"], images, stated.get("pull"))
 
 
 def take_back(landed: Landed) -> None:

@@ -1,7 +1,6 @@
-"""The workspace and its DuckDB registry: opening it, asking it, replacing its tables in one short transaction.
+"""The workspace's folders and its DuckDB registry: queries, and transactions that replace its tables.
 
-Refuses to know what the tables mean. DuckDB lets one process write or many read, so nobody keeps a connection while
-working: read, close, work, write.
+DuckDB lets one process write or several read, so that no stage keeps a connection open while it computes.
 """
 
 import hashlib
@@ -10,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -68,7 +68,7 @@ class Workspace:
 
     @property
     def features(self) -> Path:
-        """What vision parts have made of photographs: a cache."""
+        """Cached outputs of vision models."""
         return self.folder / "features"
 
     def run(self, run_id: str) -> Path:
@@ -76,7 +76,7 @@ class Workspace:
         return self.folder / "runs" / run_id
 
     def is_parsed(self) -> bool:
-        """Tell whether there is a registry with its tables; an interrupted first parse may leave a file without."""
+        """Tell whether a registry with tables exists; an interrupted first parse may leave a file without tables."""
         if not self.registry.exists():
             return False
         with _connected(self.registry, read_only=True) as connection:
@@ -84,7 +84,7 @@ class Workspace:
 
     @contextmanager
     def reading(self) -> Generator[duckdb.DuckDBPyConnection]:
-        """Open the registry read-only, with nothing but its own tables within reach."""
+        """Open the registry read-only; SQL can reach nothing but its own tables."""
         if not self.registry.exists():
             raise self._unparsed()
         with _connected(self.registry, read_only=True) as connection:
@@ -121,16 +121,20 @@ class Workspace:
         try:
             statements = duckdb.extract_statements(text)
             if len(statements) != 1:
-                raise QuestionError(f"give one statement, not {len(statements)}", place=_shortened(text))
+                raise QuestionError(
+                    f"give one statement, not {len(statements)}", place=shorten(text, 200, placeholder=" …")
+                )
             with self.reading() as connection:
                 answer = connection.sql(text, params=parameters or {})
                 return pa.table({}) if answer is None else answer.to_arrow_table()
         except duckdb.Error as error:
             raise QuestionError(
-                str(error).strip(), place=_shortened(text), remedy="docs/tables.md lists tables and columns"
+                str(error).strip(),
+                place=shorten(text, 200, placeholder=" …"),
+                remedy="docs/tables.md lists tables and columns",
             ) from None
 
-    def ask(self, name: str, **given: str) -> pa.Table:
+    def ask(self, name: str, **parameters: str) -> pa.Table:
         """Answer a named question."""
         known = sql.questions(self.queries)
         if name not in known:
@@ -139,7 +143,7 @@ class Workspace:
                 place=str(self.queries),
                 remedy=f"`toolkit query` lists them: {', '.join(sorted(known))}",
             )
-        return self.sql(known[name].text, sql.bind(known[name], given))
+        return self.sql(known[name].text, sql.bind(known[name], parameters))
 
     def questions(self) -> list[Question]:
         """Return every question that can be asked here, by name."""
@@ -166,6 +170,11 @@ def scratch(folder: Path, *, on_disk: bool = False) -> duckdb.DuckDBPyConnection
     return connection
 
 
+def table_names() -> list[str]:
+    """Return the names of the registry's tables, in the order of `sql/schema`: a table refers to earlier ones only."""
+    return list(_table_schemas())
+
+
 def table_schema(name: str) -> pa.Schema:
     """Return the Arrow schema of a table of the registry: its columns in the order and the types of `sql/schema`."""
     return _table_schemas()[name]
@@ -176,7 +185,8 @@ def _table_schemas() -> dict[str, pa.Schema]:
     with duckdb.connect(":memory:", config=SAFE) as connection:
         for path in sql.folder("schema"):
             connection.execute(path.read_text(encoding="utf-8"))
-        names = [name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()]
+        connection.execute("select table_name from duckdb_tables() order by table_oid")
+        names = [name for (name,) in connection.fetchall()]
         return {name: connection.table(name).limit(0).to_arrow_table().schema for name in names}
 
 
@@ -204,8 +214,8 @@ def _connected(path: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConne
 
 
 def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
-    found = connection.execute("select 1 from duckdb_tables() where table_name = 'schema_history'").fetchone()
-    return found is not None
+    history = connection.execute("select 1 from duckdb_tables() where table_name = 'schema_history'").fetchone()
+    return history is not None
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
@@ -226,8 +236,3 @@ def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute("insert into schema_history values (?, ?)", [path.name, digest])
     for path in sql.folder("views"):
         connection.execute(path.read_text(encoding="utf-8"))
-
-
-def _shortened(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 200 else flat[:199] + "…"

@@ -1,7 +1,4 @@
-"""The SQL files: where they stand, what question each answers, which parameters it takes.
-
-Refuses to open a database: text comes out, `registry` runs it.
-"""
+"""The SQL files: named questions with their parameters, statements of the stages, metrics as queries."""
 
 import re
 from pathlib import Path
@@ -38,12 +35,12 @@ def read_question(path: Path) -> Question:
         raise QuestionError(
             "a question file starts with its question", place=str(path), remedy="write `-- What …?` on its first line"
         )
-    found = [PARAMETER.match(line) for line in lines[1:] if line.startswith("-- $")]
-    if not all(found):
+    matches = [PARAMETER.match(line) for line in lines[1:] if line.startswith("-- $")]
+    if not all(matches):
         raise QuestionError(
             "a parameter line cannot be read", place=str(path), remedy="write `-- $name = default: meaning`"
         )
-    parameters = tuple(Parameter(m["name"], m["default"], m["meaning"]) for m in found if m)
+    parameters = tuple(Parameter(m["name"], m["default"], m["meaning"]) for m in matches if m)
     return Question(path.stem, lines[0].removeprefix("-- ").strip(), parameters, text)
 
 
@@ -53,15 +50,15 @@ def questions(own: Path | None = None) -> dict[str, Question]:
     return {path.stem: read_question(path) for folder in folders for path in sorted(folder.glob("*.sql"))}
 
 
-def bind(question: Question, given: dict[str, str]) -> dict[str, str]:
+def bind(question: Question, values: dict[str, str]) -> dict[str, str]:
     """Return the value of each parameter; raise QuestionError for one that is unknown or missing."""
     names = [p.name for p in question.parameters]
-    if unknown := sorted(set(given) - set(names)):
+    if unknown := sorted(set(values) - set(names)):
         raise QuestionError(
             f"{question.name} takes no parameter {unknown[0]}",
             remedy=f"it takes: {', '.join(names) or 'none'}",
         )
-    bound = {p.name: given.get(p.name, p.default) for p in question.parameters}
+    bound = {p.name: values.get(p.name, p.default) for p in question.parameters}
     if missing := [name for name, value in bound.items() if value is None]:
         raise QuestionError(f"{question.name} needs {missing[0]}", remedy=f"add --set {missing[0]}=VALUE")
     return {name: value for name, value in bound.items() if value is not None}

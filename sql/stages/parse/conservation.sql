@@ -10,15 +10,15 @@ counted as (
             n_object as object, n_relationship as relationship, n_prediction as prediction,
         from status
     )
-    on row, project, label, answer, object, relationship, prediction into name noun value held
+    on row, project, label, answer, object, relationship, prediction into name noun value times
 ),
-tallied as (
+summed as (
     select
         export_id,
         noun,
-        coalesce(sum(held) filter (where status <> 'repeated'), 0) as read,
-        coalesce(sum(held) filter (where status = 'quarantined'), 0) as quarantined,
-        coalesce(sum(held) filter (where status = 'repeated'), 0) as repeated,
+        coalesce(sum(times) filter (where status <> 'repeated'), 0) as read,
+        coalesce(sum(times) filter (where status = 'quarantined'), 0) as quarantined,
+        coalesce(sum(times) filter (where status = 'repeated'), 0) as repeated,
     from counted
     group by export_id, noun
 ),
@@ -61,7 +61,7 @@ kept as (
     inner join merged_relationships using (label_id, revision)
     group by own_labels.export_id
 )
-select tallied.export_id, tallied.noun, read, coalesce(stored, 0) as stored, quarantined, repeated,
-from tallied
-left join kept on kept.export_id = tallied.export_id and kept.noun = tallied.noun
-order by tallied.export_id, tallied.noun;
+select summed.export_id, summed.noun, read, coalesce(stored, 0) as stored, quarantined, repeated,
+from summed
+left join kept on kept.export_id = summed.export_id and kept.noun = summed.noun
+order by summed.export_id, summed.noun;

@@ -5,12 +5,12 @@ select
     merged_images.external_id,
     merged_images.patient_id,
     merged_images.lesion_id,
-    found.path,
-    found.sha256,
-    found.pixel_sha256,
-    coalesce(found.width, merged_images.width) as width,
-    coalesce(found.height, merged_images.height) as height,
+    opened.path,
+    opened.sha256,
+    opened.pixel_sha256,
+    coalesce(opened.width, merged_images.width) as width,
+    coalesce(opened.height, merged_images.height) as height,
     merged_images.export_id,
 from merged_images
-left join found on found.image_id = merged_images.image_id
+left join opened on opened.image_id = merged_images.image_id
 order by merged_images.image_id;

@@ -9,7 +9,7 @@ select
         class_name,
         if(counts, null, 'uncounted'),
         if(benchmark and $policy = 'benchmark', 'benchmark', null)
-    ) as said,
+    ) as line,
 from (
     select case_id, label_id, revision, class_name, counts, benchmark,
     from derived_reading_history

@@ -40,7 +40,7 @@ from stored_lines
 inner join images on images.export_id = stored_lines.export_id and images.line = stored_lines.line
 group by stored_lines.export_id, stored_lines.image_id;
 
-create table looked as
+create table stored_projects as
 select projects.*, stored_lines.moment, stored_lines.row_sha256,
 from projects
 inner join stored_lines on stored_lines.export_id = projects.export_id and stored_lines.line = projects.line;
@@ -56,18 +56,13 @@ select
     arg_max_null(tags, rank) as tags,
 from (
     select *, row_number() over (order by moment, row_sha256, export_id, line) as rank,
-    from looked
+    from stored_projects
 )
 group by image_id, project_id;
 
-create table merged_metadata as
-select metadata.image_id, metadata.name, metadata.kind, metadata.value,
-from metadata
-inner join newest on newest.export_id = metadata.export_id and newest.line = metadata.line;
-
 -- A label's content is stored once however many exports hold it; what is not content (workflow, consensus) is the
 -- newest export's.
-create table held as
+create table stored_labels as
 select labels.*, stored_lines.moment, stored_lines.row_sha256,
 from labels
 inner join stored_lines on stored_lines.export_id = labels.export_id and stored_lines.line = labels.line;
@@ -79,7 +74,7 @@ with contents as (
         min(moment) over content as since,
         first_value(export_id) over (content order by moment, export_id) as first_export,
         first_value(export_id) over (content order by moment desc, export_id desc) as last_export,
-    from held
+    from stored_labels
     window content as (partition by label_id, content_sha256)
     qualify row_number() over (content order by moment desc, row_sha256 desc, export_id desc) = 1
 )
@@ -93,29 +88,24 @@ from contents;
 create table merged_label_history as
 with homes as (
     select label_id, image_id, project_id, min(moment) as since,
-    from held
+    from stored_labels
     group by label_id, image_id, project_id
 ),
 holding as (
-    select
-        held.export_id,
-        held.label_id,
-        label_revisions.revision,
-        held.workflow_status,
-        held.benchmark_reference,
-    from held
-    inner join label_revisions
-        on label_revisions.label_id = held.label_id and label_revisions.content_sha256 = held.content_sha256
+    select stored.export_id, stored.label_id, revisions.revision, stored.workflow_status, stored.benchmark_reference,
+    from stored_labels as stored
+    inner join label_revisions as revisions
+        on revisions.label_id = stored.label_id and revisions.content_sha256 = stored.content_sha256
     qualify row_number() over (
-        partition by held.export_id, held.label_id
-        order by held.updated_at desc nulls last, held.content_sha256 desc, held.row_sha256 desc
+        partition by stored.export_id, stored.label_id
+        order by stored.updated_at desc nulls last, stored.content_sha256 desc, stored.row_sha256 desc
     ) = 1
 ),
 visits as (
-    select distinct looked.export_id, looked.moment, homes.label_id,
+    select distinct stored.export_id, stored.moment, homes.label_id,
     from homes
-    inner join looked on looked.image_id = homes.image_id and looked.project_id = homes.project_id
-    where looked.moment >= homes.since
+    inner join stored_projects as stored on stored.image_id = homes.image_id and stored.project_id = homes.project_id
+    where stored.moment >= homes.since
 )
 select visits.*, holding.revision, holding.workflow_status, holding.benchmark_reference,
 from visits
@@ -142,7 +132,7 @@ from (
 ) as history;
 
 create table merged_labels as
-with last_held as (
+with last_seen as (
     select label_id, max(moment) as moment, max_by(revision, moment) as revision,
     from label_spans
     where revision is not null
@@ -151,31 +141,22 @@ with last_held as (
 gone as (
     select label_spans.label_id, min_by(label_spans.export_id, label_spans.moment) as export_id,
     from label_spans
-    inner join last_held on last_held.label_id = label_spans.label_id and last_held.moment < label_spans.moment
+    inner join last_seen on last_seen.label_id = label_spans.label_id and last_seen.moment < label_spans.moment
     group by label_spans.label_id
 )
 select
     label_revisions.*,
     -- What a model run holds has no project that could be looked through for it: its newest content is the latest.
     label_revisions.revision = coalesce(
-        last_held.revision, max(label_revisions.revision) over (partition by label_revisions.label_id)
+        last_seen.revision, max(label_revisions.revision) over (partition by label_revisions.label_id)
     ) as latest,
     gone.export_id as deleted_by,
 from label_revisions
-left join last_held on last_held.label_id = label_revisions.label_id
+left join last_seen on last_seen.label_id = label_revisions.label_id
 left join gone on gone.label_id = label_revisions.label_id;
 
-create table merged_objects as
-select merged_labels.revision, objects.*,
-from objects
-inner join merged_labels using (export_id, line, label_id, content_sha256);
-
-create table merged_answers as
-select merged_labels.revision, answers.*,
-from answers
-inner join merged_labels using (export_id, line, label_id, content_sha256);
-
-create table merged_relationships as
-select merged_labels.revision, relationships.*,
-from relationships
-inner join merged_labels using (export_id, line, label_id, content_sha256);
+create table merged_unknown_keys as
+select unknown_keys.export_id, unknown_keys.key_path, count(*) as rows,
+from unknown_keys
+semi join stored_lines using (export_id, line)
+group by unknown_keys.export_id, unknown_keys.key_path;

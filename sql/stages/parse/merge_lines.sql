@@ -34,7 +34,7 @@ shared as (
         having count(distinct image_id) > 1
     ) as torn on torn.export_id = labels.export_id and torn.label_id = labels.label_id
 ),
-judged as (
+checked as (
     select
         lines.export_id,
         lines.line,
@@ -78,4 +78,4 @@ select
         when again then 'repeated'
         else 'stored'
     end as status,
-from judged;
+from checked;

@@ -1,5 +1,5 @@
 -- The photographs to look for, each in the folder that was given with the newest export that holds it and has one.
-select merged_images.*, held.export_id as looked_in,
+select merged_images.*, sources.export_id as looked_in,
 from merged_images
 inner join (
     select stored_lines.image_id, stored_lines.export_id,
@@ -8,5 +8,5 @@ inner join (
     qualify row_number() over (
         partition by stored_lines.image_id order by stored_lines.moment desc, stored_lines.export_id desc
     ) = 1
-) as held on held.image_id = merged_images.image_id
+) as sources on sources.image_id = merged_images.image_id
 order by merged_images.image_id;

@@ -3,7 +3,7 @@
 -- time, after the one that came last, since lists cannot leave memory.
 with entered as (
     select image_id, min(moment) as moment,
-    from looked
+    from stored_projects
     where in_study and image_id > $after
     group by image_id
     order by image_id

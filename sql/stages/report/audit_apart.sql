@@ -1,4 +1,4 @@
--- Pairs of duplicates whose cases stand in two parts of a split.
+-- Pairs of duplicates whose cases are in two parts of a split.
 select count(*) as pairs,
 from duplicates
 inner join cases as one on one.image_id = duplicates.image_id

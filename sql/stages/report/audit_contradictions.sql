@@ -1,4 +1,4 @@
--- Labels that contradict another: copies or photographs of one lesion with two classes, readings that disagree.
+-- Contradicting labels: duplicates or photographs of one lesion with two classes, readings that disagree.
 select
     findings.kind,
     findings.case_id,

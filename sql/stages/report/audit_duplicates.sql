@@ -1,4 +1,4 @@
--- Photographs that show the same, side by side: those of two patients first.
+-- Pairs of duplicate and near-duplicate photographs: those of two patients first, then different classes.
 with photographs as (
     select
         images.image_id,

@@ -1,8 +1,8 @@
--- Every scored case of a run, wrong ones first, test first, surest first: photograph, ROI, who said so, what was found.
+-- Every scored case of a run with photograph, ROI, readings and findings: errors first, test first, most confident first.
 with own as (
     select * from scored where run_id = $run_id
 ),
-said as (
+counted_readings as (
     select
         own.part,
         own.case_id,
@@ -18,7 +18,7 @@ noted as (
     union
     select other_case_id, kind from findings where other_case_id is not null
 ),
-found as (
+case_findings as (
     select case_id, list_sort(list(kind)) as findings from noted group by case_id
 )
 select
@@ -32,9 +32,9 @@ select
     own.label_mass,
     own.probabilities,
     truth.resolved_by,
-    coalesce(said.agreeing, 0) as agreeing,
-    coalesce(said.readings, 0) as readings,
-    coalesce(found.findings, []) as findings,
+    coalesce(counted_readings.agreeing, 0) as agreeing,
+    coalesce(counted_readings.readings, 0) as readings,
+    coalesce(case_findings.findings, []) as findings,
     images.path,
     cases.roi_left,
     cases.roi_top,
@@ -44,8 +44,9 @@ from own
 inner join cases on cases.case_id = own.case_id
 inner join images on images.image_id = cases.image_id
 inner join truth on truth.case_id = own.case_id
-left join said on said.case_id = own.case_id and said.part = own.part
-left join found on found.case_id = own.case_id
+left join counted_readings
+    on counted_readings.case_id = own.case_id and counted_readings.part = own.part
+left join case_findings on case_findings.case_id = own.case_id
 order by
     own.truth = own.predicted,
     list_position(['test', 'validation', 'external', 'train'], own.part),

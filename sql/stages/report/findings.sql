@@ -1,4 +1,4 @@
--- What a person should look at, by kind, with one of the details as an example.
+-- Findings by kind, with one of their details as an example.
 select
     kind,
     source,

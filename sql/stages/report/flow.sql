@@ -1,4 +1,4 @@
--- What became of the rows of the exports: what is counted, what was left out on the way there, and why; in order.
+-- The cohort from rows of the exports to cases of the split: what each stage counts, and what was excluded before it.
 with read as (
     select
         coalesce(sum(read), 0)::bigint as rows_read,
@@ -9,7 +9,7 @@ with read as (
 excluded as (
     select stage, reason, count(*) as number from excluded_from($split_id) group by stage, reason
     union all
-    select 'photographs', 'photograph of another row or export', rows_stored - (select count(*) from images)
+    select 'photographs', 'photograph already stored with another row or export', rows_stored - (select count(*) from images)
     from read
     where rows_stored > (select count(*) from images)
 ),

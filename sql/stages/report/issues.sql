@@ -1,4 +1,4 @@
--- What was not taken as it stood, by level and reason, and why cases have no class.
+-- What was excluded or warned about on import, by level and reason, and why cases have no reference diagnosis.
 select level, reason, count(*) as found,
 from ingest_issues
 group by level, reason

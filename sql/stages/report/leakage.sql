@@ -1,4 +1,4 @@
--- What stands in more than one part of a split: patients, and photographs with the same pixels.
+-- Patients, and photographs with identical pixels, that are in more than one part of a split.
 with placed as (
     select splits.part, cases.patient_id, images.pixel_sha256,
     from splits

@@ -1,4 +1,4 @@
--- How often each part was scored: by this run, by every run on the same split, and by controls besides.
+-- How often each part was evaluated: for this run, for all runs on the same split, and for how many control runs.
 select
     evaluations.part,
     count(*) filter (where evaluations.run_id = $run_id) as times,

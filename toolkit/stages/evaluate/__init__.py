@@ -23,7 +23,7 @@ from toolkit.workspace.runs import find_run
 
 @dataclass(frozen=True)
 class Evaluated:
-    """The headline of each part: metric → (value, low, high); and how often each part was scored so far."""
+    """The headline of each part: metric → (value, low, high); and how often each part has been scored."""
 
     run_id: str
     truth_id: str

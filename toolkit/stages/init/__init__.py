@@ -1,7 +1,4 @@
-"""How an export becomes a study file to begin with: what it holds, what is taken for what, what is left to check.
-
-Refuses to overwrite a file, and never writes a value of a metadata field: patients' identifiers stand there.
-"""
+"""The stage `init`: a first study file, written from the projects, questions and metadata fields of an export."""
 
 import tomllib
 from dataclasses import dataclass
@@ -13,33 +10,22 @@ from toolkit.errors import ExportError, StudyError
 from toolkit.files import write_atomically
 from toolkit.labelbox_json.reader import raw_rows
 from toolkit.labelbox_json.rows import RowReader
-from toolkit.manifest import NO_PATIENTS, Study
+from toolkit.manifest import Study
 from toolkit.manifest.base import fold
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.init import guess
 from toolkit.stages.init.export_counts import ExportCounts, ProjectCounts, bare_study
 from toolkit.stages.init.guess import ClassGuess, MetadataGuess, QuestionGuess
-from toolkit.stages.init.study_text import (
-    HEAD,
-    NO_FIELD,
-    TAIL,
-    class_text,
-    counts,
-    metadata_lines,
-    prompt_for,
-    question_line,
-    quoted,
-    remark,
-)
-from toolkit.workspace.landed import Landed, check
+from toolkit.stages.init.study_text import study_text
+from toolkit.workspace.landed import check
 
 MOST_CLASSES = 60
 
 
 @dataclass(frozen=True)
 class Initialised:
-    """The study file that was written and what the export holds; `project` to `lesion` are what the file names."""
+    """The study file that was written and what the export holds; `project` to `lesion` are the names in the file."""
 
     study: str
     rows: int
@@ -61,17 +47,17 @@ class Initialised:
 
 
 def init(export: Path, *, to: Path, progress: Progress = silent) -> Initialised:
-    """Write a study file from what an export holds; raises StudyError where the file is there already."""
+    """Write a study file from what an export holds; raise StudyError where the file exists already."""
     if to.exists():
         raise StudyError("there is a file already", place=str(to), remedy="give another --to FILE.toml")
     check(export)
-    tally, study = ExportCounts(), bare_study()
+    counts, study = ExportCounts(), bare_study()
     reader = RowReader(study, PseudonymKey(b"", published=True))
-    for line in raw_rows(Landed(export, "", export.name, None), longest=study.ingest.longest_row):
-        tally.add(reader.take(line))
-        if tally.rows % 500 == 0:
-            progress("reading", tally.rows, None)
-    named = {_project_key(name, project): project for name, project in tally.projects.items()}
+    for line in raw_rows(export, longest=study.ingest.longest_row):
+        counts.add(reader.read(line))
+        if counts.rows % 500 == 0:
+            progress("reading", counts.rows, None)
+    named = {_project_key(name, project): project for name, project in counts.projects.items()}
     named.pop("", None)
     if not named:
         raise ExportError(
@@ -79,8 +65,8 @@ def init(export: Path, *, to: Path, progress: Progress = silent) -> Initialised:
             place=str(export),
             remedy="export the project from Labelbox (version 2, NDJSON)",
         )
-    found = _found(tally, named, export, to)
-    text = study_text(found)
+    initialised = _initialised(counts, named, export, to)
+    text = study_text(initialised)
     try:
         Study.model_validate(tomllib.loads(text))
     except ValidationError as error:
@@ -90,35 +76,35 @@ def init(export: Path, *, to: Path, progress: Progress = silent) -> Initialised:
             remedy="write one by hand: docs/manifest.md lists every key",
         ) from None
     write_atomically(to, text.encode())
-    return found
+    return initialised
 
 
-def _found(tally: ExportCounts, named: dict[str, ProjectCounts], export: Path, to: Path) -> Initialised:
-    """Judge what was counted."""
+def _initialised(counts: ExportCounts, named: dict[str, ProjectCounts], export: Path, to: Path) -> Initialised:
+    """Guess what the study file says from what was counted."""
     name, project = max(named.items(), key=lambda item: (item[1].labels, item[1].photographs, item[0]))
-    asked = guess.questions(project)
-    question = guess.diagnosis(asked, project.boxes)
-    fields = guess.fields(tally.fields)
+    questions = guess.questions(project)
+    question = guess.diagnosis(questions, project.boxes)
+    fields = guess.fields(counts.fields)
     roi = max(project.boxes, key=lambda box: (project.boxes[box], box), default=None)
     classes = guess.classes(question.answers if question else project.boxes)
     by_size = sorted(named.items(), key=lambda item: (-item[1].photographs, item[0]))
     return Initialised(
         study=str(to),
-        rows=tally.rows,
-        rows_unread=tally.unread,
+        rows=counts.rows,
+        rows_unread=counts.unread,
         projects={other: counted.photographs for other, counted in by_size},
-        questions=asked,
+        questions=questions,
         boxes=dict(project.boxes.most_common()),
         metadata=fields,
-        classes=_enough(classes),
+        classes=_two_or_more(classes),
         project=name,
         question=question.question if question else None,
         roi=roi if question and roi and guess.is_name(roi) else None,
-        certainty=guess.certainty(asked),
+        certainty=guess.certainty(questions),
         patient=guess.identifier(fields, guess.PATIENT),
         lesion=guess.identifier(fields, guess.LESION),
-        external_ids=tally.external_ids,
-        global_keys=tally.global_keys,
+        external_ids=counts.external_ids,
+        global_keys=counts.global_keys,
         next=f"toolkit --study {to} parse {export} --images PHOTOGRAPHS",
     )
 
@@ -128,53 +114,10 @@ def _project_key(name: str, project: ProjectCounts) -> str:
     return next((text for text in (name, project.project_id) if guess.is_name(text)), "")
 
 
-def _enough(found: list[ClassGuess]) -> list[ClassGuess]:
+def _two_or_more(guesses: list[ClassGuess]) -> list[ClassGuess]:
     """Return the most frequent classes, by name; a study needs two, so placeholders fill up."""
-    kept = sorted(found, key=lambda c: (-sum(c.spellings.values()), c.name))[:MOST_CLASSES]
+    kept = sorted(guesses, key=lambda c: (-sum(c.spellings.values()), c.name))[:MOST_CLASSES]
     taken = {fold(text) for c in kept for text in (c.name, c.answer)}
     spare = [name for name in ("other", "another", "third") if name not in taken][: max(0, 2 - len(kept))]
     kept += [ClassGuess(name, name, malignant=False, spellings={}, odd="") for name in spare]
     return sorted(kept, key=lambda c: c.name)
-
-
-def study_text(found: Initialised) -> str:
-    """Return the study file."""
-    base = "".join(c if c.isascii() and c.isalnum() else "_" for c in fold(found.project)).strip("_")[:60] or "study"
-    title = quoted(found.project[:120])
-    head = f"{HEAD}\n[study]\nname = {quoted(base)}\ntitle = {title}\nseed = 1\n\n"
-    prompt = prompt_for([c.answer for c in found.classes])
-    classes = "".join(map(class_text, found.classes))
-    return head + _labelbox(found) + "\n" + classes + TAIL.replace("{prompt}", quoted(prompt))
-
-
-def _labelbox(found: Initialised) -> str:
-    """Return the section about what means what in Labelbox."""
-    text = f"[labelbox]\n# Projects, by photographs: {counts(found.projects)}\nprojects = [{quoted(found.project)}]\n"
-    others = [q for q in found.questions if q.question != found.question]
-    if found.question is None:
-        text += "# ! No question names classes: they are the names of the boxes. Check.\n"
-    else:
-        text += f"# The radio question with the most class-like answers; check.\nquestion = {quoted(found.question)}\n"
-    if others:
-        text += '# Other questions (one with yes and no, about one class: [[classes]] question = "…", yes = "yes"):\n'
-        text += "".join(map(question_line, others[:30]))
-    if found.boxes:
-        text += f"# Boxes: {counts(found.boxes)}\n"
-    if found.roi:
-        text += f"roi = {quoted(found.roi)}\n"
-    if found.certainty:
-        text += f"certainty = {quoted(found.certainty)}\n"
-    return text + _identifiers(found) + metadata_lines(found.metadata, {found.patient, found.lesion})
-
-
-def _identifiers(found: Initialised) -> str:
-    """Return where patient and lesion stand."""
-    lesion = f"lesion = {quoted(found.lesion)}\n" if found.lesion else ""
-    if found.patient is None:
-        text = NO_FIELD.replace("{told}", NO_PATIENTS).replace("{external}", f"on {found.external_ids} rows")
-        return text.replace("{keys}", f"on {found.global_keys} rows") + lesion
-    field = next(f for f in found.metadata if f.name == found.patient)
-    where = f"on {field.rows} of {found.rows} rows, {field.distinct} different values"
-    return (
-        f"# Patient's identifier: {remark(found.patient)}, {where}; check.\npatient = {quoted(found.patient)}\n{lesion}"
-    )

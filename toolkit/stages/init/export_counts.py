@@ -1,6 +1,6 @@
-"""How the names in an export are counted: projects, questions, answers, objects, metadata fields.
+"""Counts of the names in an export: projects, questions, answers, objects, metadata fields.
 
-Refuses to keep a value of a metadata field: patients' identifiers stand there. Of values only their number is known.
+Of the values of a metadata field only their number is kept, since patients' identifiers may be among them.
 """
 
 from collections import Counter
@@ -48,13 +48,13 @@ class ExportCounts:
         self.projects: dict[str, ProjectCounts] = {}
         self.fields: dict[str, FieldCounts] = {}
 
-    def add(self, taken: ReadRow) -> None:
+    def add(self, row: ReadRow) -> None:
         """Count what one line holds."""
         self.rows += 1
-        if taken.reason is not None:
+        if row.reason is not None:
             self.unread += 1
             return
-        tables = taken.records
+        tables = row.records
         for record in tables.get("images", ()):
             self.external_ids += record.external_id is not None
             self.global_keys += record.global_key is not None
@@ -81,8 +81,8 @@ class ExportCounts:
         """Count one answer."""
         key = (record.question, record.kind)
         if key in project.answers or len(project.answers) < MOST:
-            given = project.answers.setdefault(key, Counter())
-            raise_by_one(given, "" if record.kind == "text" else record.answer)
+            answers = project.answers.setdefault(key, Counter())
+            raise_by_one(answers, "" if record.kind == "text" else record.answer)
 
     def metadata(self, record: staging_tables.Metadata) -> None:
         """Count one value of a metadata field."""

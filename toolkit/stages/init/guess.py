@@ -1,7 +1,4 @@
-"""What the names in an export probably mean: which question is the diagnosis, which field the patient.
-
-Refuses to be sure: a guess is for a person to check.
-"""
+"""Guesses of what the names in an export mean: the diagnosis question, the patient's field, malignant classes."""
 
 import re
 import unicodedata
@@ -70,17 +67,17 @@ def is_name(text: str) -> bool:
 
 def questions(project: ProjectCounts) -> list[QuestionGuess]:
     """Return a project's questions, the most answered first."""
-    found = [
-        QuestionGuess(question, kind, dict(given.most_common())) for (question, kind), given in project.answers.items()
+    guesses = [
+        QuestionGuess(name, kind, dict(answers.most_common())) for (name, kind), answers in project.answers.items()
     ]
-    return sorted(found, key=lambda q: (-sum(q.answers.values()), q.question, q.kind))
+    return sorted(guesses, key=lambda q: (-sum(q.answers.values()), q.question, q.kind))
 
 
-def diagnosis(asked: list[QuestionGuess], boxes: Collection[str]) -> QuestionGuess | None:
+def diagnosis(questions: list[QuestionGuess], boxes: Collection[str]) -> QuestionGuess | None:
     """Return the radio question with the most class-like answers; None where the boxes' names say more."""
     ranked = [
         (_class_like(question), question)
-        for question in asked
+        for question in questions
         if question.kind == "radio" and is_name(question.question) and not set(map(fold, question.answers)) <= YES_OR_NO
     ]
     if not ranked:
@@ -96,16 +93,16 @@ def _class_like(question: QuestionGuess) -> tuple[int, bool, int]:
     return known, bool(DIAGNOSIS.search(fold(question.question))), len(set(map(fold, question.answers)))
 
 
-def certainty(asked: list[QuestionGuess]) -> str | None:
+def certainty(questions: list[QuestionGuess]) -> str | None:
     """Return the radio question that says how certain an annotator was."""
-    radio = (q.question for q in asked if q.kind == "radio" and is_name(q.question))
+    radio = (q.question for q in questions if q.kind == "radio" and is_name(q.question))
     return next((name for name in radio if CERTAINTY.search(fold(name))), None)
 
 
 def fields(counted: dict[str, FieldCounts]) -> list[MetadataGuess]:
     """Return the metadata fields, the fullest first."""
-    found = [MetadataGuess(name, f.kind, f.rows, len(f.values), _is_left_out(name, f)) for name, f in counted.items()]
-    return sorted(found, key=lambda f: (-f.rows, f.name))
+    guesses = [MetadataGuess(name, f.kind, f.rows, len(f.values), _is_left_out(name, f)) for name, f in counted.items()]
+    return sorted(guesses, key=lambda f: (-f.rows, f.name))
 
 
 def _is_left_out(name: str, counted: FieldCounts) -> bool:
@@ -116,27 +113,27 @@ def _is_left_out(name: str, counted: FieldCounts) -> bool:
     return bool(FREE_TEXT.search(folded) or of_patient) or (kind == "String" and many) or not is_name(name)
 
 
-def identifier(found: list[MetadataGuess], what: re.Pattern[str]) -> str | None:
+def identifier(fields: list[MetadataGuess], what: re.Pattern[str]) -> str | None:
     """Return the field whose name says that it identifies: one that says "id" or "number" before one that does not."""
-    named = [f for f in found if what.search(fold(f.name)) and not OTHER_FACT.search(fold(f.name)) and is_name(f.name)]
+    named = [f for f in fields if what.search(fold(f.name)) and not OTHER_FACT.search(fold(f.name)) and is_name(f.name)]
     ranked = sorted(named, key=lambda f: (not IDENTIFIER.search(fold(f.name)), -f.rows, f.name))
     return ranked[0].name if ranked else None
 
 
-def classes(given: Counter[str] | dict[str, int]) -> list[ClassGuess]:
+def classes(counts: Counter[str] | dict[str, int]) -> list[ClassGuess]:
     """Return a class for each answer, spellings that differ by case or spaces taken together, by name."""
     spellings: dict[str, dict[str, int]] = {}
-    for spelling, times in given.items():
+    for spelling, count in counts.items():
         if is_name(spelling) and is_name(fold(spelling)):
-            spellings.setdefault(fold(spelling), {})[spelling] = times
+            spellings.setdefault(fold(spelling), {})[spelling] = count
     taken = set(spellings)
-    found = []
-    for folded, counts in sorted(spellings.items()):
+    guesses = []
+    for folded, times in sorted(spellings.items()):
         name = _class_name(folded, taken - {folded})
         taken.add(fold(name))
         malignant = bool(MALIGNANT.search(folded)) and not DENIED.search(folded)
-        found.append(ClassGuess(name, folded, malignant, counts, _odd(folded)))
-    return found
+        guesses.append(ClassGuess(name, folded, malignant, times, _odd(folded)))
+    return guesses
 
 
 def _class_name(folded: str, taken: set[str]) -> str:

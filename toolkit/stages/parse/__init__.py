@@ -1,7 +1,6 @@
-"""How landed Labelbox exports become the case registry, losing nothing and saying what was kept out.
+"""The stage `parse`: the label side of the registry, made anew from all landed exports.
 
-Refuses to update: the registry's label side is made anew from every landed export each time, so that neither the
-order of import nor a second import can change the result.
+Nothing is updated in place, so that the order of imports or a second import cannot change the result.
 """
 
 import tempfile
@@ -9,13 +8,17 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from toolkit.errors import ExportError, WorkspaceError
-from toolkit.labelbox_json.withdrawn import SuppressionList, suppression_list
+from toolkit.labelbox_json.reader import raw_rows
+from toolkit.labelbox_json.rows import RowReader
+from toolkit.labelbox_json.staging_tables import StagingTables
+from toolkit.labelbox_json.withdrawn_filter import SuppressionList, suppression_list
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.parse.derive import Derivation, register_tables
-from toolkit.stages.parse.staging import stage_export
 from toolkit.workspace import sql
 from toolkit.workspace.landed import Landed, check, land, landed_exports, take_back
 from toolkit.workspace.registry import Workspace
@@ -69,13 +72,13 @@ def parse(
     if images is not None and not images.is_dir():
         raise ExportError("no such folder of photographs", place=str(images), remedy="give --images DIR")
     _check_key(workspace, key)
-    stones = suppression_list(workspace, study, key)
+    suppressed = suppression_list(workspace, study, key)
     before = {landed.sha256 for landed in landed_exports(workspace)}
     named: dict[str, Path] = {}
     not_taken_in = 0
     try:
         for export in exports:
-            landed, dropped = _land(workspace, export, images, stones)
+            landed, dropped = _land(workspace, export, images, suppressed)
             named[landed.sha256] = export
             not_taken_in += dropped
         _derive(workspace, study, key, named, progress)
@@ -87,12 +90,14 @@ def parse(
     return _summary(workspace, key, not_taken_in)
 
 
-def _land(workspace: Workspace, export: Path, images: Path | None, stones: SuppressionList) -> tuple[Landed, int]:
-    """Land an export without the rows of withdrawn patients, and say how many lines that left out."""
+def _land(workspace: Workspace, export: Path, images: Path | None, suppressed: SuppressionList) -> tuple[Landed, int]:
+    """Land an export without the rows of withdrawn patients; return also how many lines were left out."""
     check(export)
-    with stones.without(workspace, export) as (arriving, dropped):
-        facts = stones.facts(export, dropped)
-        return land(workspace, arriving, images=images, source=export.name, facts=facts), sum(dropped)
+    with suppressed.without(workspace, export) as (kept, dropped):
+        if kept is None:
+            raise ExportError("every row of this export is of a withdrawn patient", place=str(export))
+        facts = dropped.facts(export)
+        return land(workspace, kept, images=images, source=export.name, facts=facts), sum(dropped)
 
 
 def _derive(workspace: Workspace, study: Study, key: PseudonymKey, named: dict[str, Path], progress: Progress) -> None:
@@ -109,17 +114,36 @@ def _derive(workspace: Workspace, study: Study, key: PseudonymKey, named: dict[s
         register_tables(workspace, Derivation(folder, study, key, landed, progress).derive())
 
 
+def stage_export(
+    landed: Landed, folder: Path, *, study: Study, key: PseudonymKey, progress: Progress
+) -> Counter[str | None]:
+    """Read a landed export into its staging tables; return the reasons of quarantined rows, None for the others."""
+    outcomes: Counter[str | None] = Counter()
+    reader = RowReader(study, key)
+    with StagingTables(folder, landed.export_id) as staging:
+        for number, line in enumerate(raw_rows(landed.path, longest=study.ingest.longest_row), start=1):
+            row = reader.read(line)
+            outcomes[row.reason] += 1
+            staging.stage(line.row, "lines", [row.staged()])
+            for table, records in row.records.items():
+                staging.stage(line.row, table, records)
+            if number % 500 == 0:
+                progress(f"reading {landed.source}", number, None)
+    pa.default_memory_pool().release_unused()
+    return outcomes
+
+
 def _no_export(outcomes: Counter[str | None], path: Path) -> ExportError:
-    """Return what to say of a file without a single row that could be taken."""
+    """Return the error for a file without a single row that can be stored."""
     if outcomes["format_import"]:
         return ExportError(
             "these are annotations to be imported into Labelbox (predictions), not an export of it",
             place=str(path),
             remedy="export the project from Labelbox; this file was not taken in",
         )
-    told = "".join(f"; {times} rows: {reason}" for reason, times in outcomes.most_common(1))
+    most_frequent = "".join(f"; {times} rows: {reason}" for reason, times in outcomes.most_common(1))
     return ExportError(
-        f"no row of this file is a row of a Labelbox export{told}",
+        f"no row of this file is a row of a Labelbox export{most_frequent}",
         place=str(path),
         remedy="export the project from Labelbox, as NDJSON or JSON; this file was not taken in",
     )

@@ -1,8 +1,4 @@
-"""Which cases of a photograph may be used at one moment, what is read of them, and which readings count.
-
-Refuses to know tables and files: a photograph and its state come in as records, records go out. The same rules hold for
-what is true now and for what was true as of an older export.
-"""
+"""A study's rules for a photograph's labels: which cases may be used, which readings count, and why others do not."""
 
 from dataclasses import dataclass, field
 
@@ -17,8 +13,8 @@ Size = tuple[int | None, int | None]
 NO_ROI = (None, None, None, None)
 
 
-class HeldLabel(msgspec.Struct, gc=False):
-    """A label that is there in a state, with what the study's policies look at."""
+class StateLabel(msgspec.Struct, gc=False):
+    """A label that exists in a state, with what the study's policies depend on."""
 
     label_id: str
     revision: int
@@ -27,14 +23,14 @@ class HeldLabel(msgspec.Struct, gc=False):
 
 
 class PhotographState(msgspec.Struct, gc=False):
-    """What held of a photograph from the moment `since` until another, or now."""
+    """A photograph with its labels, as it was from the moment `since` to `until`; None = it still is."""
 
     since: int
     until: int | None
     patient_fault: str | None
     width: int | None
     height: int | None
-    labels: list[HeldLabel]
+    labels: list[StateLabel]
 
 
 class LabelRevision(msgspec.Struct, gc=False):
@@ -48,12 +44,12 @@ class LabelRevision(msgspec.Struct, gc=False):
     boxes: list[LabelledBox]
     answers: tuple[str, ...]
 
-    def submission(self, held: dict[tuple[str, int], HeldLabel]) -> Submission:
-        """Return it as it takes part in a state; an object that stands twice counts once."""
+    def submission(self, labels: dict[tuple[str, int], StateLabel]) -> Submission:
+        """Return it as a submission in a state with these labels; an object that is listed twice counts once."""
         return Submission(
             label_id=self.label_id,
             revision=self.revision,
-            latest=(self.label_id, self.revision) in held,
+            latest=(self.label_id, self.revision) in labels,
             skipped=self.skipped,
             annotator=self.annotator,
             boxes=tuple({marked.object_id: marked for marked in self.boxes}.values()),
@@ -72,7 +68,7 @@ class PhotographHistory(msgspec.Struct, gc=False):
     submissions: list[LabelRevision]
 
 
-class JudgedCase(msgspec.Struct, gc=False):
+class CaseRecord(msgspec.Struct, gc=False):
     """A case in one state, its ROI clipped to the photograph."""
 
     case_id: str
@@ -89,7 +85,7 @@ class JudgedCase(msgspec.Struct, gc=False):
 
 
 class CaseReading(msgspec.Struct, gc=False):
-    """What one annotator says about a case in one state, and how the study's policy takes it."""
+    """What one annotator says about a case in one state, and whether it counts by the study's policy."""
 
     case_id: str
     label_id: str
@@ -113,7 +109,7 @@ class CaseFinding(msgspec.Struct, gc=False):
 
 
 class Issue(msgspec.Struct, gc=False):
-    """Something that was not taken as it stood."""
+    """Something that was kept out, or changed, with the reason."""
 
     export_id: str
     level: str
@@ -126,16 +122,16 @@ class Issue(msgspec.Struct, gc=False):
 
 @dataclass
 class UsableCases:
-    """The cases of a photograph that may be used, their readings, and what speaks against the others."""
+    """The cases of a photograph that may be used, their readings, and why others may not."""
 
     photograph: PhotographHistory
-    cases: list[JudgedCase] = field(default_factory=list)
+    cases: list[CaseRecord] = field(default_factory=list)
     readings: list[CaseReading] = field(default_factory=list)
     findings: list[CaseFinding] = field(default_factory=list)
     issues: list[Issue] = field(default_factory=list)
 
     def issue(self, reason: str, detail: str, *, level: str = "case") -> None:
-        """Add one reason why something was not taken as it stood."""
+        """Add one reason why something is kept out or changed."""
         self.issues.append(Issue(self.photograph.export_id, level, reason, detail, self.photograph.image_id))
 
 
@@ -146,95 +142,76 @@ class CaseRules:
         self.study, self.annotator = study, annotator
         self.classes = set(study.class_names)
 
-    def judge(
-        self, photograph: PhotographHistory, state: PhotographState, found: PhotographLookup | None
+    def apply(
+        self, photograph: PhotographHistory, state: PhotographState, file: PhotographLookup | None
     ) -> UsableCases:
-        """Return what holds of a photograph in one of its states."""
-        held = {(label.label_id, label.revision): label for label in state.labels}
-        known = [x for x in photograph.submissions if state.until is None or x.since < state.until]
-        submissions = [x.submission(held) for x in known]
+        """Return the usable cases of a photograph in one of its states."""
+        labels = {(label.label_id, label.revision): label for label in state.labels}
+        revisions = [x for x in photograph.submissions if state.until is None or x.since < state.until]
+        submissions = [revision.submission(labels) for revision in revisions]
         lesions, findings = find_cases(photograph.image_id, submissions, iou=self.study.ingest.box_iou)
-        judged = UsableCases(photograph)
-        usable = self.is_usable(state, submissions, found, judged)
-        size = (found.probe.width, found.probe.height) if found and found.probe else (state.width, state.height)
-        for lesion in [lesion for lesion in lesions if self.is_kept(lesion, judged, usable=usable)]:
-            roi = lesion.roi
-            clipped = _clipped(roi, size)
-            if self.fits(lesion, roi, clipped, judged):
+        usable = UsableCases(photograph)
+        photograph_usable = self.is_usable(state, submissions, file, usable)
+        size = (file.probe.width, file.probe.height) if file and file.probe else (state.width, state.height)
+        for lesion in [lesion for lesion in lesions if self.is_kept(lesion, usable) and photograph_usable]:
+            clipped = _clipped(lesion.roi, size)
+            if self.fits(lesion, clipped, usable):
                 unread = None if lesion.readings else _why_unread(submissions)
                 own = (photograph.image_id, photograph.patient_id, photograph.lesion_id)
                 span = (state.since, state.until)
-                judged.cases.append(JudgedCase(lesion.case_id, *own, *(clipped or NO_ROI), unread, *span))
-                judged.readings += [
-                    self.read(lesion.case_id, reading, held[reading.label_id, reading.revision], state)
-                    for reading in lesion.readings
-                ]
-        if judged.cases:
-            first = judged.cases[0].case_id
-            judged.findings = [CaseFinding(kind, "parse", first, detail) for kind, detail in findings]
-        return judged
+                usable.cases.append(CaseRecord(lesion.case_id, *own, *(clipped or NO_ROI), unread, *span))
+                for reading in lesion.readings:
+                    label = labels[reading.label_id, reading.revision]
+                    counts = self.counts(reading, label.workflow_status)
+                    usable.readings.append(CaseReading(lesion.case_id, *reading, counts, label.benchmark, *span))
+        if usable.cases:
+            first = usable.cases[0].case_id
+            usable.findings = [CaseFinding(kind, "parse", first, detail) for kind, detail in findings]
+        return usable
 
     def is_usable(
-        self, state: PhotographState, submissions: list[Submission], found: PhotographLookup | None, judged: UsableCases
+        self, state: PhotographState, submissions: list[Submission], file: PhotographLookup | None, usable: UsableCases
     ) -> bool:
         """Tell whether any case of a photograph may be used: one patient, a readable file, labels that say enough."""
-        fault = state.patient_fault
+        fault, ingest = state.patient_fault, self.study.ingest
         if fault:
-            named = (
-                "the export names no patient" if fault.startswith("missing") else "the export names several patients"
-            )
-            judged.issue(fault, named)
-        if found and found.reason:
-            judged.issue(found.reason, found.detail or "")
-        for reason, told in (found.probe.changes if found and found.probe else {}).items():
-            judged.issue(reason, told, level="warning")
+            missing = fault.startswith("missing")
+            usable.issue(fault, f"the export names {'no patient' if missing else 'several patients'}")
+        if file and file.reason:
+            usable.issue(file.reason, file.detail or "")
+        for reason, change in (file.probe.changes if file and file.probe else {}).items():
+            usable.issue(reason, change, level="warning")
         latest = [submission for submission in submissions if submission.latest]
-        ingest = self.study.ingest
         skipped = ingest.skipped_label == "keep_out" and any(s.skipped for s in latest)
         empty = ingest.empty_label == "keep_out" and any(not (s.skipped or s.boxes or s.answers) for s in latest)
         if skipped:
-            judged.issue("skipped_label", "an annotator skipped the photograph, and the study keeps such ones out")
+            usable.issue("skipped_label", "an annotator skipped the photograph, and the study keeps such ones out")
         if empty:
-            judged.issue("empty_label", "a label holds neither box nor answer, and the study keeps such ones out")
-        return not (fault or (found and found.reason) or skipped or empty)
+            usable.issue("empty_label", "a label holds neither box nor answer, and the study keeps such ones out")
+        return not (fault or (file and file.reason) or skipped or empty)
 
-    def is_kept(self, lesion: Lesion, judged: UsableCases, *, usable: bool) -> bool:
-        """Tell whether a case may be used; what speaks against its labels becomes an issue."""
+    def is_kept(self, lesion: Lesion, usable: UsableCases) -> bool:
+        """Tell whether a case may be used by its labels; why it may not becomes an issue."""
         unknown = sorted({reading.answer for reading in lesion.readings} - self.classes)
         for spelling in unknown:
-            judged.issue("unknown_class", f"case {lesion.case_id}: {nearest_class(spelling, self.study)}")
+            usable.issue("unknown_class", f"case {lesion.case_id}: {nearest_class(spelling, self.study)}")
         for line in lesion.ambiguous:
-            judged.issue("ambiguous_label", f"case {lesion.case_id}: {line}")
-        return usable and not unknown and not lesion.ambiguous
+            usable.issue("ambiguous_label", f"case {lesion.case_id}: {line}")
+        return not unknown and not lesion.ambiguous
 
-    def fits(self, lesion: Lesion, roi: Box | None, clipped: Box | None, judged: UsableCases) -> bool:
+    def fits(self, lesion: Lesion, clipped: Box | None, usable: UsableCases) -> bool:
         """Tell whether a case lies on its photograph; a box over the edge is clipped or kept out, as the study says."""
-        if clipped == roi:
+        if clipped == lesion.roi:
             return True
         if clipped is None:
-            judged.issue("box_outside", f"case {lesion.case_id}: its box lies outside the photograph")
+            usable.issue("box_outside", f"case {lesion.case_id}: its box lies outside the photograph")
             return False
         over = f"case {lesion.case_id}: its box reaches over the edge"
         if self.study.ingest.box_over_edge == "keep_out":
-            judged.issue("box_over_edge", f"{over}, and the study keeps such ones out")
+            usable.issue("box_over_edge", f"{over}, and the study keeps such ones out")
             return False
-        judged.issue("clipped:bbox", f"{over}; clipped, the original is in objects", level="warning")
+        usable.issue("clipped:bbox", f"{over}; clipped, the original is in objects", level="warning")
         return True
-
-    def read(self, case_id: str, reading: Reading, label: HeldLabel, state: PhotographState) -> CaseReading:
-        """Return a case's reading, and whether the study's policy lets it take part in the truth."""
-        return CaseReading(
-            case_id=case_id,
-            label_id=reading.label_id,
-            revision=reading.revision,
-            object_id=reading.object_id,
-            annotator=reading.annotator,
-            class_name=reading.answer,
-            counts=self.counts(reading, label.workflow_status),
-            benchmark=label.benchmark,
-            since=state.since,
-            until=state.until,
-        )
 
     def counts(self, reading: Reading, workflow_status: str | None) -> bool:
         """Tell whether a reading takes part in the truth."""

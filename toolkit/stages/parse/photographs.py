@@ -1,7 +1,4 @@
-"""How the photographs of a parsed export are found, opened and held against what the export says of them.
-
-Refuses to know cases: each photograph gets its digests and size, or the reason it cannot be used.
-"""
+"""The search for the photographs of an export, and the comparison of their size with what the export says."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,26 +30,26 @@ class PhotographLookup(NamedTuple):
     detail: str | None = None
 
 
-def look(wanted: list[PhotographRequest], progress: Progress) -> dict[str, PhotographLookup]:
+def look(requests: list[PhotographRequest], progress: Progress) -> dict[str, PhotographLookup]:
     """Find and open every photograph; a bad one costs itself only."""
-    found = {}
+    lookups = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        for done, item in enumerate(pool.map(_look, wanted), start=1):
-            found[item.image_id] = item
-            progress("opening photographs", done, len(wanted))
-    return found
+        for done, lookup in enumerate(pool.map(_look, requests), start=1):
+            lookups[lookup.image_id] = lookup
+            progress("opening photographs", done, len(requests))
+    return lookups
 
 
-def _look(wanted: PhotographRequest) -> PhotographLookup:
+def _look(request: PhotographRequest) -> PhotographLookup:
     path = None
     try:
-        path = find_photograph(wanted.root, wanted.names)
+        path = find_photograph(request.root, request.names)
         facts = probe(read_photograph(path), path.suffix)
     except PhotographError as error:
-        return PhotographLookup(wanted.image_id, path=path, reason=error.reason, detail=error.problem)
-    if wanted.width and wanted.height and (facts.width, facts.height) != (wanted.width, wanted.height):
-        told, seen = f"{wanted.width} x {wanted.height}", f"{facts.width} x {facts.height}"
-        turned = (facts.height, facts.width) == (wanted.width, wanted.height)
-        detail = f"the export says {told}, the upright photograph has {seen}" + (" (turned?)" if turned else "")
-        return PhotographLookup(wanted.image_id, path=path, probe=facts, reason="size_mismatch", detail=detail)
-    return PhotographLookup(wanted.image_id, path=path, probe=facts)
+        return PhotographLookup(request.image_id, path=path, reason=error.reason, detail=error.problem)
+    if request.width and request.height and (facts.width, facts.height) != (request.width, request.height):
+        turned = " (turned?)" if (facts.height, facts.width) == (request.width, request.height) else ""
+        exported, opened = f"{request.width} x {request.height}", f"{facts.width} x {facts.height}"
+        detail = f"the export says {exported}, the upright photograph has {opened}{turned}"
+        return PhotographLookup(request.image_id, path=path, probe=facts, reason="size_mismatch", detail=detail)
+    return PhotographLookup(request.image_id, path=path, probe=facts)

@@ -1,10 +1,10 @@
-"""How an export gets from Labelbox into the workspace: asked for whole, landed raw, then its photographs.
+"""The stage `pull`: whole exports from Labelbox and the photographs they name, landed in the workspace.
 
-Refuses to understand it: what a row means is `parse`'s matter, which finds everything here as files. Whatever
-interrupts a pull, the same command goes on with the same export task.
+An interrupted pull goes on with the same export task. The rows are read later, by `parse`.
 """
 
 import fcntl
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from toolkit.workspace.registry import Workspace
 
 
 class PullRequest(NamedTuple):
-    """What a pull is asked for; without a kind, the study's projects. `since` is a time, "last" or None."""
+    """What to pull: everything of a kind and name, or of the study's projects; `since` is a time, "last" or None."""
 
     kind: str | None = None
     text: str = ""
@@ -31,7 +31,7 @@ class PullRequest(NamedTuple):
 
 @dataclass(frozen=True)
 class PulledExport:
-    """One export that was asked for; without a digest it had no row and nothing has landed."""
+    """One export that was requested; without `sha256` it had no row and nothing has landed."""
 
     kind: str
     source: str
@@ -63,32 +63,33 @@ class Pulled:
 def pull(
     workspace: Workspace,
     study: Study,
-    wish: PullRequest = PullRequest(),  # noqa: B008 - it is frozen
+    request: PullRequest = PullRequest(),  # noqa: B008 - it is frozen
     *,
-    sieve: Callable[[Landed], Landed | None] = lambda landed: landed,
+    filter_landed: Callable[[Landed], Landed | None] = lambda landed: landed,
     patience: Patience = Patience(),  # noqa: B008 - it is frozen
     progress: Progress = silent,
 ) -> Pulled:
-    """Land a whole export of everything the wish names, with every section, and fetch its photographs and masks.
+    """Land a whole export of everything that is requested, with every section, and fetch its photographs and masks.
 
-    `sieve` may put an export without some rows in the place of the landed one before anything that it names is fetched.
-    Raises ServiceError where Labelbox cannot be asked or gives no row at all; what is there stays for the next try.
+    `filter_landed` may replace the landed export by one without some rows, before anything that it names is fetched.
+    Raises ServiceError where Labelbox cannot be asked or gives no row at all; what has come is kept for the next try.
     """
-    since = _checked_since(wish)
+    since = _checked_since(request)
     from toolkit.stages.pull.export import Export  # noqa: PLC0415 - labelbox is imported only to pull
     from toolkit.stages.pull.service import Service, api_key  # noqa: PLC0415 - labelbox is imported only to pull
 
     service = Service(study.pull, api_key(), patience)
     with _alone(workspace):
-        wanted = [(wish.kind, wish.text)] if wish.kind else [("project", name) for name in study.labelbox.projects]
-        sources = [service.find(kind, text) for kind, text in wanted]
-        exports = [Export(workspace, study, service, source, sieve, progress) for source in sources]
-        done = [export.pull(since, photographs=wish.photographs) for export in exports]
+        projects = [("project", name) for name in study.labelbox.projects]
+        named = [(request.kind, request.text)] if request.kind else projects
+        sources = [service.find(kind, text) for kind, text in named]
+        exports = [Export(workspace, study, service, source, filter_landed, progress) for source in sources]
+        done = [export.pull(since, photographs=request.photographs) for export in exports]
     result = Pulled(
         exports=[export for export, _ in done],
         fetched=sum(fetched.now for _, fetched in done),
         fetched_before=sum(fetched.before for _, fetched in done),
-        not_fetched=_summed([fetched.refused for _, fetched in done]),
+        not_fetched=dict(sorted(sum((Counter(fetched.refused) for _, fetched in done), Counter()).items())),
     )
     if not result.landed and not since:
         raise ServiceError(
@@ -99,36 +100,31 @@ def pull(
     return result
 
 
-def _checked_since(wish: PullRequest) -> str | None:
-    """Return what --since says: "last", or a time as the SDK must get it."""
-    if wish.since is None:
+def _checked_since(request: PullRequest) -> str | None:
+    """Return the value of --since: "last", or a time as the SDK must get it."""
+    if request.since is None:
         return None
-    if wish.kind in ("slice", "model_run"):
+    if request.kind in ("slice", "model_run"):
         raise ToolkitError("Labelbox cannot filter a slice or a model run by time", remedy="leave --since out")
-    if wish.since == "last":
+    if request.since == "last":
         return "last"
-    moment = time_of(wish.since)
+    moment = time_of(request.since)
     if moment is None:
-        told = "give a time such as 2026-03-01 or 2026-03-01T08:00:00+01:00 (without an offset it is UTC), or last"
-        raise ToolkitError(f"--since {wish.since[:40]!r} is no time", remedy=told)
+        remedy = "give a time such as 2026-03-01 or 2026-03-01T08:00:00+01:00 (without an offset it is UTC), or last"
+        raise ToolkitError(f"--since {request.since[:40]!r} is no time", remedy=remedy)
     return as_filter(moment)
-
-
-def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
-    reasons = sorted({reason for count in counts for reason in count})
-    return {reason: sum(count.get(reason, 0) for count in counts) for reason in reasons}
 
 
 @contextmanager
 def _alone(workspace: Workspace) -> Generator[None]:
-    """Hold the workspace against a second pull; the system lets go of it however this one ends."""
+    """Lock the workspace against a second pull; the system releases the lock however this one ends."""
     workspace.exports.mkdir(parents=True, exist_ok=True)
     with open(workspace.exports / ".pull.lock", "r+b", opener=private) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ToolkitError(
-                "another pull is at work in this workspace",
+                "another pull is running in this workspace",
                 place=str(workspace.folder),
                 remedy="wait until it has ended",
             ) from None

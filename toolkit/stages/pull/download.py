@@ -1,7 +1,6 @@
-"""How the bytes of an export task get onto this disk: chunk by chunk, synced, resumable after any interruption.
+"""The download of an export's bytes in chunks, resumable after any interruption.
 
-Refuses to look inside. What is complete so far stands in `exports/.pull-<task>/`: the bytes, and a state without key or
-address; a state never says more than what is safely on the disk.
+The bytes so far are in `exports/.pull-<task>/`, with a state that never counts more than what is synced to the disk.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ FRESH = 20 * 3600
 
 @dataclass(frozen=True)
 class DownloadState:
-    """How far a pull is: its task, how many bytes are safe with which digest, and what of it has landed."""
+    """The state of a pull: its task, how many bytes are synced and their digest, and the landed export's SHA-256."""
 
     task: str
     kind: str
@@ -39,13 +38,13 @@ class DownloadState:
     landed: str | None = None
 
     def asks_like(self, other: "DownloadState", *, at_any_time: bool) -> bool:
-        """Tell whether this pull asks for the same as another."""
-        asked = ("kind", "source", "params", *(() if at_any_time else ("filters",)))
-        return all(getattr(self, name) == getattr(other, name) for name in asked)
+        """Tell whether this pull requests the same as another."""
+        names = ("kind", "source", "params", *(() if at_any_time else ("filters",)))
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
 
 def folder_of(workspace: Workspace, task: str) -> Path:
-    """Return where an unfinished pull stands; a task's ID is an answer of a server, so it is made a safe name."""
+    """Return the folder of an unfinished pull; a task's ID comes from a server, so it is made a safe name."""
     name = task if task.isalnum() and task.isascii() else hashlib.sha256(task.encode()).hexdigest()[:25]
     return workspace.exports / f".pull-{name}"
 
@@ -73,7 +72,7 @@ def save(workspace: Workspace, state: DownloadState) -> DownloadState:
 
 
 def forget(workspace: Workspace, state: DownloadState) -> None:
-    """Remove what an ended pull has left, and what earlier ones of the same source left that nobody will go on with."""
+    """Remove the files of an ended pull, and those of unfinished pulls of the same source."""
     for folder, other in unfinished(workspace):
         if other is None or (other.kind, other.source) == (state.kind, state.source):
             shutil.rmtree(folder)
@@ -82,9 +81,9 @@ def forget(workspace: Workspace, state: DownloadState) -> None:
 def download(
     service: Service, workspace: Workspace, state: DownloadState, *, size: int, progress: Progress
 ) -> DownloadState:
-    """Copy what is missing of a task's result into `part_of`, and return the state with all of it safe."""
+    """Download what is missing of a task's result into `part_of`, and return the state of the whole."""
     with open(part_of(workspace, state), "r+b", opener=private) as part:
-        digest, state = _safe_so_far(part, state)
+        digest, state = _checked_part(part, state)
         while state.offset < size:
             progress("landing rows", state.offset, size)
             chunk = _copy(service, state, part)
@@ -99,12 +98,12 @@ def download(
 
 
 def part_of(workspace: Workspace, state: DownloadState) -> Path:
-    """Return the file of what has come so far."""
+    """Return the file of the bytes so far."""
     return folder_of(workspace, state.task) / "part.ndjson"
 
 
-def _safe_so_far(part: Any, state: DownloadState) -> tuple[Any, DownloadState]:
-    """Cut off what came after the last state, and begin anew where the rest is not what the state says."""
+def _checked_part(part: Any, state: DownloadState) -> tuple[Any, DownloadState]:
+    """Cut off what was written after the last state; begin anew where the rest does not match the state's digest."""
     digest = hashlib.sha256()
     _add(part, digest, state.offset)
     if (part.tell(), digest.hexdigest()) != (state.offset, state.sha256):

@@ -1,8 +1,4 @@
-"""How one export is pulled: gone on with or begun, waited for, landed, its photographs fetched.
-
-Refuses to know how Labelbox is asked (`service`), how bytes are made safe (`download`) or what an address may be
-(`fetch`).
-"""
+"""One export that is pulled: started or resumed, waited for, downloaded, landed, its photographs fetched."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,15 +30,15 @@ class Export:
         study: Study,
         service: Service,
         source: ExportSource,
-        sieve: Callable[[Landed], Landed | None],
+        filter_landed: Callable[[Landed], Landed | None],
         progress: Progress,
     ) -> None:
         self.workspace, self.study, self.service = workspace, study, service
-        self.source, self.sieve, self.progress = source, sieve, progress
+        self.source, self.filter_landed, self.progress = source, filter_landed, progress
 
     def pull(self, since: str | None, *, photographs: bool) -> tuple[PulledExport, Fetched]:
-        """Wait for the export, land it, fetch what it names; an interruption at any point can be gone on from."""
-        state, resumed = self.begun(since)
+        """Wait for the export, land it, fetch what it names; after an interruption the same call goes on."""
+        state, resumed = self.resumed_or_started(since)
         then = state.filters.get("last_activity_at", [None])[0]
         export = PulledExport(self.source.kind, self.source.id, state.task, then, resumed=resumed)
         fetched = Fetched(0, 0, {}, [])
@@ -53,7 +49,7 @@ class Export:
             if sizes.size:
                 before = {known.sha256 for known in landed_exports(self.workspace)}
                 state = download.download(self.service, self.workspace, state, size=sizes.size, progress=self.progress)
-                landed = self.sieve(self.land(state, export, photographs=photographs))
+                landed = self.filter_landed(self.land(state, export, photographs=photographs))
                 if landed is not None:
                     export = replace(export, already_there=landed.sha256 in before)
                     state = download.save(self.workspace, replace(state, landed=landed.sha256))
@@ -67,28 +63,28 @@ class Export:
         download.forget(self.workspace, state)
         return export, fetched
 
-    def begun(self, since: str | None) -> tuple[DownloadState, bool]:
-        """Return the unfinished pull that can be gone on with and True, else a new export's state and False."""
+    def resumed_or_started(self, since: str | None) -> tuple[DownloadState, bool]:
+        """Return the state of an unfinished pull that can be resumed, and True; else of a new export, and False."""
         since_then = self.last_activity() if since == "last" else since
         filters = {"last_activity_at": [since_then, None]} if since_then else {}
-        asked = download.DownloadState("", self.source.kind, self.source.id, self.source.params, filters)
+        wanted = download.DownloadState("", self.source.kind, self.source.id, self.source.params, filters)
         for folder, state in download.unfinished(self.workspace):
             # What "last" means has moved on where rows have landed and their photographs have not.
-            if state and state.asks_like(asked, at_any_time=since == "last") and self.goes_on(folder, state):
+            if state and state.asks_like(wanted, at_any_time=since == "last") and self.can_resume(folder, state):
                 return state, True
         self.progress("waiting for Labelbox", 0, None)
         task = self.service.start(self.source, filters)
-        return download.save(self.workspace, replace(asked, task=task)), False
+        return download.save(self.workspace, replace(wanted, task=task)), False
 
-    def goes_on(self, folder: Path, state: DownloadState) -> bool:
-        """Tell whether an unfinished pull can be gone on with: its addresses are good, or its task is still there."""
+    def can_resume(self, folder: Path, state: DownloadState) -> bool:
+        """Tell whether an unfinished pull can be resumed: its addresses are still good, or its task still exists."""
         if state.landed:
             return download.is_fresh(folder) and self.landed(state) is not None
         task = self.service.task(state.task)
         return task is not None and task.status in (*WAITING, "COMPLETE")
 
     def last_activity(self) -> str:
-        """Return the newest activity that an earlier pull of this source has seen."""
+        """Return the newest activity in earlier pulls of this source."""
         pulls = [landed.pull for landed in landed_exports(self.workspace) if landed.pull]
         own = [p for p in pulls if (p["kind"], p["source"]) == (self.source.kind, self.source.id)]
         if latest := max((p["latest_at"] for p in own if p["latest_at"]), default=None):
@@ -122,14 +118,14 @@ class Export:
         )
 
     def landed(self, state: DownloadState) -> Landed | None:
-        """Return the landed export that a state says has landed."""
+        """Return the landed export of a state."""
         return next((known for known in landed_exports(self.workspace) if known.sha256 == state.landed), None)
 
     def land(self, state: DownloadState, export: PulledExport, *, photographs: bool) -> Landed:
-        """Move a complete download to its place, with a sidecar that says how it was asked for."""
+        """Move a complete download to its place, with a sidecar that holds the request."""
         part = download.part_of(self.workspace, state)
         facts = facts_of(part)
-        asked = {name: getattr(state, name) for name in ("task", "kind", "source", "params", "filters")}
+        request = {name: getattr(state, name) for name in ("task", "kind", "source", "params", "filters")}
         counted = {"rows": facts.rows, "announced": export.announced, "errors": export.errors}
         images = self.workspace.folder / "photographs"
         if photographs:
@@ -138,7 +134,7 @@ class Export:
             self.workspace,
             part,
             images=images if images.is_dir() else None,
-            pull=asked | counted | {"latest_at": facts.latest_at},
+            pull=request | counted | {"latest_at": facts.latest_at},
             source=f"{state.kind} {state.source}",
         )
 

@@ -1,7 +1,7 @@
-"""How to fetch one file from an address that stands in an export, where any address may be a trap.
+"""The HTTP request for one photograph or mask, whose address is untrusted.
 
-Refuses, before a connection is made, hosts that are not on the list and addresses within the own network; each hop of a
-redirect is held against the same rules, and the connection goes to the very IP address that was checked.
+Before a connection is made, hosts that are not on the list and addresses within the own network are refused; each
+redirect is checked by the same rules, and the connection goes to the IP address that was checked.
 """
 
 import http.client
@@ -54,7 +54,7 @@ class Rules:
 
 
 class _Target(NamedTuple):
-    """An address that may be asked, and the IP addresses that were checked for it."""
+    """An address that passed the rules, and the IP addresses that were checked for it."""
 
     url: SplitResult
     port: int
@@ -84,7 +84,7 @@ def fetch(address: str, rules: Rules, file: BinaryIO, *, deadline: float | None 
 
 
 def _checked(address: str, rules: Rules) -> _Target:
-    """Hold an address against the rules, then its IP addresses."""
+    """Check an address by the rules, then its IP addresses."""
     try:
         url = urlsplit(address)
         host, port = (url.hostname or "").lower(), url.port
@@ -100,7 +100,7 @@ def _checked(address: str, rules: Rules) -> _Target:
     if url.username is not None or url.password is not None or not (url.scheme == "https" or plain):
         raise RefusedError("url_not_allowed", "only https, without a user name, may be fetched")
     if port not in (None, 443) and not private:
-        raise RefusedError("url_not_allowed", f"port {port} may not be asked")
+        raise RefusedError("url_not_allowed", f"port {port} is not allowed")
     port = port or (443 if url.scheme == "https" else 80)
     return _Target(url, port, _resolved(host, port, private=private), with_key)
 
@@ -112,10 +112,10 @@ def _matches(host: str, patterns: tuple[str, ...]) -> bool:
 def _resolved(host: str, port: int, *, private: bool) -> list[str]:
     """Return a host's IP addresses; one that is not public refuses them all."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise PassingError(f"the host {host} has no address") from None
-    ips = [str(item[4][0]) for item in found]
+    ips = [str(item[4][0]) for item in addresses]
     if not private and not all(map(is_public, ips)):
         raise RefusedError("url_not_allowed", f"the host {host} stands within a private network")
     return ips
@@ -141,7 +141,7 @@ def _tls() -> ssl.SSLContext:
 
 
 def _connected(target: _Target) -> http.client.HTTPConnection:
-    """Connect to a checked IP address; the certificate is held against the host's name."""
+    """Connect to a checked IP address; the certificate is checked for the host's name."""
     host = target.url.hostname or ""
     kind = http.client.HTTPSConnection if target.url.scheme == "https" else http.client.HTTPConnection
     connection = kind(host, target.port, timeout=TIMEOUT)
@@ -172,7 +172,7 @@ def _headers(target: _Target, rules: Rules) -> dict[str, str]:
 
 
 def _check_answer(answer: http.client.HTTPResponse, rules: Rules) -> None:
-    """Hold an answer's status, kind and announced size against what a photograph has."""
+    """Check an answer's status, content type and announced size."""
     if answer.status == 429 or answer.status >= 500:
         raise PassingError(f"the storage answered {answer.status}")
     if answer.status in (400, 401, 403, 410):
@@ -187,7 +187,7 @@ def _check_answer(answer: http.client.HTTPResponse, rules: Rules) -> None:
 
 
 def _take(answer: http.client.HTTPResponse, rules: Rules, file: BinaryIO, end: float) -> None:
-    """Write an answer's body, after its head and its first bytes have been looked at."""
+    """Write an answer's body after its head and its first bytes were checked."""
     _check_answer(answer, rules)
     size, announced = 0, answer.length
     while block := answer.read(BLOCK):

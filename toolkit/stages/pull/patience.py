@@ -1,7 +1,4 @@
-"""How often something that failed in passing is tried again, and how long to wait in between.
-
-Knows nothing of what is tried.
-"""
+"""Retries with exponential backoff and jitter after errors that may pass."""
 
 import random
 import time

@@ -1,7 +1,4 @@
-"""Which photographs and masks of an export are here already, and fetches the others, some at a time.
-
-Refuses to fail for one of them: a file that cannot be fetched becomes an issue of its photograph.
-"""
+"""The photographs and masks of an export, fetched in parallel where they are not in the workspace yet."""
 
 import json
 import os
@@ -28,8 +25,8 @@ from toolkit.workspace.landed import PHOTOGRAPH_INDEX
 PAGE = 200
 """Links fetched between two notes in the index."""
 TRIES = 4
-HOPELESS = 50
-"""So many in a row that cannot be reached mean that the network is gone, not the photographs."""
+UNREACHABLE = 50
+"""So many in a row that cannot be reached mean that the network is down, not that photographs are missing."""
 
 
 class Fetched(NamedTuple):
@@ -58,8 +55,8 @@ class Store:
         self.folder = folder
         self.index = folder / PHOTOGRAPH_INDEX
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for left in folder.glob(".*"):  # what an interruption left half-written
-            left.unlink()
+        for partial_file in folder.glob(".*"):  # an interruption leaves them
+            partial_file.unlink()
         self.known: dict[str, dict[str, Any]] = {}
         if self.index.exists():
             for line in self.index.read_bytes().splitlines():
@@ -116,9 +113,9 @@ def fetch_all(
             for is_mask, records in new.items():
                 if records:
                     stores[is_mask].add(records)
-            if unreachable >= HOPELESS:
-                told = "look at the network, then run the same command: what is here is not fetched again"
-                raise ServiceError("the photographs' storage cannot be reached", remedy=told)
+            if unreachable >= UNREACHABLE:
+                remedy = "look at the network, then run the same command: what is here is not fetched again"
+                raise ServiceError("the photographs' storage cannot be reached", remedy=remedy)
     now, before = counts.pop("now", 0), counts.pop("before", 0)
     return Fetched(now, before, dict(sorted(counts.items())), issues)
 

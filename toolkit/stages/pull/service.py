@@ -1,7 +1,7 @@
-"""The Labelbox SDK: connecting, finding a project, starting an export, asking for its chunks.
+"""The connection to Labelbox through its SDK: sources, export tasks and their chunks.
 
-Refuses to believe it: misspelt parameters, silent time-outs and endless retries of its own are caught here, and each of
-its exceptions becomes one message with what to do next. The API key is never part of one.
+Parameters that the SDK would drop, time-outs that it hides and its own retries are handled here. Each of its exceptions
+becomes one message that says what to do next; the API key is never part of a message.
 """
 
 import importlib
@@ -135,14 +135,14 @@ class Service:
 
     def _find_project(self, text: str) -> ExportSource:
         where = labelbox.Project.name == text
-        found = self._ask(lambda: list(self.client.get_projects(where=where)))
-        if len(found) > 1:
-            ids = ", ".join(sorted(project.uid for project in found))
+        projects = self._ask(lambda: list(self.client.get_projects(where=where)))
+        if len(projects) > 1:
+            ids = ", ".join(sorted(project.uid for project in projects))
             raise ServiceError(
-                f"{len(found)} projects are named {text!r}", remedy=f"name it by its ID in the study file: {ids}"
+                f"{len(projects)} projects are named {text!r}", remedy=f"name it by its ID in the study file: {ids}"
             )
-        if found:
-            return ExportSource("project", found[0].uid, found[0])
+        if projects:
+            return ExportSource("project", projects[0].uid, projects[0])
         return self._source("project", text, lambda: self.client.get_project(text))
 
     def _source(self, kind: str, text: str, get: Callable[[], Any]) -> ExportSource:
@@ -158,10 +158,10 @@ class Service:
 
     def start(self, source: ExportSource, filters: dict[str, Any]) -> str:
         """Start an export with every section, and return its task's ID."""
-        given: dict[str, Any] = {"params": _known(source.params, PARAMS[source.kind][1])}
+        arguments: dict[str, Any] = {"params": _known(source.params, PARAMS[source.kind][1])}
         if filters:
-            given["filters"] = _known(filters, FILTERED[source.kind])
-        return self._ask(lambda: source.thing.export(task_name="lesion-toolkit pull", **given)).uid
+            arguments["filters"] = _known(filters, FILTERED[source.kind])
+        return self._ask(lambda: source.thing.export(task_name="lesion-toolkit pull", **arguments)).uid
 
     def task(self, task: str) -> ExportTask | None:
         """Return a task as it stands, or None where Labelbox no longer has it."""
@@ -179,15 +179,15 @@ class Service:
 
     def chunk(self, task: str, stream: str, offset: int) -> Chunk:
         """Return the file that holds a stream's byte at `offset`; not patient, since copying it is tried as a whole."""
-        asked = {"where": {"id": task}, "streamType": stream, "offset": str(offset)}
-        answer = self._once(lambda: self.client.execute(CHUNK, asked, error_log_key="errors"))
-        told = ((answer or {}).get("task") or {}).get("exportFileFromOffset")
-        if not told:
+        variables = {"where": {"id": task}, "streamType": stream, "offset": str(offset)}
+        answer = self._once(lambda: self.client.execute(CHUNK, variables, error_log_key="errors"))
+        part = ((answer or {}).get("task") or {}).get("exportFileFromOffset")
+        if not part:
             raise PassingError("Labelbox named no file for the next part of the export")
-        start, end = int(told["offsets"]["start"]), int(told["offsets"]["end"])
+        start, end = int(part["offsets"]["start"]), int(part["offsets"]["end"])
         if not start <= offset <= end:
             raise PassingError("Labelbox named another part of the export than was asked for")
-        return Chunk(start, end, told["file"])
+        return Chunk(start, end, part["file"])
 
     def copy(self, chunk: Chunk, file: BinaryIO, *, offset: int) -> None:
         """Append a chunk's bytes from `offset` on to `file`; raise PassingError where they do not all arrive."""
@@ -221,7 +221,7 @@ class Service:
             ) from None
 
     def _once(self, call: Callable[[], T]) -> T:
-        """Call once, and make one of three of what the SDK raises: passing, not found, or told."""
+        """Call once; raise PassingError, ResourceNotFoundError or ServiceError in place of the SDK's exceptions."""
         self.client.set_sdk_method("lesion-toolkit:pull")  # else the SDK searches the stack for a name, each time
         try:
             return call()
@@ -234,12 +234,12 @@ class Service:
         except (exceptions.InternalServerError, exceptions.TimeoutError) as error:
             raise PassingError(self._safe(error)) from None
         except exceptions.AuthenticationError:
-            told = "make a new key in Labelbox (Workspace settings, API keys) and set LABELBOX_API_KEY"
-            raise ServiceError("Labelbox does not accept the API key", place=self.endpoint, remedy=told) from None
+            remedy = "make a new key in Labelbox (Workspace settings, API keys) and set LABELBOX_API_KEY"
+            raise ServiceError("Labelbox does not accept the API key", place=self.endpoint, remedy=remedy) from None
         except exceptions.AuthorizationError as error:
-            told = "ask an administrator of the Labelbox workspace for the right to export"
+            remedy = "ask an administrator of the Labelbox workspace for the right to export"
             raise ServiceError(
-                f"this API key may not do that: {self._safe(error)}", place=self.endpoint, remedy=told
+                f"this API key may not do that: {self._safe(error)}", place=self.endpoint, remedy=remedy
             ) from None
         except (*REFUSALS, TypeError, KeyError, ValueError) as error:
             known = isinstance(error, REFUSALS)
@@ -256,14 +256,14 @@ class Service:
         return scrub(words)[:200]
 
 
-def _known(given: dict[str, Any], shape: Any) -> dict[str, Any]:
-    """Return `given`, refusing what the installed SDK would silently drop."""
-    if unknown := sorted(set(given) - set(shape.__annotations__)):
+def _known(arguments: dict[str, Any], shape: Any) -> dict[str, Any]:
+    """Return `arguments`, refusing what the installed SDK would silently drop."""
+    if unknown := sorted(set(arguments) - set(shape.__annotations__)):
         raise ServiceError(
             f"the installed labelbox {labelbox.__version__} does not know {', '.join(unknown)}",
             remedy="install the version that requirements/core.lock names",
         )
-    return given
+    return arguments
 
 
 def _check_address(address: str, *, allow_private: bool) -> None:
@@ -275,5 +275,5 @@ def _check_address(address: str, *, allow_private: bool) -> None:
             "Labelbox's address is no http address", place=scrub(address), remedy="look at [pull] endpoint"
         )
     if parts.scheme == "http" and not (own or allow_private):
-        told = "use https, or set [pull] allow_private = true for a server within your own network"
-        raise StudyError("the API key would go over the network unencrypted", place=scrub(address), remedy=told)
+        remedy = "use https, or set [pull] allow_private = true for a server within your own network"
+        raise StudyError("the API key would go over the network unencrypted", place=scrub(address), remedy=remedy)

@@ -1,29 +1,29 @@
-"""How a scored run becomes a page that a person reads, with its tables, figures and photographs beside it.
+"""The report of a scored run: a page that a person reads, with its tables, figures and photographs.
 
-Refuses to compute a metric: what is shown is what the registry holds, and the same registry gives the same bytes.
+Nothing is computed here: the page shows what the registry holds, and the same registry gives the same bytes.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from toolkit.manifest import Study
-from toolkit.manifest.evaluation import Costs
 from toolkit.progress import Progress, silent
-from toolkit.stages.report import embedded_data, guidelines, tables
+from toolkit.stages.report import guidelines
 from toolkit.stages.report.bundle import renewed, write_all
 from toolkit.stages.report.dictionary import with_dictionary
+from toolkit.stages.report.embedded_data import EmbeddedContext, document
 from toolkit.stages.report.facts import Audience, ReportFacts, gather
 from toolkit.stages.report.figures import draw
+from toolkit.stages.report.first_screen import badges
 from toolkit.stages.report.index_page import write_index
 from toolkit.stages.report.page import render
 from toolkit.stages.report.sharing import shared
-from toolkit.stages.report.thumbnails import Thumbnails, thumbnails
-from toolkit.stages.report.verdicts import badges
+from toolkit.stages.report.tables import csv_tables
+from toolkit.stages.report.thumbnails import thumbnails
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run
 
-OUTCOMES = [("wrong", "errors"), ("right", "right predictions")]
+OUTCOMES = [("wrong", "errors"), ("right", "correct predictions")]
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,18 @@ def report(
     progress("drawing curves", 0, None)
     figures = draw(facts)
     folder = workspace.reports / (f"{run_id}-shared" if audience == "shared" else run_id)
-    inlined = len(facts.errors) <= facts.report.gallery
+    one_file = len(facts.errors) <= facts.report.gallery
     with renewed(folder) as new:
-        margin = facts.record.study.get("model", {}).get("roi_margin", study.model.roi_margin)
-        made = thumbnails(facts.cases, margin=margin, crops_only=audience == "shared", progress=progress)
-        taken = [shot if inlined else put_beside(new, shot) for shot in made]
-        text = _island(facts, study.report.costs, taken, inlined=inlined) if facts.cases else None
-        asked_for = guidelines.filled(workspace, study, facts)
-        tables_beside = {**tables.files(facts), "guidelines.csv": guidelines.table(asked_for)}
-        drawings = {name: drawn.svg for name, drawn in figures.items()}
+        data = _embedded(facts, study, None if one_file else new, progress) if facts.cases else None
+        filled = guidelines.filled(workspace, study, facts)
+        tables = {**csv_tables(facts), "guidelines.csv": guidelines.table(filled)}
+        drawings = {name: drawing.svg for name, drawing in figures.items()}
         contents = {
-            "index.html": render(facts, study, drawings, text, asked_for, inlined=inlined),
-            "guidelines.md": guidelines.markdown(asked_for, run_id).encode(),
-            **with_dictionary(tables_beside, facts.classes),
-            **{f"figures/{name}.svg": drawn.svg for name, drawn in figures.items()},
-            **{f"figures/{name}.png": drawn.png for name, drawn in figures.items()},
+            "index.html": render(facts, study, drawings, data, filled, one_file=one_file),
+            "guidelines.md": guidelines.markdown(filled, run_id).encode(),
+            **with_dictionary(tables, facts.classes),
+            **{f"figures/{name}.svg": drawing.svg for name, drawing in figures.items()},
+            **{f"figures/{name}.png": drawing.png for name, drawing in figures.items()},
         }
         write_all(new, contents)
     write_index(workspace, study)
@@ -84,33 +81,23 @@ def report(
         files=[str(folder / name) for name in contents],
         errors_shown=len(facts.errors),
         errors=len(whole.errors),
-        one_file=inlined,
+        one_file=one_file,
         patients_known=facts.patients_known,
         checks=[(badge.shape, badge.text) for badge in badges(facts)],
     )
 
 
-def put_beside(folder: Path, shot: Thumbnails) -> Thumbnails:
-    """Write a case's thumbnails beside the page, and forget their bytes."""
-    for picture, whole in ((shot.photograph, True), (shot.crop, False)):
-        if picture is not None:
-            path = folder / embedded_data.file_name(shot.case_id, whole=whole)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(picture)  # the folder takes its place as a whole; syncing each would cost minutes
-    return shot._replace(photograph=shot.photograph and b"", crop=shot.crop and b"")
-
-
-def _island(facts: ReportFacts, costs: Costs, taken: list[Thumbnails], *, inlined: bool) -> str:
-    shown = embedded_data.EmbeddedContext(
+def _embedded(facts: ReportFacts, study: Study, folder: Path | None, progress: Progress) -> str:
+    """Return the data of the page; with a folder the thumbnails become files in it."""
+    context = EmbeddedContext(
         classes=facts.classes,
         malignant=facts.malignant,
         parts=facts.parts,
         outcomes=OUTCOMES,
-        costs=costs,
-        inline=inlined,
+        costs=facts.report.costs,
         name=facts.run["run_id"],
     )
-    cases: list[dict[str, Any]] = [
-        {**case, "outcome": "right" if case["truth"] == case["predicted"] else "wrong"} for case in facts.cases
-    ]
-    return embedded_data.document(shown, cases, taken)
+    margin = facts.record.study.get("model", {}).get("roi_margin", study.model.roi_margin)
+    crops_only = facts.audience == "shared"
+    pictures = thumbnails(facts.cases, margin=margin, crops_only=crops_only, folder=folder, progress=progress)
+    return document(context, facts.cases, pictures)

@@ -1,7 +1,4 @@
-"""How an audit becomes a page: copies side by side, labels that contradict another, the cohort by part.
-
-Refuses to look for anything: what is shown is what the registry holds. No photograph's name gets through.
-"""
+"""The page of an audit: duplicate photographs side by side, contradicting labels, the cohort by subset."""
 
 import math
 from dataclasses import dataclass
@@ -12,20 +9,31 @@ from toolkit.errors import PhotographError, WorkspaceError
 from toolkit.files import csv_text
 from toolkit.formatting import counted
 from toolkit.manifest import NO_PATIENTS, Study
-from toolkit.photographs.opening import open_photograph, read_photograph, thumbnail
+from toolkit.photographs.opening import open_photograph, read_photograph
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
 from toolkit.stages.report.bundle import renewed, write_all
 from toolkit.stages.report.dictionary import with_dictionary
+from toolkit.stages.report.first_screen import Badge
 from toolkit.stages.report.index_page import write_index
-from toolkit.stages.report.thumbnails import LONGEST, inline
-from toolkit.stages.report.verdicts import Badge
+from toolkit.stages.report.tables import csv_of
+from toolkit.stages.report.thumbnails import inline
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_split
 
 PARTS = ("train", "validation", "test", "external")
-PATIENTS = {"across": "Two patients", "unknown": "Patient not known", "within": "One patient"}
+PATIENTS = {
+    "across": (
+        "Two patients",
+        "A photograph was misfiled, or one person has two identifiers: correct it in Labelbox.",
+    ),
+    "unknown": ("Patient not known", "It is not known whether both photographs are of one patient."),
+    "within": (
+        "One patient",
+        "There is no leak, since a patient is in one subset; each photograph is a case of its own.",
+    ),
+}
 DUPLICATES = ("patients", "relation", "score", "change", "case_id", "other_case_id", "patient_id", "other_patient_id")
 CONTRADICTIONS = ("kind", "case_id", "other_case_id", "patient_id", "other_patient_id", "detail")
 
@@ -41,7 +49,7 @@ class AuditPage:
 
 
 class PairPictures(NamedTuple):
-    """Two photographs that show the same, as data URIs; None where one can no longer be opened."""
+    """Two duplicate photographs as data URIs; None where one can no longer be opened."""
 
     row: dict[str, Any]
     pictures: tuple[str | None, str | None]
@@ -57,55 +65,54 @@ class StratumLevel(NamedTuple):
 
 
 def audit_page(workspace: Workspace, study: Study, *, progress: Progress = silent) -> AuditPage:
-    """Write the page of what the last audit found and its CSV files; with a split, how its parts compare."""
-    duplicates = workspace.rows(sql.statement("report/audit_duplicates"))
-    contradictions = workspace.rows(sql.statement("report/audit_contradictions"))
-    issues = workspace.rows(sql.statement("report/issues"))
-    split_id = _newest(workspace)
-    cohort = _cohort(workspace, split_id) if split_id else []
-    shown = []
-    for done, row in enumerate(duplicates[: study.report.gallery], start=1):
-        shown.append(PairPictures(row, (_picture(row["path"]), _picture(row["other_path"]))))
-        progress("making thumbnails of duplicates", done, min(len(duplicates), study.report.gallery))
-    facts = {
-        "duplicates": duplicates,
-        "contradictions": contradictions,
-        "issues": issues,
-        "split_id": split_id,
-        "search": next(iter(workspace.rows("select * from duplicate_searches")), None),
-        "patients_known": workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"],
-        "leakage": _leakage(workspace, split_id) if split_id else None,
-    }
+    """Write the page of what the last audit found and its CSV files; with a split, how its subsets compare."""
+    facts = _facts(workspace)
+    cohort = _cohort(workspace, facts["split_id"]) if facts["split_id"] else []
+    pairs = _pairs(facts["duplicates"][: study.report.gallery], progress)
     tables = {
-        "duplicates.csv": _csv((*DUPLICATES, "class_name", "other_class_name"), duplicates),
-        "contradictions.csv": _csv(CONTRADICTIONS, contradictions),
-        "kept_out.csv": _csv(("level", "reason", "found"), issues),
+        "duplicates.csv": csv_of((*DUPLICATES, "class_name", "other_class_name"), facts["duplicates"]),
+        "contradictions.csv": csv_of(CONTRADICTIONS, facts["contradictions"]),
+        "kept_out.csv": csv_of(("level", "reason", "found"), facts["issues"]),
         "cohort.csv": _cohort_csv(cohort),
     }
-    contents = {"index.html": _render(study, facts, shown, cohort), **with_dictionary(tables, [])}
+    contents = {"index.html": _render(study, facts, pairs, cohort), **with_dictionary(tables, [])}
     folder = workspace.reports / "audit"
     with renewed(folder) as new:
         write_all(new, contents)
     write_index(workspace, study)
     files = [str(folder / name) for name in contents]
-    return AuditPage(str(folder / "index.html"), files, len(shown), len(duplicates))
+    return AuditPage(str(folder / "index.html"), files, len(pairs), len(facts["duplicates"]))
 
 
-def _newest(workspace: Workspace) -> str | None:
+def _facts(workspace: Workspace) -> dict[str, Any]:
     try:
-        return find_split(workspace)
+        split_id = find_split(workspace)
     except WorkspaceError:
-        return None
+        split_id = None
+    return {
+        "duplicates": workspace.rows(sql.statement("report/audit_duplicates")),
+        "contradictions": workspace.rows(sql.statement("report/audit_contradictions")),
+        "issues": workspace.rows(sql.statement("report/issues")),
+        "split_id": split_id,
+        "search": next(iter(workspace.rows("select * from duplicate_searches")), None),
+        "patients_known": workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"],
+        "leakage": _leakage(workspace, split_id) if split_id else None,
+    }
+
+
+def _pairs(duplicates: list[dict[str, Any]], progress: Progress) -> list[PairPictures]:
+    pairs = []
+    for number, row in enumerate(duplicates, start=1):
+        pairs.append(PairPictures(row, (_picture(row["path"]), _picture(row["other_path"]))))
+        progress("making thumbnails of duplicates", number, len(duplicates))
+    return pairs
 
 
 def _picture(path: str | None) -> str | None:
-    if path is None:
-        return None
     try:
-        small = thumbnail(open_photograph(read_photograph(Path(path))), longest=LONGEST)
+        return None if path is None else inline(open_photograph(read_photograph(Path(path))))
     except PhotographError:
         return None
-    return inline(small)
 
 
 def _leakage(workspace: Workspace, split_id: str) -> dict[str, int]:
@@ -116,12 +123,12 @@ def _leakage(workspace: Workspace, split_id: str) -> dict[str, int]:
 
 def _cohort(workspace: Workspace, split_id: str) -> list[StratumLevel]:
     """Return every level of every stratum, in order; the level None is the whole stratum."""
-    found: dict[tuple[str, str | None], dict[str | None, dict[str, Any]]] = {}
+    levels: dict[tuple[str, str | None], dict[str | None, dict[str, Any]]] = {}
     for row in workspace.rows(sql.statement("report/audit_cohort"), {"split_id": split_id}):
-        found.setdefault((row["stratum"], row["level"]), {})[row["part"]] = row
+        levels.setdefault((row["stratum"], row["level"]), {})[row["part"]] = row
     return [
-        StratumLevel(stratum, level, counts, _differences(counts, found[stratum, None]))
-        for (stratum, level), counts in found.items()
+        StratumLevel(stratum, level, counts, _differences(counts, levels[stratum, None]))
+        for (stratum, level), counts in levels.items()
         if level is not None or stratum == "class"
     ]
 
@@ -138,10 +145,6 @@ def _standardised(one: float, other: float) -> float:
     """Return the difference of two proportions in standard deviations; NaN where neither varies."""
     spread = (one * (1 - one) + other * (1 - other)) / 2
     return (other - one) / math.sqrt(spread) if spread > 0 else math.nan
-
-
-def _csv(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> str:
-    return csv_text(columns, ([row[name] for name in columns] for row in rows))
 
 
 def _cohort_csv(cohort: list[StratumLevel]) -> str:
@@ -164,29 +167,33 @@ def _badges(facts: dict[str, Any]) -> list[Badge]:
     """Return what to know first."""
     across = sum(row["patients"] == "across" for row in facts["duplicates"])
     against = sum(row["kind"] == "contradiction" for row in facts["contradictions"])
-    kept = sum(issue["found"] for issue in facts["issues"] if issue["level"] in ("case", "row"))
-    found = [
-        Badge("look" if across else "good", f"Duplicates of two patients: {counted(across, 'pair')}", "duplicates"),
-        Badge("look" if against else "good", f"Contradicting classes: {counted(against, 'pair')}", "contradictions"),
-        Badge("look" if kept else "good", f"Kept out: {counted(kept, 'row or case', 'rows and cases')}", "kept-out"),
+    excluded = sum(issue["found"] for issue in facts["issues"] if issue["level"] in ("case", "row"))
+    counts = [
+        (across, f"Duplicates of two patients: {counted(across, 'pair')}", "duplicates"),
+        (against, f"Contradicting classes: {counted(against, 'pair')}", "contradictions"),
+        (excluded, f"Excluded: {counted(excluded, 'row or case', 'rows and cases')}", "kept-out"),
     ]
     if facts["leakage"]:
-        apart = {name: times for name, times in facts["leakage"].items() if name.endswith("_in_two_parts") and times}
-        said = ", ".join(f"{times} {name.split('_')[0]} in two parts" for name, times in apart.items())
-        text = f"Leakage: {said}" if apart else f"Nothing in two parts: split {facts['split_id']}"
-        found.append(Badge("look" if apart else "good", text, "cohort"))
-    if not facts["patients_known"]:
-        found.insert(0, Badge("look", NO_PATIENTS.capitalize(), "duplicates"))
-    return found
+        leaks = {name: times for name, times in facts["leakage"].items() if name.endswith("_in_two_parts") and times}
+        what = ", ".join(f"{times} {name.split('_')[0]}" for name, times in leaks.items())
+        clear = f"Nothing is in more than one subset: split {facts['split_id']}"
+        counts.append((len(leaks), f"Leakage: {what} in more than one subset" if leaks else clear, "cohort"))
+    unknown = [] if facts["patients_known"] else [Badge("look", NO_PATIENTS.capitalize(), "duplicates")]
+    return unknown + [Badge("look" if number else "good", text, link) for number, text, link in counts]
 
 
-def _render(study: Study, facts: dict[str, Any], shown: list[PairPictures], cohort: list[StratumLevel]) -> bytes:
+def _render(study: Study, facts: dict[str, Any], pairs: list[PairPictures], cohort: list[StratumLevel]) -> bytes:
+    groups = [
+        (heading, note, [pair for pair in pairs if pair.row["patients"] == kind])
+        for kind, (heading, note) in PATIENTS.items()
+    ]
     return layout.render(
         "audit.html.j2",
         study=study.study,
         **facts,
         badges=_badges(facts),
-        groups={words: [each for each in shown if each.row["patients"] == kind] for kind, words in PATIENTS.items()},
+        groups=groups,
+        shown=len(pairs),
         cohort=cohort,
         parts=[part for part in PARTS if cohort and part in cohort[-1].counts] or list(PARTS[:3]),
     )

@@ -1,7 +1,4 @@
-"""How the folder of a report gets onto the disk: whole, in place of the one that was there.
-
-Refuses to know what the files say. What an older report left behind must not stay beside a new one.
-"""
+"""Writing the folder of a report as a whole, so that no file of an older report stays beside a new one."""
 
 import shutil
 from collections.abc import Generator

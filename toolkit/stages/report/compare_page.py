@@ -1,7 +1,4 @@
-"""How two runs on the same cases become a page: differences, and which cases were fixed and which broken.
-
-Refuses to compare: what is shown is what `toolkit compare` recorded, and what both runs predicted.
-"""
+"""The page of two runs that were compared: their differences, and which cases were fixed and which broken."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,21 +7,20 @@ from toolkit.files import csv_text
 from toolkit.formatting import support
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
-from toolkit.stages.report import embedded_data, layout, put_beside
-from toolkit.stages.report.asked import QueryReference, written_out
+from toolkit.stages.report import layout
 from toolkit.stages.report.bundle import renewed, write_all
+from toolkit.stages.report.cases import ReportCase, read_cases
 from toolkit.stages.report.dictionary import with_dictionary
-from toolkit.stages.report.facts import PARTS
+from toolkit.stages.report.embedded_data import EmbeddedContext, document
 from toolkit.stages.report.index_page import write_index
+from toolkit.stages.report.table_queries import statement
+from toolkit.stages.report.tables import csv_of
 from toolkit.stages.report.thumbnails import thumbnails
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.scores import PARTS
 
 OUTCOMES = [("broken", "broken"), ("fixed", "fixed"), ("both_wrong", "both wrong"), ("both_right", "both right")]
-SIDES = ("truth", "before", "after")
-COLUMNS = (
-    "case_id", "part", "patient_id", "truth", "outcome", "before", "confidence_before", "after", "confidence_after",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,86 +35,80 @@ def compare_page(
     workspace: Workspace, study: Study, run_id: str, other_run_id: str, *, progress: Progress = silent
 ) -> ComparePage:
     """Write the page of two runs that were compared, and its CSV files."""
-    key = {"run_id": run_id, "other_run_id": other_run_id}
-    differences = workspace.rows(sql.statement("report/differences"), key)
+    name = f"{run_id}-to-{other_run_id}"
+    differences = workspace.rows(sql.statement("report/differences"), {"run_id": run_id, "other_run_id": other_run_id})
     cases = _cases(workspace, run_id, other_run_id)
-    classes = [*study.class_names, *sorted({c[side] for c in cases for side in SIDES} - set(study.class_names))]
-    parts = [part for part in PARTS if any(case["part"] == part for case in cases)]
-    folder = workspace.reports / f"{run_id}-to-{other_run_id}"
-    inlined = sum(case["outcome"] != "both_right" for case in cases) <= study.report.gallery
+    seen = {class_name for case in cases for class_name in (case.truth, case.before or "", case.predicted)}
+    context = EmbeddedContext(
+        classes=[*study.class_names, *sorted(seen - set(study.class_names))],
+        malignant={c.name for c in study.classes if c.malignant},
+        parts=[part for part in PARTS if any(case.part == part for case in cases)],
+        outcomes=OUTCOMES,
+        costs=study.report.costs,
+        name=name,
+    )
+    tables = {"comparison.csv": csv_of(tuple(differences[0]), differences), "cases.csv": _cases_csv(cases)}
+    folder = workspace.reports / name
+    one_file = sum(case.outcome != "both_right" for case in cases) <= study.report.gallery
     with renewed(folder) as new:
-        made = thumbnails(cases, margin=study.model.roi_margin, crops_only=False, progress=progress)
-        taken = [shot if inlined else put_beside(new, shot) for shot in made]
-        shown = embedded_data.EmbeddedContext(
-            classes=classes,
-            malignant={c.name for c in study.classes if c.malignant},
-            parts=parts,
-            outcomes=OUTCOMES,
-            costs=study.report.costs,
-            inline=inlined,
-            name=f"{run_id}-to-{other_run_id}",
+        pictures = thumbnails(
+            cases,
+            margin=study.model.roi_margin,
+            crops_only=False,
+            folder=None if one_file else new,
+            progress=progress,
         )
-        tables = {
-            "comparison.csv": csv_text(list(differences[0]), (row.values() for row in differences)),
-            "cases.csv": csv_text(COLUMNS, ([case[name] for name in COLUMNS] for case in cases)),
+        values = {
+            "run_id": run_id,
+            "other_run_id": other_run_id,
+            "differences": differences,
+            "parts": context.parts,
+            "counts": _counts(cases, context.parts),
+            "embedded": document(context, cases, pictures),
         }
-        facts = {**key, "differences": differences, "parts": parts, "counts": _counts(cases, parts)}
-        page = _render(study, facts, embedded_data.document(shown, cases, taken), inlined=inlined)
-        contents = {"index.html": page, **with_dictionary(tables, classes)}
+        contents = {"index.html": _render(study, values, one_file=one_file), **with_dictionary(tables, context.classes)}
         write_all(new, contents)
     write_index(workspace, study)
     return ComparePage(str(folder / "index.html"), [str(folder / name) for name in contents])
 
 
-def _cases(workspace: Workspace, run_id: str, other_run_id: str) -> list[dict[str, Any]]:
+def _cases(workspace: Workspace, run_id: str, other_run_id: str) -> list[ReportCase]:
     """Return the cases that both runs predicted in the same part, broken ones first."""
-    first = {
-        (row["part"], row["case_id"]): row for row in workspace.rows(sql.statement("report/cases"), {"run_id": run_id})
-    }
-    found = []
-    for row in workspace.rows(sql.statement("report/cases"), {"run_id": other_run_id}):
-        if before := first.get((row["part"], row["case_id"])):
-            pair = {"before": before["predicted"], "after": row["predicted"]}
-            sure = {"confidence_before": before["confidence"], "confidence_after": row["confidence"]}
-            outcome = _outcome(row["truth"], **pair)
-            chances = {"probabilities": dict(row["probabilities"]), "groups": []}
-            found.append({**row, **chances, **pair, **sure, "outcome": outcome})
+    first = {(case.part, case.case_id): case for case in read_cases(workspace, run_id)}
+    cases = [
+        case._replace(before=before.predicted, confidence_before=before.confidence)
+        for case in read_cases(workspace, other_run_id)
+        if (before := first.get((case.part, case.case_id)))
+    ]
     places = {name: place for place, (name, _) in enumerate(OUTCOMES)}
-    return sorted(found, key=lambda case: places[case["outcome"]])
+    return sorted(cases, key=lambda case: places[case.outcome])
 
 
-def _outcome(truth: str, *, before: str, after: str) -> str:
-    if (before == truth) == (after == truth):
-        return "both_right" if after == truth else "both_wrong"
-    return "fixed" if after == truth else "broken"
+def _cases_csv(cases: list[ReportCase]) -> str:
+    about = ("case_id", "part", "patient_id", "truth", "outcome", "before", "confidence_before")
+    rows = ([*(getattr(case, name) for name in about), case.predicted, case.confidence] for case in cases)
+    return csv_text([*about, "after", "confidence_after"], rows)
 
 
-def _counts(cases: list[dict[str, Any]], parts: list[str]) -> dict[tuple[str, str], str]:
+def _counts(cases: list[ReportCase], parts: list[str]) -> dict[tuple[str, str], str]:
     """Return how many cases of how many patients had each outcome, by part."""
-    found = {}
-    for part in parts:
-        for outcome, _ in OUTCOMES:
-            own = [case for case in cases if (case["part"], case["outcome"]) == (part, outcome)]
-            found[part, outcome] = support(len(own), len({case["patient_id"] for case in own}))
-    return found
+    counts = {}
+    for key in ((part, outcome) for part in parts for outcome, _ in OUTCOMES):
+        patients = [case.patient_id for case in cases if (case.part, case.outcome) == key]
+        counts[key] = support(len(patients), len(set(patients)))
+    return counts
 
 
-def _render(study: Study, facts: dict[str, Any], text: str, *, inlined: bool) -> bytes:
-    from markupsafe import Markup  # noqa: PLC0415 - needed only to render
-
-    key = {name: facts[name] for name in ("run_id", "other_run_id")}
-    query = QueryReference(
-        f"toolkit query comparison --set run={key['run_id']} --set other={key['other_run_id']}",
-        written_out(sql.statement("report/differences"), **key),
-    )
+def _render(study: Study, values: dict[str, Any], *, one_file: bool) -> bytes:
+    key = {name: values[name] for name in ("run_id", "other_run_id")}
+    command = f"toolkit query comparison --set run={key['run_id']} --set other={key['other_run_id']}"
     return layout.render(
         "compare.html.j2",
         scripts=("layout.js", "gallery.js"),
-        beside=not inlined,
+        beside=not one_file,
         study=study.study,
         costs=study.report.costs,
         outcomes=OUTCOMES,
-        query=query,
-        island=Markup(text),  # noqa: S704 - JSON in which no "<" stands
-        **facts,
+        query=statement("report/differences", command, **key),
+        **values,
     )

@@ -1,7 +1,4 @@
-"""What a report is about: everything the registry and the workspace's files say of one run, read once.
-
-Refuses to know how it is shown, and changes nothing.
-"""
+"""Everything a report says of one run, read once from the registry and the workspace's files."""
 
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -12,25 +9,23 @@ from toolkit.errors import WorkspaceError
 from toolkit.formatting import clean
 from toolkit.manifest import Study
 from toolkit.manifest.evaluation import ReportSection
-from toolkit.stages.report import planned
-from toolkit.stages.report.evaluated import Evaluation, read
-from toolkit.stages.report.planned import PlanSummary
+from toolkit.stages.report.analysis_plan import PlanSummary, read_plan
+from toolkit.stages.report.cases import ReportCase, read_cases
+from toolkit.stages.report.evaluation import Evaluation, read_evaluation
 from toolkit.workspace import sql
 from toolkit.workspace.certificate import find_certificate
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import RunRecord, read_run
+from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
 
 Audience = Literal["internal", "shared"]
-PARTS = ("test", "validation", "external", "train")
-"""In the order in which a report shows them."""
-
 EXCLUDED = "select stage, reason, case_id, image_id, export_id, line from excluded_from($split_id)"
 QUARANTINED = "select coalesce(sum(quarantined), 0)::bigint as rows from conservation where noun = 'row'"
 
 
 class CountCell(NamedTuple):
-    """A cell of a table of counts: its cases, and the patients they are of; None in both where it is not shown."""
+    """A cell of a table of counts: cases and their patients; None in both where it is suppressed."""
 
     cases: int | None
     patients: int | None
@@ -63,12 +58,10 @@ class ReportFacts:
     malignant: set[str]
     parts: list[str]
     """Parts that were scored, as they are shown; the first one is the headline's."""
-    scores: dict[tuple[str, str, str | None], dict[str, Any]]
-    """By part, metric and class."""
+    scores: dict[ScoreKey, Score]
     matrices: dict[str, dict[tuple[str, str], CountCell]]
     """By part; then by truth and predicted class."""
-    cases: list[dict[str, Any]]
-    """Every scored case with what is known of it: wrong ones first, the first part first, the surest first."""
+    cases: list[ReportCase]
     epochs: dict[str, list[tuple[int, float]]]
     ranked: ClassArrays
     """Of the first part."""
@@ -91,17 +84,15 @@ class ReportFacts:
     evaluation: Evaluation
     """Of the first part."""
     previous: PreviousRun | None
-    controls: list[dict[str, Any]]
-    """The run beside its controls: a row per control, part and metric."""
-    planned: PlanSummary
+    plan: PlanSummary
     audience: Audience = "internal"
     rounded: bool = False
-    """Whether averages are rounded, since they would give away counts that are not shown."""
+    """Whether averages are rounded, since they would give away counts that are suppressed."""
 
     @property
-    def errors(self) -> list[dict[str, Any]]:
+    def errors(self) -> list[ReportCase]:
         """The cases the run got wrong, in the same order."""
-        return [case for case in self.cases if case["truth"] != case["predicted"]]
+        return [case for case in self.cases if case.outcome == "wrong"]
 
     @property
     def patients_known(self) -> bool:
@@ -114,14 +105,14 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
     key = {"run_id": run_id}
     run = workspace.rows("select * from runs where run_id = $run_id", key)[0]
     split = {"split_id": run["split_id"]}
-    scores = workspace.rows("select * from scores where run_id = $run_id", key)
+    scores = read_scores(workspace, run_id)
     if not scores:
         raise WorkspaceError(
             f"run {run_id} has no scores yet",
             place=str(workspace.run(run_id)),
             remedy=f"toolkit evaluate --run {run_id}",
         )
-    parts = sorted({score["part"] for score in scores}, key=PARTS.index)
+    parts = scored_parts(scores)
     matrix = workspace.rows(sql.statement("report/matrix"), key)
     classes = _classes(study, matrix, scores)
     return ReportFacts(
@@ -130,7 +121,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         classes=classes,
         malignant={c.name for c in study.classes if c.malignant},
         parts=parts,
-        scores={(score["part"], score["metric"], score["class_name"]): score for score in scores},
+        scores=scores,
         matrices={part: _matrix(matrix, part) for part in parts},
         cases=_cases(workspace, study, run_id, parts),
         epochs=_epochs(workspace, run_id),
@@ -148,17 +139,16 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
         label_state=workspace.rows("select * from label_states")[0],
         report=study.report,
-        evaluation=read(workspace, run_id, parts[0]),
+        evaluation=read_evaluation(workspace, run_id, parts[0]),
         previous=_previous(workspace.rows(sql.statement("report/previous"), key)),
-        controls=workspace.rows(sql.statement("report/controls"), key),
-        planned=planned.read(workspace, run),
+        plan=read_plan(workspace, run),
     )
 
 
-def _classes(study: Study, matrix: list[dict[str, Any]], scores: list[dict[str, Any]]) -> list[str]:
-    """Return the study's classes, and after them any other that truth, predictions or scores still hold."""
+def _classes(study: Study, matrix: list[dict[str, Any]], scores: dict[ScoreKey, Score]) -> list[str]:
+    """Return the study's classes, and after them any other that labels, predictions or scores still hold."""
     seen = {row[side] for row in matrix for side in ("truth", "predicted")}
-    seen |= {score["class_name"] for score in scores if score["class_name"] is not None}
+    seen |= {class_name for _, _, class_name in scores if class_name is not None}
     return [*study.class_names, *sorted(seen - set(study.class_names))]
 
 
@@ -170,24 +160,19 @@ def _matrix(rows: list[dict[str, Any]], part: str) -> dict[tuple[str, str], Coun
     }
 
 
-def _cases(workspace: Workspace, study: Study, run_id: str, parts: list[str]) -> list[dict[str, Any]]:
-    """Return the scored cases, each with the groups of the study that it belongs to, as (field, group)."""
-    groups: dict[str, list[tuple[str, str]]] = {}
-    wanted = {name: place for place, name in enumerate(study.evaluate.groups)}
-    for part in parts if wanted else []:
+def _cases(workspace: Workspace, study: Study, run_id: str, parts: list[str]) -> list[ReportCase]:
+    """Return the scored cases, each with the groups of the study that it belongs to."""
+    fields = study.evaluate.groups
+    groups: dict[str, set[tuple[str, str]]] = {}
+    for part in parts if fields else []:
         for row in workspace.rows(sql.statement("evaluate/group_values"), {"run_id": run_id, "part": part}):
-            if row["group_name"] in wanted:
-                value = clean(study.evaluate.band_of(row["group_name"], row["group_value"]))
-                groups.setdefault(row["case_id"], []).append((row["group_name"], value))
-    found = workspace.rows(sql.statement("report/cases"), {"run_id": run_id})
+            if (field := row["group_name"]) in fields:
+                value = clean(study.evaluate.band_of(field, row["group_value"]))
+                groups.setdefault(row["case_id"], set()).add((field, value))
     return [
-        {
-            **row,
-            "probabilities": dict(row["probabilities"]),
-            "groups": sorted(set(groups.get(row["case_id"], [])), key=lambda group: (wanted[group[0]], group[1])),
-        }
-        for row in found
-        if row["part"] in parts
+        case._replace(groups=sorted(groups.get(case.case_id, ()), key=lambda own: (fields.index(own[0]), own[1])))
+        for case in read_cases(workspace, run_id)
+        if case.part in parts
     ]
 
 

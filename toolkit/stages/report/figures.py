@@ -1,7 +1,6 @@
-"""How curves are drawn: ROC, precision and recall, and what was watched while training, as SVG.
+"""The figures of a report as SVG and PNG: curves, calibration, training, confusion matrices.
 
-Refuses to know the page's colours: axes and text are drawn in INK, which the page replaces with its own text colour.
-The same numbers give the same bytes.
+Axes and text are drawn in INK, which the page replaces with its own text colour; the same numbers give the same bytes.
 """
 
 import io
@@ -12,8 +11,9 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from toolkit.formatting import count, proportion, spoken
-from toolkit.stages.report.evaluated import curves
+from toolkit.formatting import SUPPRESSED, count, proportion, spoken
+from toolkit.manifest import shipped
+from toolkit.stages.report.evaluation import curves
 from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stats import metrics
 from toolkit.stats.metrics import Curve
@@ -24,25 +24,6 @@ INK = "#6f6f6f"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK)
 """Okabe and Ito 2008, without their yellow, which is lost on white."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.2)))
-SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "lesion-toolkit",
-    "font.size": 9,
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "axes.titlecolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": INK,
-    "grid.alpha": 0.18,
-    "grid.linewidth": 0.6,
-}
 DPI = 200
 LABEL_GAP = 0.062
 """Height of a curve's label, as a share of the axes."""
@@ -82,8 +63,8 @@ def draw(facts: ReportFacts) -> dict[str, Drawing]:
     plots = {
         "roc": Plot("1 \N{MINUS SIGN} specificity", "recall (sensitivity)", roc, 1),
         "pr": Plot("recall (sensitivity)", "precision", pr, 1, step=True),
-        "reliability": _of_evaluation(facts, "reliability", "mean probability", "share that came true"),
-        "decision": _of_evaluation(facts, "decision", "threshold", "net benefit"),
+        "reliability": _of_evaluation(facts, "reliability", "mean predicted probability", "observed frequency"),
+        "decision": _of_evaluation(facts, "decision", "threshold probability", "net benefit"),
         "losses": _losses(facts),
         "watched": _watched(facts),
     }
@@ -115,22 +96,22 @@ def pr_steps(positive: np.ndarray, score: np.ndarray) -> Curve:
 
 
 def _of_evaluation(facts: ReportFacts, name: str, across: str, up: str) -> Plot:
-    found = curves(facts.evaluation)[name]
-    lines = [PlotLine(curve, label, style) for style, (curve, label) in enumerate(found)]
+    own = curves(facts.evaluation)[name]
+    lines = [PlotLine(curve, label, style) for style, (curve, label) in enumerate(own)]
     top = 1.0 if name == "reliability" else max((line.curve.y.max() for line in lines), default=1.0) * 1.1 or 1.0
     lines.sort(key=lambda line: -line.curve.y[-1])
     return Plot(across, up, lines, top)
 
 
 def _losses(facts: ReportFacts) -> Plot:
-    lines = _series(facts, {"train_loss": "train", "validation_loss": "validation"})
+    lines = _series(facts, {"train_loss": "training set", "validation_loss": "validation set"})
     top = max((line.curve.y.max() for line in lines), default=1.0)
     return Plot("epoch", "loss", lines, top * 1.05)
 
 
 def _watched(facts: ReportFacts) -> Plot:
     names = {"macro_recall": "macro recall", "macro_roc_auc": "macro ROC AUC", "accuracy": "accuracy"}
-    return Plot("epoch", "on validation", _series(facts, names), 1)
+    return Plot("epoch", "on the validation set", _series(facts, names), 1)
 
 
 def _series(facts: ReportFacts, names: dict[str, str]) -> list[PlotLine]:
@@ -156,18 +137,23 @@ def spread(wanted: list[float], *, gap: float) -> list[float]:
 
 
 def _drawn(plot: Plot) -> Drawing:
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     width = LEFT + AXES + LEADER + CHARACTER * max(24, *(len(line.label) for line in plot.lines))
-    with mpl.rc_context(SETTINGS):
+    with _styled():
         figure = Figure(figsize=(width, HEIGHT))
         _plot(figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81)), plot)
         return _saved(figure)
 
 
+def _styled() -> Any:
+    import matplotlib as mpl
+
+    return mpl.rc_context(fname=shipped("reports/template") / "figures.mplstyle")
+
+
 def _saved(figure: Any) -> Drawing:
-    """Return a figure's files: nothing in them tells when they were made, or by what."""
+    """Return a figure's files, without the time and the program they were made by."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     figure.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
@@ -176,7 +162,6 @@ def _saved(figure: Any) -> Drawing:
 
 def _confusions(facts: ReportFacts, part: str) -> Drawing:
     """Return the confusion matrix of a part, shaded by the share of the row, as it is printed in a paper."""
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
     names = [spoken(name) for name in facts.classes]
@@ -185,17 +170,26 @@ def _confusions(facts: ReportFacts, part: str) -> Drawing:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     left, side = 0.3 + 0.075 * max(map(len, names)), 0.42 * len(names)
     width, height = left + side + 0.2, left + side + 0.2
-    with mpl.rc_context(SETTINGS):
+    with _styled():
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((left / width, left / height, side / width, side / height))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.set_xticks(range(len(names)), names, rotation=90)
         axes.set_yticks(range(len(names)), names)
-        axes.set(xlabel="predicted", ylabel="truth")
+        starred = any(cell.cases is None for row in cells for cell in row)
+        axes.set(xlabel=f"predicted{f' ({SUPPRESSED} suppressed)' if starred else ''}", ylabel="reference diagnosis")
         for down, row in enumerate(cells):
             for across, cell in enumerate(row):
                 ink = "white" if shares[down, across] > 0.55 else "black"
-                axes.text(across, down, count(cell.cases), ha="center", va="center", color=ink, fontsize=8)
+                axes.text(
+                    across,
+                    down,
+                    SUPPRESSED if cell.cases is None else count(cell.cases),
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    fontsize=8,
+                )
         return _saved(figure)
 
 
@@ -209,8 +203,8 @@ def _plot(axes: Any, plot: Plot) -> None:
     else:
         axes.set_xlim(0, 1)
     for line in plot.lines:
-        how = "steps-pre" if plot.step else "default"
-        axes.plot(*line.curve, linewidth=1.6, drawstyle=how, clip_on=False, **_look(line))
+        style = "steps-pre" if plot.step else "default"
+        axes.plot(*line.curve, linewidth=1.6, drawstyle=style, clip_on=False, **_look(line))
     _label_ends(axes, plot)
 
 
@@ -253,11 +247,11 @@ def inline(svg: bytes, *, prefix: str, title: str) -> str:
 
 def _presentation(style: str) -> dict[str, str]:
     pairs = (item.partition(":") for item in style.split(";") if item.strip())
-    found = {name.strip(): value.strip() for name, _, value in pairs}
-    found.pop("font-family", None)
-    if short := re.search(r"([\d.]+px)", found.pop("font", "")):
-        found["font-size"] = short[1]
-    return found
+    attributes = {name.strip(): value.strip() for name, _, value in pairs}
+    attributes.pop("font-family", None)
+    if short := re.search(r"([\d.]+px)", attributes.pop("font", "")):
+        attributes["font-size"] = short[1]
+    return attributes
 
 
 def _own(name: str, value: str, prefix: str) -> str:

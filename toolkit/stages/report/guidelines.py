@@ -1,6 +1,6 @@
-"""Which items of reporting guidelines a run fills: sentences with its numbers, and the query behind each.
+"""Reporting guidelines filled from a run: sentences with its numbers, the query behind each, and what authors must add.
 
-Refuses to invent: what is undefined or not recorded is called not known, and what only authors can say is left to them.
+What is undefined or was not recorded is called not known.
 """
 
 import math
@@ -10,16 +10,29 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from toolkit.files import csv_text
-from toolkit.formatting import SMALLEST, clean, count, metric_name, percent, proportion, spoken
+from toolkit.formatting import (
+    SMALLEST,
+    clean,
+    count,
+    field_name,
+    group_value,
+    metric_name,
+    percent,
+    proportion,
+    spoken,
+    subset,
+    support,
+)  # fmt: skip
 from toolkit.manifest import Study, shipped
-from toolkit.stages.report.asked import written_out
 from toolkit.stages.report.facts import ReportFacts
+from toolkit.stages.report.layout import text_environment
 from toolkit.stages.report.methods import methods
+from toolkit.stages.report.table_queries import written_out
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 
 NOT_KNOWN = "not known"
-WITHHELD = "Not given to others here: what may be shown stands in the tables of this report."
+WITHHELD = "Suppressed here: the tables of this report hold what others may see."
 FILLED = ("run", "run and author", "author")
 """By whom an item is filled."""
 COUNTED = ("cases", "patients", "patients_in_two_parts", "photographs_in_two_parts")
@@ -28,11 +41,11 @@ MARKS = re.compile(r"([\\`*_{}\[\]()#+!|~])")
 
 
 class GuidelineFact(NamedTuple):
-    """What the run says, and what that comes from."""
+    """What the run says, and what that comes from: SQL, or keys of its record."""
 
     name: str
     text: str
-    how: str
+    source: str
 
 
 class Item(NamedTuple):
@@ -62,9 +75,9 @@ def listed() -> dict[str, Any]:
 def filled(workspace: Workspace, study: Study, facts: ReportFacts) -> list[Guideline]:
     """Return every guideline as far as the run and the study fill it; for others without what may be a small cell."""
     document = listed()
-    said = {paragraph.heading: paragraph.text for paragraph in methods(facts)}
+    paragraphs = {paragraph.heading: paragraph.text for paragraph in methods(facts)}
     with workspace.reading() as registry:  # opened once: opening takes longer than the queries
-        known = {name: _fact(registry, facts, said, name, wanted) for name, wanted in document["facts"].items()}
+        known = {name: _fact(registry, facts, paragraphs, name, entry) for name, entry in document["facts"].items()}
     return [
         Guideline(guideline["name"], guideline["reference"], [_item(item, known, study) for item in guideline["items"]])
         for guideline in document["guidelines"]
@@ -83,24 +96,27 @@ def _item(item: dict[str, Any], known: dict[str, GuidelineFact], study: Study) -
     )
 
 
-def _fact(registry: Any, facts: ReportFacts, said: dict[str, str], name: str, wanted: dict[str, Any]) -> GuidelineFact:
-    if heading := wanted.get("said"):
-        how = f'"{heading}" in the Methods of this report: run.json, certificate.json and the table label_states'
-        return GuidelineFact(name, said.get(heading, NOT_KNOWN), how)
-    for file, document in (("record", facts.record.document()), ("certificate", facts.certificate)):
-        if keys := wanted.get(file):
+def _fact(
+    registry: Any, facts: ReportFacts, paragraphs: dict[str, str], name: str, entry: dict[str, Any]
+) -> GuidelineFact:
+    if heading := entry.get("methods"):
+        source = f'"{heading}" in the Methods of this report: run.json, certificate.json and the table label_states'
+        return GuidelineFact(name, paragraphs.get(heading, NOT_KNOWN), source)
+    for kind, file, document in (
+        ("record", "run.json", facts.record.document()),
+        ("certificate", "certificate.json", facts.certificate),
+    ):
+        if keys := entry.get(kind):
             rows = [{column: _at(document, key) for column, key in keys.items()}]
-            stands = {"record": "run.json", "certificate": "certificate.json"}[file]
-            how = f"{stands}: {', '.join(keys.values())}"
-            return GuidelineFact(name, _sentence(facts, wanted, rows), how)
-    how = query(wanted, run=facts.run["run_id"], split=facts.run["split_id"], part=facts.parts[0])
-    return GuidelineFact(name, _sentence(facts, wanted, registry.sql(how).to_arrow_table().to_pylist()), how)
+            return GuidelineFact(name, _sentence(facts, entry, rows), f"{file}: {', '.join(keys.values())}")
+    source = query(entry, run=facts.run["run_id"], split=facts.run["split_id"], part=facts.parts[0])
+    return GuidelineFact(name, _sentence(facts, entry, registry.sql(source).to_arrow_table().to_pylist()), source)
 
 
-def query(wanted: dict[str, Any], *, run: str, split: str, part: str) -> str:
+def query(entry: dict[str, Any], *, run: str, split: str, part: str) -> str:
     """Return the SQL of a fact, its parameters written out."""
-    text = sql.statement(wanted["statement"]) if "statement" in wanted else wanted["query"]
-    return written_out(text, run_id=run, split_id=split, part=part)
+    text = sql.statement(entry["statement"]) if "statement" in entry else entry["query"]
+    return written_out(text, run_id=run, split_id=split, part=part, others=entry.get("others", ""))
 
 
 def _at(document: dict[str, Any], path: str) -> Any:
@@ -110,23 +126,25 @@ def _at(document: dict[str, Any], path: str) -> Any:
     return value
 
 
-def _sentence(facts: ReportFacts, wanted: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+def _sentence(facts: ReportFacts, entry: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     """Return a fact's rows in words; for others only an open one, and none with a small cell."""
-    if facts.audience == "shared" and not _is_open(wanted, rows):
+    small = any(0 < (row.get(name) or 0) < SMALLEST for row in rows for name in COUNTED)
+    if facts.audience == "shared" and (small or not entry.get("open")):
         return WITHHELD
     if not rows:
-        return wanted.get("none", f"{NOT_KNOWN.capitalize()}.")
-    told = [
-        wanted["says"].format(**{column: worded(facts, column, value) for column, value in row.items()}) for row in rows
-    ]
-    text = "; ".join(dict.fromkeys(told))
-    return text if text.endswith(".") else f"{text}."
+        return entry.get("none", f"{NOT_KNOWN.capitalize()}.")
+    sentences = [entry["says"].format(**_words(facts, row)) for row in rows]
+    text = entry.get("intro", "") + "; ".join(dict.fromkeys(sentences))
+    return f"{text[0].upper()}{text[1:]}".removesuffix(".") + "."
 
 
-def _is_open(wanted: dict[str, Any], rows: list[dict[str, Any]]) -> bool:
-    return wanted.get("open", False) and not any(
-        0 < (row.get(name) or 0) < SMALLEST for row in rows for name in COUNTED
-    )
+def _words(facts: ReportFacts, row: dict[str, Any]) -> dict[str, str]:
+    words = {column: worded(facts, column, value) for column, value in row.items()}
+    if "group_name" in row:
+        words["group_value"] = clean(group_value(row["group_name"], row["group_value"]))
+    if "cases" in row:
+        words["support"] = support(row["cases"], row.get("patients"))
+    return words
 
 
 def worded(facts: ReportFacts, column: str, value: Any) -> str:
@@ -149,7 +167,8 @@ def _number(facts: ReportFacts, column: str, value: float) -> str:
 
 
 def _text(column: str, value: Any) -> str:
-    return metric_name(value) if column == "metric" else clean(spoken(str(value)))
+    names = {"metric": metric_name, "part": subset, "fitted_on": subset, "group_name": field_name}
+    return clean(names.get(column, spoken)(str(value)))
 
 
 def table(guidelines: list[Guideline]) -> str:
@@ -161,7 +180,7 @@ def table(guidelines: list[Guideline]) -> str:
             item.asks,
             item.filled,
             " ".join([*(fact.text for fact in item.facts), *item.written]),
-            "\n\n".join(fact.how for fact in item.facts),
+            "\n\n".join(fact.source for fact in item.facts),
             "; ".join(item.missing),
         )
         for guideline in guidelines
@@ -171,29 +190,10 @@ def table(guidelines: list[Guideline]) -> str:
 
 
 def markdown(guidelines: list[Guideline], run_id: str) -> str:
-    """Return guidelines.md: every item, and at its end what each number comes from; texts can be no markup."""
-    lines = [f"# Reporting guidelines: run {run_id}", "", *_preface()]
-    for guideline in guidelines:
-        lines += [f"## {guideline.name}", "", f"{guideline.reference}.", ""]
-        for item in guideline.items:
-            lines.append(f"- **{item.number}** {item.asks} ({item.filled})")
-            lines += [f"  - {plain(fact.text)} \\[{fact.name}\\]" for fact in item.facts]
-            lines += [f"  - {plain(text)}" for text in item.written]
-            lines += [f"  - {left(item)}"] if left(item) else []
-        lines.append("")
-    hows = {fact.name: fact.how for guideline in guidelines for item in guideline.items for fact in item.facts}
-    lines += ["## What the numbers come from", ""]
-    for name, how in sorted(hows.items()):
-        lines += [f"### {name}", "", *(f"    {line}" for line in how.splitlines()), ""]
-    return "\n".join(lines)
-
-
-def _preface() -> list[str]:
-    return [
-        "Items in our own words, by the guidelines' numbers: their wording is theirs, read it there. What a sentence",
-        "comes from stands at the end of this file, under the name in brackets behind it.",
-        "",
-    ]
+    """Return guidelines.md."""
+    sources = {fact.name: fact.source for guideline in guidelines for item in guideline.items for fact in item.facts}
+    template = text_environment().get_template("guidelines.md.j2")
+    return template.render(guidelines=guidelines, sources=sources, run_id=run_id, plain=plain, left=left)
 
 
 def left(item: Item) -> str:

@@ -1,7 +1,4 @@
-"""How a workspace's reports are found again: one page that lists its runs and every page there is.
-
-Refuses to link a page that is not there.
-"""
+"""The index of a workspace's reports: its runs, and a link to every page there is."""
 
 import re
 from typing import Any
@@ -17,25 +14,26 @@ PAIR = re.compile(r"([0-9a-f]{8})-to-([0-9a-f]{8})")
 
 def write_index(workspace: Workspace, study: Study) -> None:
     """Write the page that lists the pages."""
-    there = sorted(path.parent.name for path in workspace.reports.glob("[!.]*/index.html"))
+    names = sorted(path.parent.name for path in workspace.reports.glob("[!.]*/index.html"))
     runs = workspace.rows(sql.statement("report/runs"))
     for run in runs:
-        names = {run["run_id"]: "report", f"{run['run_id']}-shared": "for others"}
-        run["pages"] = [(name, words) for name, words in names.items() if name in there]
+        own = {run["run_id"]: "report", f"{run['run_id']}-shared": "for others"}
+        run["pages"] = [(name, words) for name, words in own.items() if name in names]
     page = layout.render(
         "index.html.j2",
         study=study.study,
         runs=runs,
         part=next((run["part"] for run in runs if run["part"]), "test"),
-        others=_others(there),
+        others=_others(names),
         counts=_counts(workspace),
     )
     write_atomically(workspace.reports / "index.html", page)
 
 
-def _others(there: list[str]) -> list[tuple[str, str]]:
-    pairs = [(name, f"Run {found[1]} and run {found[2]} compared") for name in there if (found := PAIR.fullmatch(name))]
-    return [*([("audit", "Audit: copies, contradicting labels, cohort")] if "audit" in there else []), *pairs]
+def _others(names: list[str]) -> list[tuple[str, str]]:
+    pairs = [(name, f"Run {runs[1]} and run {runs[2]} compared") for name in names if (runs := PAIR.fullmatch(name))]
+    audit = [("audit", "Audit: duplicate photographs, contradicting labels, cohort")] if "audit" in names else []
+    return audit + pairs
 
 
 def _counts(workspace: Workspace) -> dict[str, Any]:

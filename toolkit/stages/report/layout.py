@@ -1,7 +1,4 @@
-"""The frame that all pages share: head, style, script, and the policy that lets nothing else run.
-
-Refuses to know what a page says. Every text is escaped by the template engine.
-"""
+"""The layout that all pages share: templates, style, script, and the policy that lets nothing else run."""
 
 import base64
 import hashlib
@@ -13,32 +10,21 @@ from toolkit import formatting
 from toolkit.manifest import shipped
 
 FILTERS = (
-    "proportion", "chance", "count", "counted", "spoken", "clean", "metric_name", "model_name", "moment", "percent",
-    "signed",
+    "proportion", "chance", "count", "counted", "spoken", "subset", "field_name", "clean", "metric_name", "model_name",
+    "moment", "percent", "short_number",
 )  # fmt: skip
+FUNCTIONS = ("interval", "support", "group_name", "group_value")
+SIGNS = {"suppressed": formatting.SUPPRESSED, "few": formatting.FEW_PATIENTS}
 
 
 def render(template: str, *, scripts: tuple[str, ...] = ("layout.js",), beside: bool = False, **values: Any) -> bytes:
     """Return a page; `scripts` become its one script, `beside` lets it show pictures from its own folder."""
-    from markupsafe import Markup  # noqa: PLC0415 - needed only to render
-
     folder = shipped("reports/template")
     style = (folder / "style.css").read_text(encoding="utf-8")
     script = '"use strict";\n' + "".join((folder / name).read_text(encoding="utf-8") for name in scripts)
-    text = (
-        environment()
-        .get_template(template)
-        .render(
-            style=Markup(style),  # noqa: S704 - our own file
-            script=Markup(script),  # noqa: S704 - our own file
-            policy=policy(style=style, script=script, beside=beside),
-            generator=generator(),
-            interval=formatting.interval,
-            support=formatting.support,
-            **values,
-        )
-    )
-    return text.encode()
+    page = page_environment().get_template(template)
+    own = policy(style=style, script=script, beside=beside)
+    return page.render(style=style, script=script, policy=own, generator=generator(), **values).encode()
 
 
 def policy(*, style: str, script: str, beside: bool) -> str:
@@ -63,16 +49,29 @@ def generator() -> str:
 
 
 @cache
-def environment() -> Any:
-    """Return what renders the templates: every text escaped, nothing undefined let through."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - needed only to render
+def page_environment() -> Any:
+    """Return what renders pages: every text is escaped, and nothing undefined gets through."""
+    from jinja2 import StrictUndefined  # noqa: PLC0415 - needed only to render
 
-    made = Environment(
-        loader=FileSystemLoader(shipped("reports/template")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {name: getattr(formatting, name) for name in FILTERS}
-    return made
+    return _environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+@cache
+def text_environment() -> Any:
+    """Return what renders plain text, which pages escape later: what is undefined was not recorded."""
+    from jinja2 import ChainableUndefined  # noqa: PLC0415 - needed only to render
+
+    class NotRecorded(ChainableUndefined):
+        def __str__(self) -> str:
+            return formatting.UNDEFINED
+
+    return _environment(undefined=NotRecorded)
+
+
+def _environment(**settings: Any) -> Any:
+    from jinja2 import Environment, FileSystemLoader  # noqa: PLC0415 - needed only to render
+
+    templates: Any = Environment(loader=FileSystemLoader(shipped("reports/template")), **settings)  # noqa: S701 - pages set autoescape
+    templates.filters |= {name: getattr(formatting, name) for name in FILTERS}
+    templates.globals |= {name: getattr(formatting, name) for name in FUNCTIONS} | {"signs": SIGNS}
+    return templates

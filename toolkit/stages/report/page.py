@@ -1,17 +1,14 @@
-"""How the facts of a run become its page: what stands where.
-
-Refuses to know wording and numbers; the template holds the HTML.
-"""
+"""The page of a run: which facts go where in the template `page.html.j2`."""
 
 from typing import Any, NamedTuple
 
 from toolkit.manifest import NO_PATIENTS, Study
-from toolkit.stages.report import evaluated, layout, planned, verdicts
-from toolkit.stages.report.asked import queries
+from toolkit.stages.report import analysis_plan, evaluation, first_screen, layout
 from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stages.report.figures import inline
 from toolkit.stages.report.guidelines import Guideline, left
 from toolkit.stages.report.methods import methods, provenance
+from toolkit.stages.report.table_queries import table_queries
 
 SHOWN = ("precision", "recall", "specificity", "f1", "roc_auc", "pr_auc")
 LEVELS = 10
@@ -20,9 +17,9 @@ FIGURES = {
     "roc": "ROC curves, one per class",
     "pr": "Precision and recall, one curve per class",
     "losses": "Loss by epoch",
-    "watched": "Metrics on validation by epoch",
-    "reliability": "Reliability: what was said, and how often it came true",
-    "decision": "Decision curve: net benefit of calling cases from a probability on",
+    "watched": "Metrics on the validation set by epoch",
+    "reliability": "Calibration curve: observed frequency by mean predicted probability",
+    "decision": "Decision curve: net benefit by threshold probability (treat none has 0)",
 }
 CURVES = ("roc", "pr", "losses", "watched")
 """Of the figures those that stand under "Curves"."""
@@ -39,7 +36,7 @@ class MatrixCell(NamedTuple):
 
 
 class MatrixRow(NamedTuple):
-    """A class's cases by predicted class, and their sum; None where it is not shown."""
+    """A class's cases by predicted class, and their sum; None where it is suppressed."""
 
     truth: str
     cells: list[MatrixCell]
@@ -50,23 +47,21 @@ def render(
     facts: ReportFacts,
     study: Study,
     figures: dict[str, bytes],
-    island: str | None,
+    embedded: str | None,
     guidelines: list[Guideline],
     *,
-    inlined: bool,
+    one_file: bool,
 ) -> bytes:
     """Return the page: one file that needs no other, but its pictures where they are too many."""
-    from markupsafe import Markup  # noqa: PLC0415 - needed only to render
-
-    drawn = {name: inline(figures[name], prefix=name, title=FIGURES[name]) for name in FIGURES if name in figures}
+    drawings = {name: inline(figures[name], prefix=name, title=FIGURES[name]) for name in FIGURES if name in figures}
     return layout.render(
         "page.html.j2",
         scripts=SCRIPTS,
-        beside=not inlined,
+        beside=not one_file,
         facts=facts,
         study=study.study,
-        island=island and Markup(island),  # noqa: S704 - JSON in which no "<" stands
-        drawn={name: Markup(svg) for name, svg in drawn.items()},  # noqa: S704 - serialised by our own code
+        embedded=embedded,
+        drawings=drawings,
         captions=FIGURES,
         curves=CURVES,
         guidelines=guidelines,
@@ -79,21 +74,19 @@ def _sections(facts: ReportFacts) -> dict[str, Any]:
     return {
         "part": facts.parts[0],
         "shared": facts.audience == "shared",
-        "headlines": verdicts.headlines(facts),
-        "badges": verdicts.badges(facts),
-        "controls": verdicts.CONTROLS,
+        "headlines": first_screen.headlines(facts),
+        "badges": first_screen.badges(facts),
+        "controls": first_screen.CONTROLS,
         "no_patients": "" if facts.patients_known else NO_PATIENTS,
         "matrices": {part: matrix_rows(facts, part) for part in facts.parts},
         "metrics": SHOWN,
         "undrawn": [facts.classes[k] for k in range(len(facts.classes)) if not (facts.ranked.truth == k).any()],
-        "by_level": _by_level(facts),
         "split_parts": [p for p in ("train", "validation", "test", "external") if (p, None) in facts.by_class],
-        "found": evaluated.FOUND,
-        "vouched": evaluated.vouched,
-        "plan_points": planned.points(facts.planned),
+        "guarantee": evaluation.guarantee,
+        "plan_points": analysis_plan.points(facts.plan),
         "methods": methods(facts),
         "provenance": provenance(facts),
-        "queries": queries(facts),
+        "queries": table_queries(facts),
     }
 
 
@@ -106,22 +99,15 @@ def _matrix_row(facts: ReportFacts, part: str, truth: str) -> MatrixRow:
     cells = {predicted: facts.matrices[part].get((truth, predicted), CountCell(0, 0)) for predicted in facts.classes}
     known = [cell.cases for cell in cells.values() if cell.cases is not None]
     own = facts.scores.get((part, "recall", truth))
-    total: int | None = sum(known) if len(known) == len(cells) else own["cases"] if own else None
+    total: int | None = sum(known) if len(known) == len(cells) else own.cases if own else None
     errors = sum(cell.cases or 0 for predicted, cell in cells.items() if predicted != truth)
-    made = []
+    row = []
     for predicted, cell in cells.items():
         share = cell.cases / total if total and cell.cases is not None else None
         of_errors = 0 if predicted == truth or not cell.cases else cell.cases / errors
-        made.append(MatrixCell(predicted, cell, share, _shade(share), _shade(of_errors)))
-    return MatrixRow(truth, made, total)
+        row.append(MatrixCell(predicted, cell, share, _shade(share), _shade(of_errors)))
+    return MatrixRow(truth, row, total)
 
 
 def _shade(share: float | None) -> int:
     return max(1, round(LEVELS * share)) if share else 0
-
-
-def _by_level(facts: ReportFacts) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for issue in facts.issues:
-        found.setdefault(issue["level"], []).append(issue)
-    return found

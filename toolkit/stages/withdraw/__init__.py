@@ -1,7 +1,7 @@
-"""How a patient leaves a workspace: exports, photographs, splits, runs, reports and, last, the registry.
+"""The stage `withdraw`: a patient removed from exports, photographs, splits, runs, reports and the registry.
 
-Refuses to stop half-way unnoticed: the tombstone comes first, every step can be done again, and what helps to find the
-patient goes last. Checkpoints stay, and it is said which of them have seen the patient.
+The entry in the suppression list is written first and the registry last, and each step can be repeated: the same
+command finishes what was interrupted. Checkpoints stay; the result names those that were trained on the patient.
 """
 
 import json
@@ -15,13 +15,10 @@ from pathlib import Path
 from toolkit.errors import WorkspaceError
 from toolkit.files import write_atomically
 from toolkit.labelbox_json.links import links_of
-from toolkit.labelbox_json.withdrawn import (
+from toolkit.labelbox_json.withdrawn_filter import (
     SuppressionList,
     filter_export,
     identifier_of,
-    photograph_pseudonym,
-    photographs_of,
-    record_withdrawal,
     rows_with_identity,
     suppression_list,
 )
@@ -30,8 +27,14 @@ from toolkit.photographs.opening import file_name
 from toolkit.privacy import PseudonymKey, scrub
 from toolkit.progress import Progress, silent
 from toolkit.stages.withdraw import results, tables
-from toolkit.workspace.landed import PHOTOGRAPH_INDEX, Landed, landed_exports
+from toolkit.workspace.landed import PHOTOGRAPH_INDEX, landed_exports
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.withdrawn import (
+    photograph_pseudonym,
+    record_withdrawal,
+    withdrawn_photographs,
+    withdrawn_pseudonyms,
+)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,9 @@ class Withdrawn:
 
 @dataclass
 class _PatientTraces:
-    """What still knows the patient."""
+    """What the workspace still holds of the patient."""
 
+    pseudonym: str
     images: set[str]
     files: set[Path]
     cases: set[str]
@@ -80,118 +84,120 @@ def withdraw(  # noqa: PLR0913 - the stage's inputs
     apply: bool = False,
     progress: Progress = silent,
 ) -> Withdrawn:
-    """Say what of a patient the workspace holds and, with `apply`, remove it; raises WorkspaceError for a stranger.
+    """Return what the workspace holds of a patient and, with `apply`, remove it.
 
     `patient` is the identifier as the hospital knows it; `reparse` makes the registry anew from the exports that are
-    left. After an interruption the same call finishes the job.
+    left. After an interruption the same call finishes the job. Raises WorkspaceError for an unknown patient.
     """
     if apply:
         results.check_splits(workspace)
     progress("looking for the patient", 0, None)
-    pseudonym = key.pseudonym("p", identifier_of(patient, study.labelbox))
-    found = _find(workspace, study, key, patient, pseudonym)
-    if not found.images and pseudonym not in suppression_list(workspace, study, key).pseudonyms:
+    traces = _find(workspace, study, key, patient)
+    if not traces.images and traces.pseudonym not in withdrawn_pseudonyms(workspace, key):
         raise WorkspaceError(
             "this workspace holds nothing of such a patient",
             place=str(workspace.folder),
             remedy="write the identifier as the export has it; upper and lower case do not matter",
         )
-    said = _said(workspace, found, pseudonym, apply=apply)
+    withdrawn = _counted(workspace, traces, apply=apply)
     if apply:
-        _remove(workspace, study, key, found, patient, progress)
+        _remove(workspace, study, key, traces, patient, progress)
         _renew(workspace, reparse)
-    return said
+    return withdrawn
 
 
-def _find(workspace: Workspace, study: Study, key: PseudonymKey, patient: str, pseudonym: str) -> _PatientTraces:
-    """Look in the exports, the registry, the splits, and the tombstone of an earlier attempt."""
+def _find(workspace: Workspace, study: Study, key: PseudonymKey, patient: str) -> _PatientTraces:
+    """Look in the exports, the registry, the splits, and the suppression list's entry of an earlier attempt."""
     identifier = identifier_of(patient, study.labelbox)
-    buried = photographs_of(workspace, pseudonym)
-    images = tables.images_of(workspace, pseudonym)
-    images |= tables.images_such(workspace, lambda image: photograph_pseudonym(image, key) in buried)
-    landed = landed_exports(workspace)
-    for export in landed:
-        for _, named in rows_with_identity(export, study):
-            if named and named.image_id and identifier in named.patients:
-                images.add(named.image_id)
-    own = {pseudonym, *buried, *(photograph_pseudonym(image, key) for image in images)}
-    found = _PatientTraces(images, tables.files_of(workspace, images), tables.cases_of(workspace, images))
+    pseudonym = key.pseudonym("p", identifier)
+    listed = withdrawn_photographs(workspace, pseudonym)
+    photographs = tables.photographs_in(workspace)
+    images = {
+        row["image_id"]
+        for row in photographs
+        if row["patient_id"] == pseudonym or photograph_pseudonym(row["image_id"], key) in listed
+    }
+    exports = landed_exports(workspace)
+    for export in exports:
+        for _, identity in rows_with_identity(export.path, study):
+            if identity and identity.image_id and identifier in identity.patients:
+                images.add(identity.image_id)
+    pseudonyms = {pseudonym, *listed, *(photograph_pseudonym(image, key) for image in images)}
+    files, cases = tables.files_of(photographs, images), tables.cases_of(workspace, images)
+    traces = _PatientTraces(pseudonym, images, files, cases)
     for rows in results.split_cases(workspace).values():
-        found.cases |= {row["case_id"] for row in rows if row["patient_id"] == pseudonym}
-    for export in landed:
-        _look(export, found, SuppressionList(frozenset(own), study, key), patient, workspace.photographs)
-    return found
+        traces.cases |= {row.case_id for row in rows if row.patient_id == pseudonym}
+    for export in exports:
+        _look(export.path, traces, SuppressionList(frozenset(pseudonyms), study, key), patient, workspace.photographs)
+    return traces
 
 
-def _look(export: Landed, found: _PatientTraces, own: SuppressionList, patient: str, photographs: Path) -> None:
+def _look(export: Path, traces: _PatientTraces, own: SuppressionList, patient: str, photographs: Path) -> None:
     """Count the lines of an export that go, and find the fetched photographs that its rows name."""
     word = re.compile(rf"(?<![\w-]){re.escape(patient.strip())}(?![\w-])", re.IGNORECASE)
-    before = found.rows
-    for content, named in rows_with_identity(export, own.study):
-        if named is None:
-            found.unreadable += 1
-        elif own.holds(named):
-            found.rows += 1
-            paths = {(photographs / name).resolve() for name in named.files if name and "\0" not in name}
-            found.files |= {p for p in paths if p.is_relative_to(photographs.resolve()) and p.is_file()}
+    before = traces.rows
+    for content, identity in rows_with_identity(export, own.study):
+        if identity is None:
+            traces.unreadable += 1
+        elif own.holds(identity):
+            traces.rows += 1
+            paths = {(photographs / name).resolve() for name in identity.files if name and "\0" not in name}
+            traces.files |= {p for p in paths if p.is_relative_to(photographs.resolve()) and p.is_file()}
         else:
-            found.mentions += bool(word.search(content.decode(errors="replace")))
-    found.exports += found.rows > before
+            traces.mentions += bool(word.search(content.decode(errors="replace")))
+    traces.exports += traces.rows > before
 
 
-def _said(workspace: Workspace, found: _PatientTraces, pseudonym: str, *, apply: bool) -> Withdrawn:
-    """Return what was found, in numbers."""
-    inside = _inside(workspace, found)
-    rows_of = results.split_cases(workspace)
+def _counted(workspace: Workspace, traces: _PatientTraces, *, apply: bool) -> Withdrawn:
+    """Return the patient's traces in numbers."""
+    inside = _inside(workspace, traces)
     own = {
-        split_id: [row for row in rows if row["case_id"] in found.cases or row["patient_id"] == pseudonym]
-        for split_id, rows in rows_of.items()
+        split_id: [row for row in rows if row.case_id in traces.cases or row.patient_id == traces.pseudonym]
+        for split_id, rows in results.split_cases(workspace).items()
     }
-    watched = {split_id for split_id, rows in own.items() if {"train", "validation"} & {row["part"] for row in rows}}
-    here = f"toolkit --workspace {workspace.folder}"
-    then = ["status", "evaluate", "report"] if apply else ["withdraw PATIENT --apply"]
+    watched = {split_id for split_id, rows in own.items() if {"train", "validation"} & {row.part for row in rows}}
+    commands = ["status", "evaluate", "report"] if apply else ["withdraw PATIENT --apply"]
     return Withdrawn(
         applied=apply,
-        exports=found.exports,
-        rows=found.rows,
-        unreadable_lines=found.unreadable,
-        mentions=found.mentions,
-        photographs=len(found.images),
+        exports=traces.exports,
+        rows=traces.rows,
+        unreadable_lines=traces.unreadable,
+        mentions=traces.mentions,
+        photographs=len(traces.images),
         files_removed=len(inside),
-        files_elsewhere=len(found.files - inside),
-        cases=len(found.cases),
+        files_elsewhere=len(traces.files - inside),
+        cases=len(traces.cases),
         splits={split_id: len(rows) for split_id, rows in own.items() if rows},
-        predictions=results.predictions_of(workspace, found.cases),
+        predictions=results.predictions_of(workspace, traces.cases),
         reports=sorted(path.parent.name for path in workspace.reports.glob("*/index.html")),
         models_that_saw=results.runs_on(workspace, watched),
-        next=[f"{here} {command}" for command in then],
+        next=[f"toolkit --workspace {workspace.folder} {command}" for command in commands],
     )
 
 
-def _inside(workspace: Workspace, found: _PatientTraces) -> set[Path]:
-    return {path for path in found.files if path.resolve().is_relative_to(workspace.folder.resolve())}
+def _inside(workspace: Workspace, traces: _PatientTraces) -> set[Path]:
+    """Return the photographs' files within the workspace."""
+    return {path for path in traces.files if path.resolve().is_relative_to(workspace.folder.resolve())}
 
 
 def _remove(
-    workspace: Workspace, study: Study, key: PseudonymKey, found: _PatientTraces, patient: str, progress: Progress
+    workspace: Workspace, study: Study, key: PseudonymKey, traces: _PatientTraces, patient: str, progress: Progress
 ) -> None:
     """Remove everything, in an order that can be begun again."""
-    pseudonym = key.pseudonym("p", identifier_of(patient, study.labelbox))
     today = datetime.now(UTC).date().isoformat()
-    record_withdrawal(
-        workspace, pseudonym, {photograph_pseudonym(image, key) for image in found.images}, key=key, date=today
-    )
-    for path in _inside(workspace, found):
+    photographs = {photograph_pseudonym(image, key) for image in traces.images}
+    record_withdrawal(workspace, traces.pseudonym, photographs, key=key, date=today)
+    for path in _inside(workspace, traces):
         path.unlink(missing_ok=True)
-    results.clean_runs(workspace, found.cases)
-    results.clean_splits(workspace, pseudonym, found.cases, date=today)
+    results.clean_runs(workspace, traces.cases)
+    results.clean_splits(workspace, traces.pseudonym, traces.cases, date=today)
     for folder in (workspace.reports, workspace.features):
         shutil.rmtree(folder, ignore_errors=True)
     _clear_leftovers(workspace)
-    stones = suppression_list(workspace, study, key)
+    suppressed = suppression_list(workspace, study, key)
     for export in landed_exports(workspace):
         progress(f"rewriting {scrub(export.source)}", 0, None)
-        filter_export(workspace, export, stones, secrets=(patient.strip(),))
+        filter_export(workspace, export, suppressed, secrets=(patient.strip(),))
     _sweep(workspace, study)
 
 

@@ -1,9 +1,7 @@
-"""How cases leave the files of splits and runs, so that a certificate still holds and a run can be scored again.
-
-Refuses to touch a checkpoint: what a model has learnt cannot be taken out of it.
-"""
+"""A patient's cases removed from the files of splits and runs, and their certificates sealed again."""
 
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,9 +29,9 @@ NEW = ".new-"
 """Starts the name of a split's folder while it is written anew."""
 
 
-def split_cases(workspace: Workspace) -> dict[str, list[dict[str, str]]]:
-    """Return the rows of every split's cases.csv."""
-    return {folder.name: [row._asdict() for row in read_rows(folder)] for folder in _folders(workspace)}
+def split_cases(workspace: Workspace) -> dict[str, list[Certified]]:
+    """Return the cases of every split, from its file."""
+    return {folder.name: read_rows(folder) for folder in _folders(workspace)}
 
 
 def _folders(workspace: Workspace) -> list[Path]:
@@ -54,7 +52,7 @@ def check_splits(workspace: Workspace) -> None:
 
 
 def clean_splits(workspace: Workspace, patient: str, cases: set[str], *, date: str) -> None:
-    """Take a patient's cases out of every split, count anew and seal again; a split left without cases goes."""
+    """Remove a patient's cases from every split, count anew and seal again; a split left without cases is deleted."""
     for folder in _folders(workspace):
         rows = read_rows(folder)
         kept = [row for row in rows if row.patient_id != patient and row.case_id not in cases]
@@ -74,10 +72,11 @@ def _put(new: Path) -> None:
 
 
 def _write(old: Path, new: Path, kept: list[Certified], *, withdrawn: dict[str, Any]) -> None:
-    least: dict[str, str] = {}
+    """Write a split's new folder; a group is named after the first of its cases that stay."""
+    first: dict[str, str] = {}
     for row in kept:
-        least[row.group_id] = min(row.case_id, least.get(row.group_id, row.case_id))
-    rows = [row._replace(group_id=least[row.group_id]) for row in kept]
+        first[row.group_id] = min(row.case_id, first.get(row.group_id, row.case_id))
+    rows = [row._replace(group_id=first[row.group_id]) for row in kept]
     stated = read_certificate(old)
     classes = list(next(iter(stated["counts"].values())))
     stated |= counted(rows, shares_of(stated["strata"]), classes, minimum=stated["minimum"])
@@ -87,14 +86,14 @@ def _write(old: Path, new: Path, kept: list[Certified], *, withdrawn: dict[str, 
 
 
 def _links_of(stated: dict[str, Any], patients: set[str]) -> dict[str, Any]:
-    """Return the links among the patients who stay, and what an earlier split says of nobody else."""
+    """Return the certificate's links and incidents in which no other patient than those who stay takes part."""
     links = [PatientLink(**link) for link in stated["links"]]
     kept = [link for link in links if {link.patient_id, link.other_patient_id} <= patients]
-    left = {"links": [link._asdict() for link in kept], "reasons": reasons(kept, patients)}
+    remaining = {"links": [link._asdict() for link in kept], "reasons": reasons(kept, patients)}
     if "frozen" in stated:
         incidents = [each for each in stated["frozen"]["incidents"] if set(each["patients"]) <= patients]
-        left["frozen"] = {**stated["frozen"], "incidents": incidents, "gone": []}
-    return left
+        remaining["frozen"] = {**stated["frozen"], "incidents": incidents, "gone": []}
+    return remaining
 
 
 def shards(workspace: Workspace) -> Iterator[tuple[str, Path]]:
@@ -105,12 +104,16 @@ def shards(workspace: Workspace) -> Iterator[tuple[str, Path]]:
 
 
 def predictions_of(workspace: Workspace, cases: set[str]) -> dict[str, int]:
-    """Return how many predictions of these cases each run holds."""
-    found: dict[str, int] = {}
+    """Return how many predictions of these cases each run holds; runs without any are left out."""
+    counts: Counter[str] = Counter()
     for run_id, path in shards(workspace):
-        held = pq.read_table(path, columns=["case_id"]).column(0).to_pylist()
-        found[run_id] = found.get(run_id, 0) + sum(case in cases for case in held)
-    return {run_id: times for run_id, times in found.items() if times}
+        counts[run_id] += sum(case_id in cases for case_id in predicted_cases(path))
+    return dict(+counts)
+
+
+def predicted_cases(path: Path) -> list[str]:
+    """Return the cases that a file of predictions is about."""
+    return pq.read_table(path, columns=["case_id"])["case_id"].to_pylist()
 
 
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
@@ -125,19 +128,19 @@ def _records(workspace: Workspace) -> dict[str, RunRecord]:
 
 
 def clean_runs(workspace: Workspace, cases: set[str]) -> None:
-    """Take cases out of the predictions; scores that rest on them go first, so that none can outlive them.
+    """Remove cases from the predictions; scores that rest on them go first, so that none can outlive them.
 
-    Where photographs were exchanged, what is said of another case may have been said of theirs: all of it goes.
+    Where the photographs were shuffled, the prediction of another case may rest on theirs: all predictions go.
     """
-    concerned = predictions_of(workspace, cases)
+    concerned = set(predictions_of(workspace, cases))
     for run_id in concerned:
         for results in workspace.run(run_id).glob("*.parquet"):
             results.unlink()
-    exchanged = {run_id for run_id, record in _records(workspace).items() if record.control == "shuffled"}
+    shuffled = {run_id for run_id, record in _records(workspace).items() if record.control == "shuffled"}
     for run_id, path in shards(workspace):
         table = pq.read_table(path)
-        kept = table.filter(pa.array([case not in cases for case in table["case_id"].to_pylist()]))
-        if not kept.num_rows or run_id in exchanged & set(concerned):
+        kept = table.filter(pa.array([case_id not in cases for case_id in table["case_id"].to_pylist()]))
+        if not kept.num_rows or run_id in shuffled & concerned:
             path.unlink()
         elif kept.num_rows < table.num_rows:
             with written_atomically(path) as temporary:

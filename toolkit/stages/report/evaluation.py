@@ -1,0 +1,93 @@
+"""A run's evaluation beyond its scores: operating points, calibration, groups, comparisons with runs and controls."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from toolkit.formatting import clean, confirmation, detection, percent, proportion, spoken
+from toolkit.stats.metrics import Curve
+from toolkit.workspace import sql
+from toolkit.workspace.registry import Workspace
+
+BY_PART = ("operating_points", "decision_curve", "calibration")
+
+
+class Evaluation(NamedTuple):
+    """Rows of the questions of the same names, on the part that is shown first; of comparisons all parts."""
+
+    operating_points: list[dict[str, Any]]
+    decision_curve: list[dict[str, Any]]
+    calibration: list[dict[str, Any]]
+    groups: list[dict[str, Any]]
+    compared: list[dict[str, Any]]
+    controls: list[dict[str, Any]]
+    temperature: float | None
+
+    @property
+    def guarantees(self) -> list[dict[str, Any]]:
+        """A row per operating point."""
+        return list({row["target"]: row for row in self.operating_points}.values())
+
+    @property
+    def worst_group(self) -> dict[str, Any] | None:
+        """The group whose accuracy is furthest below that of all others."""
+        return next((row for row in self.groups if row["worst"] and row["metric"] == "accuracy"), None)
+
+
+def read_evaluation(workspace: Workspace, run_id: str, part: str) -> Evaluation:
+    """Read the evaluation of a run on a part; what was not evaluated is empty."""
+    groups = []
+    for metric in ("accuracy", "macro_recall"):
+        rows = workspace.ask("groups", run=run_id, part=part, metric=metric).to_pylist()
+        groups += [row for row in rows if metric == "accuracy" or not row["refused"]]
+    compared, controls = (
+        workspace.rows(sql.statement("report/comparisons"), {"run_id": run_id, "others": others})
+        for others in ("runs", "controls")
+    )
+    fitted = workspace.rows("select temperature from temperatures where run_id = $run_id", {"run_id": run_id})
+    return Evaluation(
+        **{name: workspace.ask(name, run=run_id, part=part).to_pylist() for name in BY_PART},
+        groups=[{**row, "group_value": clean(row["group_value"])} for row in groups],
+        compared=compared,
+        controls=controls,
+        temperature=fitted[0]["temperature"] if fitted else None,
+    )
+
+
+def curves(evaluation: Evaluation) -> dict[str, list[tuple[Curve, str]]]:
+    """Return the lines of the reliability diagram and of the decision curve, with their labels."""
+    reliability: dict[str, list[tuple[float, float]]] = {}
+    for row in evaluation.calibration:
+        reliability.setdefault(row["probabilities"], []).append((row["chance"], row["came"]))
+    if reliability:
+        reliability["perfect calibration"] = [(0, 0), (1, 1)]
+    benefit: dict[str, list[tuple[float, float]]] = {}
+    for row in evaluation.decision_curve:
+        for name, value in ((row["target"], row["net_benefit"]), (f"{row['target']}: treat all", row["everyone"])):
+            if value >= 0:
+                benefit.setdefault(spoken(name), []).append((row["threshold"], value))
+    return {"reliability": _lines(reliability), "decision": _lines(benefit)}
+
+
+def _lines(points: dict[str, list[tuple[float, float]]]) -> list[tuple[Curve, str]]:
+    return [(Curve(*np.array(line, dtype=float).T), name) for name, line in points.items()]
+
+
+def confirmed(row: dict[str, Any]) -> str:
+    """Say whether the patients confirm the sensitivity that is required of an operating point."""
+    patients = {"detected": row["patients_found"], "patients": row["patients_to_be_found"]}
+    return confirmation(row["required"], confirmed=row["vouched"], **patients)
+
+
+def guarantee(row: dict[str, Any]) -> str:
+    """Say in how many patients every lesion was detected, and what that confirms."""
+    required, detected, needed = row["required"], row["patients_found"], row["needed_without_a_miss"]
+    sentences = [f"{detection(row['target'], detected, row['patients_to_be_found'])}: {confirmed(row)}."]
+    if detected is not None:
+        sentences.append(
+            f"With {percent(row['confidence'])} confidence the sensitivity is at least {proportion(row['at_least'])} "
+            "(one-sided, exact binomial over patients)."
+        )
+    more = "" if row["needed"] in (None, needed) else f", or {row['needed']} patients if as many as here have one"
+    sentences.append(f"Confirming {required:g} takes {needed} patients without a missed lesion{more}.")
+    return " ".join(sentences)

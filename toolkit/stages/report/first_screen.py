@@ -1,0 +1,178 @@
+"""The first screen of a run's page: four numbers with their change, and badges that say what to check first."""
+
+import math
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from toolkit.formatting import (
+    clean,
+    counted,
+    few,
+    group_name,
+    metric_name,
+    proportion,
+    short_metric_name,
+    signed,
+    spoken,
+    subset,
+)
+from toolkit.manifest import NO_PATIENTS
+from toolkit.manifest.evaluation import Condition
+from toolkit.stages.report.evaluation import confirmed
+from toolkit.stages.report.facts import ReportFacts
+from toolkit.stages.report.methods import scored_truth
+from toolkit.workspace.scores import Score
+
+CONTROLS = {
+    "blank": "a blank photograph",
+    "border": "the border without the lesion",
+    "shuffled": "photographs shuffled between cases",
+    "metadata": "metadata only",
+}
+
+
+class Badge(NamedTuple):
+    """A word and a shape: "good" is a circle, "look" a triangle, "fact" a square."""
+
+    shape: str
+    text: str
+    link: str
+
+
+class Headline(NamedTuple):
+    """One of the four numbers of the first screen, and how it changed since the run before."""
+
+    name: str
+    score: Score
+    note: str
+    change: str
+
+
+def headlines(facts: ReportFacts) -> list[Headline]:
+    """Return macro recall, macro ROC AUC, accuracy and the recall of the class in which it is lowest."""
+    part, numbers = facts.parts[0], []
+    for metric in ("macro_recall", "macro_roc_auc", "accuracy"):
+        if score := facts.scores.get((part, metric, None)):
+            note = "" if score.classes is None else f"over {score.classes} of {len(facts.classes)} classes"
+            numbers.append(Headline(short_metric_name(metric), score, note, change(facts, score)))
+    recalls = [facts.scores.get((part, "recall", name)) for name in facts.classes]
+    if defined := [score for score in recalls if score and score.cases > 0]:
+        lowest = min(defined, key=lambda score: score.value)
+        alike = sum(score.value == lowest.value for score in defined) - 1
+        note = f"{counted(alike, 'other class', 'other classes')} as low" if alike else ""
+        name = f"lowest recall: {spoken(lowest.class_name or '')}"
+        numbers.append(Headline(name, lowest, note, change(facts, lowest)))
+    return numbers
+
+
+def change(facts: ReportFacts, score: Score) -> str:
+    """Say how a score differs from that of the run before; nothing where there is none to compare with."""
+    before = facts.previous
+    value = before.values.get((score.part, score.metric, score.class_name), math.nan) if before else math.nan
+    if before is None or math.isnan(score.value - value) or facts.rounded:
+        return ""
+    return f"{signed(score.value - value)} since run {before.run_id}{'' if before.same_split else ', another split'}"
+
+
+def badges(facts: ReportFacts) -> list[Badge]:
+    """Return what to know before believing a number."""
+    checks = [_leakage(facts), *(judged(facts, condition) for condition in facts.report.conditions), _control(facts)]
+    checks += [*_calibration(facts), *_evaluation(facts)]
+    if not facts.patients_known:
+        checks.insert(0, Badge("look", NO_PATIENTS[0].upper() + NO_PATIENTS[1:], "split"))
+    counts = (("Quarantined", facts.quarantined, "row"), ("No reference diagnosis", facts.unresolved, "case"))
+    for name, number, noun in counts:
+        checks.append(Badge("look" if number else "good", f"{name}: {few(number, noun, facts.audience)}", "flow"))
+    checks.append(_scorings(facts))
+    if scored_truth(facts) != facts.label_state["truth_id"]:
+        checks.append(Badge("look", "Labels changed since the evaluation: run toolkit evaluate", "provenance"))
+    return checks
+
+
+def _leakage(facts: ReportFacts) -> Badge:
+    patients, photographs = facts.leakage["patients_in_two_parts"], facts.leakage["photographs_in_two_parts"]
+    if patients or photographs:
+        what = f"{counted(patients, 'patient')} and {counted(photographs, 'photograph')}"
+        return Badge("look", f"Leakage: {what} in more than one subset", "split")
+    groups = facts.certificate.get("groups")
+    of = "" if groups is None else f", {counted(groups, 'group')}"
+    what = "patient" if facts.patients_known else "photograph"
+    return Badge("good", f"No {what} in more than one subset: split {facts.run['split_id']}{of}", "split")
+
+
+def _scorings(facts: ReportFacts) -> Badge:
+    row = facts.scorings.get(facts.parts[0], {"times": 0, "runs": 0, "times_on_split": 0, "controls": 0})
+    others = f" ({row['times_on_split']} by {row['runs']} runs on this split)" if row["runs"] > 1 else ""
+    others += f", besides {counted(row['controls'], 'control run')}" if row["controls"] else ""
+    text = f"{subset(facts.parts[0]).capitalize()} evaluated {counted(row['times'], 'time')}{others}"
+    return Badge("fact" if row["times_on_split"] <= 1 else "look", text, "provenance")
+
+
+def judged(facts: ReportFacts, condition: Condition) -> Badge:
+    """Return the verdict on a condition: met by the interval, by the value only, or not met."""
+    least = condition.at_least is not None
+    bound, sign = (
+        (condition.at_least, "\N{GREATER-THAN OR EQUAL TO}")
+        if least
+        else (condition.at_most, "\N{LESS-THAN OR EQUAL TO}")
+    )
+    of = "" if condition.class_name is None else f"{spoken(condition.class_name)} "
+    name = of + short_metric_name(condition.metric)
+    what = f"{name[0].upper()}{name[1:]} {sign} {bound:g}"
+    score = facts.scores.get((facts.parts[0], condition.metric, condition.class_name))
+    if score is None or bound is None or not score.is_defined:
+        return Badge("look", f"{what}: not known", "per-class")
+    if score.value < bound if least else score.value > bound:
+        return Badge("look", f"{what}: not met, {proportion(score.value)}", "per-class")
+    if not (score.low >= bound if least else score.high <= bound):  # NaN is no proof
+        return Badge("fact", f"{what}: {proportion(score.value)}, not confirmed by its interval", "per-class")
+    return Badge("good", f"{what}: met, {proportion(score.value)}", "per-class")
+
+
+def _control(facts: ReportFacts) -> Badge:
+    """Return whether the run beats its controls in macro recall: the whole interval of each difference is below 0."""
+    rows = [
+        row for row in facts.evaluation.controls if (row["part"], row["metric"]) == (facts.parts[0], "macro_recall")
+    ]
+    if not rows:
+        return Badge("fact", "No control without the lesion yet", "control")
+    if not_beaten := [row for row in rows if row["high"] is None or not row["high"] < 0]:
+        return Badge("look", f"Macro recall is not clearly lower with {_names(not_beaten)}", "control")
+    least = proportion(-max(row["difference"] for row in rows))
+    loss = f"{least} lower with {_names(rows)}" if len(rows) == 1 else f"at least {least} lower in {len(rows)} controls"
+    return Badge("good", f"Macro recall is {loss}", "control")
+
+
+def _names(controls: Iterable[dict[str, Any]]) -> str:
+    return ", ".join(CONTROLS.get(row["control"], row["control"]) for row in controls)
+
+
+def _calibration(facts: ReportFacts) -> list[Badge]:
+    """Return whether slope 1 and intercept 0 lie within their intervals."""
+    part, ideal = facts.parts[0], {"calibration_slope": 1, "calibration_intercept": 0}
+    pairs = [(score, goal) for name, goal in ideal.items() if (score := facts.scores.get((part, name, None)))]
+    if not pairs or not all(score.has_interval for score, _ in pairs):
+        return []
+    within = all(score.low <= goal <= score.high for score, goal in pairs)
+    error = facts.scores.get((part, "ece", None))
+    of = f", {metric_name('ece')} {proportion(error.value)}" if error else ""
+    return [
+        Badge(
+            "good" if within else "look",
+            f"{'No miscalibration shown' if within else 'Miscalibrated'}{of}",
+            "calibration",
+        )
+    ]
+
+
+def _evaluation(facts: ReportFacts) -> list[Badge]:
+    checks = []
+    for row in facts.evaluation.guarantees:
+        name = clean(spoken(row["target"]))
+        checks.append(
+            Badge("good" if row["vouched"] else "look", f"{name.capitalize()}: {confirmed(row)}", "operating")
+        )
+    if worst := facts.evaluation.worst_group:
+        name = clean(group_name(worst["group_name"], worst["group_value"]))
+        checks.append(Badge("look" if worst["q"] < 0.05 else "fact", f"Worst group: {name}", "groups"))
+    return checks

@@ -1,0 +1,47 @@
+"""The SQL behind the tables of a page, with its parameters written out so that it can be pasted."""
+
+import re
+from typing import NamedTuple
+
+from toolkit.stages.report.facts import ReportFacts
+from toolkit.workspace import sql
+
+STATEMENTS = ("matrix", "cases", "flow", "parts", "findings", "issues", "leakage")
+QUESTIONS = ("groups", "operating_points", "calibration", "decision_curve")
+
+
+class TableQuery(NamedTuple):
+    """The command that asks for a table's rows, "" where no question is named so, and its SQL."""
+
+    command: str
+    text: str
+
+
+def table_queries(facts: ReportFacts) -> dict[str, TableQuery]:
+    """Return the SQL of each table of the page."""
+    run, part = facts.run["run_id"], facts.parts[0]
+    key = {"run_id": run, "split_id": facts.run["split_id"]}
+    return {
+        **{name: statement(f"report/{name}", **key) for name in STATEMENTS},
+        **{others: statement("report/comparisons", **key, others=others) for others in ("runs", "controls")},
+        **{name: _question(name, run=run, part=part) for name in QUESTIONS},
+        "departures": _question("departures", run=run),
+    }
+
+
+def statement(name: str, command: str = "", **literals: str) -> TableQuery:
+    """Return a statement that a stage runs, its parameters written out."""
+    return TableQuery(command, written_out(sql.statement(name), **literals))
+
+
+def _question(name: str, **parameters: str) -> TableQuery:
+    question = sql.questions()[name]
+    flags = " ".join(f"--set {key}={value}" for key, value in parameters.items())
+    text = written_out(question.text, **sql.bind(question, parameters))
+    return TableQuery(f"toolkit query {name} {flags}", text)
+
+
+def written_out(text: str, **literals: str) -> str:
+    """Return a statement without its comments, its parameters written as literals."""
+    bare = "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()
+    return re.sub(r"\$(\w+)", lambda parameter: sql.quoted(literals[parameter[1]]), bare)

@@ -1,0 +1,55 @@
+"""The scores of a run as `evaluate` stored them, one record each."""
+
+import math
+from typing import NamedTuple
+
+from toolkit.workspace.registry import Workspace
+
+PARTS = ("test", "validation", "external", "train")
+"""In the order in which people are shown them."""
+
+ScoreKey = tuple[str, str, str | None]
+"""Part, metric and class (None = over all classes)."""
+
+
+class Score(NamedTuple):
+    """A metric on a part, with its interval, its support and the query that gives it again; NaN where undefined."""
+
+    run_id: str
+    part: str
+    metric: str
+    class_name: str | None
+    value: float
+    low: float
+    high: float
+    confidence: float
+    method: str
+    replicates: int
+    cases: int
+    patients: int
+    too_few: bool
+    classes: int | None
+    truth_id: str
+    query: str
+
+    @property
+    def is_defined(self) -> bool:
+        """Whether there is a value."""
+        return not math.isnan(self.value)
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both bounds are known."""
+        return not math.isnan(self.low) and not math.isnan(self.high)
+
+
+def read_scores(workspace: Workspace, run_id: str) -> dict[ScoreKey, Score]:
+    """Return every score of a run by part, metric and class; nothing where it was not scored."""
+    columns = ", ".join(Score._fields)
+    rows = workspace.rows(f"select {columns} from scores where run_id = $run_id", {"run_id": run_id})  # noqa: S608 - our own names
+    return {(row["part"], row["metric"], row["class_name"]): Score(**row) for row in rows}
+
+
+def scored_parts(scores: dict[ScoreKey, Score]) -> list[str]:
+    """Return the parts that were scored, the one that people are shown first (test, where it was scored) first."""
+    return sorted({part for part, _, _ in scores}, key=PARTS.index)
