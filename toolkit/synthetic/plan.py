@@ -37,7 +37,8 @@ class ClassProfile(NamedTuple):
 
     photographs: int
     look_alike: str
-    ages: list[int]
+    youngest: int
+    oldest: int
     women: float
     sites: list[str]
     skin: list[float]
@@ -233,7 +234,7 @@ def _person(rng: Generator, number: int, patient_id: str, profile: ClassProfile)
         number=number,
         patient_id=patient_id,
         sex="female" if rng.uniform() < profile.women else "male",
-        age=int(rng.integers(*profile.ages, endpoint=True)),
+        age=int(rng.integers(profile.youngest, profile.oldest, endpoint=True)),
         fitzpatrick=int(rng.choice(6, p=profile.skin)) + 1,
         tone=float(rng.normal(0, 0.06)),
         capture_site="clinic-north" if rng.uniform() < profile.north else "clinic-south",
