@@ -21,7 +21,7 @@ from transformers import (
 
 from toolkit.manifest import shipped
 from toolkit.models.checkpoint import Checkpoint, write_checkpoint
-from toolkit.models.transformers_compat import Config, Model, quiet
+from toolkit.models.transformers_compat import Config, Model, Processor, quiet
 
 PATCH_SPREAD, PROJECTION_SPREAD = 0.8, 0.3
 """Deviation of the patch embedding and the language projection: larger than that of the other weights, or positions
@@ -34,9 +34,10 @@ def build_tiny(folder: Path, texts: list[str], *, seed: int) -> None:
 
     The same texts and seed give the same bytes.
     """
-    config = InstructBlipConfig(**tomllib.loads((shipped("manifests") / "models" / "tiny.toml").read_text("utf-8")))
+    settings = tomllib.loads((shipped("manifests") / "models" / "tiny.toml").read_text("utf-8"))
+    config: Config = InstructBlipConfig(**settings)
     side = config.vision_config.image_size
-    processor = InstructBlipProcessor(
+    processor: Processor = InstructBlipProcessor(
         BlipImageProcessorPil(size={"height": side, "width": side}),
         T5Tokenizer(vocab=_unigrams(texts), extra_ids=0),
         BertTokenizer(vocab=_wordpieces(texts)),
