@@ -39,9 +39,9 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests for xdist by file, and those that need the finished run in one group: a worker trains it, once."""
+    """Group tests for xdist by file, and those that need what takes long to make by that: a worker makes it, once."""
     for item in items:
-        group = "finished" if "finished" in item.fixturenames else item.path.name
+        group = next((name for name in ("finished", "drawn_sample") if name in item.fixturenames), item.path.name)
         item.add_marker(pytest.mark.xdist_group(group))
 
 
@@ -147,6 +147,14 @@ def finished(tmp_path_factory) -> Finished:
     results = run(workspace, study_file, [drawn.export], images=drawn.images)
     named = {type(result).__name__: result for result in results}
     return Finished(workspace, study_file, drawn.export, drawn.images, named)
+
+
+@pytest.fixture(scope="session")
+def drawn_sample(tmp_path_factory):
+    """A sample with photographs in which every kind of fault is planted three times."""
+    from toolkit.synthetic import sample
+
+    return sample(tmp_path_factory.mktemp("drawn") / "sample", cases=320, seed=17)
 
 
 @pytest.fixture

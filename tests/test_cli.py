@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from toolkit import pipeline
 from toolkit.cli import app, main
 from toolkit.console import bars
 
@@ -139,7 +140,16 @@ def test_a_result_never_stands_on_the_line_of_a_bar(monkeypatch):
     assert terminal.file.getvalue().partition("run 1a2b3c4d")[0].endswith("\x1b[2K")
 
 
-def test_a_run_tells_its_story_within_a_screen_and_ends_with_three_commands(call, finished):
+def test_a_run_tells_its_story_within_a_screen_and_in_json_it_has_every_stage(call, finished, monkeypatch):
+    results = []
+
+    def recorded(*arguments, **options):
+        for result in pipeline_run(*arguments, **options):
+            results.append(result)
+            yield result
+
+    pipeline_run = pipeline.run
+    monkeypatch.setattr(pipeline, "run", recorded)
     code, out, _ = call("run", finished.export, "--images", finished.images)
     lines = [line.rstrip() for line in out.splitlines()]
 
@@ -149,8 +159,7 @@ def test_a_run_tells_its_story_within_a_screen_and_ends_with_three_commands(call
     assert all(re.match(r"next: \S*toolkit --workspace", line) for line in lines[-3:])
     assert f"page: {finished.results['Report'].page}" == lines[-4]
 
-
-def test_a_run_in_json_has_every_stage(call, finished):
+    monkeypatch.setattr(pipeline, "run", lambda *_, **__: iter(results))
     code, out, _ = call("--json", "run", finished.export, "--images", finished.images)
 
     assert 0 == code

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from plain_scoring import SCORERS
 from safetensors.torch import load_file, save_file
 
+from toolkit import models
 from toolkit.errors import ModelError
 from toolkit.manifest.model import TrainSection
 from toolkit.models import backend
@@ -574,13 +575,18 @@ def test_a_backend_that_is_not_there_is_named(name, message):
 
 
 @pytest.mark.parametrize("missing", ["torch", "transformers"])
-def test_without_the_model_libraries_the_extra_to_install_is_named(missing):
-    code = f"import sys; sys.modules[{missing!r}] = None\nfrom toolkit.models import backend\nbackend('instructblip')"
+def test_without_the_model_libraries_the_extra_to_install_is_named(missing, monkeypatch):
+    imported = [name for name in sys.modules if name.startswith("toolkit.models.") and not name.endswith(".backend")]
+    for name in imported:  # they are imported anew, as in a new process; afterwards the first ones are back
+        monkeypatch.setattr(models, name.removeprefix("toolkit.models."), sys.modules[name])
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    with pytest.raises(ModelError) as caught:
+        backend("instructblip")
 
-    assert f"{missing} is not installed" in done.stderr
-    assert "install lesion-toolkit[model]" in done.stderr
+    assert f"{missing} is not installed" in str(caught.value)
+    assert "install lesion-toolkit[model]" in str(caught.value)
 
 
 def test_naming_a_backend_needs_neither_torch_nor_transformers():

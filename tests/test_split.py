@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import shutil
 
@@ -15,7 +16,7 @@ from toolkit.stages.parse import parse
 from toolkit.stages.split import split
 from toolkit.stages.split.assignment import assign
 from toolkit.stages.split.groups import SplitCase, grouped
-from toolkit.workspace.certificate import PARTS
+from toolkit.workspace.certificate import PARTS, digest, salt_of
 from toolkit.workspace.patient_links import PatientLink, components, reasons
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.verification import verify, verify_photographs
@@ -390,6 +391,7 @@ def test_patients_who_turn_out_to_be_one_are_an_incident(forty, study, incidents
     assert of_both == set(second.incidents[0].patients) == set(stated["frozen"]["incidents"][0]["patients"])
     assert (["train", "test"], 2) == (second.incidents[0].parts, second.incidents[0].cases)
     assert {"drop": set(), "move": {"train"}}[incidents] == left
+    assert {"drop": 38, "move": 39}[incidents] == second.kept
 
 
 def test_an_unknown_split_cannot_be_frozen(certified, study):
@@ -446,12 +448,34 @@ def test_digests_are_computed_again_from_photographs(finished):
     assert "not checked" in verify(folder).photographs
 
 
+def test_digests_are_salted_as_the_certificate_states():
+    assert hashlib.sha256(b"salt+pixels").hexdigest()[:32] == digest("salt+", "pixels")
+    assert hashlib.sha256(b"salt+pixels 1.0,2.0").hexdigest()[:32] == digest("salt+", "pixels", "1.0,2.0")
+    assert salt_of("0000000a") != salt_of("0000000b")
+
+
 def test_a_photograph_that_is_another_one_is_found(finished, tmp_path):
     folder = finished.workspace.split(finished.results["Split"].split_id)
     (tmp_path / "images").mkdir()
 
     with pytest.raises(LeakError, match="no photograph has the digest of case"):
         verify(folder, images=tmp_path / "images")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("images set path = (select max(path) from images)", "the photograph of case .* is not the one that was split"),
+        ("images set path = 'gone.png'", "the photograph of case .* cannot be read"),
+        ("cases set roi_left = roi_left + 1", "the crop of case .* is not the one that was split"),
+    ],
+)
+def test_a_registered_photograph_or_crop_that_is_another_one_is_found(finished, copied, change, message):
+    with copied.writing() as connection:
+        connection.execute(f"update {change}")
+
+    with pytest.raises(LeakError, match=message):
+        verify_photographs(copied, copied.split(finished.results["Split"].split_id))
 
 
 LEAKS = {

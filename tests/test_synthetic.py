@@ -285,8 +285,8 @@ def _colours(study: Sample) -> Colours:
     return Colours(*(np.array(column) for column in zip(*means, strict=True)))
 
 
-def test_mean_colour_alone_does_not_tell_the_class(tmp_path):
-    colours = _colours(sample(tmp_path, cases=240))
+def test_mean_colour_alone_does_not_tell_the_class(drawn_sample):
+    colours = _colours(drawn_sample)
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     for name, means in [

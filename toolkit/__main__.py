@@ -1,4 +1,4 @@
-"""That `python -m toolkit` is the command `toolkit`."""
+"""The command `toolkit`, as `python -m toolkit`."""
 
 from toolkit.cli import main
 

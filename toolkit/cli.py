@@ -79,6 +79,7 @@ class Settings:
     def run_each(self, stages: "Callable[[Progress], Iterable[Any]]") -> None:
         """Show the result of each stage as soon as it is done; as JSON, all of them in one object at the end."""
         from toolkit import console
+        from toolkit.console.bars import hide_progress
 
         with self.progress() as progress:
             results = stages(progress)
@@ -86,15 +87,15 @@ class Settings:
                 console.print_results(list(results))
                 return
             for result in results:
-                console.hide_progress(progress)
+                hide_progress(progress)
                 console.show_stage(self.workspace, result)
 
     @contextmanager
     def progress(self) -> "Generator[Progress]":
         """Draw progress on stderr."""
-        from toolkit import console
+        from toolkit.console.bars import drawn_progress
 
-        with console.drawn_progress(quiet=self.quiet or not self.is_first) as progress:
+        with drawn_progress(quiet=self.quiet or not self.is_first) as progress:
             yield progress
 
 
@@ -352,13 +353,13 @@ def evaluate(*, run: Run = "latest", settings: Shared) -> None:
 
     Example: toolkit evaluate --run latest
     """
-    from toolkit import console
+    from toolkit.console.scores import show_scores
     from toolkit.stages.evaluate import evaluate
 
     study = settings.study_file().study
     result = settings.run(lambda progress: evaluate(settings.workspace, study, run=run, progress=progress))
     if not settings.as_json:
-        console.show_scores(settings.workspace, result.run_id)
+        show_scores(settings.workspace, result.run_id)
 
 
 @app.command(sort_key=8.5)
@@ -420,12 +421,13 @@ def claims(
         format_: Form of the answer.
     """
     from toolkit import console
+    from toolkit.console.rows import write_text
     from toolkit.stages.claims import claims
 
     with settings.progress() as progress:
         result = claims(file, seconds=seconds, progress=progress)
     if format_ == "csv":
-        console.write_text(result.csv())
+        write_text(result.csv())
     else:
         console.show(result, as_json=settings.as_json or format_ == "json")
 
@@ -451,14 +453,15 @@ def query(
         format_: Form of the answer; csv, json and parquet are never rounded.
     """
     from toolkit import console
+    from toolkit.console.rows import write_rows
 
     if sql is not None and name is not None:
         raise ToolkitError("a question and --sql were given: give one, not both", remedy="toolkit query --sql TEXT")
     form = "json" if settings.as_json and format_ == "table" else format_
     if sql is not None:
-        console.write_rows(settings.workspace.sql(sql), form)
+        write_rows(settings.workspace.sql(sql), form)
     elif name is not None:
-        console.write_rows(settings.workspace.ask(name, **_assignments(set_ or [])), form)
+        write_rows(settings.workspace.ask(name, **_assignments(set_ or [])), form)
     else:
         console.show_questions(settings.workspace.questions(), as_json=settings.as_json)
 

@@ -1,8 +1,11 @@
-"""Every hostile export alone, and the law of parsing on many drawn exports."""
+"""Every hostile export alone, the law of parsing on many drawn exports, and three exports in every order."""
+
+import itertools
 
 import pytest
 import test_parse
 from hypothesis import given, settings
+from test_ledger import stages, written_otherwise  # noqa: F401 - stages is a fixture
 
 from toolkit.errors import ExportError
 from toolkit.stages.parse import parse
@@ -31,3 +34,13 @@ def test_parse_never_loses_a_label_and_the_order_of_rows_does_not_matter(
     tmp_path_factory, study, key, rows, bad, random
 ):
     test_parse.hold_the_law(tmp_path_factory.mktemp("law"), study, key, rows, bad, random)
+
+
+def test_the_same_content_has_the_same_hash_whatever_its_exports_are_like(stages, study, key, tmp_path):  # noqa: F811
+    paths = [stage.export for stage in stages]
+    states = set()
+    for number, order in enumerate([*itertools.permutations(paths), written_otherwise(paths, tmp_path)]):
+        result = parse(Workspace(tmp_path / f"workspace-{number}"), study, key, list(order))
+        states.add((result.content_hash, result.truth_id))
+
+    assert 1 == len(states)

@@ -5,28 +5,12 @@ from typing import Any
 
 from rich.text import Text
 
-from toolkit.console.bars import drawn_progress, hide_progress
-from toolkit.console.rows import print_json, write_rows, write_text
+from toolkit.console.rows import print_json
 from toolkit.console.scores import show_in_short, show_scores
 from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table
 from toolkit.errors import ToolkitError
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.sql import Question
-
-__all__ = [
-    "drawn_progress",
-    "hide_progress",
-    "print_results",
-    "show",
-    "show_error",
-    "show_next_questions",
-    "show_questions",
-    "show_report",
-    "show_scores",
-    "show_stage",
-    "write_rows",
-    "write_text",
-]
 
 
 def show(result: Any, *, as_json: bool) -> None:

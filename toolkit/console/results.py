@@ -111,7 +111,8 @@ def _(result: Parsed) -> RenderableType:
 def _(result: Audit) -> RenderableType:
     again = ", as before" if result.already_searched else ""
     lines = [f"{counted(result.photographs, 'photograph')} compared with each other{again}"]
-    lines += [f"{MEANING.get(kind, kind)}: {count(times)}" for kind, times in result.findings.items()]
+    kinds = {kind: MEANING.get(kind, kind).partition(":")[0] for kind in result.findings}
+    lines += [f"{kinds[kind]}: {count(times)}" for kind, times in result.findings.items()]
     if not result.photographs:
         lines[0] = "! there are no photographs: near-duplicates were not searched for"
     elif not result.parts_looked_for:
