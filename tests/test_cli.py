@@ -154,7 +154,8 @@ def test_a_run_tells_its_story_within_a_screen_and_in_json_it_has_every_stage(ca
     lines = [line.rstrip() for line in out.splitlines()]
 
     assert 0 == code
-    assert 50 >= len(lines)
+    wraps = finished.results["Trained"].seconds >= 100  # a slow machine's number of seconds is one digit longer
+    assert 50 + wraps >= len(lines)
     assert 80 >= max(len(line) for line in lines if str(finished.workspace.folder) not in line)
     assert all(re.match(r"next: \S*toolkit --workspace", line) for line in lines[-3:])
     assert f"page: {finished.results['Report'].page}" == lines[-4]
