@@ -123,16 +123,8 @@ def _default(field: Any) -> str:
 def tables() -> str:
     """Return every table of the schema, by its comments or by newer words for them, and every view."""
     pages = [MADE, "# Tables and views\n", "Undefined numbers are NaN, never 0 or 1. Times are UTC. IDs are text.\n"]
-    table = re.compile(r"^create table (\w+) \( -- (.+?)\n(.*?)^\);", re.MULTILINE | re.DOTALL)
-    column = re.compile(r"^    (\w+) (.+?),? -- (.+)$", re.MULTILINE)
-    comment = re.compile(r"^comment on \w+ (\S+) is '(.+)';$", re.MULTILINE)
-    schema = "\n".join(path.read_text(encoding="utf-8") for path in sql.folder("schema"))
-    newer = {name: words.replace("''", "'") for name, words in comment.findall(schema)}
-    for name, first, body in table.findall(schema):
-        rows = [
-            f"| `{c}` | {_type(kind)} | {newer.get(f'{name}.{c}', words)} |" for c, kind, words in column.findall(body)
-        ]
-        meaning = newer.get(name, first)
+    for name, meaning, columns in sql.schema_tables():
+        rows = [f"| `{column}` | {_type(kind)} | {words} |" for column, kind, words in columns]
         pages.append(
             "\n".join([f"## {name}\n\n{meaning}\n", "| column | type | meaning |", "| --- | --- | --- |", *rows, ""])
         )

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
 from toolkit.errors import WorkspaceError
@@ -89,6 +90,25 @@ def test_undefined_is_nan_with_its_support(study):
     assert math.isnan(rows["recall", second]["low"])
     assert 1 == rows["macro_recall", None]["classes"]
     assert math.isnan(rows["roc_auc", first]["value"])
+
+
+def test_each_rate_rests_on_the_cases_of_its_denominator(study):
+    rows = by_metric(study, [0, 0, 0, 1, 1], np.eye(8)[[0, 0, 1, 1, 1]] * 0.9 + 0.0125, np.arange(5))
+    support = {metric: rows[metric, study.class_names[0]]["cases"] for metric in ("precision", "recall", "npv", "f1")}
+
+    assert {"precision": 2, "recall": 3, "npv": 3, "f1": 3} == support
+    assert 2 == rows["specificity", study.class_names[0]]["cases"]
+
+
+def test_rates_of_single_cases_have_scipys_wilson_interval_of_the_studys_confidence(study):
+    truth = np.arange(80) % 8
+    predicted = np.where(np.arange(80) < 40, truth, 0)
+    rows = by_metric(study, truth, np.eye(8)[predicted] * 0.9 + 0.0125, np.arange(80))
+    for metric, number, hits, trials in [("recall", 1, 5, 10), ("precision", 0, 10, 45), ("specificity", 0, 35, 70)]:
+        row = rows[metric, study.class_names[number]]
+        low, high = binomtest(hits, trials).proportion_ci(confidence_level=study.evaluate.confidence, method="wilson")
+
+        assert (hits / trials, low, high) == pytest.approx((row["value"], row["low"], row["high"]), abs=1e-12)
 
 
 def test_intervals_widen_when_the_same_cases_are_of_fewer_patients(study):

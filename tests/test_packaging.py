@@ -37,6 +37,8 @@ print(len(sql.questions()), load_study(shipped("manifests") / "demo.toml").study
         "toolkit/sql_files/verify.sql",
         "toolkit/manifest_files/demo.toml",
         "toolkit/manifest_files/demo.split/cases.csv",
+        "toolkit/manifest_files/models/tiny.toml",
+        "toolkit/manifest_files/sample/classes.toml",
     } <= names
     assert "demo" == answer.stdout.split()[1]
     assert str(tmp_path) in answer.stdout

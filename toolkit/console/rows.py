@@ -30,16 +30,17 @@ def write_text(text: str) -> None:
 
 def write_rows(rows: pa.Table, form: str) -> None:
     """Write the rows of an answer to stdout; csv and json are never rounded."""
+    records = rows.to_pylist(maps_as_pydicts="lossy")
     if form == "parquet":
         buffer = io.BytesIO()
         pq.write_table(rows, buffer)
         sys.stdout.buffer.write(buffer.getvalue())
     elif form == "json":
-        print_json(_plain_rows(rows))
+        print_json(records)
     elif form == "csv":
-        sys.stdout.write(csv_text(rows.column_names, (row.values() for row in _plain_rows(rows))))
+        sys.stdout.write(csv_text(rows.column_names, (row.values() for row in records)))
     else:
-        _print_rows(rows.column_names, [[_cell(value) for value in row.values()] for row in _plain_rows(rows)])
+        _print_rows(rows.column_names, [[_cell(value) for value in row.values()] for row in records])
         stderr.print(counted(rows.num_rows, "row"), style="dim")
 
 
@@ -57,15 +58,6 @@ def _print_rows(names: list[str], rows: list[list[str]]) -> None:
         for name, text in zip(names, row, strict=True):
             record.add_row(line(name, "dim"), line(text))
         stdout.print(record)
-
-
-def _plain_rows(rows: pa.Table) -> list[dict[str, Any]]:
-    """Return rows as dictionaries, with maps as dictionaries too."""
-    maps = {field.name for field in rows.schema if pa.types.is_map(field.type)}
-    return [
-        {name: dict(value) if name in maps and value is not None else value for name, value in row.items()}
-        for row in rows.to_pylist()
-    ]
 
 
 def _cell(value: Any) -> str:

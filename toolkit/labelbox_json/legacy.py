@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from toolkit.labelbox_json.shapes import Counts, dicts
+from toolkit.labelbox_json.shapes import Counts, as_dict, dicts
 from toolkit.privacy import scrub
 
 GEOMETRIES = {
@@ -40,11 +40,6 @@ def as_row(entry: dict) -> dict:
         metadata_fields=metadata,
         projects={_project_id(entry): project},
     )
-
-
-def part_of(entry: dict) -> str:
-    """Return which part of its photograph's row an entry is: its label's ID."""
-    return str(entry.get("ID"))
 
 
 def facts_digest(row: dict) -> str:
@@ -185,11 +180,11 @@ def _option(option: Any) -> Any:
 
 def _oldest(label: dict, masks: Any) -> dict:
     """Return a label of 2018: every key is a class with its polygons, or a question with its answer."""
-    objects = [_named_mask(name, url) for name, url in _items(masks)]
+    objects = [_named_mask(name, url) for name, url in as_dict(masks).items()]
     questions = []
     for name, value in label.items():
         if name == MASKS:
-            objects += [_named_mask(inner, url) for inner, url in _items(value)]
+            objects += [_named_mask(inner, url) for inner, url in as_dict(value).items()]
         elif isinstance(value, str):
             questions.append({"name": name, "radio_answer": {"name": scrub(value)}})
         elif isinstance(value, list) and value and all(isinstance(item, str) for item in value):
@@ -223,7 +218,7 @@ def count(entry: dict) -> Counts:
     counts = Counts(project=1, label=1)
     label = entry.get("Label")
     if not isinstance(label, dict):
-        counts.object += len(_items(entry.get("Masks")))
+        counts.object += len(as_dict(entry.get("Masks")))
         return counts
     if not PARTS & set(label):
         _count_oldest(label, entry, counts)
@@ -246,7 +241,7 @@ def count(entry: dict) -> Counts:
 
 
 def _count_oldest(label: dict, entry: dict, counts: Counts) -> None:
-    counts.object += len(_items(entry.get("Masks"))) + len(_items(label.get(MASKS)))
+    counts.object += len(as_dict(entry.get("Masks"))) + len(as_dict(label.get(MASKS)))
     for name, value in label.items():
         if name == MASKS:
             continue
@@ -276,10 +271,6 @@ def _flat(value: list) -> Iterator[Any]:
 
 def _is_point(value: Any) -> bool:
     return isinstance(value, dict) and {"x", "y"} <= set(value)
-
-
-def _items(value: Any) -> list[tuple[str, Any]]:
-    return list(value.items()) if isinstance(value, dict) else []
 
 
 def _name(thing: dict) -> Any:

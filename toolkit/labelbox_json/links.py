@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.labelbox_json.reader import raw_rows
-from toolkit.labelbox_json.shapes import dict_values, dicts, lenient
+from toolkit.labelbox_json.shapes import as_dict, dict_values, dicts, lenient
 from toolkit.workspace.landed import Landed
 
 
@@ -43,7 +43,7 @@ def links_of(landed: Landed, *, longest: int) -> Iterator[FileLink]:
     """Yield the photograph and the masks of every row; a composite mask of many objects stands once."""
     for line in raw_rows(landed.path, longest=longest):
         row = lenient(line.content or b"")
-        data_row = _dict(row.get("data_row"))
+        data_row = as_dict(row.get("data_row"))
         image_id, address = data_row.get("id"), data_row.get("row_data")
         if not isinstance(image_id, str):
             continue
@@ -51,7 +51,7 @@ def links_of(landed: Landed, *, longest: int) -> Iterator[FileLink]:
             yield FileLink(image_id, address, image_id, is_mask=False)
         seen: set[str] = set()
         for thing in _objects(row):
-            for mask in (_dict(thing.get("mask")), _dict(thing.get("composite_mask"))):
+            for mask in (as_dict(thing.get("mask")), as_dict(thing.get("composite_mask"))):
                 feature, url = thing.get("feature_id"), mask.get("url")
                 if isinstance(feature, str) and isinstance(url, str) and url not in seen:
                     seen.add(url)
@@ -73,7 +73,7 @@ def time_of(text: Any) -> datetime | None:
 
 
 def _activity(row: dict) -> datetime | None:
-    details = _dict(_dict(row.get("data_row")).get("details"))
+    details = as_dict(as_dict(row.get("data_row")).get("details"))
     return time_of(details.get("last_activity_at")) or time_of(details.get("updated_at"))
 
 
@@ -83,8 +83,4 @@ def _objects(row: dict) -> Iterator[dict]:
         holders += dict_values(model.get("runs"))
     for holder in holders:
         for label in dicts(holder.get("labels")) + dicts(holder.get("predictions")):
-            yield from dicts(_dict(label.get("annotations")).get("objects"))
-
-
-def _dict(value: Any) -> dict:
-    return value if isinstance(value, dict) else {}
+            yield from dicts(as_dict(label.get("annotations")).get("objects"))

@@ -69,7 +69,8 @@ class Records:
         for position, item in enumerate(row.attachments or ()):
             tables["attachments"].append(_attachment(row, position, item, secrets))
         for position, item in enumerate(row.embeddings or ()):
-            tables["embeddings"].append(_embedding(row, position, item))
+            about = (item.id, item.name, item.dimensions, len(item.values or ()))
+            tables["embeddings"].append(staging_tables.Embedding(row.data_row.id, position, *about))
         return RowContent(tables, max(filter(None, times), default=None))
 
     def image(self, row: shapes.Row, tables: Tables) -> tuple[str, ...]:
@@ -240,12 +241,6 @@ def _attachment(
     value = None if item.value is None else scrub(_as_text(item.value), secrets_in_it=secrets)
     name = scrub(item.name, secrets_in_it=secrets) if item.name else None
     return staging_tables.Attachment(row.data_row.id, position, item.type, name, value)
-
-
-def _embedding(row: shapes.Row, position: int, item: shapes.Embedding) -> staging_tables.Embedding:
-    return staging_tables.Embedding(
-        row.data_row.id, position, item.id, item.name, item.dimensions, len(item.values or ())
-    )
 
 
 def _geometry(thing: shapes.Object) -> str | None:

@@ -126,7 +126,7 @@ class RowReader:
             raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
         unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
         if is_entry:
-            result.part, raw = legacy.part_of(raw), legacy.as_row(raw)
+            result.part, raw = str(raw.get("ID")), legacy.as_row(raw)
             result.facts_sha256 = legacy.facts_digest(raw)
         row = msgspec.convert(raw, shapes.Row)
         result.content_sha256 = sha256(written if is_entry else fuller(encode(row), written))
@@ -213,9 +213,6 @@ def _check_object(thing: shapes.Object) -> None:
     if thing.annotation_kind is not None and thing.annotation_kind not in KINDS:
         raise Quarantine("unsupported_annotation_kind", f"{scrub(thing.annotation_kind)[:120]!r}")
     box = thing.bounding_box
-    if box is not None and not (box.width > 0 and box.height > 0 and _is_finite(box)):
+    finite = box is None or all(map(math.isfinite, msgspec.structs.astuple(box)))
+    if box is not None and not (box.width > 0 and box.height > 0 and finite):
         raise Quarantine("value_range:bbox", f"a box of {box.width} x {box.height} pixels")
-
-
-def _is_finite(box: shapes.BoundingBox) -> bool:
-    return all(map(math.isfinite, msgspec.structs.astuple(box)))

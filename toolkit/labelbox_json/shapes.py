@@ -261,7 +261,7 @@ class Counts(msgspec.Struct):
 def count(raw: Any) -> Counts:
     """Count nouns in undecoded JSON, trusting no type: what `stored + quarantined` is held against."""
     counts = Counts()
-    row = raw if isinstance(raw, dict) else {}
+    row = as_dict(raw)
     for project in dict_values(row.get("projects")):
         counts.project += 1
         counts.label += _count_labels(project.get("labels"), counts)
@@ -315,9 +315,7 @@ def _count_answers(questions: list[Classification]) -> int:
 
 def _count_labels(labels: Any, counts: Counts) -> int:
     for label in dicts(labels):
-        annotations = label.get("annotations")
-        if isinstance(annotations, dict):
-            _count_annotations(annotations, counts)
+        _count_annotations(as_dict(label.get("annotations")), counts)
     return len(dicts(labels))
 
 
@@ -340,10 +338,14 @@ def _count_annotations(annotations: dict, counts: Counts) -> None:
 def lenient(content: bytes) -> dict:
     """Decode a JSON object without checking its types; return an empty one for anything else."""
     try:
-        raw = msgspec.json.decode(content)
+        return as_dict(msgspec.json.decode(content))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-    return raw if isinstance(raw, dict) else {}
+
+
+def as_dict(value: Any) -> dict:
+    """Return a JSON object; an empty one for anything else."""
+    return value if isinstance(value, dict) else {}
 
 
 def dicts(value: Any) -> list[dict]:
@@ -353,4 +355,4 @@ def dicts(value: Any) -> list[dict]:
 
 def dict_values(value: Any) -> list[dict]:
     """Return the objects that are values of a JSON object; nothing of anything else."""
-    return dicts(list(value.values())) if isinstance(value, dict) else []
+    return dicts(list(as_dict(value).values()))

@@ -19,9 +19,16 @@ def check_weights(model: Model, *, place: str) -> None:
         )
     check_head(model, place=place)
     if not model.query_tokens.any():
-        raise _degenerate("the query tokens are all zero: every image token would be the same", place)
-    if model.vision_model.embeddings.patch_embedding.weight.abs().max() < DEGENERATE:
-        raise _degenerate("the vision weights are nearly zero: the model cannot see", place)
+        problem = "the query tokens are all zero: every image token would be the same"
+    elif model.vision_model.embeddings.patch_embedding.weight.abs().max() < DEGENERATE:
+        problem = "the vision weights are nearly zero: the model cannot see"
+    else:
+        return
+    raise ModelError(
+        f"degenerate weights: {problem}",
+        place=place,
+        remedy="start from a trained checkpoint; one built from a bare configuration cannot be trained",
+    )
 
 
 def check_head(model: Model, *, place: str) -> None:
@@ -58,11 +65,3 @@ def check_finite(values: torch.Tensor, *, what: str) -> None:
             f"{what} is not a finite number",
             remedy="use a lower learning rate or a longer warm-up and train again; half precision is not for T5",
         )
-
-
-def _degenerate(problem: str, place: str) -> ModelError:
-    return ModelError(
-        f"degenerate weights: {problem}",
-        place=place,
-        remedy="start from a trained checkpoint; one built from a bare configuration cannot be trained",
-    )

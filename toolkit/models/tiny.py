@@ -1,13 +1,13 @@
-"""A tiny InstructBLIP checkpoint, built offline, for trials and tests.
+"""A tiny InstructBLIP checkpoint, built offline from `manifests/models/tiny.toml`, for trials and tests.
 
 `from_pretrained` reads it like a real one, and it can be trained on synthetic photographs.
 """
 
 import re
 import string
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import (
@@ -16,53 +16,16 @@ from transformers import (
     InstructBlipConfig,
     InstructBlipForConditionalGeneration,
     InstructBlipProcessor,
-    InstructBlipQFormerConfig,
-    InstructBlipVisionConfig,
-    T5Config,
     T5Tokenizer,
 )
 
+from toolkit.manifest import shipped
 from toolkit.models.checkpoint import Checkpoint, write_checkpoint
 from toolkit.models.transformers_compat import Config, Model, Processor, quiet
 
-INPUT_SIZE = 64
-QUERY_TOKENS = 8
-SPREAD = 0.1
-"""Standard deviation of new weights; weights by the library's own, 1e-10 and 0, cannot be trained."""
 PATCH_SPREAD, PROJECTION_SPREAD = 0.8, 0.3
-"""Of the patch embedding and the language projection: larger, or positions and prompt dominate the photograph.
-In 12 epochs on 588 synthetic lesions the validation ROC AUC was 0.98 instead of 0.92."""
-VISION: dict[str, Any] = {
-    "image_size": INPUT_SIZE,
-    "patch_size": 8,
-    "hidden_size": 96,
-    "intermediate_size": 192,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "initializer_range": SPREAD,
-}
-QFORMER: dict[str, Any] = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "cross_attention_frequency": 1,  # with two layers, the usual 2 would attend to the photograph only once
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
-    "initializer_range": SPREAD,
-}
-LANGUAGE: dict[str, Any] = {
-    "d_model": 64,
-    "d_kv": 16,
-    "d_ff": 128,
-    "num_layers": 2,
-    "num_decoder_layers": 2,
-    "num_heads": 4,
-    "feed_forward_proj": "gated-gelu",
-    "dropout_rate": 0.0,
-    "decoder_start_token_id": 0,
-    "tie_word_embeddings": False,  # a Flan-T5 has an output layer of its own
-}
+"""Deviation of the patch embedding and the language projection: larger than that of the other weights, or positions
+and prompt dominate the photograph. In 12 epochs on 588 synthetic lesions the validation ROC AUC was 0.98, not 0.92."""
 CHARACTERS = string.printable[:95].replace(" ", "")
 
 
@@ -71,26 +34,19 @@ def build_tiny(folder: Path, texts: list[str], *, seed: int) -> None:
 
     The same texts and seed give the same bytes.
     """
-    processor = _processor(texts)
-    config = InstructBlipConfig(
-        vision_config=InstructBlipVisionConfig(**VISION),
-        qformer_config=InstructBlipQFormerConfig(vocab_size=len(processor.qformer_tokenizer), **QFORMER),
-        text_config=T5Config(vocab_size=len(processor.tokenizer), **LANGUAGE),
-        num_query_tokens=QUERY_TOKENS,
-        image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
-        initializer_range=SPREAD,
-    )
-    write_checkpoint(folder, Checkpoint(_model(config, seed), processor))
-
-
-def _processor(texts: Sequence[str]) -> Processor:
-    side = {"height": INPUT_SIZE, "width": INPUT_SIZE}
-    return InstructBlipProcessor(
-        BlipImageProcessorPil(size=side),
+    settings = tomllib.loads((shipped("manifests") / "models" / "tiny.toml").read_text("utf-8"))
+    config: Config = InstructBlipConfig(**settings)
+    side = config.vision_config.image_size
+    processor: Processor = InstructBlipProcessor(
+        BlipImageProcessorPil(size={"height": side, "width": side}),
         T5Tokenizer(vocab=_unigrams(texts), extra_ids=0),
         BertTokenizer(vocab=_wordpieces(texts)),
-        num_query_tokens=QUERY_TOKENS,
+        num_query_tokens=config.num_query_tokens,
     )
+    config.text_config.vocab_size = len(processor.tokenizer)
+    config.qformer_config.vocab_size = len(processor.qformer_tokenizer)
+    config.image_token_index = processor.tokenizer.convert_tokens_to_ids("<image>")
+    write_checkpoint(folder, Checkpoint(_model(config, seed), processor))
 
 
 def _unigrams(texts: Sequence[str]) -> list[tuple[str, float]]:
@@ -114,17 +70,12 @@ def _model(config: Config, seed: int) -> Model:
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         model = InstructBlipForConditionalGeneration(config)
-        torch.nn.init.normal_(model.query_tokens, std=SPREAD)
+        torch.nn.init.normal_(model.query_tokens, std=config.initializer_range)
         torch.nn.init.normal_(model.vision_model.embeddings.patch_embedding.weight, std=PATCH_SPREAD)
         torch.nn.init.normal_(model.language_projection.weight, std=PROJECTION_SPREAD)
-        _give_own_head(model)
+        # transformers 5 ties the output layer in every new T5; a Flan-T5, like T5 1.1, has its own.
+        head = torch.empty_like(model.language_model.lm_head.weight).normal_(std=config.initializer_range)
+        model.language_model.lm_head.weight = torch.nn.Parameter(head)
+        model.language_model.all_tied_weights_keys.pop("lm_head.weight", None)
+        model.all_tied_weights_keys.pop("language_model.lm_head.weight", None)
     return model.eval()
-
-
-def _give_own_head(model: Model) -> None:
-    """Untie the output layer, which transformers 5 ties in every new T5: Flan-T5, like T5 1.1, has its own."""
-    language_model = model.language_model
-    head = torch.empty_like(language_model.lm_head.weight)
-    language_model.lm_head.weight = torch.nn.Parameter(head.normal_(std=SPREAD))
-    language_model.all_tied_weights_keys.pop("lm_head.weight", None)
-    model.all_tied_weights_keys.pop("language_model.lm_head.weight", None)

@@ -144,15 +144,11 @@ class TrainingCallback(TrainerCallback):
         """Stop after `patience` epochs without a better one; computed from the log, so that a resume stops as well."""
         if self.settings.best == "last":
             return
-        values = [_measure(epoch, self.settings.best) for epoch in _epochs(state.log_history)]
-        check_finite(torch.tensor(values), what=f"{self.settings.best} on validation")
+        best, epochs = self.settings.best, _epochs(state.log_history)
+        values = [-e.validation_loss if best == "validation_loss" else e.metrics[best] for e in epochs]
+        check_finite(torch.tensor(values), what=f"{best} on validation")
         since = len(values) - 1 - int(np.argmax(values))
         control.should_training_stop |= self.settings.patience is not None and since >= self.settings.patience
-
-
-def _measure(epoch: Epoch, best: str) -> float:
-    """Return the value by which the best epoch is chosen; higher is better."""
-    return -epoch.validation_loss if best == "validation_loss" else epoch.metrics[best]
 
 
 def train(trainable: TrainableModel, job: TrainingJob) -> list[Epoch]:

@@ -20,6 +20,7 @@ from toolkit.workspace import plan, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import find_run
+from toolkit.workspace.scores import read_scores, scored_parts
 
 CLUSTERED = "paired patient bootstrap, percentile; p by permutation of runs within patients"
 RELABELLED = "paired patient bootstrap, percentile; p from it"
@@ -94,17 +95,8 @@ def _parts(workspace: Workspace, run_id: str, other_id: str) -> list[str]:
     """Return the parts in which both runs are scored."""
     if run_id == other_id:
         raise WorkspaceError("a run is not compared with itself", place=f"run {run_id}", remedy="give two runs")
-    scored = []
-    for name in (run_id, other_id):
-        rows = workspace.rows("select distinct part from scores where run_id = $run_id", {"run_id": name})
-        if not rows:
-            raise WorkspaceError(
-                f"run {name} has no scores yet",
-                place=str(workspace.run(name)),
-                remedy=f"toolkit evaluate --run {name}",
-            )
-        scored.append({row["part"] for row in rows})
-    return sorted(scored[0] & scored[1])
+    first, second = (scored_parts(read_scores(workspace, name)) for name in (run_id, other_id))
+    return sorted(set(first) & set(second))
 
 
 def _relabelled(workspace: Workspace, study: Study, run_id: str, part: str, since: str) -> RunPair:

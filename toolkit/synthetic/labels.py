@@ -1,6 +1,7 @@
 """The labels and patient IDs of a photograph at each stage: after the first round, after review, later."""
 
 from dataclasses import dataclass, replace
+from statistics import multimode
 
 import numpy as np
 from numpy.random import Generator, default_rng
@@ -60,10 +61,8 @@ def is_merged(photograph: PlannedPhotograph, stage: Stage) -> bool:
 
 def majority(labels: list[SyntheticLabel], position: int) -> str | None:
     """Return the answer that most labels give for a lesion; None at a tie, and where there is none."""
-    answers = [label.answers[position] for label in labels]
-    most = max(map(answers.count, answers), default=0)
-    winners = {answer for answer in answers if answers.count(answer) == most}
-    return winners.pop() if len(winners) == 1 else None
+    winners = multimode(label.answers[position] for label in labels)
+    return winners[0] if len(winners) == 1 else None
 
 
 def _boxes(rng: Generator, photograph: PlannedPhotograph) -> tuple[Box, ...]:

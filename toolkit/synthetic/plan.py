@@ -1,14 +1,16 @@
 """The plan of a sample: patients, their lesions and photographs, in the proportions of the published study."""
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.random import Generator, default_rng
 
 from toolkit.cases import Box
 from toolkit.errors import ToolkitError
+from toolkit.manifest import shipped
 
 State = Literal["labelled", "queued", "skipped", "empty"]
 ClassNames = tuple[str, ...]
@@ -30,38 +32,23 @@ CODES = 9000
 """Patient numbers reserved for one block; those in use are chosen at random, so that they say nothing."""
 
 
-@dataclass(frozen=True)
-class ClassProfile:
+class ClassProfile(NamedTuple):
     """A class of the study: how many photographs the paper had, its look-alike, and who has it, where."""
 
     photographs: int
     look_alike: str
-    ages: tuple[int, int]
+    youngest: int
+    oldest: int
     women: float
-    sites: tuple[str, ...]
-    skin: tuple[float, ...]
-    """Chances of the Fitzpatrick phototypes I to VI."""
+    sites: list[str]
+    skin: list[float]
     north: float
-    """Chance to be seen at the hospital and not at the cosmetic clinic."""
 
 
-_FAIR = (0.12, 0.34, 0.32, 0.16, 0.04, 0.02)
-_ANY = (0.06, 0.20, 0.32, 0.26, 0.11, 0.05)
-_OLIVE = (0.01, 0.10, 0.33, 0.36, 0.15, 0.05)
-_FACE = ("cheek", "forehead", "nose", "temple")
-_BODY = ("back", "chest", "upper arm", "thigh", "foot")
-_SUN = (*_FACE, "hand", "forearm")
-CLASSES: dict[str, ClassProfile] = {
-    "acquired_dermal_melanocytosis": ClassProfile(136, "solar_lentigo", (25, 60), 0.9, _FACE, _OLIVE, 0.40),
-    "basal_cell_carcinoma": ClassProfile(113, "seborrheic_keratosis", (50, 92), 0.5, (*_FACE, "back"), _FAIR, 0.70),
-    "ephelis": ClassProfile(92, "solar_lentigo", (8, 45), 0.7, (*_SUN, "chest"), _FAIR, 0.40),
-    "malignant_melanoma": ClassProfile(100, "nevus", (30, 90), 0.5, (*_BODY, "cheek"), _FAIR, 0.75),
-    "melasma": ClassProfile(167, "solar_lentigo", (25, 58), 0.93, _FACE, _OLIVE, 0.35),
-    "nevus": ClassProfile(91, "malignant_melanoma", (10, 65), 0.55, (*_BODY, "cheek"), _ANY, 0.55),
-    "seborrheic_keratosis": ClassProfile(123, "basal_cell_carcinoma", (45, 92), 0.5, (*_BODY, *_FACE), _ANY, 0.60),
-    "solar_lentigo": ClassProfile(157, "acquired_dermal_melanocytosis", (40, 88), 0.65, _SUN, _ANY, 0.45),
+CLASSES = {
+    name: ClassProfile(**profile)
+    for name, profile in tomllib.loads((shipped("manifests") / "sample" / "classes.toml").read_text("utf-8")).items()
 }
-
 SIZES = {"clinic-north": (288, 240), "clinic-south": (240, 180)}
 """Width and height in pixels of the photographs of each site of care."""
 
@@ -247,7 +234,7 @@ def _person(rng: Generator, number: int, patient_id: str, profile: ClassProfile)
         number=number,
         patient_id=patient_id,
         sex="female" if rng.uniform() < profile.women else "male",
-        age=int(rng.integers(*profile.ages, endpoint=True)),
+        age=int(rng.integers(profile.youngest, profile.oldest, endpoint=True)),
         fitzpatrick=int(rng.choice(6, p=profile.skin)) + 1,
         tone=float(rng.normal(0, 0.06)),
         capture_site="clinic-north" if rng.uniform() < profile.north else "clinic-south",

@@ -30,7 +30,9 @@ def render(rng: Generator, photograph: PlannedPhotograph, *, seed: int) -> Map:
         _place(default_rng([seed, 3, person.number, number]), skin, lesion)
     light = _light(rng, (height, width), glare="glare" in photograph.traits)
     canvas = Image.fromarray(levels(_reflected(skin, rng.uniform(0, 2 * np.pi)) * light[..., None]))
-    _foreign_objects(rng, canvas, photograph.traits)
+    for trait, draw in (("hair", _hairs), ("pen", _pen), ("ruler", _ruler)):
+        if trait in photograph.traits:
+            draw(rng, ImageDraw.Draw(canvas), canvas.size)
     return np.asarray(canvas).astype(np.float32) / 255
 
 
@@ -102,12 +104,6 @@ def _light(rng: Generator, shape: tuple[int, int], *, glare: bool) -> Map:
         spot = (x - rng.uniform(-0.8, 0.8)) ** 2 + (y - rng.uniform(-0.8, 0.8)) ** 2
         light += rng.uniform(0.2, 0.5) * np.exp(-spot / (2 * rng.uniform(0.08, 0.2) ** 2))
     return light.astype(np.float32)
-
-
-def _foreign_objects(rng: Generator, canvas: Image.Image, traits: frozenset[str]) -> None:
-    for trait, add in (("hair", _hairs), ("pen", _pen), ("ruler", _ruler)):
-        if trait in traits:
-            add(rng, ImageDraw.Draw(canvas), canvas.size)
 
 
 def _hairs(rng: Generator, draw: ImageDraw.ImageDraw, size: tuple[int, int]) -> None:

@@ -135,12 +135,8 @@ class _Row:
         return {"schema_id": schema_id, "schema_name": name, "schema_kind": f"CustomMetadata{kind}", "value": value}
 
     def project(self, progress: float) -> Json:
-        agreement = _agreement(self.labels)
-        return {
-            "name": PROJECT,
-            "labels": [self.label(label, agreement) for label in self.labels],
-            "project_details": self.project_details(progress),
-        }
+        labels = [self.label(label) for label in self.labels]
+        return {"name": PROJECT, "labels": labels, "project_details": self.project_details(progress)}
 
     def project_details(self, progress: float) -> Json:
         """Return where the photograph stands in the workflow, and its way there, newest step first."""
@@ -181,33 +177,33 @@ class _Row:
             ],
         }
 
-    def last_changed(self, label: SyntheticLabel) -> datetime:
-        late = label.reviewed or self.photograph.state == "queued"
-        return self.reviewed if late else self.first_labelled(label)
-
     def first_labelled(self, label: SyntheticLabel) -> datetime:
-        return self.arrived + timedelta(hours=24 + label.number)
+        late = self.photograph.state == "queued"
+        return self.reviewed if late else self.arrived + timedelta(hours=24 + label.number)
 
-    def label(self, label: SyntheticLabel, agreement: float | None) -> Json:
-        updated = self.last_changed(label)
+    def last_changed(self, label: SyntheticLabel) -> datetime:
+        return self.reviewed if label.reviewed else self.first_labelled(label)
+
+    def label(self, label: SyntheticLabel) -> Json:
         return _label(
             self.rows.label_id(self.photograph, label.number),
             label.annotator,
-            created=updated if self.photograph.state == "queued" else self.first_labelled(label),
-            updated=updated,
-            performance=self.performance(label, agreement),
+            created=self.first_labelled(label),
+            updated=self.last_changed(label),
+            performance=self.performance(label),
             annotations=self.annotations(label),
         )
 
-    def performance(self, label: SyntheticLabel, agreement: float | None) -> Json:
+    def performance(self, label: SyntheticLabel) -> Json:
         seconds = int(self.rng.integers(18, 140))
         details: Json = {
             "seconds_to_create": seconds,
             "seconds_to_review": seconds // 6,
             "skipped": self.photograph.state == "skipped",
         }
-        if agreement is not None:
-            details["consensus_score"] = agreement
+        if pairs := list(combinations(self.labels, 2)):
+            # Labelbox gives every label the share of pairs of labels with the same answers.
+            details["consensus_score"] = round(sum(a.answers == b.answers for a, b in pairs) / len(pairs), 4)
         first = self.labels[0]
         if len(self.labels) > 1 and self.photograph.index % 5 == 0:
             details["benchmark_reference_label"] = self.rows.label_id(self.photograph, first.number)
@@ -228,46 +224,36 @@ class _Row:
         objects = [
             self.object(f"{key}.{at}", box, [answers[at]] if nested else []) for at, box in enumerate(label.boxes)
         ]
-        whole = [] if nested else answers
-        if label.answers:
-            whole += self.visible(key)
-        return _annotations(objects, whole)
+        visible = self.visible(key) if label.answers else []
+        return _annotations(objects, visible if nested else answers + visible)
 
     def object(self, key: str, box: Box, answers: list[Json]) -> Json:
         return {
-            "feature_id": self.rows.id("object", key),
-            "feature_schema_id": self.rows.id("schema", ROI),
-            "name": ROI,
-            "value": ROI,
+            **self.feature("object", key, ROI),
             "annotation_kind": "ImageBoundingBox",
             "classifications": answers,
             "bounding_box": {"top": box.top, "left": box.left, "height": box.height, "width": box.width},
         }
 
     def answer(self, key: str, question: str, answer: str) -> Json:
-        return {**self.question(key, question), "radio_answer": {**self.option(key, answer), "classifications": []}}
+        return {**self.question(key, question), "radio_answer": self.option(key, answer)}
 
     def question(self, key: str, name: str) -> Json:
-        return {
-            "feature_id": self.rows.id("classification", f"{name} {key}"),
-            "feature_schema_id": self.rows.id("schema", name),
-            "name": name,
-            "value": name,
-        }
+        return self.feature("classification", f"{name} {key}", name)
 
     def option(self, key: str, answer: str) -> Json:
-        return {
-            "feature_id": self.rows.id("answer", f"{answer} {key}"),
-            "feature_schema_id": self.rows.id("schema", answer),
-            "name": answer.replace("_", " "),
-            "value": answer.lower().replace(" ", "_"),
-        }
+        words = {"name": answer.replace("_", " "), "value": answer.lower().replace(" ", "_")}
+        return {**self.feature("answer", f"{answer} {key}", answer), **words, "classifications": []}
+
+    def feature(self, kind: str, key: str, name: str) -> Json:
+        schema_id = self.rows.id("schema", name)
+        return {"feature_id": self.rows.id(kind, key), "feature_schema_id": schema_id, "name": name, "value": name}
 
     def visible(self, key: str) -> list[Json]:
         """Return a checklist and a free text about what else the photograph shows; mostly there is neither."""
         traits, answers = sorted(self.photograph.traits), []
         if traits and self.rng.uniform() < 0.4:
-            options = [{**self.option(key, trait), "classifications": []} for trait in traits]
+            options = [self.option(key, trait) for trait in traits]
             answers.append({**self.question(key, "also visible"), "checklist_answers": options})
         if self.rng.uniform() < 0.03:
             remark = {"content": "second lesion near the edge\nnot boxed"}
@@ -319,9 +305,3 @@ def _annotations(objects: list[Json], classifications: list[Json]) -> Json:
 
 def _text(time: datetime) -> str:
     return time.isoformat(timespec="milliseconds")
-
-
-def _agreement(labels: list[SyntheticLabel]) -> float | None:
-    """Return the share of pairs of labels that give the same answers, as Labelbox scores consensus on each of them."""
-    pairs = list(combinations(labels, 2))
-    return round(sum(one.answers == other.answers for one, other in pairs) / len(pairs), 4) if pairs else None

@@ -17,6 +17,7 @@ from toolkit.errors import LeakError
 from toolkit.files import csv_text, sha256_of, sha256_of_file, write_atomically, write_json
 from toolkit.manifest import NO_PATIENTS, shipped
 from toolkit.stats.stratified_split import CLASS, PATIENTS, TOTAL, integer_bound
+from toolkit.workspace.registry import Workspace
 
 PARTS = ("train", "validation", "test")
 EXTERNAL = ("external",)
@@ -157,9 +158,9 @@ def copy_split(source: Path, folder: Path) -> None:
         shutil.copyfile(source / name, folder / name)
 
 
-def split_folders(splits: Path) -> list[Path]:
-    """Return the folders of all splits below a folder, in order; those that are being written anew are left out."""
-    return sorted(path.parent for path in splits.glob(f"*/{CASES}") if not path.parent.name.startswith("."))
+def split_folders(workspace: Workspace) -> list[Path]:
+    """Return the folders of all splits, in order; those that are being written anew are left out."""
+    return sorted(path.parent for path in workspace.folder.glob(f"splits/[!.]*/{CASES}"))
 
 
 def has_certificate(folder: Path) -> bool:

@@ -3,7 +3,6 @@
 A departure is a fact, its reason is for the author to give; without a locked plan there is none.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from toolkit.workspace import sql
 from toolkit.workspace.certificate import CERTIFICATE, find_certificate
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import read_run
+from toolkit.workspace.scores import read_scores
 
 EVALUATED = {
     "operating_point": "select distinct target as name from operating_points where run_id = $run_id and part = $part",
@@ -153,12 +153,8 @@ def _revised(lock: LockedPlan, run_id: str, scorings: list[dict[str, Any]]) -> I
 
 def _primary(workspace: Workspace, lock: LockedPlan, key: dict[str, str]) -> Iterator[Departure]:
     metric, class_name = lock.plan["metric"], lock.plan["class_name"]
-    rows = workspace.rows(
-        "select metric, class_name, value from scores where run_id = $run_id and part = $part and metric = $metric",
-        {**key, "metric": metric},
-    )
-    values = [row["value"] for row in rows if row["class_name"] == class_name]
-    if not values or math.isnan(values[0]):
+    score = read_scores(workspace, key["run_id"]).get((key["part"], metric, class_name))
+    if score is None or not score.is_defined:
         of = f" of {class_name}" if class_name else ""
         yield Departure(key["part"], "primary_metric_undefined", f"{metric}{of} has no value")
 

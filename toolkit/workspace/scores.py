@@ -3,6 +3,7 @@
 import math
 from typing import NamedTuple
 
+from toolkit.errors import WorkspaceError
 from toolkit.workspace.registry import Workspace
 
 PARTS = ("test", "validation", "external", "train")
@@ -44,9 +45,15 @@ class Score(NamedTuple):
 
 
 def read_scores(workspace: Workspace, run_id: str) -> dict[ScoreKey, Score]:
-    """Return every score of a run by part, metric and class; nothing where it was not scored."""
+    """Return every score of a run by part, metric and class; raise WorkspaceError where it was not scored."""
     columns = ", ".join(Score._fields)
     rows = workspace.rows(f"select {columns} from scores where run_id = $run_id", {"run_id": run_id})  # noqa: S608 - our own names
+    if not rows:
+        raise WorkspaceError(
+            f"run {run_id} has no scores yet",
+            place=str(workspace.run(run_id)),
+            remedy=f"toolkit evaluate --run {run_id}",
+        )
     return {(row["part"], row["metric"], row["class_name"]): Score(**row) for row in rows}
 
 

@@ -8,6 +8,9 @@ from toolkit.errors import QuestionError
 from toolkit.manifest import shipped
 
 PARAMETER = re.compile(r"^-- \$(?P<name>\w+)(?: = (?P<default>[^:]*?))?: (?P<meaning>.+)$")
+TABLE = re.compile(r"^create table (\w+) \( -- (.+?)\n(.*?)^\);", re.MULTILINE | re.DOTALL)
+COLUMN = re.compile(r"^    (\w+) (.+?),? -- (.+)$", re.MULTILINE)
+COMMENT = re.compile(r"^comment on \w+ (\S+) is '(.+)';$", re.MULTILINE)
 
 
 class Parameter(NamedTuple):
@@ -16,6 +19,14 @@ class Parameter(NamedTuple):
     name: str
     default: str | None
     meaning: str
+
+
+class SchemaTable(NamedTuple):
+    """A table of the schema and its columns, each with its declared type, and what they mean."""
+
+    name: str
+    meaning: str
+    columns: list[tuple[str, str, str]]
 
 
 class Question(NamedTuple):
@@ -74,11 +85,14 @@ def metric_query(name: str, *, source: str = "scored", **literals: str) -> str:
 
     `source` is the view of predictions that it reads.
     """
-    lines = (shipped("sql") / "metrics" / f"{name}.sql").read_text(encoding="utf-8").splitlines()
-    text = "\n".join(line for line in lines if not line.startswith("--")).strip()
-    for parameter, value in literals.items():
-        text = text.replace(f"${parameter}", quoted(value))
-    return text.replace("from scored\n", f"from {source}\n")
+    text = (shipped("sql") / "metrics" / f"{name}.sql").read_text(encoding="utf-8")
+    return written_out(text, **literals).replace("from scored\n", f"from {source}\n")
+
+
+def written_out(text: str, **literals: str) -> str:
+    """Return a statement without its comments, its parameters written as literals."""
+    bare = "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()
+    return re.sub(r"\$(\w+)", lambda parameter: quoted(literals[parameter[1]]), bare)
 
 
 def quoted(text: str) -> str:
@@ -89,3 +103,17 @@ def quoted(text: str) -> str:
 def folder(name: str) -> list[Path]:
     """Return the files of `sql/schema` or `sql/views`, in order."""
     return sorted((shipped("sql") / name).glob("*.sql"))
+
+
+def schema_tables() -> list[SchemaTable]:
+    """Return the tables of `sql/schema` in order, by their comments and by newer words for them."""
+    schema = "\n".join(path.read_text(encoding="utf-8") for path in folder("schema"))
+    newer = {name: words.replace("''", "'") for name, words in COMMENT.findall(schema)}
+    return [
+        SchemaTable(
+            name,
+            newer.get(name, meaning),
+            [(column, kind, newer.get(f"{name}.{column}", words)) for column, kind, words in COLUMN.findall(body)],
+        )
+        for name, meaning, body in TABLE.findall(schema)
+    ]

@@ -9,13 +9,11 @@ from pathlib import Path
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import guidelines
-from toolkit.stages.report.bundle import renewed, write_all
-from toolkit.stages.report.dictionary import with_dictionary
+from toolkit.stages.report.bundle import write_page
 from toolkit.stages.report.embedded_data import EmbeddedContext, document
 from toolkit.stages.report.facts import Audience, ReportFacts, gather
 from toolkit.stages.report.figures import draw
 from toolkit.stages.report.first_screen import badges
-from toolkit.stages.report.index_page import write_index
 from toolkit.stages.report.page import render
 from toolkit.stages.report.sharing import shared
 from toolkit.stages.report.tables import csv_tables
@@ -58,27 +56,27 @@ def report(
     facts = shared(whole) if audience == "shared" else whole
     progress("drawing curves", 0, None)
     figures = draw(facts)
-    folder = workspace.reports / (f"{run_id}-shared" if audience == "shared" else run_id)
+    filled = guidelines.filled(workspace, study, facts)
+    tables = {**csv_tables(facts), "guidelines.csv": guidelines.table(filled)}
     one_file = len(facts.errors) <= facts.report.gallery
-    with renewed(folder) as new:
-        data = _embedded(facts, study, None if one_file else new, progress) if facts.cases else None
-        filled = guidelines.filled(workspace, study, facts)
-        tables = {**csv_tables(facts), "guidelines.csv": guidelines.table(filled)}
+
+    def rendered(folder: Path) -> dict[str, bytes]:
+        data = _embedded(facts, study, None if one_file else folder, progress) if facts.cases else None
         drawings = {name: drawing.svg for name, drawing in figures.items()}
-        contents = {
+        return {
             "index.html": render(facts, study, drawings, data, filled, one_file=one_file),
             "guidelines.md": guidelines.markdown(filled, run_id).encode(),
-            **with_dictionary(tables, facts.classes),
             **{f"figures/{name}.svg": drawing.svg for name, drawing in figures.items()},
             **{f"figures/{name}.png": drawing.png for name, drawing in figures.items()},
         }
-        write_all(new, contents)
-    write_index(workspace, study)
+
+    name = f"{run_id}-shared" if audience == "shared" else run_id
+    files = write_page(workspace, study, name, tables, rendered, classes=facts.classes)
     return Report(
         run_id=run_id,
         audience=audience,
-        page=str(folder / "index.html"),
-        files=[str(folder / name) for name in contents],
+        page=files[0],
+        files=files,
         errors_shown=len(facts.errors),
         errors=len(whole.errors),
         one_file=one_file,

@@ -12,10 +12,8 @@ from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.photographs.opening import open_photograph, read_photograph
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
-from toolkit.stages.report.bundle import renewed, write_all
-from toolkit.stages.report.dictionary import with_dictionary
+from toolkit.stages.report.bundle import write_page
 from toolkit.stages.report.first_screen import Badge
-from toolkit.stages.report.index_page import write_index
 from toolkit.stages.report.tables import csv_of
 from toolkit.stages.report.thumbnails import inline
 from toolkit.workspace import sql
@@ -23,17 +21,6 @@ from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_split
 
 PARTS = ("train", "validation", "test", "external")
-PATIENTS = {
-    "across": (
-        "Two patients",
-        "A photograph was misfiled, or one person has two identifiers: correct it in Labelbox.",
-    ),
-    "unknown": ("Patient not known", "It is not known whether both photographs are of one patient."),
-    "within": (
-        "One patient",
-        "There is no leak, since a patient is in one subset; each photograph is a case of its own.",
-    ),
-}
 DUPLICATES = ("patients", "relation", "score", "change", "case_id", "other_case_id", "patient_id", "other_patient_id")
 CONTRADICTIONS = ("kind", "case_id", "other_case_id", "patient_id", "other_patient_id", "detail")
 
@@ -75,13 +62,9 @@ def audit_page(workspace: Workspace, study: Study, *, progress: Progress = silen
         "kept_out.csv": csv_of(("level", "reason", "found"), facts["issues"]),
         "cohort.csv": _cohort_csv(cohort),
     }
-    contents = {"index.html": _render(study, facts, pairs, cohort), **with_dictionary(tables, [])}
-    folder = workspace.reports / "audit"
-    with renewed(folder) as new:
-        write_all(new, contents)
-    write_index(workspace, study)
-    files = [str(folder / name) for name in contents]
-    return AuditPage(str(folder / "index.html"), files, len(pairs), len(facts["duplicates"]))
+    page = {"index.html": _render(study, facts, pairs, cohort)}
+    files = write_page(workspace, study, "audit", tables, lambda _: page, classes=[])
+    return AuditPage(files[0], files, len(pairs), len(facts["duplicates"]))
 
 
 def _facts(workspace: Workspace) -> dict[str, Any]:
@@ -183,17 +166,12 @@ def _badges(facts: dict[str, Any]) -> list[Badge]:
 
 
 def _render(study: Study, facts: dict[str, Any], pairs: list[PairPictures], cohort: list[StratumLevel]) -> bytes:
-    groups = [
-        (heading, note, [pair for pair in pairs if pair.row["patients"] == kind])
-        for kind, (heading, note) in PATIENTS.items()
-    ]
     return layout.render(
         "audit.html.j2",
         study=study.study,
         **facts,
         badges=_badges(facts),
-        groups=groups,
-        shown=len(pairs),
+        pairs=pairs,
         cohort=cohort,
         parts=[part for part in PARTS if cohort and part in cohort[-1].counts] or list(PARTS[:3]),
     )

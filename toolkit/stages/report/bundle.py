@@ -1,15 +1,42 @@
-"""Writing the folder of a report as a whole, so that no file of an older report stays beside a new one."""
+"""The folder of a page, written as a whole, so that no file of an older report stays beside a new one."""
 
 import shutil
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from toolkit.files import write_atomically
+from toolkit.manifest import Study
+from toolkit.stages.report.dictionary import with_dictionary
+from toolkit.stages.report.index_page import write_index
+from toolkit.workspace.registry import Workspace
+
+
+def write_page(
+    workspace: Workspace,
+    study: Study,
+    name: str,
+    tables: dict[str, str],
+    render: Callable[[Path], dict[str, bytes]],
+    *,
+    classes: list[str],
+) -> list[str]:
+    """Write a page's folder anew, and the index of all pages; return the paths of its files, the page first.
+
+    `render` returns index.html and the files beside it; thumbnails it may write into the folder that it is given.
+    `tables` are the CSV files, to which their dictionary is added.
+    """
+    folder = workspace.reports / name
+    with _renewed(folder) as new:
+        contents = render(new) | with_dictionary(tables, classes)
+        for file, content in contents.items():
+            write_atomically(new / file, content)
+    write_index(workspace, study)
+    return [str(folder / file) for file in contents]
 
 
 @contextmanager
-def renewed(folder: Path) -> Generator[Path]:
+def _renewed(folder: Path) -> Generator[Path]:
     """Give an empty folder to write into; when the block ends well it takes the place of `folder`."""
     new, old = (folder.with_name(f".{folder.name}.{ending}") for ending in ("new", "old"))
     for left in (new, old):
@@ -22,9 +49,3 @@ def renewed(folder: Path) -> Generator[Path]:
     finally:
         for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def write_all(folder: Path, contents: dict[str, bytes]) -> None:
-    """Write files by name."""
-    for name, content in contents.items():
-        write_atomically(folder / name, content)

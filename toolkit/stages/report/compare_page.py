@@ -1,6 +1,7 @@
 """The page of two runs that were compared: their differences, and which cases were fixed and which broken."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from toolkit.files import csv_text
@@ -8,11 +9,9 @@ from toolkit.formatting import support
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
-from toolkit.stages.report.bundle import renewed, write_all
+from toolkit.stages.report.bundle import write_page
 from toolkit.stages.report.cases import ReportCase, read_cases
-from toolkit.stages.report.dictionary import with_dictionary
 from toolkit.stages.report.embedded_data import EmbeddedContext, document
-from toolkit.stages.report.index_page import write_index
 from toolkit.stages.report.table_queries import statement
 from toolkit.stages.report.tables import csv_of
 from toolkit.stages.report.thumbnails import thumbnails
@@ -48,16 +47,12 @@ def compare_page(
         name=name,
     )
     tables = {"comparison.csv": csv_of(tuple(differences[0]), differences), "cases.csv": _cases_csv(cases)}
-    folder = workspace.reports / name
     one_file = sum(case.outcome != "both_right" for case in cases) <= study.report.gallery
-    with renewed(folder) as new:
-        pictures = thumbnails(
-            cases,
-            margin=study.model.roi_margin,
-            crops_only=False,
-            folder=None if one_file else new,
-            progress=progress,
-        )
+
+    def rendered(folder: Path) -> dict[str, bytes]:
+        beside = None if one_file else folder
+        margin = study.model.roi_margin
+        pictures = thumbnails(cases, margin=margin, crops_only=False, folder=beside, progress=progress)
         values = {
             "run_id": run_id,
             "other_run_id": other_run_id,
@@ -66,10 +61,10 @@ def compare_page(
             "counts": _counts(cases, context.parts),
             "embedded": document(context, cases, pictures),
         }
-        contents = {"index.html": _render(study, values, one_file=one_file), **with_dictionary(tables, context.classes)}
-        write_all(new, contents)
-    write_index(workspace, study)
-    return ComparePage(str(folder / "index.html"), [str(folder / name) for name in contents])
+        return {"index.html": _render(study, values, one_file=one_file)}
+
+    files = write_page(workspace, study, name, tables, rendered, classes=context.classes)
+    return ComparePage(files[0], files)
 
 
 def _cases(workspace: Workspace, run_id: str, other_run_id: str) -> list[ReportCase]:

@@ -1,6 +1,5 @@
 """The data dictionary of a report's CSV files: sql/columns.toml, then the comments of the schema."""
 
-import re
 import tomllib
 from functools import cache
 from typing import Any
@@ -10,8 +9,6 @@ from toolkit.formatting import METRICS, spoken
 from toolkit.manifest import shipped
 from toolkit.workspace import sql
 
-COLUMN = re.compile(r"^\s+(?P<name>\w+) [a-z]+.*? -- (?P<meaning>.+)$")
-TABLE = re.compile(r"^create table (?P<name>\w+)")
 TABLES = (
     "scores", "operating_points", "guarantees", "decision_curves", "calibration_bins", "subgroup_scores", "comparisons",
     "departures",
@@ -51,15 +48,8 @@ def _metric(name: str) -> str:
 @cache
 def _meanings() -> dict[str, Any]:
     """Return the meaning of each column by name: our own, else the schema's comment in the first of TABLES; by file."""
-    comments: dict[str, dict[str, str]] = {}
-    table = ""
-    for path in sql.folder("schema"):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if begins := TABLE.match(line):
-                table = begins["name"]
-            elif column := COLUMN.match(line):
-                comments.setdefault(table, {})[column["name"]] = column["meaning"]
+    columns = {table.name: {name: meaning for name, _, meaning in table.columns} for table in sql.schema_tables()}
     meanings: dict[str, Any] = {}
-    for name in reversed(TABLES):
-        meanings |= comments[name]
+    for table in reversed(TABLES):
+        meanings |= columns[table]
     return meanings | tomllib.loads((shipped("sql") / "columns.toml").read_text(encoding="utf-8"))

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-
-from toolkit.errors import WorkspaceError
 from toolkit.formatting import clean
 from toolkit.manifest import Study
 from toolkit.manifest.evaluation import ReportSection
@@ -106,12 +103,6 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
     run = workspace.rows("select * from runs where run_id = $run_id", key)[0]
     split = {"split_id": run["split_id"]}
     scores = read_scores(workspace, run_id)
-    if not scores:
-        raise WorkspaceError(
-            f"run {run_id} has no scores yet",
-            place=str(workspace.run(run_id)),
-            remedy=f"toolkit evaluate --run {run_id}",
-        )
     parts = scored_parts(scores)
     matrix = workspace.rows(sql.statement("report/matrix"), key)
     classes = _classes(study, matrix, scores)
@@ -132,7 +123,10 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         quarantined=workspace.rows(QUARANTINED)[0]["rows"],
         unresolved=workspace.rows("select count(*) as cases from truth where class_name is null")[0]["cases"],
         issues=workspace.rows(sql.statement("report/issues")),
-        by_class=_by_class(workspace.rows(sql.statement("report/parts"), split)),
+        by_class={
+            (row["part"], row["class_name"]): CountCell(row["cases"], row["patients"])
+            for row in workspace.rows(sql.statement("report/parts"), split)
+        },
         findings=workspace.rows(sql.statement("report/findings")),
         leakage=workspace.rows(sql.statement("report/leakage"), split)[0],
         certificate=find_certificate(workspace.split(run["split_id"])) or {},
@@ -196,14 +190,10 @@ def _previous(rows: list[dict[str, Any]]) -> PreviousRun | None:
 def _epochs(workspace: Workspace, run_id: str) -> dict[str, list[tuple[int, float]]]:
     """Return what was watched while training: (epoch, value) by metric, where it is defined."""
     rows = workspace.rows(
-        "select metric, epoch, value from epochs where run_id = $run_id order by epoch", {"run_id": run_id}
+        "select metric, epoch, value from epochs where run_id = $run_id and isfinite(value) order by epoch",
+        {"run_id": run_id},
     )
     watched: dict[str, list[tuple[int, float]]] = {}
     for row in rows:
-        if row["value"] is not None and np.isfinite(row["value"]):
-            watched.setdefault(row["metric"], []).append((row["epoch"], row["value"]))
+        watched.setdefault(row["metric"], []).append((row["epoch"], row["value"]))
     return watched
-
-
-def _by_class(rows: list[dict[str, Any]]) -> dict[tuple[str | None, str | None], CountCell]:
-    return {(row["part"], row["class_name"]): CountCell(row["cases"], row["patients"]) for row in rows}

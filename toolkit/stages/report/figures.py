@@ -25,6 +25,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", INK
 """Okabe and Ito 2008, without their yellow, which is lost on white."""
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1.2, 1.2)))
 DPI = 200
+WATCHED = {"macro_recall": "macro recall", "macro_roc_auc": "macro ROC AUC", "accuracy": "accuracy"}
+"""Metrics drawn by epoch, and their labels."""
 LABEL_GAP = 0.062
 """Height of a curve's label, as a share of the axes."""
 LEFT, AXES, HEIGHT, LEADER, CHARACTER = 0.55, 3.2, 3.4, 0.45, 0.074
@@ -66,7 +68,7 @@ def draw(facts: ReportFacts) -> dict[str, Drawing]:
         "reliability": _of_evaluation(facts, "reliability", "mean predicted probability", "observed frequency"),
         "decision": _of_evaluation(facts, "decision", "threshold probability", "net benefit"),
         "losses": _losses(facts),
-        "watched": _watched(facts),
+        "watched": Plot("epoch", "on the validation set", _series(facts, WATCHED), 1),
     }
     heat = {f"confusions_{part}": _confusions(facts, part) for part in facts.parts}
     return {name: _drawn(plot) for name, plot in plots.items() if plot.lines} | heat
@@ -107,11 +109,6 @@ def _losses(facts: ReportFacts) -> Plot:
     lines = _series(facts, {"train_loss": "training set", "validation_loss": "validation set"})
     top = max((line.curve.y.max() for line in lines), default=1.0)
     return Plot("epoch", "loss", lines, top * 1.05)
-
-
-def _watched(facts: ReportFacts) -> Plot:
-    names = {"macro_recall": "macro recall", "macro_roc_auc": "macro ROC AUC", "accuracy": "accuracy"}
-    return Plot("epoch", "on the validation set", _series(facts, names), 1)
 
 
 def _series(facts: ReportFacts, names: dict[str, str]) -> list[PlotLine]:
@@ -181,15 +178,8 @@ def _confusions(facts: ReportFacts, part: str) -> Drawing:
         for down, row in enumerate(cells):
             for across, cell in enumerate(row):
                 ink = "white" if shares[down, across] > 0.55 else "black"
-                axes.text(
-                    across,
-                    down,
-                    SUPPRESSED if cell.cases is None else count(cell.cases),
-                    ha="center",
-                    va="center",
-                    color=ink,
-                    fontsize=8,
-                )
+                number = SUPPRESSED if cell.cases is None else count(cell.cases)
+                axes.text(across, down, number, ha="center", va="center", color=ink, fontsize=8)
         return _saved(figure)
 
 

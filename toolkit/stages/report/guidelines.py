@@ -27,7 +27,6 @@ from toolkit.manifest import Study, shipped
 from toolkit.stages.report.facts import ReportFacts
 from toolkit.stages.report.layout import text_environment
 from toolkit.stages.report.methods import methods
-from toolkit.stages.report.table_queries import written_out
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 
@@ -116,7 +115,7 @@ def _fact(
 def query(entry: dict[str, Any], *, run: str, split: str, part: str) -> str:
     """Return the SQL of a fact, its parameters written out."""
     text = sql.statement(entry["statement"]) if "statement" in entry else entry["query"]
-    return written_out(text, run_id=run, split_id=split, part=part, others=entry.get("others", ""))
+    return sql.written_out(text, run_id=run, split_id=split, part=part, others=entry.get("others", ""))
 
 
 def _at(document: dict[str, Any], path: str) -> Any:

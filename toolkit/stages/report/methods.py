@@ -1,9 +1,8 @@
-"""The paragraphs "Methods" and "Provenance" from what a run and its scores recorded, never from today's study file."""
+"""The paragraphs of "Methods" from what a run and its scores recorded, never from today's study file."""
 
 import re
 from typing import NamedTuple
 
-from toolkit.formatting import UNDEFINED, clean, counted, moment, subset
 from toolkit.manifest import NO_PATIENTS
 from toolkit.manifest.model import PromptSection
 from toolkit.prompts.prompt import prompt_of
@@ -53,32 +52,6 @@ def methods(facts: ReportFacts) -> list[Paragraph]:
     ]
 
 
-def provenance(facts: ReportFacts) -> list[Paragraph]:
-    """Return what the report was made from."""
-    model, run = facts.record.model, facts.run
-    versions = {"lesion-toolkit": facts.record.toolkit, "torch": model.torch, "transformers": model.transformers}
-    return [
-        Paragraph(
-            "Run", f"{run['run_id']}, finished {moment(run['finished_at'])}, {run['seconds']:.0f} s on {run['device']}"
-        ),
-        Paragraph("Split", run["split_id"]),
-        Paragraph("Reference diagnoses", f"{run['truth_id']} (training); {scored_truth(facts)} (evaluation)"),
-        Paragraph("Label revision", facts.label_state["label_revision"]),
-        Paragraph("Pseudonym key", f"fingerprint {facts.label_state['key_fingerprint']}"),
-        *(
-            Paragraph(f"Export {e['export_id']}", f"{counted(e['rows'], 'row')}, SHA-256 {e['sha256']}")
-            for e in facts.exports
-        ),
-        *(Paragraph(f"Evaluations of the {subset(part)}", _scored(facts, part)) for part in facts.parts),
-        Paragraph("Versions", ", ".join(f"{name} {clean(v)}" for name, v in versions.items() if v)),
-    ]
-
-
 def scored_truth(facts: ReportFacts) -> str:
     """Return the ID of the reference diagnoses that the scores rest on."""
     return ", ".join(sorted({score.truth_id for score in facts.scores.values()}))
-
-
-def _scored(facts: ReportFacts, part: str) -> str:
-    row = facts.scorings.get(part)
-    return UNDEFINED if row is None else f"{counted(row['times'], 'time')}, last {moment(row['last_scored_at'])}"

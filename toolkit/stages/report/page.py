@@ -3,11 +3,12 @@
 from typing import Any, NamedTuple
 
 from toolkit.manifest import NO_PATIENTS, Study
-from toolkit.stages.report import analysis_plan, evaluation, first_screen, layout
+from toolkit.prompts.ablation import MEANING
+from toolkit.stages.report import evaluation, first_screen, layout
 from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stages.report.figures import inline
 from toolkit.stages.report.guidelines import Guideline, left
-from toolkit.stages.report.methods import methods, provenance
+from toolkit.stages.report.methods import methods, scored_truth
 from toolkit.stages.report.table_queries import table_queries
 
 SHOWN = ("precision", "recall", "specificity", "f1", "roc_auc", "pr_auc")
@@ -83,9 +84,9 @@ def _sections(facts: ReportFacts) -> dict[str, Any]:
         "undrawn": [facts.classes[k] for k in range(len(facts.classes)) if not (facts.ranked.truth == k).any()],
         "split_parts": [p for p in ("train", "validation", "test", "external") if (p, None) in facts.by_class],
         "guarantee": evaluation.guarantee,
-        "plan_points": analysis_plan.points(facts.plan),
+        "ablations": MEANING,
         "methods": methods(facts),
-        "provenance": provenance(facts),
+        "scored_truth": scored_truth(facts),
         "queries": table_queries(facts),
     }
 

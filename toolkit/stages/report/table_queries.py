@@ -1,6 +1,5 @@
 """The SQL behind the tables of a page, with its parameters written out so that it can be pasted."""
 
-import re
 from typing import NamedTuple
 
 from toolkit.stages.report.facts import ReportFacts
@@ -31,17 +30,11 @@ def table_queries(facts: ReportFacts) -> dict[str, TableQuery]:
 
 def statement(name: str, command: str = "", **literals: str) -> TableQuery:
     """Return a statement that a stage runs, its parameters written out."""
-    return TableQuery(command, written_out(sql.statement(name), **literals))
+    return TableQuery(command, sql.written_out(sql.statement(name), **literals))
 
 
 def _question(name: str, **parameters: str) -> TableQuery:
     question = sql.questions()[name]
     flags = " ".join(f"--set {key}={value}" for key, value in parameters.items())
-    text = written_out(question.text, **sql.bind(question, parameters))
+    text = sql.written_out(question.text, **sql.bind(question, parameters))
     return TableQuery(f"toolkit query {name} {flags}", text)
-
-
-def written_out(text: str, **literals: str) -> str:
-    """Return a statement without its comments, its parameters written as literals."""
-    bare = "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()
-    return re.sub(r"\$(\w+)", lambda parameter: sql.quoted(literals[parameter[1]]), bare)

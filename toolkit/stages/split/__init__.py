@@ -33,6 +33,7 @@ from toolkit.workspace.certificate import (
     digest,
     has_certificate,
     read_certificate,
+    read_rows,
     salt_of,
     split_folders,
     write_sealed,
@@ -113,12 +114,12 @@ def split(
         return replace(result, photographs_changed=earlier_split.changed(rows, cohort.cases, salt_of(result.split_id)))
     if frozen is not None:
         folder = _folder_of(workspace, frozen, pinned)
-        rows = earlier_split.read(folder)
+        split_id, rows = verify(folder).split_id, read_rows(folder)
         if any(row.part == "external" for row in rows):
             raise WorkspaceError(
                 "this split is external: there is nothing to keep", place=str(folder), remedy="toolkit split"
             )
-        kept = earlier_split.keep(verify(folder).split_id, rows, cohort.cases, incidents=section.incidents)
+        kept = earlier_split.keep(split_id, rows, cohort.cases, incidents=section.incidents)
         cases = [case for case in cohort.cases if case.group_id not in kept.dropped]
         inputs = inputs._replace(cohort=cohort._replace(cases=cases), kept=kept)
     return _make(workspace, inputs)
@@ -137,7 +138,7 @@ def _folder_of(workspace: Workspace, split_id: str, pinned: Path | None) -> Path
         return pinned
     folder = workspace.split(split_id)
     if not has_certificate(folder):
-        known = [path.name for path in split_folders(folder.parent)]
+        known = [path.name for path in split_folders(workspace)]
         raise WorkspaceError(
             f"no such split: {split_id}", place=str(folder), remedy=f"the splits are: {', '.join(known) or 'none'}"
         )

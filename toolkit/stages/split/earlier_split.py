@@ -48,12 +48,6 @@ class KeptSplit:
         return {name: value for name, value in asdict(self).items() if name != "fixed"}
 
 
-def read(folder: Path) -> list[Certified]:
-    """Return the cases of a split, after checking its certificate."""
-    verify(folder)
-    return read_rows(folder)
-
-
 def keep(split_id: str, before: list[Certified], cases: list[SplitCase], *, incidents: str) -> KeptSplit:
     """Return the part in which each known group stays: it is known by its cases, and by its patients' other cases."""
     part_of = {row.case_id: row.part for row in before}
@@ -91,7 +85,8 @@ def changed(rows: list[Certified], cases: list[SplitCase], salt: str) -> int:
 
 def pinned_parts(folder: Path, cases: list[SplitCase]) -> list[Certified]:
     """Return the rows of a pinned split; raise where it lacks a case, or divides a group."""
-    rows = read(folder)
+    verify(folder)
+    rows = read_rows(folder)
     known = {row.case_id for row in rows}
     unknown = [case.case_id for case in cases if case.case_id not in known]
     if unknown:

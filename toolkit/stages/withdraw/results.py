@@ -31,11 +31,7 @@ NEW = ".new-"
 
 def split_cases(workspace: Workspace) -> dict[str, list[Certified]]:
     """Return the cases of every split, from its file."""
-    return {folder.name: read_rows(folder) for folder in _folders(workspace)}
-
-
-def _folders(workspace: Workspace) -> list[Path]:
-    return split_folders(workspace.folder / "splits")
+    return {folder.name: read_rows(folder) for folder in split_folders(workspace)}
 
 
 def check_splits(workspace: Workspace) -> None:
@@ -47,13 +43,13 @@ def check_splits(workspace: Workspace) -> None:
             shutil.rmtree(new)
         else:
             _put(new)
-    for folder in _folders(workspace):
+    for folder in split_folders(workspace):
         verify(folder)
 
 
 def clean_splits(workspace: Workspace, patient: str, cases: set[str], *, date: str) -> None:
     """Remove a patient's cases from every split, count anew and seal again; a split left without cases is deleted."""
-    for folder in _folders(workspace):
+    for folder in split_folders(workspace):
         rows = read_rows(folder)
         kept = [row for row in rows if row.patient_id != patient and row.case_id not in cases]
         if not kept:
