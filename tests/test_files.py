@@ -20,6 +20,15 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path):
     assert 0o600 == path.stat().st_mode & 0o777
 
 
+def test_whoever_reads_a_file_while_it_is_replaced_reads_the_old_one_whole(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    with (tmp_path / "file").open("rb") as reader:
+        write_atomically(tmp_path / "file", b"new")
+
+        assert b"old" == reader.read()
+    assert b"new" == (tmp_path / "file").read_bytes()
+
+
 def test_a_full_disk_is_told_without_a_traceback(tmp_path):
     with pytest.raises(ToolkitError, match="free some disk space"), written_atomically(tmp_path / "file"):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
