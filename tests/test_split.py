@@ -178,18 +178,6 @@ def test_verify_sql_runs_alone_in_its_folder(certified, monkeypatch):
     assert [("PASS", "cases in 3 parts", 80)] == answer
 
 
-def test_digests_are_salted_by_the_split_as_the_certificate_says(certified):
-    """Anybody can compute them: sha256(salt + sha256 of the upright RGB pixels), of a crop with its sides."""
-    _, _, folder = certified
-    salt, pixels = json.loads((folder / "certificate.json").read_text())["salt"], "5" * 64
-
-    assert salt_of(folder.name) == salt != salt_of("another")
-    assert hashlib.sha256(f"{salt}{pixels}".encode()).hexdigest()[:32] == digest(salt, pixels)
-    assert hashlib.sha256(f"{salt}{pixels} 1.0,2.0,3.0,4.0".encode()).hexdigest()[:32] == digest(
-        salt, pixels, "1.0,2.0,3.0,4.0"
-    )
-
-
 @pytest.mark.parametrize("name", ["cases.csv", "certificate.json", "verify.sql"])
 def test_a_changed_byte_fails(certified, name):
     _, _, folder = certified
