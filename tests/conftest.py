@@ -1,6 +1,8 @@
 """What several tests need: a study, a key, a workspace, one finished run of the whole line, and known surroundings."""
 
 import dataclasses
+import functools
+import json
 import os
 import shutil
 import signal
@@ -11,6 +13,9 @@ from typing import Any
 
 import exports
 import pytest
+from xdist.scheduler import LoadFileScheduling
+
+from toolkit.files import write_atomically
 
 SHARED = Path(__file__).parents[2] / "shared"
 OF_OTHERS = (
@@ -20,29 +25,53 @@ OF_OTHERS = (
     *(name for proxy in ("http_proxy", "https_proxy", "all_proxy") for name in (proxy, proxy.upper())),
 )
 """Variables of whoever starts the tests that would change what the toolkit does."""
+MADE_ONCE = ("finished", "drawn_sample")
+"""Session fixtures that take long to make."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Set what tests rest on, for them and for every process they start, whatever the surroundings say."""
     for name in OF_OTHERS:
         os.environ.pop(name, None)
     os.environ["TOOLKIT_DEVICE"] = "cpu"
     os.environ["OMP_NUM_THREADS"] = "1"  # the fastest for models this small, and xdist has the cores
-    os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="lesion-toolkit-tests-")  # no test writes a user's key
+    if not hasattr(config, "workerinput"):
+        os.environ["LESION_TOOLKIT_TESTS"] = tempfile.mkdtemp(prefix="lesion-toolkit-tests-")
+    os.environ["XDG_CONFIG_HOME"] = os.environ["LESION_TOOLKIT_TESTS"]  # no test writes a key into the user's folder
     signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and some CI ignore it, and so would every child
     os.umask(0o022)
 
 
-def pytest_unconfigure() -> None:
-    shutil.rmtree(os.environ["XDG_CONFIG_HOME"], ignore_errors=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        shutil.rmtree(os.environ["LESION_TOOLKIT_TESTS"], ignore_errors=True)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group tests for xdist by file, and those that need what takes long to make by that: a worker makes it, once."""
-    for item in items:
-        group = next((name for name in ("finished", "drawn_sample") if name in item.fixturenames), item.path.name)
-        item.add_marker(pytest.mark.xdist_group(group))
+class TogetherScheduling(LoadFileScheduling):
+    """Gives a worker all tests of a file, or all tests that need one of MADE_ONCE: a single worker makes it, once."""
+
+    @functools.cached_property
+    def groups(self) -> dict[str, str]:
+        return json.loads(groups_file().read_text(encoding="utf-8"))
+
+    def _split_scope(self, nodeid: str) -> str:
+        return self.groups.get(nodeid) or super()._split_scope(nodeid)
+
+
+def groups_file() -> Path:
+    """Return where workers, who know each test's fixtures, tell the scheduler which tests need one of MADE_ONCE."""
+    return Path(os.environ["LESION_TOOLKIT_TESTS"]) / "groups.json"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherScheduling | None:
+    return TogetherScheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        needs = {item.nodeid: name for item in items for name in MADE_ONCE if name in item.fixturenames}
+        write_atomically(groups_file(), json.dumps(needs).encode())
 
 
 @pytest.hookimpl(trylast=True)
