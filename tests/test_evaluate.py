@@ -1,4 +1,3 @@
-import json
 import math
 from collections import Counter
 
@@ -11,11 +10,12 @@ from sklearn.metrics import cohen_kappa_score
 from toolkit.errors import WorkspaceError
 from toolkit.stages.evaluate import evaluate, groups, operating, readers
 from toolkit.stages.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, EvaluationKey, Scorer
-from toolkit.stages.evaluate.tables import TABLES
 from toolkit.stats import agreement
 from toolkit.stats.metrics import AVERAGED
+from toolkit.workspace import ledger
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import table_schema
+from toolkit.workspace.results import TABLES
 
 
 def test_every_score_is_given_again_by_its_query(finished):
@@ -49,13 +49,13 @@ def test_every_value_lies_in_its_interval_and_names_its_support(finished):
         assert score["truth_id"].startswith("majority-")
 
 
-def test_every_scoring_is_recorded_in_the_registry_and_beside_the_run(finished, copied):
+def test_every_scoring_is_recorded_in_the_registry_and_in_the_ledger(finished, copied):
     before = len(copied.rows("from evaluations where part = 'test'"))
     result = evaluate(copied, finished.study_file.study)
-    ledger = (copied.run(finished.run_id) / "evaluations.jsonl").read_text().splitlines()
+    scorings = ledger.scorings_of(copied, finished.run_id)
 
     assert before + 1 == result.times_scored["test"]
-    assert before + 1 == sum(json.loads(line)["part"] == "test" for line in ledger)
+    assert before + 1 == sum(scoring["part"] == "test" for scoring in scorings)
 
 
 def test_the_same_predictions_give_the_same_scores(finished, copied):

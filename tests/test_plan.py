@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import shutil
+from datetime import timedelta
 
-import pyarrow as pa
 import pytest
 
 from toolkit.errors import StudyError, WorkspaceError
@@ -20,8 +20,9 @@ from toolkit.stages.report.page import render
 from toolkit.stages.report.sharing import shared
 from toolkit.stages.report.tables import csv_tables
 from toolkit.stages.split import split, verify
-from toolkit.workspace import plan, sql
-from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace import ledger, plan, sql
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.results import SCORES, mirror_scorings
 
 OTHER = "0000000b"
 
@@ -45,6 +46,8 @@ def locked_once(finished, planned_study, tmp_path_factory):
     shutil.copytree(finished.workspace.folder, copy.folder)
     before = finished.results["Split"].split_id
     shutil.rmtree(copy.split(before))
+    ledger.path_of(copy).unlink()
+    (copy.run(finished.run_id) / SCORES).unlink()
     with copy.writing() as connection:
         connection.execute("delete from evaluations")
     return copy, split(copy, planned_study)
@@ -63,8 +66,11 @@ def scored(workspace, run_id, times=1, **changed):
     (truth,) = workspace.rows("select truth_id from label_states")
     (now,) = workspace.rows("select now()::timestamp as scored_at")
     row = {"run_id": run_id, "part": "test", **truth, **now, "cases": 9, "unresolved": 0, "plan_sha256": sha256}
+    for number in range(times):
+        scored_at = (now["scored_at"] + timedelta(microseconds=number)).isoformat()
+        ledger.append(workspace, [{"kind": "scoring", **row, **changed, "scored_at": scored_at}])
     with workspace.writing() as connection:
-        insert(connection, "evaluations", pa.Table.from_pylist([{**row, **changed}] * times))
+        mirror_scorings(connection, workspace)
 
 
 def kinds(found):

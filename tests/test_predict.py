@@ -1,4 +1,3 @@
-import json
 import shutil
 
 import numpy as np
@@ -7,6 +6,7 @@ import pytest
 
 from toolkit.errors import ModelError, WorkspaceError
 from toolkit.stages.predict import predict
+from toolkit.workspace.runs import read_run, record_run
 
 
 def shards(workspace, run_id):
@@ -78,9 +78,8 @@ def test_metadata_stands_in_the_prompt_and_in_its_own_control(copied, finished):
     study, run_id = finished.study_file.study, finished.run_id
     asked = study.prompt.model_copy(update={"user": "A lesion[ of a {age} year old patient]. What is it?"})
     study = study.model_copy(update={"prompt": asked})
-    record = copied.run(run_id) / "run.json"
-    facts = json.loads(record.read_text())
-    record.write_text(json.dumps({**facts, "study": {**facts["study"], "prompt": asked.model_dump()}}))
+    record = read_run(copied, run_id)
+    record_run(copied, record.model_copy(update={"study": {**record.study, "prompt": asked.model_dump()}}))
     made = {control: predict(copied, study, control=control, parts=("test",)) for control in ("metadata", "blank")}
     said = {
         control: len(copied.rows("select distinct wordings from predictions where run_id = $run", {"run": each.run_id}))

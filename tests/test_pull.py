@@ -30,6 +30,7 @@ from toolkit.stages.pull import Patience, Pulled, PullRequest, pull
 from toolkit.stages.pull.fetch import RefusedError, Rules, fetch, is_public
 from toolkit.stages.pull.patience import PassingError
 from toolkit.stages.withdraw import withdraw
+from toolkit.workspace import locks
 from toolkit.workspace.landed import land, landed_exports
 
 ROWS = 10
@@ -322,11 +323,14 @@ def test_a_request_that_cannot_be_made_is_refused(ask, pull_request, told):
         ask(*pull_request)
 
 
-def test_a_second_pull_at_the_same_time_is_refused(ask, workspace):
-    workspace.exports.mkdir(parents=True)
-    with (workspace.exports / ".pull.lock").open("w") as lock:
+def test_a_second_pull_at_the_same_time_is_refused(ask, workspace, monkeypatch):
+    monkeypatch.setattr(locks, "WAIT", 0.2)
+    workspace.folder.mkdir()
+    with (workspace.folder / ".lock-pull").open("w") as lock:
+        lock.write(json.dumps({"pid": 7, "command": "pull", "since": "2026-01-02 03:04:05"}))
+        lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ToolkitError, match="another pull is running"):
+        with pytest.raises(ToolkitError, match=r"toolkit pull \(process 7, since 2026-01-02 03:04:05 UTC\)"):
             ask()
 
 
@@ -656,7 +660,9 @@ def test_a_withdrawn_patient_is_not_pulled_in_again(ask, workspace, labelbox, ho
     everything = labelbox.export
     ask(photographs=True)
     parse(workspace, hospital, key, [])
-    withdraw(workspace, hospital, key, "P-3", reparse=lambda: parse(workspace, hospital, key, []), apply=True)
+    withdraw(
+        workspace, hospital, key, "P-3", reparse=lambda: parse(workspace, hospital, key, [], anew=True), apply=True
+    )
     filter_landed = partial(filter_export, workspace, suppressed=suppression_list(workspace, hospital, key))
     again = pull(workspace, hospital, filter_landed=filter_landed, patience=Patience(poll=0))
     names = {path.name for path in (workspace.folder / "photographs").iterdir()}
@@ -700,5 +706,5 @@ def test_a_pull_killed_at_any_of_ten_moments_goes_on_to_the_same_bytes(labelbox,
         assert 0 == runner.pull(workspace.folder)
         assert [labelbox.export] == landed_bytes(workspace)
         assert ["task1"] == list(labelbox.tasks) or last >= pieces - 3
-        assert [".pull.lock"] == [path.name for path in workspace.exports.glob(".pull*")]
+        assert [] == [path.name for path in workspace.folder.glob("**/.*")]
         assert ROWS + 1 == len(list((workspace.folder / "photographs").iterdir()))

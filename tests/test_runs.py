@@ -22,7 +22,7 @@ def test_a_record_of_another_version_is_read_and_written_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "cannot be read"), ("[]", "dictionary"), ("{}", "split_id: Field required")]
+    ("text", "message"), [("{", "not readable JSON"), ("[]", "no JSON object"), ("{}", "split_id: Field required")]
 )
 def test_what_is_no_record_is_named(tmp_path, text, message):
     (tmp_path / "run.json").write_text(text)

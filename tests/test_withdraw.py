@@ -14,16 +14,16 @@ from toolkit.stages import withdraw as stage
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import parse
 from toolkit.stages.split import split
-from toolkit.stages.withdraw import results, tables
-from toolkit.workspace import sql
-from toolkit.workspace.registry import Workspace, table_names
+from toolkit.stages.withdraw import results
+from toolkit.workspace import audited
+from toolkit.workspace.registry import Workspace
 from toolkit.workspace.verification import verify
 from toolkit.workspace.withdrawn import WITHDRAWN_FILE
 
 STEPS = [
     (results, "clean_splits"),
     (stage, "filter_export"),
-    (tables, "make_anew"),
+    (audited, "leave_out"),
 ]
 
 
@@ -33,7 +33,9 @@ def own_key(finished):
 
 
 def withdraw(workspace, study, key, patient, **given):
-    return stage.withdraw(workspace, study, key, patient, reparse=lambda: parse(workspace, study, key, []), **given)
+    return stage.withdraw(
+        workspace, study, key, patient, reparse=lambda: parse(workspace, study, key, [], anew=True), **given
+    )
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +101,7 @@ def test_nothing_of_the_patient_is_left_but_the_entry_of_the_suppression_list(fi
     pseudonym = own_key.pseudonym("p", normalise(identifier))
     secrets = (identifier, pseudonym, *photographs)
 
-    entries = json.loads((workspace.folder / WITHDRAWN_FILE).read_text())
+    entries = json.loads((workspace.folder / WITHDRAWN_FILE).read_text())["withdrawn"]
     sidecar = json.loads(next(workspace.exports.glob("*.json")).read_text())
 
     assert len(files_with(finished.workspace, *secrets)) > 3
@@ -275,21 +277,3 @@ def test_the_command_reads_the_identifier_from_standard_input(finished, copied, 
     assert 0 == ended.value.code
     assert "nothing was changed" in told
     assert patient[0] not in told
-
-
-def test_every_table_goes_into_the_new_registry(parsed):
-    workspace = parsed(*ROWS)
-    before = {name: workspace.rows(f"select * from {name} order by all") for name in table_names()}
-
-    tables.make_anew(workspace)
-
-    assert before == {name: workspace.rows(f"select * from {name} order by all") for name in before}
-    assert {"cases", "runs", "scores"} < set(before)
-    assert 10 < sum(map(bool, before.values()))
-
-
-def test_it_is_said_of_every_table_of_a_run_whether_it_may_lose_rows():
-    schema = "".join(path.read_text() for path in sql.folder("schema"))
-    of_runs = {text.split()[0] for text in schema.split("create table ")[1:] if "references runs" in text}
-
-    assert {"epochs", "evaluations", "predictions", *tables.SCORES} == of_runs

@@ -492,6 +492,18 @@ def withdraw(
     )
 
 
+@app.command(sort_key=11.2)
+def rebuild(*, settings: Shared) -> None:
+    """Make the registry anew from landed exports, splits, runs, predictions, scores and the ledger; nothing is lost.
+
+    Example: toolkit rebuild
+    """
+    from toolkit.pipeline import rebuild
+
+    study = settings.study_file()
+    settings.run(lambda progress: rebuild(settings.workspace, study, progress=progress))
+
+
 @app.command(sort_key=12)
 def run(*exports: Exports, images: Images = None, device: Device = None, settings: Shared) -> None:
     """Run the whole pipeline: parse, audit, split, train, predict, evaluate, report.

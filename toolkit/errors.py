@@ -5,6 +5,7 @@
     ├── ExportError         an export that cannot be read at all (single bad rows are quarantined, not raised)
     ├── PhotographError     a photograph that cannot be used; carries a reason code
     ├── WorkspaceError      something the workspace lacks, or holds differently from what was asked
+    │   └── DamagedError    a file that was changed or damaged, or that is not what it should be
     ├── QuestionError       SQL or a question that cannot be answered
     ├── SplitError          a split that cannot be made as the study asks for it
     ├── LeakError           a certificate that does not hold
@@ -49,6 +50,10 @@ class PhotographError(ToolkitError):
 
 class WorkspaceError(ToolkitError):
     """Something the workspace lacks, or holds differently from what was asked."""
+
+
+class DamagedError(WorkspaceError):
+    """A file that cannot be read, or whose bytes are not those that were written."""
 
 
 class QuestionError(ToolkitError):

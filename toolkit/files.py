@@ -7,71 +7,105 @@ import io
 import json
 import math
 import os
-import tempfile
+import secrets
+import shutil
+import stat
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from toolkit.errors import ToolkitError
+from toolkit.errors import DamagedError, ToolkitError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """No room: on the disk, within the quota, in a file."""
-UNWRITABLE = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+UNWRITABLE = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EIO}
+PRIVATE = 0o600
+"""Mode of what is written, unless it is meant for others: nobody else's to read."""
+OPEN = 0o644
+"""Mode of what is meant to be passed on."""
+SEAL = "seal"
+"""Key of a JSON file's own digest."""
+PARQUET_SEAL = "lesion_toolkit_sha256"
+BLANK = "0" * 64
+"""What stands in a Parquet file's seal while the digest of its bytes is taken."""
+MOST_BYTES = 512 * 1024**2
+"""Larger files are none that the toolkit has written, and are not read into memory."""
+MOST_PARQUET_BYTES = 16 * 1024**3
+COPIED = 64 * 1024**2
+"""Bytes copied at a time."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the start of a formula."""
 
 
 @contextmanager
-def written_atomically(path: Path, *, mode: int = 0o644) -> Generator[Path]:
+def written_atomically(path: Path, *, mode: int = PRIVATE) -> Generator[Path]:
     """Give a temporary path beside `path`; when the block ends well, fsync it and rename it into place.
 
-    A full disk or a folder that may not be written becomes a ToolkitError that names the file.
+    `mode` is narrowed by the process's umask, and so is that of folders that are made on the way.
     """
-    temporary = _temporary_beside(path)
+    with writing_to(path):
+        temporary = _temporary_beside(path, mode)
+        try:
+            yield temporary
+            move_into_place(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_to(path: Path) -> Generator[None]:
+    """Turn a disk that is full or fails, or a folder that may not be written, into a ToolkitError that names `path`."""
     try:
-        yield temporary
-        temporary.chmod(mode)
-        _fsync(temporary)
-        temporary.replace(path)
-        _fsync(path.parent)
+        yield
     except OSError as error:
         if error.errno not in UNWRITABLE:
             raise
-        raise _unwritable(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
 
 
 def private(path: str, flags: int) -> int:
     """Open a file for `open(…, opener=private)`: made if it is not there, and nobody else's to read from the start."""
-    return os.open(path, flags | os.O_CREAT, 0o600)
+    return os.open(path, flags | os.O_CREAT, PRIVATE)
 
 
-def move_into_place(file: Path, path: Path, *, mode: int) -> None:
-    """Rename a complete file to `path` on the same disk, synced, with its mode set before it can be seen there."""
-    file.chmod(mode)
+def make_folder(folder: Path, *, mode: int = PRIVATE) -> Path:
+    """Make a folder and those above it that are missing, each as open as a file of `mode` beside it would be."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=mode | (mode & 0o444) >> 2, exist_ok=True)
+    return folder
+
+
+def move_into_place(file: Path, path: Path, *, mode: int | None = None) -> None:
+    """Rename a complete file to `path` on the same disk, synced; with `mode`, set before it can be seen there."""
+    if mode is not None:
+        file.chmod(mode)
     _fsync(file)
     file.replace(path)
     _fsync(path.parent)
 
 
-def _temporary_beside(path: Path) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    os.close(handle)
-    return Path(name)
+def _temporary_beside(path: Path, mode: int) -> Path:
+    make_folder(path.parent, mode=mode)
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(4)}")
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+    return temporary
 
 
-def _unwritable(path: Path, error: OSError) -> ToolkitError:
+def unwritable(path: Path, error: OSError) -> ToolkitError:
+    """Return what to tell when a file cannot be written."""
+    broken = error.errno == errno.EIO
     return ToolkitError(
         f"could not write: {error.strerror or error}",
         place=str(path),
-        remedy="free some disk space or choose a folder that may be written, then run the same command again",
+        remedy="the disk reports a fault: look at its health, then run the same command again"
+        if broken
+        else "free some disk space or choose a folder that may be written, then run the same command again",
     )
 
 
@@ -83,7 +117,27 @@ def _fsync(path: Path) -> None:
         os.close(handle)
 
 
-def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that it holds; nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes to a file that exists; where the disk can, both share them until one changes."""
+    with source.open("rb") as reader, target.open("wb") as writer:
+        try:
+            while os.copy_file_range(reader.fileno(), writer.fileno(), COPIED):
+                pass
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            shutil.copyfileobj(reader, writer, COPIED)
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = PRIVATE) -> None:
     """Write `data` to `path`, whole or not at all."""
     with written_atomically(path, mode=mode) as temporary:
         temporary.write_bytes(data)
@@ -93,6 +147,115 @@ def write_json(path: Path, document: object) -> None:
     """Write `document` as readable JSON with sorted keys: the same document gives the same bytes."""
     text = json.dumps(without_nan(document), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
+
+
+def write_sealed(path: Path, document: dict[str, Any]) -> None:
+    """Write `document` as JSON with its own digest under `seal`, so that `read_sealed` notices a change."""
+    stated = without_nan({key: value for key, value in document.items() if key != SEAL})
+    write_json(path, {**stated, SEAL: sha256_of(stated)})
+
+
+def read_bytes(path: Path, *, remedy: str | None = None, most: int = MOST_BYTES) -> bytes:
+    """Return the bytes of an ordinary file of at most `most` bytes.
+
+    Raises DamagedError for what cannot be read: nothing there, a folder, a pipe, a disk that fails, too much of it.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would wait for ever
+        with os.fdopen(handle, "rb") as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode):
+                raise DamagedError("this is not an ordinary file", place=str(path), remedy=remedy)
+            if found.st_size > most:
+                problem = f"the file is too large to be what it should be: {found.st_size / 1e6:.0f} MB"
+                raise DamagedError(problem, place=str(path), remedy=remedy)
+            return file.read()
+    except OSError as error:
+        raise unreadable(path, error, remedy=remedy) from None
+
+
+def unreadable(path: Path, error: OSError, *, remedy: str | None = None) -> DamagedError:
+    """Return what to tell when a file cannot be read."""
+    return DamagedError(f"the file cannot be read: {error.strerror or error}", place=str(path), remedy=remedy)
+
+
+def read_json(path: Path, *, remedy: str | None = None) -> dict[str, Any]:
+    """Return the JSON object in a file; raise DamagedError, with `remedy`, where there is none that can be used."""
+    return json_object(read_bytes(path, remedy=remedy), place=path, remedy=remedy)
+
+
+def json_object(data: bytes, *, place: Path, remedy: str | None = None) -> dict[str, Any]:
+    """Return the JSON object in `data`, which came from `place`; raise DamagedError for anything else.
+
+    Refused are also texts that could not be written again, and nesting deeper than Python can follow.
+    """
+    try:
+        document = json.loads(data)
+        json.dumps(document, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise DamagedError(f"the file is not readable JSON: {reason}", place=str(place), remedy=remedy) from None
+    if not isinstance(document, dict):
+        raise DamagedError("the file holds no JSON object", place=str(place), remedy=remedy)
+    return document
+
+
+def read_sealed(path: Path, *, remedy: str | None = None) -> dict[str, Any]:
+    """Return a JSON object without its seal; raise DamagedError where it was changed after it was sealed.
+
+    Files that were written before files were sealed have none, and are taken as they are.
+    """
+    document = read_json(path, remedy=remedy)
+    seal = document.pop(SEAL, None)
+    if seal is not None and seal != sha256_of(document):
+        raise changed(path, remedy=remedy)
+    return document
+
+
+def changed(path: Path, *, remedy: str | None = None) -> DamagedError:
+    """Return what to tell of a file whose bytes are not those that were recorded."""
+    return DamagedError("the file was changed or damaged after it was written", place=str(path), remedy=remedy)
+
+
+def write_parquet(path: Path, table: "pa.Table") -> None:
+    """Write a table as Parquet that holds the digest of its own bytes, so that `read_parquet` notices a change."""
+    write_atomically(path, parquet_bytes(table))
+
+
+def parquet_bytes(table: "pa.Table") -> bytes:
+    """Return what `write_parquet` writes."""
+    import pyarrow as pa  # noqa: PLC0415 - help answers without it
+    import pyarrow.parquet as pq  # noqa: PLC0415 - help answers without it
+
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({PARQUET_SEAL: BLANK})
+    data = sink.getvalue().to_pybytes()
+    return _with_seal(data, hashlib.sha256(data).hexdigest())
+
+
+def read_parquet(path: Path, *, remedy: str | None = None) -> "pa.Table":
+    """Return a Parquet file's table; raise DamagedError where a byte of it was changed after it was written."""
+    import pyarrow as pa  # noqa: PLC0415 - help answers without it
+    import pyarrow.parquet as pq  # noqa: PLC0415 - help answers without it
+
+    data = read_bytes(path, remedy=remedy, most=MOST_PARQUET_BYTES)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        seal = (file.metadata.metadata or {}).get(PARQUET_SEAL.encode(), b"").decode(errors="replace")
+        if seal and hashlib.sha256(_with_seal(data, BLANK, seal)).hexdigest() != seal:
+            raise changed(path, remedy=remedy)
+        return file.read(use_threads=False)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        problem = f"the file is not readable Parquet: {str(error).splitlines()[0][:200]}"
+        raise DamagedError(problem, place=str(path), remedy=remedy) from None
+
+
+def _with_seal(data: bytes, seal: str, old: str = BLANK) -> bytes:
+    """Return a Parquet file's bytes with another seal in its footer, which stands at the end."""
+    at = data.rfind(old.encode())
+    return data[:at] + seal.encode() + data[at + len(old) :]
 
 
 def without_nan(document: Any) -> Any:

@@ -1,14 +1,13 @@
 """The stages in a row, and the status of a workspace: what it holds, what is out of date, what to do next."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import StudyError
-from toolkit.files import size_of, write_json
+from toolkit.errors import DamagedError, StudyError
+from toolkit.files import changed, read_sealed, size_of, write_sealed
 from toolkit.labelbox_json.withdrawn_filter import filter_export, suppression_list
 from toolkit.manifest import Study, load_study
 from toolkit.privacy import PseudonymKey, load_key
@@ -27,7 +26,12 @@ from toolkit.stages.train import train
 from toolkit.stages.withdraw import Withdrawn, withdraw
 from toolkit.workspace import sql
 from toolkit.workspace.landed import landed_exports
-from toolkit.workspace.registry import Workspace
+from toolkit.workspace.locks import EVERYTHING, held
+from toolkit.workspace.registry import Workspace, table_names
+from toolkit.workspace.restore import adopt
+
+NOTE = "workspace.json"
+GIVE_STUDY = "move the file away and give --study FILE.toml: it is then written anew"
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,19 @@ class StudyFile:
         """Return the key of the study's pseudonyms; it is created where there is none yet."""
         privacy = self.study.privacy
         return load_key(privacy.published_key, privacy.key_file, study_folder=self.folder, workspace=workspace.folder)
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What the registry holds after it was made anew from the workspace's files; `rows` by table."""
+
+    content_hash: str
+    content_hash_before: str | None
+    """None where the registry before could not be read."""
+    rows: dict[str, int]
+    scorings: int
+    missing: list[str]
+    """What no file holds, and the command that makes it again."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +108,17 @@ def open_study(workspace: Workspace, given: Path | None) -> StudyFile:
 
 def remember_study(workspace: Workspace, path: Path) -> None:
     """Note in the workspace which study file it is made with."""
-    write_json(workspace.folder / "workspace.json", {"study": str(path)})
+    write_sealed(workspace.folder / NOTE, {"study": str(path)})
 
 
 def _known_study(workspace: Workspace) -> Path | None:
-    note = workspace.folder / "workspace.json"
-    return Path(json.loads(note.read_text(encoding="utf-8"))["study"]) if note.is_file() else None
+    note = workspace.folder / NOTE
+    if not note.exists():
+        return None
+    study = read_sealed(note, remedy=GIVE_STUDY).get("study")
+    if not isinstance(study, str):
+        raise changed(note, remedy=GIVE_STUDY)
+    return Path(study)
 
 
 def run(
@@ -159,8 +181,33 @@ def withdraw_and_parse(
 ) -> Withdrawn:
     """Run withdraw, which parses the remaining exports anew."""
     study, key = study_file.study, study_file.key(workspace)
-    reparse = partial(parse, workspace, study, key, [], progress=progress)
+    reparse = partial(parse, workspace, study, key, [], anew=True, progress=progress)
     return withdraw(workspace, study, key, patient, apply=apply, reparse=reparse, progress=progress)
+
+
+def rebuild(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> Rebuilt:
+    """Make the registry anew from landed exports, splits, runs, predictions, scores, audit and the ledger.
+
+    The registry that is there stays until the new one is whole. What only it holds (earlier versions kept some results
+    nowhere else) is taken over, where it can be read.
+    """
+    study, key = study_file.study, study_file.key(workspace)
+    with held(workspace.folder, EVERYTHING, "rebuild", progress=progress):
+        before = _content_hash(workspace)
+        adopt(workspace)
+        parsed = parse(workspace, study, key, [], anew=True, progress=progress)
+        remember_study(workspace, study_file.path)
+    rows = {name: workspace.rows(f'select count(*) as n from "{name}"')[0]["n"] for name in table_names()}  # noqa: S608
+    missing = [] if rows["duplicate_searches"] or not parsed.photographs_opened else ["audit: toolkit audit"]
+    return Rebuilt(parsed.content_hash, before, rows, rows["evaluations"], missing)
+
+
+def _content_hash(workspace: Workspace) -> str | None:
+    try:
+        rows = workspace.rows("select content_hash from label_states") if workspace.is_parsed() else []
+    except DamagedError:
+        return None
+    return rows[0]["content_hash"] if rows else None
 
 
 def status(workspace: Workspace) -> Status:

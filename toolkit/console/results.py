@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from toolkit.console.text import line, next_step, summary, table, unwrapped
 from toolkit.formatting import count, counted, listed, spoken
 from toolkit.manifest import NO_PATIENTS
-from toolkit.pipeline import Status
+from toolkit.pipeline import Rebuilt, Status
 from toolkit.stages.audit import MEANING, Audit
 from toolkit.stages.init import Initialised
 from toolkit.stages.parse import Parsed
@@ -214,6 +214,21 @@ def _(result: Withdrawn) -> RenderableType:
         lines.append(f"! models trained on the patient stay unchanged: {runs}; train them again, or delete them")
     lines.append("later exports will not bring the patient back" if result.applied else "nothing was changed")
     return Group(places, summary("withdraw", *lines), *map(next_step, result.next))
+
+
+@rendered.register
+def _(result: Rebuilt) -> RenderableType:
+    rows = table("table", ">rows")
+    for name, times in result.rows.items():
+        if times:
+            rows.add_row(spoken(name), count(times))
+    same = result.content_hash == result.content_hash_before
+    before = "as before" if same else "the registry before held something else, or could not be read"
+    lines = [
+        f"content hash {result.content_hash[:12]}: {before}",
+        f"{counted(result.scorings, 'scoring')} in the ledger",
+    ]
+    return Group(rows, summary("rebuild", *lines, *(f"! missing: {each}" for each in result.missing)))
 
 
 @rendered.register

@@ -109,7 +109,7 @@ def filter_export(
             left = replace(land(workspace, kept, images=export.images, source=source, facts=facts), pull=export.pull)
             issues = noted_issues(export)
             note_issues(left, [issue for issue in issues if not suppressed.holds_photograph(issue.get("image_id"))])
-    take_back(export)
+    take_back(workspace, export.sha256)
     return left
 
 

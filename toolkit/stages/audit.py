@@ -15,8 +15,9 @@ from toolkit.errors import PhotographError
 from toolkit.photographs import duplicates
 from toolkit.photographs.opening import grayscale_thumbnail, read_photograph
 from toolkit.progress import Progress, silent
-from toolkit.workspace import sql
-from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace import audited, sql
+from toolkit.workspace.locks import one_at_a_time
+from toolkit.workspace.registry import Workspace, table_schema
 
 MEANING = {
     "identical_bytes": "pairs of photographs whose files are identical",
@@ -62,6 +63,7 @@ class _Search:
     already_searched: bool
 
 
+@one_at_a_time("audit")
 def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
     """Find duplicates, contradictions and disagreements; replaces the findings of an earlier audit.
 
@@ -70,9 +72,7 @@ def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
     search = _search(workspace, progress)
     _record(workspace, search, workspace.rows(sql.statement("audit/identical")))
     findings = workspace.sql(sql.statement("audit/findings"))
-    with workspace.writing() as connection:
-        connection.execute("delete from findings where source = 'audit'")
-        insert(connection, "findings", findings)
+    audited.record(workspace, {"findings": findings.cast(table_schema("findings"))})
     counts = workspace.rows("select kind, count(*) as findings from findings group by kind order by kind")
     return Audit(
         findings={row["kind"]: row["findings"] for row in counts},
@@ -130,9 +130,5 @@ def _record(workspace: Workspace, search: _Search, identical: list[dict[str, Any
         "photographs": search.photographs,
         "pairs": len(pairs),
     }
-    with workspace.writing() as connection:
-        connection.execute("delete from duplicates; delete from duplicate_searches")
-        if pairs:
-            insert(connection, "duplicates", pa.Table.from_pylist(pairs))
-        if search.photographs:
-            insert(connection, "duplicate_searches", pa.Table.from_pylist([noted]))
+    rows = {"duplicates": pairs, "duplicate_searches": [noted] if search.photographs else []}
+    audited.record(workspace, {name: pa.Table.from_pylist(rows[name], schema=table_schema(name)) for name in rows})

@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from toolkit.errors import WorkspaceError
-from toolkit.files import written_atomically
+from toolkit.files import write_parquet
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stats import delong, metrics, significance
 from toolkit.stats.intervals import Interval, patient_bootstrap, percentile
 from toolkit.workspace import plan, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
+from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace, insert, table_schema
-from toolkit.workspace.runs import find_run
+from toolkit.workspace.runs import comparison_file, find_run
 from toolkit.workspace.scores import read_scores, scored_parts
 
 CLUSTERED = "paired patient bootstrap, percentile; p by permutation of runs within patients"
@@ -48,6 +48,7 @@ class RunPair(NamedTuple):
     second: ClassArrays
 
 
+@one_at_a_time("compare")
 def compare(
     workspace: Workspace, study: Study, run: str, other: str, *, since: str = "", progress: Progress = silent
 ) -> Compared:
@@ -230,8 +231,12 @@ def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _record(workspace: Workspace, run_id: str, other_id: str, rows: list[dict[str, Any]]) -> None:
     table = pa.Table.from_pylist(rows, schema=table_schema("comparisons"))
-    with written_atomically(workspace.run(run_id) / f"compared-with-{other_id}.parquet") as temporary:
-        pq.write_table(table, temporary)
+    for name in (other_id, run_id):
+        path, own = comparison_file(workspace, run_id, name), [row for row in rows if row["other_run_id"] == name]
+        if own:
+            write_parquet(path, pa.Table.from_pylist(own, schema=table.schema))
+        else:
+            path.unlink(missing_ok=True)
     with workspace.writing() as connection:
         connection.execute(
             "delete from comparisons where run_id = ? and (other_run_id = ? or cause = 'relabelling')",

@@ -18,6 +18,7 @@ from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
 from toolkit.workspace.certificate import find_certificate
+from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import (
     PartCase,
@@ -29,6 +30,7 @@ from toolkit.workspace.runs import (
     record_run,
     resolved_cases,
 )
+from toolkit.workspace.verification import verify
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,21 @@ def train(  # noqa: PLR0913 - the stage's inputs
     A run that is complete is not trained again. Raises ModelError where one was interrupted, unless `resume`.
     """
     run = _identified(workspace, study, find_split(workspace, split_id))
+    with beside_others(workspace.folder, f"run-{run.run_id}", "train", progress=progress):
+        return _train(workspace, study, study_folder, run, device=device, resume=resume, progress=progress)
+
+
+def _train(  # noqa: PLR0913 - the stage's inputs
+    workspace: Workspace,
+    study: Study,
+    study_folder: Path,
+    run: "IdentifiedRun",
+    *,
+    device: str | None,
+    resume: bool,
+    progress: Progress,
+) -> Trained:
+    verify(workspace.split(run.split_id))
     folder, process = workspace.run(run.run_id), this_process()
     already_there = (folder / "run.json").exists()
     if already_there:
@@ -250,7 +267,7 @@ def _training_folder(folder: Path, *, resume: bool) -> Path:
         raise ModelError(
             f"run {folder.name} was interrupted while training",
             place=str(training),
-            remedy="toolkit train --resume continues from its last complete epoch; delete the folder to start again",
+            remedy="toolkit train --resume continues from its last complete epoch; move the folder away to start again",
         )
     return training
 

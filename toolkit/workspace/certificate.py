@@ -6,7 +6,6 @@ They are checked in `verification`; the parts are assigned in `stages/split`.
 import csv
 import hashlib
 import json
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from toolkit.errors import LeakError
-from toolkit.files import csv_text, sha256_of, sha256_of_file, write_atomically, write_json
+from toolkit.files import csv_text, read_bytes, sha256_of, sha256_of_file, write_atomically, write_json
 from toolkit.manifest import NO_PATIENTS, shipped
 from toolkit.stats.stratified_split import CLASS, PATIENTS, TOTAL, integer_bound
 from toolkit.workspace.registry import Workspace
@@ -22,7 +21,7 @@ from toolkit.workspace.registry import Workspace
 PARTS = ("train", "validation", "test")
 EXTERNAL = ("external",)
 """The parts of a split of cases that another workspace's run is tried on."""
-CASES, CERTIFICATE, VERIFY = FILES = ("cases.csv", "certificate.json", "verify.sql")
+CASES, CERTIFICATE, VERIFY = "cases.csv", "certificate.json", "verify.sql"
 PROVED = (
     "no case twice; no patient, lesion, linked group or photograph digest in two parts; "
     "counts and distances from the wish as stated"
@@ -152,10 +151,9 @@ def verify_sql() -> bytes:
 
 
 def copy_split(source: Path, folder: Path) -> None:
-    """Copy a split's three files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(source / name, folder / name)
+    """Copy a split's three files, the certificate last: a folder that has one is complete."""
+    for name in (CASES, VERIFY, CERTIFICATE):
+        write_atomically(folder / name, read_bytes(source / name))
 
 
 def split_folders(workspace: Workspace) -> list[Path]:

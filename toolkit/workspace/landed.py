@@ -2,15 +2,25 @@
 
 import gzip
 import json
-import shutil
 import zlib
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
-from toolkit.errors import ExportError
-from toolkit.files import move_into_place, sha256_of_file, write_atomically, write_json, written_atomically
+from toolkit.errors import DamagedError, ExportError
+from toolkit.files import (
+    PRIVATE,
+    changed,
+    copy_file,
+    move_into_place,
+    read_bytes,
+    read_sealed,
+    sha256_of_file,
+    write_atomically,
+    write_sealed,
+    written_atomically,
+)
 from toolkit.workspace.registry import Workspace
 
 BOM = b"\xef\xbb\xbf"
@@ -56,49 +66,77 @@ def land(
     check(export)
     sha256 = sha256_of_file(export)
     path = workspace.exports / f"{sha256}.ndjson{'.gz' if _is_gzip(export) else ''}"
-    if pull is not None and not path.exists():
-        move_into_place(export, path, mode=0o600)
-    elif not path.exists():
-        with written_atomically(path, mode=0o600) as temporary:
-            shutil.copyfile(export, temporary)
-    sidecar = path.with_name(f"{sha256}.json")
-    before = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.exists() else {}
+    is_whole = path.exists() and sha256_of_file(path) == sha256
+    if pull is not None and not is_whole:
+        move_into_place(export, path, mode=PRIVATE)
+    elif not is_whole:
+        with written_atomically(path) as temporary:
+            copy_file(export, temporary)
+    sidecar = _sidecar(path)
+    try:
+        before = read_sealed(sidecar) if sidecar.exists() else {}
+    except DamagedError:
+        before = {}
     stated = {
         "source": before.get("source", source or export.name),
         "sha256": sha256,
         "bytes": path.stat().st_size,
         "images": str(images.resolve()) if images else before.get("images"),
     }
-    write_json(sidecar, {**before, **stated, **({"pull": pull} if pull else {}), **(facts or {})})
-    return _landed(sidecar)
+    write_sealed(sidecar, {**before, **stated, **({"pull": pull} if pull else {}), **(facts or {})})
+    return _landed(path)
 
 
 def landed_exports(workspace: Workspace) -> list[Landed]:
-    """Return every export of the workspace, ordered by hash: the order of import does not matter."""
-    return [_landed(sidecar) for sidecar in sorted(workspace.exports.glob("*.json"))]
+    """Return every export of the workspace, ordered by hash: the order of import does not matter.
+
+    One without a sidecar counts too: whatever was interrupted, its rows are on the disk.
+    """
+    paths = sorted(workspace.exports.glob("[!.]*.ndjson*"))
+    known = {_sidecar(path) for path in paths}
+    if gone := [sidecar for sidecar in sorted(workspace.exports.glob("[!.]*.json")) if sidecar not in known]:
+        raise ExportError("a landed export is gone", place=str(gone[0]), remedy="parse the export again")
+    return [_landed(path) for path in paths]
 
 
-def _landed(sidecar: Path) -> Landed:
-    stated = json.loads(sidecar.read_text(encoding="utf-8"))
-    path = next(iter(sorted(sidecar.parent.glob(f"{sidecar.stem}.ndjson*"))), None)
-    if path is None:
-        raise ExportError("a landed export is gone", place=str(sidecar), remedy="parse the export again")
-    images = Path(stated["images"]) if stated["images"] else None
-    return Landed(path, stated["sha256"], stated["source"], images, stated.get("pull"))
+def check_bytes(landed: Landed) -> None:
+    """Raise DamagedError where a landed export's bytes are no longer those that landed."""
+    if sha256_of_file(landed.path) != landed.sha256:
+        remedy = "parse the file that it came from again: that puts it right"
+        raise changed(landed.path, remedy=remedy)
 
 
-def take_back(landed: Landed) -> None:
-    """Remove an export that has just landed and could not be used."""
-    landed.path.unlink(missing_ok=True)
-    landed.path.with_name(f"{landed.sha256}.json").unlink(missing_ok=True)
-    _issues_file(landed).unlink(missing_ok=True)
+def _sidecar(path: Path) -> Path:
+    return path.with_name(f"{path.name.partition('.')[0]}.json")
+
+
+def _landed(path: Path) -> Landed:
+    sidecar = _sidecar(path)
+    remedy = "parse the file that the export came from again: that puts it right"
+    stated = read_sealed(sidecar, remedy=remedy) if sidecar.exists() else {}
+    try:
+        images = Path(stated["images"]) if stated.get("images") else None
+        return Landed(path, sidecar.stem, str(stated.get("source", path.name)), images, stated.get("pull"))
+    except TypeError:
+        raise changed(sidecar, remedy=remedy) from None
+
+
+def landed_digests(workspace: Workspace) -> set[str]:
+    """Return the SHA-256 of every export that has landed, by its file's name."""
+    return {_sidecar(path).stem for path in workspace.exports.glob("[!.]*.ndjson*")}
+
+
+def take_back(workspace: Workspace, sha256: str) -> None:
+    """Remove a landed export; its bytes last, so that it is seen until then."""
+    for ending in (".issues.jsonl", ".json", ".ndjson", ".ndjson.gz"):
+        (workspace.exports / f"{sha256}{ending}").unlink(missing_ok=True)
 
 
 def note_issues(landed: Landed, issues: list[dict[str, Any]]) -> None:
     """Write what went wrong while an export was pulled beside it, for `parse` to put among the issues."""
     text = "".join(json.dumps(issue, sort_keys=True) + "\n" for issue in issues)
     if text:
-        write_atomically(_issues_file(landed), text.encode(), mode=0o600)
+        write_atomically(_issues_file(landed), text.encode())
     else:
         _issues_file(landed).unlink(missing_ok=True)
 
@@ -106,7 +144,12 @@ def note_issues(landed: Landed, issues: list[dict[str, Any]]) -> None:
 def noted_issues(landed: Landed) -> list[dict[str, Any]]:
     """Return what went wrong while an export was pulled: level, reason, detail, image_id."""
     file = _issues_file(landed)
-    return [json.loads(line) for line in file.read_bytes().split(b"\n") if line] if file.exists() else []
+    if not file.exists():
+        return []
+    try:
+        return [json.loads(line) for line in read_bytes(file).split(b"\n") if line]
+    except ValueError:
+        raise changed(file, remedy="pull again, or move the file away: it holds what went wrong when pulling") from None
 
 
 def _issues_file(landed: Landed) -> Path:

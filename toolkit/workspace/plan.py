@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from toolkit.errors import WorkspaceError
-from toolkit.files import sha256_of, written_atomically
+from toolkit.files import sha256_of, write_parquet
 from toolkit.manifest import Study
 from toolkit.workspace import sql
 from toolkit.workspace.certificate import CERTIFICATE, find_certificate
@@ -89,8 +88,7 @@ def record(workspace: Workspace, study: Study, run_id: str) -> list[Departure]:
     departed = departures(workspace, study, run_id)
     rows = [{"run_id": run_id, **asdict(each)} for each in departed]
     table = pa.Table.from_pylist(rows, schema=table_schema("departures"))
-    with written_atomically(workspace.run(run_id) / "departures.parquet") as temporary:
-        pq.write_table(table, temporary)
+    write_parquet(workspace.run(run_id) / "departures.parquet", table)
     with workspace.writing() as connection:
         connection.execute("delete from departures where run_id = ?", [run_id])
         insert(connection, "departures", table)

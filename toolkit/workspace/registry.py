@@ -1,11 +1,15 @@
 """The workspace's folders and its DuckDB registry: queries, and transactions that replace its tables.
 
-DuckDB lets one process write or several read, so that no stage keeps a connection open while it computes.
+The registry's file is never changed in place: a transaction works on a copy, which then takes its place.
 """
 
 import hashlib
+import os
+import re
+import secrets
+import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,8 +19,10 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
-from toolkit.errors import QuestionError, WorkspaceError
+from toolkit.errors import DamagedError, QuestionError, ToolkitError, WorkspaceError
+from toolkit.files import FULL, PRIVATE, copy_file, move_into_place, remove, writing_to
 from toolkit.workspace import sql
+from toolkit.workspace.locks import POLL, WAIT, held
 from toolkit.workspace.sql import Question
 
 if TYPE_CHECKING:
@@ -29,6 +35,11 @@ SAFE: dict[str, str | bool | int | float | list[str]] = {
 }
 WORKING = {**SAFE, "memory_limit": "256MB"}
 """For a database that is worked in: what it may take before it spills to disk."""
+CONFLICT = "Conflicting lock"
+"""What DuckDB says when another process has a database open."""
+BROKEN = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+"""What DuckDB raises for a damaged file or a disk that fails."""
+REBUILD = "toolkit rebuild makes the registry anew from the files of the workspace"
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,7 @@ class Workspace:
         return self.folder / "runs" / run_id
 
     def is_parsed(self) -> bool:
-        """Tell whether a registry with tables exists; an interrupted first parse may leave a file without tables."""
+        """Tell whether there is a registry with tables."""
         if not self.registry.exists():
             return False
         with _connected(self.registry, read_only=True) as connection:
@@ -84,7 +95,10 @@ class Workspace:
 
     @contextmanager
     def reading(self) -> Generator[duckdb.DuckDBPyConnection]:
-        """Open the registry read-only; SQL can reach nothing but its own tables."""
+        """Open the registry read-only; SQL can reach nothing but its own tables.
+
+        Writers replace the file as a whole, so that a reader keeps what it has opened, and neither waits for the other.
+        """
         if not self.registry.exists():
             raise self._unparsed()
         with _connected(self.registry, read_only=True) as connection:
@@ -95,26 +109,39 @@ class Workspace:
             yield connection
 
     def _unparsed(self) -> WorkspaceError:
+        has_exports = any(self.exports.glob("[!.]*"))
         return WorkspaceError(
-            "nothing has been parsed into this workspace yet",
+            "there is no registry here" if has_exports else "nothing has been parsed into this workspace yet",
             place=str(self.folder),
-            remedy="toolkit --workspace DIR parse EXPORT --images DIR",
+            remedy="toolkit rebuild makes it anew from the files"
+            if has_exports
+            else "toolkit --workspace DIR parse EXPORT --images DIR",
         )
 
     @contextmanager
-    def writing(self) -> Generator[duckdb.DuckDBPyConnection]:
-        """Open the registry for one transaction: all of the block happens, or nothing."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with _connected(self.registry, read_only=False) as connection:
-            connection.execute("begin")
+    def writing(self, *, anew: bool = False) -> Generator[duckdb.DuckDBPyConnection]:
+        """Open a copy of the registry, or with `anew` an empty one, that takes its place when the block ends well.
+
+        All of the block happens, or nothing; one process writes at a time.
+        """
+        with held(self.folder, "registry", "writing the registry"):
+            new = self.folder / f".registry-{secrets.token_hex(4)}.duckdb"
             try:
-                _migrate(connection)
-                yield connection
-                connection.execute("commit")
-            except BaseException:
-                with suppress(duckdb.Error):  # a failed commit has rolled back by itself
-                    connection.execute("rollback")
-                raise
+                with writing_to(self.registry):
+                    if self.registry.exists() and not anew:
+                        _copy(self.registry, new)
+                    with _connected(new, read_only=False) as connection:
+                        new.chmod(PRIVATE)
+                        connection.execute("begin")
+                        _migrate(connection)
+                        yield connection
+                        connection.execute("commit")
+                        connection.execute("checkpoint")
+                    move_into_place(new, self.registry)
+                    _wal(self.registry).unlink(missing_ok=True)
+            finally:
+                for left in (new, _wal(new), new.with_name(f"{new.name}.tmp")):
+                    remove(left)
 
     def sql(self, text: str, parameters: dict[str, str] | None = None) -> pa.Table:
         """Run one read-only statement and return its rows; raise QuestionError with DuckDB's own words."""
@@ -197,20 +224,63 @@ def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) ->
     connection.unregister("new_rows")
 
 
+def _copy(registry: Path, new: Path) -> None:
+    """Copy a registry that nobody changes; opening it tells whether it is one, and whether somebody does."""
+    with _connected(registry, read_only=True):
+        os.close(os.open(new, os.O_CREAT | os.O_EXCL, PRIVATE))
+        copy_file(registry, new)
+
+
+def _wal(path: Path) -> Path:
+    """Return where DuckDB keeps what it has not yet put into a database."""
+    return path.with_name(f"{path.name}.wal")
+
+
 @contextmanager
 def _connected(path: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConnection]:
-    try:
-        connection = duckdb.connect(str(path), read_only=read_only, config=SAFE if read_only else WORKING)
-    except duckdb.IOException as error:
-        raise WorkspaceError(
-            f"the registry cannot be opened: {str(error).splitlines()[0]}",
-            place=str(path),
-            remedy="end the other command that uses it; if the disk was full, delete the file and parse again",
-        ) from None
+    if read_only and _wal(path).exists():
+        # No version since this one leaves any, and whoever can write it can say anything with it.
+        problem = "a file of changes lies beside the registry, which no finished command has left there"
+        raise DamagedError(problem, place=str(_wal(path)), remedy=REBUILD)
+    connection = _opened(path, read_only=read_only)
     try:
         yield connection
+    except BROKEN as error:
+        raise _damaged(path, error) from None
     finally:
         connection.close()
+
+
+def _opened(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """Connect to a database; wait for another program that has it open for writing, which none of the toolkit does."""
+    started = time.monotonic()
+    while True:
+        try:
+            return duckdb.connect(str(path), read_only=read_only, config=SAFE if read_only else WORKING)
+        except duckdb.Error as error:
+            if CONFLICT not in str(error):
+                raise _damaged(path, error) from None
+            if time.monotonic() - started > WAIT:
+                raise WorkspaceError(
+                    f"another program has had the registry open for writing for {WAIT:.0f} s: {_holder(error)}",
+                    place=str(path),
+                    remedy="close it there (a SQL shell can open it read-only), then run the same command again",
+                ) from None
+        time.sleep(POLL)
+
+
+def _holder(error: duckdb.Error) -> str:
+    found = re.search(r"held in (.+?)\. ", str(error))
+    return found[1] if found else "it does not say which"
+
+
+def _damaged(path: Path, error: duckdb.Error) -> ToolkitError:
+    reason = str(error).splitlines()[0][:300]
+    if any(os.strerror(code) in reason for code in FULL):
+        return WorkspaceError(
+            f"could not write: {reason}", place=str(path), remedy="free some disk space, then try again"
+        )
+    return DamagedError(f"the registry cannot be read: {reason}", place=str(path), remedy=REBUILD)
 
 
 def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:

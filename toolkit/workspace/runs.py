@@ -1,24 +1,29 @@
 """Splits, runs and the cases of a subset, as the stages from train to report find them; the record of a run."""
 
-import json
 import math
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import duckdb
 import pyarrow as pa
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from toolkit.cases import Box
-from toolkit.errors import WorkspaceError
-from toolkit.files import write_json
+from toolkit.errors import DamagedError, WorkspaceError
+from toolkit.files import changed, read_sealed, sha256_of_file, write_sealed
 from toolkit.manifest import faults
 from toolkit.photographs.crops import Crops, CropSource, PixelReader, case_pixels
-from toolkit.workspace import sql
+from toolkit.workspace import ledger, sql
 from toolkit.workspace.registry import Workspace, insert, table_schema
 
 Measured = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """A number; run.json holds null where it is undefined (NaN)."""
+RECORD = "run.json"
+PREDICTED = "predictions.json"
+"""Beside a run: the files that hold the complete predictions of each part."""
+RESTORE = "restore the file from a backup, or move the folder of the run away and make the run again"
 SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
 
 
@@ -114,22 +119,29 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
 
 
 def read_record(folder: Path) -> RunRecord:
-    """Read run.json in the folder of a run."""
-    path = folder / "run.json"
+    """Read run.json in the folder of a run; raise DamagedError where it was changed after it was written."""
+    path = folder / RECORD
     try:
-        return RunRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        reason = "; ".join(faults(error)) if isinstance(error, ValidationError) else str(error)
-        raise WorkspaceError(
-            f"the record of run {folder.name} cannot be read: {reason}",
-            place=str(path),
-            remedy="delete the folder of the run, then train again",
-        ) from None
+        return RunRecord.model_validate(read_sealed(path, remedy=RESTORE))
+    except ValidationError as error:
+        reason = "; ".join(faults(error))
+        problem = f"the record of run {folder.name} cannot be read: {reason}"
+        raise DamagedError(problem, place=str(path), remedy=RESTORE) from None
 
 
 def read_run(workspace: Workspace, run_id: str) -> RunRecord:
-    """Return what a run recorded about itself."""
-    return read_record(workspace.run(run_id))
+    """Return what a run recorded about itself; it must be the record that the ledger knows."""
+    record = read_record(workspace.run(run_id))
+    noted = ledger.last(workspace, "run", run_id)
+    if noted and noted["record_sha256"] != sha256_of_file(workspace.run(run_id) / RECORD):
+        raise changed(workspace.run(run_id) / RECORD, remedy=RESTORE)
+    return record
+
+
+def records(workspace: Workspace) -> Iterator[RunRecord]:
+    """Yield the record of every run, in order of their IDs."""
+    for path in sorted(workspace.folder.glob(f"runs/[!.]*/{RECORD}")):
+        yield read_run(workspace, path.parent.name)
 
 
 def record_run(workspace: Workspace, record: RunRecord) -> RunRecord:
@@ -138,16 +150,61 @@ def record_run(workspace: Workspace, record: RunRecord) -> RunRecord:
     A run that was recorded before keeps its `finished_at`.
     """
     folder = workspace.run(record.run_id)
-    stored = read_record(folder) if (folder / "run.json").is_file() else None
+    stored = read_record(folder) if (folder / RECORD).is_file() else None
     if stored:
         record = record.model_copy(update={"finished_at": stored.finished_at})
     if record != stored:
-        write_json(folder / "run.json", record.document())
+        write_sealed(folder / RECORD, record.document())
+    digest = sha256_of_file(folder / RECORD)
+    entry = {"kind": "run", "run_id": record.run_id, "record_sha256": digest, "split_id": record.split_id}
+    ledger.append(workspace, [entry])
     if not workspace.rows("select 1 from runs where run_id = $run_id", {"run_id": record.run_id}):
         with workspace.writing() as connection:
-            insert(connection, "runs", pa.Table.from_pylist([_run_row(record)], schema=table_schema("runs")))
-            insert(connection, "epochs", pa.Table.from_pylist(_epoch_rows(record), schema=table_schema("epochs")))
+            insert_run(connection, record)
     return record
+
+
+def insert_run(connection: duckdb.DuckDBPyConnection, record: RunRecord) -> None:
+    """Insert a run and its epochs into the registry."""
+    insert(connection, "runs", pa.Table.from_pylist([_run_row(record)], schema=table_schema("runs")))
+    insert(connection, "epochs", pa.Table.from_pylist(_epoch_rows(record), schema=table_schema("epochs")))
+
+
+def record_predictions(workspace: Workspace, run_id: str, shards: dict[str, list[str]]) -> None:
+    """Note the files that together hold the predictions of some parts, complete; other parts keep theirs."""
+    path = workspace.run(run_id) / PREDICTED
+    parts = read_sealed(path, remedy=RESTORE)["parts"] if path.exists() else {}
+    write_sealed(path, {"parts": {**parts, **shards}})
+
+
+def predicted_files(workspace: Workspace, run_id: str) -> list[Path]:
+    """Return the files that hold a run's complete predictions; raise DamagedError where one is gone.
+
+    Files of a part that is still being predicted are left out; earlier versions did not note which are complete.
+    """
+    folder, noted = workspace.run(run_id) / "predictions", workspace.run(run_id) / PREDICTED
+    if not noted.exists():
+        return sorted(folder.glob("[!.]*.parquet"))
+    parts = read_sealed(noted, remedy=RESTORE)["parts"]
+    paths = [folder / name for part in sorted(parts) for name in parts[part]]
+    if gone := [path for path in paths if not path.exists()]:
+        remedy = f"restore it from a backup, or run toolkit predict --run {run_id} again"
+        raise DamagedError("a file of predictions is gone", place=str(gone[0]), remedy=remedy)
+    return paths
+
+
+def forget_missing_predictions(workspace: Workspace, run_id: str) -> None:
+    """Take the files that are gone off the list of a run's complete predictions."""
+    path, folder = workspace.run(run_id) / PREDICTED, workspace.run(run_id) / "predictions"
+    if path.exists():
+        parts = read_sealed(path, remedy=RESTORE)["parts"]
+        there = {part: [name for name in names if (folder / name).exists()] for part, names in parts.items()}
+        write_sealed(path, {"parts": {part: names for part, names in there.items() if names}})
+
+
+def comparison_file(workspace: Workspace, run_id: str, other_id: str) -> Path:
+    """Return the file of a run's comparison with another; with itself, of the effect of relabelling."""
+    return workspace.run(run_id) / f"compared-with-{other_id}.parquet"
 
 
 def _run_row(record: RunRecord) -> dict[str, Any]:

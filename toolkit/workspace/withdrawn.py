@@ -4,17 +4,26 @@ import json
 from typing import Any
 
 from toolkit.errors import WorkspaceError
-from toolkit.files import write_json
+from toolkit.files import changed, read_bytes, read_sealed, write_sealed
 from toolkit.privacy import PseudonymKey
 from toolkit.workspace.registry import Workspace
 
 WITHDRAWN_FILE = "withdrawn.json"
+RESTORE = "restore the file from a backup: without it withdrawn patients would come back with their exports"
 
 
 def read_withdrawn(workspace: Workspace) -> list[dict[str, Any]]:
     """Return one entry for each withdrawn patient: patient, date, key_fingerprint, photographs."""
     path = workspace.folder / WITHDRAWN_FILE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    if not path.exists():
+        return []
+    data = read_bytes(path, remedy=RESTORE)
+    if not data.lstrip().startswith(b"["):
+        return read_sealed(path, remedy=RESTORE)["withdrawn"]
+    try:
+        return json.loads(data)  # as earlier versions wrote it
+    except ValueError:
+        raise changed(path, remedy=RESTORE) from None
 
 
 def withdrawn_pseudonyms(workspace: Workspace, key: PseudonymKey) -> frozenset[str]:
@@ -50,7 +59,7 @@ def record_withdrawal(
         "key_fingerprint": key.fingerprint,
         "photographs": sorted({*known["photographs"], *photographs}),
     }
-    write_json(workspace.folder / WITHDRAWN_FILE, [entries[name] for name in sorted(entries)])
+    write_sealed(workspace.folder / WITHDRAWN_FILE, {"withdrawn": [entries[name] for name in sorted(entries)]})
 
 
 def photograph_pseudonym(image_id: str, key: PseudonymKey) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
-from toolkit.stages.evaluate import calibrated, groups, operating, readers, tables
+from toolkit.stages.evaluate import calibrated, groups, operating, readers
 from toolkit.stages.evaluate.operating import Target
 from toolkit.stages.evaluate.scoring import EvaluationKey, Scorer
-from toolkit.workspace import plan, sql
+from toolkit.workspace import plan, results, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
+from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.plan import Departure
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run
@@ -38,6 +39,7 @@ class Evaluated:
     departures: list[Departure]
 
 
+@one_at_a_time("evaluate")
 def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progress: Progress = silent) -> Evaluated:
     """Score every predicted part of a run against today's reference diagnoses."""
     run_id = find_run(workspace, run)
@@ -46,7 +48,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     parts = {part: _part(workspace, study, run_id, part) for part in predicted}
     temperature, targets = calibrated.temperature_of(parts), operating.targets(study, parts)
     lock = plan.locked_for(workspace, run_id)
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in tables.TABLES}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in results.TABLES}
     scorings = []
     for part, data in parts.items():
         progress(f"scoring {part}", 0, None)
@@ -59,8 +61,9 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     if temperature is not None:
         fitted = {"fitted_on": calibrated.FITTED_ON, "cases": len(parts[calibrated.FITTED_ON].truth)}
         rows["temperatures"] = [{"run_id": run_id, "temperature": temperature, "truth_id": truth_id, **fitted}]
-    tables.record(workspace, run_id, rows, scorings)
+    results.record(workspace, run_id, rows, scorings)
     departures = plan.record(workspace, study, run_id)
+    results.finish(workspace, run_id)
     return _summary(workspace, run_id, rows["scores"], scorings, temperature, departures)
 
 

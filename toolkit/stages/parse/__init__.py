@@ -20,7 +20,8 @@ from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.parse.derive import Derivation, register_tables
 from toolkit.workspace import sql
-from toolkit.workspace.landed import Landed, check, land, landed_exports, take_back
+from toolkit.workspace.landed import Landed, check, check_bytes, land, landed_digests, landed_exports, take_back
+from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
 
 
@@ -56,24 +57,28 @@ class Parsed:
     key_created: str | None
 
 
-def parse(
+@one_at_a_time("parse")
+def parse(  # noqa: PLR0913 - the stage's inputs
     workspace: Workspace,
     study: Study,
     key: PseudonymKey,
     exports: list[Path],
     *,
     images: Path | None = None,
+    anew: bool = False,
     progress: Progress = silent,
 ) -> Parsed:
-    """Land exports and make the registry anew from all that have landed.
+    """Land exports and make the registry's label tables anew from all that have landed.
 
+    `anew` makes the other tables anew as well, from the files of splits, runs and audit; so does a missing registry.
     Raises ExportError, changing nothing, for a file that holds no readable row. Single bad rows are quarantined.
     """
     if images is not None and not images.is_dir():
         raise ExportError("no such folder of photographs", place=str(images), remedy="give --images DIR")
-    _check_key(workspace, key)
+    if not anew:
+        _check_key(workspace, key)
     suppressed = suppression_list(workspace, study, key)
-    before = {landed.sha256 for landed in landed_exports(workspace)}
+    before = landed_digests(workspace)
     named: dict[str, Path] = {}
     not_taken_in = 0
     try:
@@ -81,11 +86,10 @@ def parse(
             landed, dropped = _land(workspace, export, images, suppressed)
             named[landed.sha256] = export
             not_taken_in += dropped
-        _derive(workspace, study, key, named, progress)
+        _derive(workspace, study, key, named, anew=anew, progress=progress)
     except BaseException:
-        for landed in landed_exports(workspace):
-            if landed.sha256 not in before:
-                take_back(landed)
+        for sha256 in landed_digests(workspace) - before:
+            take_back(workspace, sha256)
         raise
     return _summary(workspace, key, not_taken_in)
 
@@ -100,7 +104,15 @@ def _land(workspace: Workspace, export: Path, images: Path | None, suppressed: S
         return land(workspace, kept, images=images, source=export.name, facts=facts), sum(dropped)
 
 
-def _derive(workspace: Workspace, study: Study, key: PseudonymKey, named: dict[str, Path], progress: Progress) -> None:
+def _derive(
+    workspace: Workspace,
+    study: Study,
+    key: PseudonymKey,
+    named: dict[str, Path],
+    *,
+    anew: bool,
+    progress: Progress,
+) -> None:
     """Read every landed export once, and replace the registry's label side by what they say together."""
     landed = landed_exports(workspace)
     if not landed:
@@ -108,10 +120,12 @@ def _derive(workspace: Workspace, study: Study, key: PseudonymKey, named: dict[s
     with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".parse-") as name:
         folder = Path(name)
         for export in landed:
+            check_bytes(export)
             outcomes = stage_export(export, folder, study=study, key=key, progress=progress)
             if not outcomes[None] and export.sha256 in named:
                 raise _no_export(outcomes, named[export.sha256])
-        register_tables(workspace, Derivation(folder, study, key, landed, progress).derive())
+        files = Derivation(folder, study, key, landed, progress).derive()
+        register_tables(workspace, files, anew=anew or not workspace.registry.exists())
 
 
 def stage_export(

@@ -21,6 +21,7 @@ from toolkit.stages.parse.case_rules import CaseFinding, CaseReading, CaseRecord
 from toolkit.workspace import sql
 from toolkit.workspace.landed import Landed, noted_issues
 from toolkit.workspace.registry import Workspace, scratch, table_schema
+from toolkit.workspace.restore import restore
 
 OF_LABELS = ("objects", "answers", "relationships")
 MERGED = ("labels", *OF_LABELS, "projects")
@@ -209,10 +210,12 @@ class Derivation:
             yield from page.column(0).to_pylist()
 
 
-def register_tables(workspace: Workspace, files: dict[str, Path]) -> None:
-    """Replace the registry's label side by these files, in one transaction."""
-    with workspace.writing() as connection:
+def register_tables(workspace: Workspace, files: dict[str, Path], *, anew: bool) -> None:
+    """Replace the registry's label side by these files, in one transaction; with `anew` the other side too."""
+    with workspace.writing(anew=anew) as connection:
         for table, path in files.items():
             own = " where source = 'parse'" if table == "findings" else ""
             connection.execute(f"delete from {table}{own}")  # noqa: S608 - names of our own schema
             connection.execute(f"insert into {table} by name select * from read_parquet({sql.quoted(str(path))})")  # noqa: S608
+        if anew:
+            restore(connection, workspace)

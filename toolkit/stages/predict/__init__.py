@@ -12,10 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from toolkit.errors import ModelError, WorkspaceError
-from toolkit.files import short_id, written_atomically
+from toolkit.files import read_parquet, short_id, write_parquet
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend
@@ -28,8 +27,9 @@ from toolkit.prompts.answers import Answers, answers_of, predicted
 from toolkit.prompts.prompt import prompts_of, prompts_without_metadata
 from toolkit.stages.predict import external
 from toolkit.workspace import sql
+from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
-from toolkit.workspace.runs import PartCase, RunRecord, find_run, part_cases, read_run
+from toolkit.workspace.runs import PartCase, RunRecord, find_run, part_cases, read_run, record_predictions
 
 PARTS = ("validation", "test")
 SHARD = 256
@@ -112,13 +112,21 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     process = this_process()
     with process.first_alone():
         task = _task(workspace, study, run, control)
+    with beside_others(workspace.folder, f"run-{task.run_id}", "predict", progress=progress):
+        return _predict(workspace, task, parts, device, progress)
+
+
+def _predict(
+    workspace: Workspace, task: "Task", parts: tuple[str, ...] | None, device: str | None, progress: Progress
+) -> Predicted:
+    process = this_process()
     parts = parts or ((external.PART,) if task.record.external_of else PARTS)
     work = [_work(workspace, task, part, part_cases(workspace, task.record.split_id, part)) for part in parts]
     shards = [shard for each in work for shard in each.shards]
     missing = {shard.path for shard in shards if not shard.path.exists()}
     process.wait_for_others()  # until all have read the registry and seen what is missing
     if waiting := [shard for shard in process.share(shards) if shard.path in missing]:
-        loaded = _loaded(workspace, study, task.record, device)
+        loaded = _loaded(workspace, task.study, task.record, device)
         model = ImageBlindBackend(loaded) if task.control in ablation.BLIND else loaded
         done, total = 0, sum(len(shard.cases) for shard in waiting)
         for shard in waiting:
@@ -222,7 +230,9 @@ def _loaded(workspace: Workspace, study: Study, record: RunRecord, device: str |
 def _checkpoint(workspace: Workspace, record: RunRecord) -> Path:
     path = Path(record.checkpoint or workspace.run(record.run_id) / "checkpoint")
     if not path.is_dir():
-        remedy = "put it back" if record.external_of else f"delete runs/{record.run_id} and train again"
+        remedy = (
+            "put it back" if record.external_of else f"restore it, or move runs/{record.run_id} away and train again"
+        )
         raise ModelError(f"the checkpoint of run {record.run_id} is gone", place=str(path), remedy=remedy)
     return path
 
@@ -248,24 +258,24 @@ def score_shard(model: Backend | ImageBlindBackend, task: Task, shard: Shard) ->
             class_name = None if text is None else study.class_of(text.strip(" .\"'"))
             rows.append({**key, **columns, "generated": text, "generated_class": class_name})
         yield len(batch)
-    with written_atomically(shard.path) as temporary:
-        pq.write_table(pa.Table.from_pylist(rows, schema=table_schema("predictions")), temporary)
+    write_parquet(shard.path, pa.Table.from_pylist(rows, schema=table_schema("predictions")))
 
 
 def _mirror(workspace: Workspace, run_id: str, shards: list[Shard]) -> None:
     """Mirror the shards in the registry, and delete the files of earlier predictions of these parts."""
     current = {shard.path for shard in shards}
-    parts = {shard.part for shard in shards}
+    parts = {part: [shard.path.name for shard in shards if shard.part == part] for part in {s.part for s in shards}}
+    remedy = "move the file away, then run the same command again: it is made anew"
+    tables = [read_parquet(shard.path, remedy=remedy).cast(table_schema("predictions")) for shard in shards]
+    record_predictions(workspace, run_id, parts)
     for part in parts:
         for path in (workspace.run(run_id) / "predictions").glob(f"{part}-*.parquet"):
             if path not in current:
                 path.unlink()
-    schema = table_schema("predictions")
-    table = pa.concat_tables([pq.read_table(shard.path, schema=schema) for shard in shards])
     with workspace.writing() as connection:
         for part in parts:
             connection.execute("delete from predictions where run_id = ? and part = ?", [run_id, part])
-        insert(connection, "predictions", table)
+        insert(connection, "predictions", pa.concat_tables(tables))
 
 
 def _summary(workspace: Workspace, task: Task, work: list[PartWork], *, scored_now: int) -> Predicted:

@@ -3,20 +3,18 @@
 An interrupted pull goes on with the same export task. The rows are read later, by `parse`.
 """
 
-import fcntl
 from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from toolkit.errors import ServiceError, ToolkitError
-from toolkit.files import private
 from toolkit.labelbox_json.links import as_filter, time_of
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.pull.patience import Patience
 from toolkit.workspace.landed import Landed
+from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace
 
 
@@ -79,7 +77,7 @@ def pull(
     from toolkit.stages.pull.service import Service, api_key  # noqa: PLC0415 - labelbox is imported only to pull
 
     service = Service(study.pull, api_key(), patience)
-    with _alone(workspace):
+    with beside_others(workspace.folder, "pull", "pull", progress=progress):
         projects = [("project", name) for name in study.labelbox.projects]
         named = [(request.kind, request.text)] if request.kind else projects
         sources = [service.find(kind, text) for kind, text in named]
@@ -113,19 +111,3 @@ def _checked_since(request: PullRequest) -> str | None:
         remedy = "give a time such as 2026-03-01 or 2026-03-01T08:00:00+01:00 (without an offset it is UTC), or last"
         raise ToolkitError(f"--since {request.since[:40]!r} is no time", remedy=remedy)
     return as_filter(moment)
-
-
-@contextmanager
-def _alone(workspace: Workspace) -> Generator[None]:
-    """Lock the workspace against a second pull; the system releases the lock however this one ends."""
-    workspace.exports.mkdir(parents=True, exist_ok=True)
-    with open(workspace.exports / ".pull.lock", "r+b", opener=private) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ToolkitError(
-                "another pull is running in this workspace",
-                place=str(workspace.folder),
-                remedy="wait until it has ended",
-            ) from None
-        yield

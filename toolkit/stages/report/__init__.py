@@ -18,6 +18,7 @@ from toolkit.stages.report.page import render
 from toolkit.stages.report.sharing import shared
 from toolkit.stages.report.tables import csv_tables
 from toolkit.stages.report.thumbnails import thumbnails
+from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run
 
@@ -41,6 +42,7 @@ class Report:
     """Each badge of the first screen: good, look or fact, and its words."""
 
 
+@one_at_a_time("report")
 def report(
     workspace: Workspace,
     study: Study,

@@ -17,6 +17,7 @@ from toolkit.stages.report.first_screen import Badge
 from toolkit.stages.report.tables import csv_of
 from toolkit.stages.report.thumbnails import inline
 from toolkit.workspace import sql
+from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_split
 
@@ -51,6 +52,7 @@ class StratumLevel(NamedTuple):
     differences: dict[str, float]
 
 
+@one_at_a_time("audit")
 def audit_page(workspace: Workspace, study: Study, *, progress: Progress = silent) -> AuditPage:
     """Write the page of what the last audit found and its CSV files; with a split, how its subsets compare."""
     facts = _facts(workspace)

@@ -16,6 +16,7 @@ from toolkit.stages.report.table_queries import statement
 from toolkit.stages.report.tables import csv_of
 from toolkit.stages.report.thumbnails import thumbnails
 from toolkit.workspace import sql
+from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.scores import PARTS
 
@@ -30,6 +31,7 @@ class ComparePage:
     files: list[str]
 
 
+@one_at_a_time("compare")
 def compare_page(
     workspace: Workspace, study: Study, run_id: str, other_run_id: str, *, progress: Progress = silent
 ) -> ComparePage:

@@ -12,8 +12,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from toolkit.errors import WorkspaceError
 from toolkit.files import short_id
 from toolkit.manifest import NO_PATIENTS, Study
@@ -38,8 +36,10 @@ from toolkit.workspace.certificate import (
     split_folders,
     write_sealed,
 )
+from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.patient_links import reasons
-from toolkit.workspace.registry import Workspace, insert, table_schema
+from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace.restore import note_split, split_rows
 from toolkit.workspace.verification import verify
 
 
@@ -90,6 +90,7 @@ class _SplitInputs(NamedTuple):
     facts: dict[str, Any]
 
 
+@one_at_a_time("split")
 def split(
     workspace: Workspace,
     study: Study,
@@ -110,7 +111,7 @@ def split(
     inputs = _SplitInputs(cohort, study, None, _facts(workspace))
     if pinned and frozen is None:
         rows = earlier_split.pinned_parts(pinned, cohort.cases)
-        result = _take_pinned(workspace, inputs, pinned, rows)
+        result = _take_pinned(workspace, inputs, pinned)
         return replace(result, photographs_changed=earlier_split.changed(rows, cohort.cases, salt_of(result.split_id)))
     if frozen is not None:
         folder = _folder_of(workspace, frozen, pinned)
@@ -174,13 +175,13 @@ def _make(workspace: Workspace, inputs: _SplitInputs) -> Split:
             write_sealed(folder, stated, rows)
         verify(folder)
         # The first fold is the newest split: what comes next takes that.
-        _record(workspace, split_id, rows, at=now - timedelta(microseconds=fold))
+        _record(workspace, split_id, at=now - timedelta(microseconds=fold))
         results.append(_result(inputs, folder, stated, already=already, pinned=False))
     folds = [result.split_id for result in results] if section.folds else []
     return replace(results[0], folds=folds)
 
 
-def _take_pinned(workspace: Workspace, inputs: _SplitInputs, pinned: Path, rows: list[Certified]) -> Split:
+def _take_pinned(workspace: Workspace, inputs: _SplitInputs, pinned: Path) -> Split:
     """Copy a pinned split into the workspace unchanged."""
     stated = read_certificate(pinned)
     folder = workspace.split(stated["split_id"])
@@ -188,7 +189,7 @@ def _take_pinned(workspace: Workspace, inputs: _SplitInputs, pinned: Path, rows:
     if not already:
         copy_split(pinned, folder)
     verify(folder)
-    _record(workspace, stated["split_id"], rows, at=datetime.now(UTC).replace(tzinfo=None))
+    _record(workspace, stated["split_id"], at=datetime.now(UTC).replace(tzinfo=None))
     return _result(inputs, folder, stated, already=already, pinned=True)
 
 
@@ -294,12 +295,10 @@ def _result(inputs: _SplitInputs, folder: Path, stated: dict[str, Any], *, alrea
     )
 
 
-def _record(workspace: Workspace, split_id: str, rows: list[Certified], *, at: datetime) -> None:
-    """Mirror the split in the registry, once."""
+def _record(workspace: Workspace, split_id: str, *, at: datetime) -> None:
+    """Note the split in the ledger and mirror it in the registry, once; it keeps the time of the first time."""
     if workspace.rows("select 1 from splits where split_id = $split_id limit 1", {"split_id": split_id}):
         return
-    columns = {name: [getattr(row, name) for row in rows] for name in ("case_id", "part", "class_name")}
-    columns |= {"split_id": [split_id] * len(rows), "created_at": [at] * len(rows)}
-    table = pa.Table.from_pydict(columns, schema=table_schema("splits"))
+    note_split(workspace, split_id, at)
     with workspace.writing() as connection:
-        insert(connection, "splits", table)
+        insert(connection, "splits", split_rows(workspace, split_id))

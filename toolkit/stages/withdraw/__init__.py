@@ -27,7 +27,9 @@ from toolkit.photographs.opening import file_name
 from toolkit.privacy import PseudonymKey, scrub
 from toolkit.progress import Progress, silent
 from toolkit.stages.withdraw import results, tables
-from toolkit.workspace.landed import PHOTOGRAPH_INDEX, landed_exports
+from toolkit.workspace import audited, restore
+from toolkit.workspace.landed import PHOTOGRAPH_INDEX, check_bytes, landed_exports
+from toolkit.workspace.locks import alone
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.withdrawn import (
     photograph_pseudonym,
@@ -74,6 +76,7 @@ class _PatientTraces:
     mentions: int = 0
 
 
+@alone("withdraw")
 def withdraw(  # noqa: PLR0913 - the stage's inputs
     workspace: Workspace,
     study: Study,
@@ -90,6 +93,7 @@ def withdraw(  # noqa: PLR0913 - the stage's inputs
     left. After an interruption the same call finishes the job. Raises WorkspaceError for an unknown patient.
     """
     if apply:
+        restore.adopt(workspace)
         results.check_splits(workspace)
     progress("looking for the patient", 0, None)
     traces = _find(workspace, study, key, patient)
@@ -119,6 +123,7 @@ def _find(workspace: Workspace, study: Study, key: PseudonymKey, patient: str) -
     }
     exports = landed_exports(workspace)
     for export in exports:
+        check_bytes(export)
         for _, identity in rows_with_identity(export.path, study):
             if identity and identity.image_id and identifier in identity.patients:
                 images.add(identity.image_id)
@@ -191,9 +196,9 @@ def _remove(
         path.unlink(missing_ok=True)
     results.clean_runs(workspace, traces.cases)
     results.clean_splits(workspace, traces.pseudonym, traces.cases, date=today)
+    audited.leave_out(workspace, images=traces.images, cases=traces.cases)
     for folder in (workspace.reports, workspace.features):
         shutil.rmtree(folder, ignore_errors=True)
-    _clear_leftovers(workspace)
     suppressed = suppression_list(workspace, study, key)
     for export in landed_exports(workspace):
         progress(f"rewriting {scrub(export.source)}", 0, None)
@@ -202,10 +207,12 @@ def _remove(
 
 
 def _renew(workspace: Workspace, reparse: Callable[[], object]) -> None:
-    """Make the registry anew from the exports that are left, or remove it where none is."""
+    """Make the registry anew from the files that are left, or remove it where there is no export any more.
+
+    A deleted row's bytes would stay in DuckDB's file.
+    """
     if landed_exports(workspace):
         reparse()
-        tables.make_anew(workspace)
     else:
         workspace.registry.unlink(missing_ok=True)
 
@@ -225,12 +232,3 @@ def _sweep(workspace: Workspace, study: Study) -> None:
                     (folder / record["name"]).unlink(missing_ok=True)
             lines = (json.dumps(record, sort_keys=True) + "\n" for record in records if record["name"] in names)
             write_atomically(index, "".join(lines).encode(), mode=0o600)
-
-
-def _clear_leftovers(workspace: Workspace) -> None:
-    """Remove what a killed command may have left half-written."""
-    for path in workspace.folder.glob(".parse-*"):
-        shutil.rmtree(path, ignore_errors=True)
-    for pattern in ("exports/.*", "runs/*/.*", "runs/*/predictions/.*"):
-        for path in workspace.folder.glob(pattern):
-            path.unlink()

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from toolkit.errors import LeakError
-from toolkit.files import written_atomically
+from toolkit.files import read_parquet, write_parquet
 from toolkit.workspace.certificate import (
     Certified,
     counted,
@@ -22,7 +21,9 @@ from toolkit.workspace.certificate import (
 )
 from toolkit.workspace.patient_links import PatientLink, reasons
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import RunRecord, read_run
+from toolkit.workspace.restore import note_split, split_time
+from toolkit.workspace.results import OPEN
+from toolkit.workspace.runs import RunRecord, comparison_file, forget_missing_predictions, records
 from toolkit.workspace.verification import verify
 
 NEW = ".new-"
@@ -56,8 +57,10 @@ def clean_splits(workspace: Workspace, patient: str, cases: set[str], *, date: s
             shutil.rmtree(folder)
         elif len(kept) < len(rows):
             new = folder.with_name(f"{NEW}{folder.name}")
+            made = split_time(workspace, folder.name)
             _write(folder, new, kept, withdrawn={"cases": len(rows) - len(kept), "date": date})
             _put(new)
+            note_split(workspace, folder.name, made)
 
 
 def _put(new: Path) -> None:
@@ -109,7 +112,7 @@ def predictions_of(workspace: Workspace, cases: set[str]) -> dict[str, int]:
 
 def predicted_cases(path: Path) -> list[str]:
     """Return the cases that a file of predictions is about."""
-    return pq.read_table(path, columns=["case_id"])["case_id"].to_pylist()
+    return read_parquet(path)["case_id"].to_pylist()
 
 
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
@@ -119,8 +122,7 @@ def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
 
 
 def _records(workspace: Workspace) -> dict[str, RunRecord]:
-    run_ids = sorted(path.parent.name for path in (workspace.folder / "runs").glob("*/run.json"))
-    return {run_id: read_run(workspace, run_id) for run_id in run_ids}
+    return {record.run_id: record for record in records(workspace)}
 
 
 def clean_runs(workspace: Workspace, cases: set[str]) -> None:
@@ -130,14 +132,16 @@ def clean_runs(workspace: Workspace, cases: set[str]) -> None:
     """
     concerned = set(predictions_of(workspace, cases))
     for run_id in concerned:
-        for results in workspace.run(run_id).glob("*.parquet"):
-            results.unlink()
+        beside = (workspace.folder / "runs").glob(f"*/{comparison_file(workspace, '*', run_id).name}")
+        for path in [*workspace.run(run_id).glob("*.parquet"), workspace.run(run_id) / OPEN, *beside]:
+            path.unlink(missing_ok=True)
     shuffled = {run_id for run_id, record in _records(workspace).items() if record.control == "shuffled"}
     for run_id, path in shards(workspace):
-        table = pq.read_table(path)
+        table = read_parquet(path)
         kept = table.filter(pa.array([case_id not in cases for case_id in table["case_id"].to_pylist()]))
         if not kept.num_rows or run_id in shuffled & concerned:
             path.unlink()
         elif kept.num_rows < table.num_rows:
-            with written_atomically(path) as temporary:
-                pq.write_table(kept, temporary)
+            write_parquet(path, kept)
+    for run_id in concerned:
+        forget_missing_predictions(workspace, run_id)

@@ -1,0 +1,57 @@
+"""What `audit` found: the findings, the pairs of duplicates and what was searched, as Parquet and in the registry."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from toolkit.files import read_parquet, write_parquet
+from toolkit.workspace.registry import Workspace, insert, table_schema
+
+TABLES = ("duplicates", "duplicate_searches", "findings")
+"""Every table that `audit` writes; of the findings, those that it made."""
+AUDIT_AGAIN = "restore the file from a backup, or move the folder away: toolkit audit makes it again"
+
+
+def record(workspace: Workspace, tables: dict[str, pa.Table]) -> None:
+    """Replace some of the tables, as files and in the registry."""
+    for name, table in tables.items():
+        write_parquet(_file(workspace, name), table)
+    with workspace.writing() as connection:
+        for name, table in tables.items():
+            connection.execute(f"delete from {name}{_own(name)}")  # noqa: S608 - names of our own schema
+            insert(connection, name, table)
+
+
+def read(workspace: Workspace) -> Iterator[tuple[str, pa.Table]]:
+    """Yield the tables that an audit has written, by name."""
+    for name in TABLES:
+        path = _file(workspace, name)
+        if path.exists():
+            yield name, read_parquet(path, remedy=AUDIT_AGAIN)
+
+
+def adopt(workspace: Workspace) -> None:
+    """Write the files that earlier versions did not write, from what the registry holds."""
+    for name in TABLES:
+        if not _file(workspace, name).exists():
+            columns = ", ".join(table_schema(name).names)
+            table = workspace.sql(f"select {columns} from {name}{_own(name)} order by all")  # noqa: S608 - our own names
+            if table.num_rows:
+                write_parquet(_file(workspace, name), table.cast(table_schema(name)))
+
+
+def leave_out(workspace: Workspace, *, images: set[str], cases: set[str]) -> None:
+    """Remove the rows about some photographs and cases from the files."""
+    asked = {"image_id": images, "other_image_id": images, "case_id": cases, "other_case_id": cases}
+    for name, table in list(read(workspace)):
+        kept = [all(row[column] not in asked[column] for column in row if column in asked) for row in table.to_pylist()]
+        write_parquet(_file(workspace, name), table.filter(pa.array(kept, pa.bool_())))
+
+
+def _own(name: str) -> str:
+    return " where source = 'audit'" if name == "findings" else ""
+
+
+def _file(workspace: Workspace, name: str) -> Path:
+    return workspace.folder / "audit" / f"{name}.parquet"
