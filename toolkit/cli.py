@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 something the user can put right, 2 wrong usage, 130 inter
 they run, so that help answers at once.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Generator, Iterable
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from toolkit.progress import Progress
     from toolkit.workspace.registry import Workspace
 
-FREE_SPACE = "free some space and run the same command again: what is complete is not done twice"
+DISK = dict.fromkeys(FULL, "free some disk space") | {errno.EIO: "look at the health of the disk"}
+"""What to do about a disk, by the code of its error; what is complete is not done twice."""
 
 app = App(
     name="toolkit",
@@ -619,9 +621,11 @@ def _exit_code(command: Callable[[], object]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        if not any(os.strerror(code) in str(error) for code in FULL):
+        # Libraries that write, such as safetensors, have errors of their own.
+        told = next((code for code in DISK if os.strerror(code) in str(error)), None)
+        if told is None:
             raise  # our own fault: its traceback is needed
-        print(f"error: the disk is full: {error}\n  next:  {FREE_SPACE}", file=sys.stderr)  # noqa: T201
+        print(f"error: {error}\n  next:  {DISK[told]}, then run the same command again", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

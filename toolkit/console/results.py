@@ -212,6 +212,10 @@ def _(result: Withdrawn) -> RenderableType:
     if result.models_that_saw:
         runs = ", ".join(result.models_that_saw)
         lines.append(f"! models trained on the patient stay unchanged: {runs}; train them again, or delete them")
+    if result.applied:
+        left = f"! something is left in: {', '.join(result.left_in)}"
+        none = "none holds the identifier, the pseudonym, or an ID of a photograph or case of the patient"
+        lines.append(left if result.left_in else f"{counted(result.searched, 'file')} searched afterwards: {none}")
     lines.append("later exports will not bring the patient back" if result.applied else "nothing was changed")
     return Group(places, summary("withdraw", *lines), *map(next_step, result.next))
 

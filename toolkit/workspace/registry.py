@@ -33,6 +33,8 @@ SAFE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "python_enable_replacements": False,
 }
+READING = {**SAFE, "enable_external_access": False, "lock_configuration": True}
+"""For a database that is only read: SQL can reach nothing else."""
 WORKING = {**SAFE, "memory_limit": "256MB"}
 """For a database that is worked in: what it may take before it spills to disk."""
 CONFLICT = "Conflicting lock"
@@ -104,8 +106,6 @@ class Workspace:
         with _connected(self.registry, read_only=True) as connection:
             if not _has_schema(connection):
                 raise self._unparsed()
-            connection.execute("set enable_external_access = false")
-            connection.execute("set lock_configuration = true")
             yield connection
 
     def _unparsed(self) -> WorkspaceError:
@@ -256,7 +256,7 @@ def _opened(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     started = time.monotonic()
     while True:
         try:
-            return duckdb.connect(str(path), read_only=read_only, config=SAFE if read_only else WORKING)
+            return duckdb.connect(str(path), read_only=read_only, config=READING if read_only else WORKING)
         except duckdb.Error as error:
             if CONFLICT not in str(error):
                 raise _damaged(path, error) from None

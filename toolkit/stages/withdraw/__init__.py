@@ -8,7 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from toolkit.photographs.opening import file_name
 from toolkit.privacy import PseudonymKey, scrub
 from toolkit.progress import Progress, silent
 from toolkit.stages.withdraw import results, tables
+from toolkit.stages.withdraw.search import traces_left
 from toolkit.workspace import audited, restore
 from toolkit.workspace.landed import PHOTOGRAPH_INDEX, check_bytes, landed_exports
 from toolkit.workspace.locks import alone
@@ -60,6 +61,10 @@ class Withdrawn:
     reports: list[str]
     models_that_saw: list[str]
     next: list[str]
+    searched: int = 0
+    """Files that were searched afterwards for the identifier, the pseudonym, and IDs of photographs and cases."""
+    left_in: list[str] = field(default_factory=list)
+    """Those that still hold one."""
 
 
 @dataclass
@@ -104,10 +109,14 @@ def withdraw(  # noqa: PLR0913 - the stage's inputs
             remedy="write the identifier as the export has it; upper and lower case do not matter",
         )
     withdrawn = _counted(workspace, traces, apply=apply)
-    if apply:
-        _remove(workspace, study, key, traces, patient, progress)
-        _renew(workspace, reparse)
-    return withdrawn
+    if not apply:
+        return withdrawn
+    _remove(workspace, study, key, traces, patient, progress)
+    _renew(workspace, reparse)
+    searched, left_in = traces_left(
+        workspace, patient.strip(), {traces.pseudonym, *traces.images, *traces.cases}, progress
+    )
+    return replace(withdrawn, searched=searched, left_in=left_in)
 
 
 def _find(workspace: Workspace, study: Study, key: PseudonymKey, patient: str) -> _PatientTraces:
