@@ -39,13 +39,17 @@ def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made")
     InstructBlip.build_tiny(folder / "blip", [PROMPT, *ANSWERS], seed=3)
     ImageClassifier.build_tiny(folder / "classifier", [], seed=3)
+    train_adapter(folder, epochs=1).save(folder / "adapter")
+    return folder
+
+
+def train_adapter(folder: Path, *, epochs: int, resume: bool = False) -> InstructBlip:
     photographs = np.random.default_rng(5).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     examples = Examples(photographs, [PROMPT] * 2, np.array([0, 1]))
     model = InstructBlip.load(str(folder / "blip"), device="cpu", mode="lora")
-    settings = TrainSection(epochs=1, batch_size=2, threads=1, mode="lora", lora=LoraSection(rank=2))
-    model.fit(TrainingJob(examples, examples, ANSWERS, settings, 1, folder / "training"))
-    model.save(folder / "adapter")
-    return folder
+    settings = TrainSection(epochs=epochs, batch_size=2, threads=1, mode="lora", lora=LoraSection(rank=2))
+    model.fit(TrainingJob(examples, examples, ANSWERS, settings, 1, folder / "training", resume))
+    return model
 
 
 @pytest.fixture
@@ -210,8 +214,8 @@ def test_an_adapter_that_lacks_weights_is_refused(copy):
         load(copy / "adapter")
 
 
-def test_nothing_is_read_from_a_checkpoint_but_without_its_code_and_its_pickles():
-    """Every call of transformers' readers says so; they would ask the user, or take what is there."""
+def test_every_reader_of_transformers_is_told_to_run_no_code_and_to_read_no_pickle():
+    """Left to themselves they would ask the user, or take what is there."""
     calls = [
         (path.name, ast.unparse(node))
         for path in (Path(__file__).parents[1] / "toolkit").rglob("*.py")
@@ -231,3 +235,27 @@ def test_the_base_that_an_adapter_config_names_is_never_looked_for(copy):
     change(copy / "adapter" / ADAPTER, base_model_name_or_path="someone/else")
 
     assert load(copy / "adapter").base["name"] == str((copy / "blip").resolve())
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.bin"])
+def test_a_training_state_that_would_run_code_is_refused(made, copy, mark, name):
+    shutil.copytree(made / "training", copy / "training")
+    state = next((copy / "training").glob("checkpoint-*"))
+    if name == "adapter_model.bin":
+        (state / "adapter_model.safetensors").unlink()
+    (state / name).write_bytes(pickle.dumps(Payload(mark), protocol=2))
+
+    with pytest.raises(ModelError, match="training state cannot be read"):
+        train_adapter(copy, epochs=2, resume=True)
+
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "adapter_model.safetensors"])
+def test_a_training_state_that_is_cut_off_is_named(made, copy, name):
+    shutil.copytree(made / "training", copy / "training")
+    path = next((copy / "training").glob("checkpoint-*")) / name
+    path.write_bytes(path.read_bytes()[:-100])
+
+    with pytest.raises(ModelError, match="training state cannot be read"):
+        train_adapter(copy, epochs=2, resume=True)

@@ -128,7 +128,9 @@ def test_what_a_model_library_needs_is_locked_but_for_cuda(name):
 
 
 def test_make_installs_the_locks_by_hash_and_torch_alone_without():
-    lines = [line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "-r requirements/" in line]
+    lines = [
+        line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "-r requirements/" in line
+    ]
 
     assert all("--require-hashes" in line for line in lines if "torch.txt" not in line)
     assert {"core.lock", "dev.lock", "model.lock", "torch.txt"} == {line.rpartition("/")[2] for line in lines}
