@@ -82,20 +82,23 @@ golden: .venv/.model .venv/.dev
 	$(BIN)/python tests/browser.py
 	touch $@
 
-.venv/.model: .venv/.core requirements/model.lock
-	$(INSTALL) -r requirements/model.lock
+# Each package by its hash; then torch, which finds all that it needs installed, but for CUDA on a GPU machine.
+.venv/.model: .venv/.core requirements/model.lock requirements/torch.txt
+	$(INSTALL) --require-hashes --no-deps -r requirements/model.lock
+	$(INSTALL) -r requirements/torch.txt
+	$(PIP) check
 	touch $@
 
 # Needs uv on the PATH; run it when a dependency changes, and read the diff.
 COMPILE := uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --no-annotate --no-header \
-	--no-emit-index-url -c requirements/constraints.txt
-CUDA := $(foreach p,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
+	--no-emit-index-url -c requirements/torch.txt
+NOT_HASHED := torch $(foreach p,cublas cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile curand cusolver cusparse \
 	cusparselt-cu13 nccl-cu13 nvjitlink nvshmem-cu13 nvtx,nvidia-$p) cuda-bindings cuda-pathfinder cuda-toolkit triton
 lock:
 	$(COMPILE) --generate-hashes --group build pyproject.toml -o requirements/core.lock
 	$(COMPILE) --generate-hashes -c requirements/core.lock --group dev -o requirements/dev.lock
-	$(COMPILE) -c requirements/core.lock -c requirements/dev.lock --extra model $(CUDA:%=--no-emit-package %) \
-		pyproject.toml -o requirements/model.lock
+	$(COMPILE) --generate-hashes -c requirements/core.lock -c requirements/dev.lock --extra model \
+		$(NOT_HASHED:%=--no-emit-package %) pyproject.toml -o requirements/model.lock
 
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache .hypothesis

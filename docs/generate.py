@@ -1,4 +1,5 @@
-"""Writes the reference pages of docs/ and the maps of modules in README.md and docs/architecture.md from the code.
+"""Writes the reference pages of docs/ and the maps of modules in README.md and docs/architecture.md from the code,
+and the licences of docs/security.md from what is installed.
 
 `make docs` writes them; `make check` runs this with --check, which fails when one differs from what the code says.
 """
@@ -13,6 +14,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import licences
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from rich.console import Console
@@ -25,7 +27,6 @@ from toolkit.workspace import sql
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 PACKAGE = ROOT / "toolkit"
-START, END = "<!-- rooms -->\n", "<!-- /rooms -->\n"
 MADE = "<!-- Made by `make docs` from the code: change that instead. -->\n"
 
 
@@ -202,14 +203,14 @@ def _stages() -> dict[str, str]:
     return dict(re.findall(r"^    (\w+) +(.+)$", _docstring(PACKAGE / "stages" / "__init__.py"), re.MULTILINE))
 
 
-def with_map(path: Path, text: str) -> str:
-    """Return a file with the text between its two markers replaced; exit where a marker is missing."""
-    before, start, rest = path.read_text(encoding="utf-8").partition(START) if path.is_file() else ("", "", "")
-    _, end, after = rest.partition(END)
+def with_part(path: Path, text: str, *, name: str) -> str:
+    """Return a file with the text between its two markers of this name replaced; exit where a marker is missing."""
+    opening, closing = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    before, start, rest = path.read_text(encoding="utf-8").partition(opening) if path.is_file() else ("", "", "")
+    _, end, after = rest.partition(closing)
     if not start or not end:
-        markers = f"{START.strip()} and {END.strip()}"
-        sys.exit(f"{path} lacks the lines {markers}: the map of modules is written between them")
-    return f"{before}{START}{text}{END}{after}"
+        sys.exit(f"{path} lacks the lines {opening.strip()} and {closing.strip()}: what is made stands between them")
+    return f"{before}{opening}{text}{closing}{after}"
 
 
 def main() -> None:
@@ -220,8 +221,9 @@ def main() -> None:
         HERE / "queries.md": queries(),
         HERE / "manifest.md": manifest(),
         HERE / "tables.md": tables(),
-        ROOT / "README.md": with_map(ROOT / "README.md", rooms()),
-        HERE / "architecture.md": with_map(HERE / "architecture.md", files()),
+        ROOT / "README.md": with_part(ROOT / "README.md", rooms(), name="rooms"),
+        HERE / "architecture.md": with_part(HERE / "architecture.md", files(), name="rooms"),
+        HERE / "security.md": with_part(HERE / "security.md", licences.table(), name="licences"),
     }
     stale = [path for path, text in pages.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
     if "--check" in sys.argv:

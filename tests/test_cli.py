@@ -182,3 +182,11 @@ def test_a_command_that_works_in_one_process_is_refused_in_several(tmp_path, mon
 
     assert 1 == left.value.code
     assert "this command works in one process" in capsys.readouterr().err
+
+
+def test_no_command_takes_a_secret_as_an_option():
+    """Every user of a machine can read the arguments of its processes."""
+    options = set(re.findall(r"--[a-z][a-z-]*", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")))
+
+    assert len(options) > 20
+    assert set() == {option for option in options if re.search("key|token|password|secret|patient", option)}

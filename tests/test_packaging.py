@@ -1,9 +1,18 @@
-"""What an installed wheel must carry: a checkout finds its top-level folders, a wheel must bring them along."""
+"""What a wheel carries, what is installed beside it, each by its hash, and under which licences."""
 
+import importlib
+import itertools
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,3 +51,120 @@ print(len(sql.questions()), load_study(shipped("manifests") / "demo.toml").study
     } <= names
     assert "demo" == answer.stdout.split()[1]
     assert str(tmp_path) in answer.stdout
+
+
+# The locks
+
+LOCKS = [path.name for path in sorted((ROOT / "requirements").glob("*.lock"))]
+
+
+def pins(name: str) -> dict[str, Requirement]:
+    """Return the requirements of a file of requirements/ by their name."""
+    text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+    lines = [line.partition(" \\")[0] for line in text.splitlines() if line.strip() and line[0] not in " #"]
+    return {canonicalize_name(requirement.name): requirement for requirement in map(Requirement, lines)}
+
+
+def declared(*, group: str | None = None, extra: str | None = None) -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    if group:
+        lines = project["dependency-groups"][group]
+    else:
+        extras = project["project"]["optional-dependencies"]
+        lines = extras[extra] if extra else project["project"]["dependencies"]
+    return [Requirement(line) for line in lines]
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_package_of_a_lock_has_its_exact_version_and_its_hashes(name):
+    text = (ROOT / "requirements" / name).read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=\S)", text.strip())
+
+    assert len(entries) == len(pins(name)) > 10
+    for entry in entries:
+        requirement, *hashes = entry.split(" \\\n")
+        assert re.fullmatch(r"[a-z0-9.-]+==[\w.]+( ; .+)?", requirement), requirement
+        assert hashes, requirement
+        assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", line) for line in hashes), requirement
+
+
+def test_the_one_package_without_a_hash_is_torch_in_a_file_of_its_own():
+    assert ["core.lock", "dev.lock", "model.lock", "torch.txt"] == [
+        path.name for path in sorted((ROOT / "requirements").iterdir())
+    ]
+    assert re.fullmatch(r"torch==[\d.]+", str(*pins("torch.txt").values()))
+    for name in LOCKS:
+        assert not {pin for pin in pins(name) if re.match(r"torch$|nvidia-|cuda-|triton$", pin)}, name
+
+
+def test_the_locks_hold_what_the_project_asks_for_and_agree_with_each_other():
+    core, dev, model = pins("core.lock"), pins("dev.lock"), pins("model.lock")
+    model_and_torch = model | pins("torch.txt")
+    asked = [
+        (core, declared() + declared(group="build")),
+        (dev, declared(group="dev")),
+        (model_and_torch, declared() + declared(extra="model")),
+    ]
+
+    for lock, requirements in asked:
+        for requirement in requirements:
+            pin = lock[canonicalize_name(requirement.name)]
+            assert requirement.specifier.contains(str(pin.specifier).removeprefix("==")), requirement
+    for one, other in itertools.combinations((core, dev, model_and_torch), 2):
+        assert {name: str(one[name]) for name in one.keys() & other} == {
+            name: str(other[name]) for name in one.keys() & other
+        }
+
+
+@pytest.mark.parametrize("name", ["torch", "transformers", "peft", "accelerate"])
+def test_what_a_model_library_needs_is_locked_but_for_cuda(name):
+    """`make` installs without looking at dependencies: torch, which comes last, must find them all."""
+    locked = pins("core.lock") | pins("model.lock") | pins("torch.txt")
+
+    for requirement in map(Requirement, metadata.requires(name)):
+        found = canonicalize_name(requirement.name)
+        if not (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            assert found in locked or re.match(r"nvidia-|cuda-|triton$", found), requirement
+
+
+def test_make_installs_the_locks_by_hash_and_torch_alone_without():
+    lines = [
+        line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if "-r requirements/" in line
+    ]
+
+    assert all("--require-hashes" in line for line in lines if "torch.txt" not in line)
+    assert {"core.lock", "dev.lock", "model.lock", "torch.txt"} == {line.rpartition("/")[2] for line in lines}
+
+
+# Licences
+
+sys.path.insert(0, str(ROOT / "docs"))
+licences = importlib.import_module("licences")
+
+
+def test_every_package_that_is_installed_with_the_toolkit_has_a_licence_that_may_be_used():
+    page = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+
+    assert pins("core.lock").keys() | pins("model.lock").keys() | {"torch"} == {p.name for p in licences.packages()}
+    assert licences.table() in page
+
+
+@pytest.mark.parametrize(
+    ("licence", "why"),
+    [
+        ("MIT", None),
+        ("LGPL-3.0-or-later", None),
+        ("MPL-2.0 AND (MIT OR Apache-2.0)", None),
+        ("GPL-3.0-only", "GPL"),
+        ("GNU General Public License v3 (GPLv3)", "GPL"),
+        ("MIT AND AGPL-3.0-or-later", "GPL"),
+        ("GNU Affero General Public License v3", "GPL"),
+        ("", "no licence that is known"),
+        ("Proprietary", "no licence that is known"),
+    ],
+)
+def test_gpl_and_unknown_licences_are_refused(licence, why):
+    fault = licences.fault(licence)
+
+    assert (why is None) == (fault is None)
+    assert (why or "") in (fault or "")

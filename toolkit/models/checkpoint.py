@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import uuid
+import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +18,13 @@ from transformers import (
     InstructBlipForConditionalGeneration,
     InstructBlipProcessor,
 )
+from transformers.utils import find_adapter_config_file
 
 from toolkit.errors import ModelError
 from toolkit.files import UNWRITABLE, write_json
+from toolkit.manifest.model import LoraSection
 from toolkit.models.sanity_checks import check_weights
+from toolkit.models.trainable import lora_config
 from toolkit.models.transformers_compat import Config, Model, Processor, quiet
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -33,7 +37,9 @@ class Checkpoint(NamedTuple):
     processor: Processor
 
 
-ADAPTER = "adapter_config.json"
+ADAPTER, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+NOT_READ = ("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_version", "revision")
+"""Keys of an adapter's configuration that are never looked at: the base stands in base.json."""
 BASE = "base.json"
 """File beside an adapter: the checkpoint it was trained on, and the digest of that checkpoint's weights."""
 
@@ -44,6 +50,7 @@ class Adapter(NamedTuple):
     folder: Path
     base: str
     weights_sha256: str
+    lora: LoraSection
 
     def put_around(self, model: Model, *, weights_sha256: str) -> Any:
         """Return the model with the adapter in it; refuse a model that the adapter was not trained on."""
@@ -55,8 +62,9 @@ class Adapter(NamedTuple):
                 place=str(self.folder),
                 remedy="put back the checkpoint that it was trained on, or train again",
             )
-        with reading(str(self.folder)):
-            return PeftModel.from_pretrained(model, str(self.folder))
+        with reading(str(self.folder)), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            return PeftModel.from_pretrained(model, str(self.folder), config=lora_config(self.lora))
 
 
 def read_adapter(source: str) -> Adapter | None:
@@ -65,10 +73,34 @@ def read_adapter(source: str) -> Adapter | None:
     if not (folder / ADAPTER).is_file():
         return None
     with reading(source):
+        lora = _read_lora(folder)
         base = json.loads((folder / BASE).read_bytes())
         relative = folder / base["name"]
         name = str(relative.resolve()) if relative.is_dir() else base["name"]
-        return Adapter(folder, name, base["weights_sha256"])
+        return Adapter(folder, name, base["weights_sha256"], lora)
+
+
+def _read_lora(folder: Path) -> LoraSection:
+    """Return rank, alpha and dropout of an adapter; refuse one whose files could say more.
+
+    A configuration of peft may name modules to import, other adapters and files of pickles; without safetensors, peft
+    would read a pickle.
+    """
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise ModelError(f"an adapter without {ADAPTER_WEIGHTS}", place=str(folder), remedy="train the adapter again")
+    config = json.loads((folder / ADAPTER).read_bytes())
+    lora = LoraSection.model_validate(
+        {"rank": config["r"], "alpha": config["lora_alpha"], "dropout": config["lora_dropout"]}, strict=True
+    )
+    written = lora_config(lora).to_dict()
+    usual = {name: (written.get(name), None, False, {}, []) for name in config}
+    if strange := sorted(name for name in config if name not in NOT_READ and config[name] not in usual[name]):
+        raise ModelError(
+            f"an adapter of another kind than this toolkit trains: {strange[0]} is {config[strange[0]]!r:.100}",
+            place=str(folder / ADAPTER),
+            remedy='train an adapter with [train] mode = "lora"',
+        )
+    return lora
 
 
 def read_config(source: str) -> Config:
@@ -76,7 +108,7 @@ def read_config(source: str) -> Config:
     with reading(source) as is_folder:
         if is_folder:
             _check_folder(Path(source))
-        return InstructBlipConfig.from_pretrained(source, local_files_only=is_folder)
+        return InstructBlipConfig.from_pretrained(source, local_files_only=is_folder, trust_remote_code=False)
 
 
 def read_checkpoint(source: str) -> Checkpoint:
@@ -84,11 +116,13 @@ def read_checkpoint(source: str) -> Checkpoint:
     with reading(source) as is_folder:
         if is_folder:
             _check_folder(Path(source))
+        refuse_adapter(source, is_folder=is_folder)
         model = _read_model(source, is_folder=is_folder)
         check_weights(model, place=source)
-        processor = InstructBlipProcessor.from_pretrained(source, local_files_only=is_folder)
+        options: dict[str, Any] = {"local_files_only": is_folder, "trust_remote_code": False}
+        processor = InstructBlipProcessor.from_pretrained(source, **options)
         # The same pixels everywhere: where torchvision is installed, another resize would be chosen.
-        processor.image_processor = BlipImageProcessorPil.from_pretrained(source, local_files_only=is_folder)
+        processor.image_processor = BlipImageProcessorPil.from_pretrained(source, **options)
     # Processors saved before transformers 4.46 lack it.
     processor.num_query_tokens = processor.num_query_tokens or model.config.num_query_tokens
     return Checkpoint(model.eval(), processor)
@@ -152,10 +186,25 @@ def _check_folder(folder: Path) -> None:
         raise ModelError(f"this is no InstructBLIP checkpoint but {kind!r}", place=str(folder), remedy=_REMEDY)
 
 
+def refuse_adapter(source: str, *, is_folder: bool) -> None:
+    """Refuse a whole checkpoint with an adapter beside it: transformers would load it as its configuration says."""
+    if find_adapter_config_file(source, local_files_only=is_folder):
+        raise ModelError(
+            f"a whole checkpoint with an adapter beside it, {ADAPTER}",
+            place=source,
+            remedy="use a checkpoint without an adapter, or an adapter that this toolkit has trained",
+        )
+
+
 def _read_model(source: str, *, is_folder: bool) -> Model:
     # float32 is explicit: version 5 loads in the checkpoint's own dtype, and bfloat16 weights do not move at 1e-6.
     loaded: Any = InstructBlipForConditionalGeneration.from_pretrained(
-        source, dtype=torch.float32, local_files_only=is_folder, use_safetensors=True, output_loading_info=True
+        source,
+        dtype=torch.float32,
+        local_files_only=is_folder,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
     )
     model, report = loaded
     if missing := sorted(report["missing_keys"]):

@@ -21,7 +21,7 @@ from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget, Epoch, TrainingJob
 from toolkit.models.budget import ADAMW
-from toolkit.models.checkpoint import Checkpoint, reading, write_checkpoint
+from toolkit.models.checkpoint import Checkpoint, reading, refuse_adapter, write_checkpoint
 from toolkit.models.features import weights_digest
 from toolkit.models.inputs import Tensors
 from toolkit.models.sanity_checks import check_finite
@@ -77,18 +77,21 @@ class ImageClassifier:
                 remedy='leave out mode and dtype, or use backend = "instructblip"',
             )
         with reading(source, remedy=REMEDY) as is_folder:
+            refuse_adapter(source, is_folder=is_folder)
+            # Without trust_remote_code=False the library asks whether to run the checkpoint's code, and takes "y".
+            options: dict[str, Any] = {"local_files_only": is_folder, "trust_remote_code": False}
             model = AutoModelForImageClassification.from_pretrained(
-                source, dtype=torch.float32, local_files_only=is_folder, use_safetensors=True
+                source, dtype=torch.float32, use_safetensors=True, **options
             )
-            processor = AutoImageProcessor.from_pretrained(source, local_files_only=is_folder, backend="pil")
+            processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
         return cls(model.to(device).eval(), processor, source=source)
 
     @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> list[Budget]:  # noqa: ARG004 - the interface of a backend
         """Return the memory that training needs, from the configuration alone."""
         with reading(source, remedy=REMEDY) as is_folder, torch.device("meta"):
-            config = AutoConfig.from_pretrained(source, local_files_only=is_folder)
-            model = AutoModelForImageClassification.from_config(config)
+            config = AutoConfig.from_pretrained(source, local_files_only=is_folder, trust_remote_code=False)
+            model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
         weights = sum(p.numel() for p in model.parameters())
         return [Budget("full", weights, 0, weights * ADAMW, weights * ADAMW)]
 
@@ -99,7 +102,7 @@ class ImageClassifier:
         processor = ConvNextImageProcessorPil(size={"shortest_edge": TINY_SIZE}, crop_pct=1.0)
         with torch.random.fork_rng(devices=[]), quiet():
             torch.manual_seed(seed)
-            model = AutoModelForImageClassification.from_config(config)
+            model = AutoModelForImageClassification.from_config(config, trust_remote_code=False)
         write_checkpoint(folder, Checkpoint(model, processor))
 
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
@@ -170,6 +173,7 @@ class ImageClassifier:
             return AutoModelForImageClassification.from_pretrained(
                 self.source,
                 dtype=torch.float32,
+                trust_remote_code=False,
                 use_safetensors=True,
                 id2label=dict(enumerate(answers)),
                 label2id={answer: place for place, answer in enumerate(answers)},

@@ -1,5 +1,7 @@
 """The weights that each mode of training trains, and the data type of the others."""
 
+from typing import Any
+
 import torch
 from torch.nn import Module
 
@@ -43,14 +45,20 @@ def prepare(model: Model, *, mode: TrainMode, lora: LoraSection) -> Model:
     return prepared
 
 
-def _with_adapters(model: Model, lora: LoraSection) -> Model:
-    from peft import LoraConfig, get_peft_model  # noqa: PLC0415 - two seconds, and only LoRA needs it
+def lora_config(lora: LoraSection) -> Any:
+    """Return peft's configuration of the adapters, the only kind that this toolkit trains and reads."""
+    from peft import LoraConfig  # noqa: PLC0415 - two seconds, and only LoRA needs it
 
-    config = LoraConfig(
+    return LoraConfig(
         r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=LORA_TARGETS, bias="none"
     )
+
+
+def _with_adapters(model: Model, lora: LoraSection) -> Model:
+    from peft import get_peft_model  # noqa: PLC0415 - two seconds, and only LoRA needs it
+
     with quiet():
-        return get_peft_model(model, config)
+        return get_peft_model(model, lora_config(lora))
 
 
 def check_trained(model: Module, *, mode: TrainMode) -> None:

@@ -1,5 +1,6 @@
 """Training with the Trainer of transformers: balance, the best epoch, interruption and resume."""
 
+import errno
 import signal
 import threading
 from collections.abc import Generator, Sequence
@@ -7,10 +8,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import (
     EvalPrediction,
@@ -174,7 +177,8 @@ def train(trainable: TrainableModel, job: TrainingJob) -> list[Epoch]:
         callback.sampler = trainer.sampler
         # With its progress bars off, the library prints its log to stdout instead.
         trainer.remove_callback(PrinterCallback)
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with _reading_state(checkpoint):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if callback.interrupted and trainer.state.global_step < trainer.state.max_steps:
         raise ModelError(
             f"training was interrupted, and saved after step {trainer.state.global_step} of {trainer.state.max_steps}",
@@ -183,6 +187,23 @@ def train(trainable: TrainableModel, job: TrainingJob) -> list[Epoch]:
         )
     trainable.model.eval()
     return _kept(trainer.state, settings)
+
+
+@contextmanager
+def _reading_state(checkpoint: Path | None) -> Generator[None]:
+    """Name the checkpoint to resume from where a file of it is damaged, or holds more than numbers."""
+    try:
+        yield
+    except (UnpicklingError, SafetensorError, EOFError, RuntimeError, OSError) as error:
+        # torch says one of these two of an archive that is cut off; others of their kind come of the training.
+        archive = getattr(error, "errno", None) == errno.EINVAL or "PytorchStreamReader" in str(error)
+        if checkpoint is None or (isinstance(error, RuntimeError | OSError) and not archive):
+            raise
+        raise ModelError(
+            f"the training state cannot be read: {str(error).strip().partition(chr(10))[0][:300]}",
+            place=str(checkpoint),
+            remedy="put the folder back as it was, or train again without --resume",
+        ) from error
 
 
 def _kept(state: TrainerState, settings: TrainSection) -> list[Epoch]:
