@@ -37,7 +37,7 @@ def other(tmp_path):
     yield hold
     for process in started:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def refused(folder, lane, monkeypatch, hold=beside_others):
@@ -64,7 +64,8 @@ def test_a_command_goes_on_as_soon_as_the_other_has_ended(other, tmp_path):
         waited = time.monotonic() - began
 
     assert 1 < waited < 20
-    assert [f"waiting for toolkit parse (process {process.pid}, since"] == [text[: text.index(" 20")] for text in told]
+    assert 1 == len(told)
+    assert told[0].startswith(f"waiting for toolkit parse (process {process.pid}, since 20")
 
 
 def test_training_and_labels_go_on_side_by_side_and_a_withdrawal_waits_for_both(other, tmp_path, monkeypatch):

@@ -55,11 +55,11 @@ class Done:
 class Commands:
     """A process that forks once for each command; operations are those below `folder`."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, environment: dict[str, str] | None = None) -> None:
+        self.folder, self.environment = folder, environment or {}
 
     def __enter__(self) -> Self:
-        environment = {**os.environ, "TOOLKIT_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
+        environment = {**os.environ, "TOOLKIT_DEVICE": "cpu", "OMP_NUM_THREADS": "1", **self.environment}
         self.server = subprocess.Popen(
             [sys.executable, __file__, str(self.folder)],
             stdin=subprocess.PIPE,

@@ -10,6 +10,8 @@ from faults import Commands, Done, Fault
 from state import differences, state_of
 
 TRACEBACK = "Traceback (most recent call last)"
+COUNTED = ("ledgers/ledger.jsonl", "table evaluations")
+"""What a scoring more changes."""
 LINE = ("parse", "audit", "split", "train", "predict", "evaluate", "report")
 
 
@@ -53,12 +55,18 @@ class Line:
         if not any(self.workspace.iterdir()):
             self.workspace.rmdir()
         first = self.run(step.arguments, fault)
+        counted = step.name == "evaluate" and not any(self.workspace.glob("runs/*/scoring.json"))
         again = self.run(step.arguments)
         wrong = [f"run again: {again.stderr}"] if again.code else []
-        if first.code == 0 and step.name == "evaluate":  # it was done before the fault came: the second is another one
-            return first, wrong
-        left = [path.name for path in self.workspace.rglob(".*")]
-        return first, [*wrong, *differences(step.after, state_of(self.workspace)), *left]
+        wrong += differences(step.after, state_of(self.workspace))
+        if counted:  # the fault came when the scoring was complete, or had not begun: then the second is another one
+            wrong = [name for name in wrong if name not in COUNTED or self.scorings(step.before) == self.scorings()]
+        return first, [*wrong, *(path.name for path in self.workspace.rglob(".*"))]
+
+    def scorings(self, workspace: Path | None = None) -> int:
+        """Return how many lines the ledger has."""
+        path = (workspace or self.workspace) / "ledgers" / "ledger.jsonl"
+        return len(path.read_bytes().splitlines()) if path.exists() else 0
 
 
 def faults_of(step: Step, kind: str, most: int) -> Iterator[Fault]:

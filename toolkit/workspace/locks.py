@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
@@ -118,8 +118,9 @@ def _lock_file(folder: Path, lane: str) -> Generator[IO[bytes]]:
         try:
             yield file
         finally:
-            if _taken(file, fcntl.LOCK_EX) and _is_still(file, path):
-                path.unlink(missing_ok=True)
+            with suppress(OSError):  # a lock's file that stays does no harm
+                if _taken(file, fcntl.LOCK_EX) and _is_still(file, path):
+                    path.unlink(missing_ok=True)
 
 
 def _wait(file: IO[bytes], kind: int, folder: Path, lane: str, progress: Progress) -> None:

@@ -284,8 +284,7 @@ def _damaged(path: Path, error: duckdb.Error) -> ToolkitError:
 
 
 def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
-    history = connection.execute("select 1 from duckdb_tables() where table_name = 'schema_history'").fetchone()
-    return history is not None
+    return bool(connection.execute("select 1 from duckdb_tables() where table_name = 'schema_history'").fetchall())
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection) -> None:

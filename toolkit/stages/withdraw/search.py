@@ -59,7 +59,7 @@ def _holds(workspace: Workspace, path: Path, pattern: str) -> bool:
 
 def _table_holds(connection: duckdb.DuckDBPyConnection, table: str, pattern: str) -> bool:
     text = f"select 1 from {table} as one where regexp_matches(one::text, {sql.quoted(pattern)}) limit 1"  # noqa: S608 - our own names
-    return connection.execute(text).fetchone() is not None
+    return bool(connection.execute(text).fetchall())
 
 
 def _bytes_hold(path: Path, pattern: re.Pattern[bytes]) -> bool:

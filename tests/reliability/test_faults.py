@@ -1,0 +1,37 @@
+"""A few commands killed and starved at a few operations; all of it is in tests/soak/test_killed_and_starved.py."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from faults import Commands, Fault
+from line import Line, clear
+
+from toolkit.synthetic import sample
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("line")
+    drawn = sample(folder / "sample", cases=40, seed=5, photographs=False)
+    with Commands(folder) as commands:
+        yield Line(folder, commands, drawn.study), drawn
+
+
+def test_parse_audit_and_rebuild_survive_kills_and_a_disk_that_is_full_or_fails(line):
+    there, drawn = line
+    steps = [there.step("parse", drawn.export), there.step("audit"), there.step("rebuild")]
+    tried = 0
+    for number, step in enumerate(steps):
+        count = step.done.operations
+        for place, kind in enumerate(("kill", "ENOSPC", "EIO"), start=1):
+            at = 1 + (count * place // 4 + number) % count
+            done, wrong = there.disturbed(step, Fault(kind, at=at))
+            tried += done.code != 0
+
+            assert [] == wrong, (step.name, kind, at, done.stderr)
+            assert kind == "kill" or clear(done), done.stderr
+    assert tried >= 6
