@@ -71,8 +71,10 @@ class Commands:
 
     def __exit__(self, *_: object) -> None:
         assert self.server.stdin
+        assert self.server.stdout
         self.server.stdin.close()
         self.server.wait()
+        self.server.stdout.close()
 
     def run(self, arguments: list[object], *, fault: Fault | None = None) -> Done:
         """Run a command of the toolkit."""

@@ -1,7 +1,7 @@
-"""Every command killed at many moments, and starved at every operation: run again it gives what an undisturbed run gives.
+"""Every command killed at many moments and starved at every operation: run again, it gives what it always gives.
 
-A sample of 120 cases through parse, audit, split, train, predict, evaluate, report, rebuild and withdraw, and a pull of ten
-photographs from a stand-in server. Takes about an hour on two cores; SOAK_MOST=8 tries eight operations of each command.
+A sample of 120 cases through parse, audit, split, train, predict, evaluate, report, rebuild and withdraw, and a pull of
+ten photographs from a stand-in server. Takes an hour on two cores; SOAK_MOST=8 tries eight operations of each command.
 """
 
 import json
@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[1] / "reliability")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "reliability"))
 
 from exports import label, row
 from fakes.labelbox_server import Server
@@ -70,10 +71,9 @@ def pulled(tmp_path_factory):
 def a_patient(export: Path) -> str:
     """Return the identifier of the patient with the most photographs."""
     rows = [json.loads(each) for each in export.read_text().splitlines() if each.startswith("{")]
-    fields = [
-        field for each in rows for field in each.get("metadata_fields", ()) if field["schema_name"] == "patient_id"
-    ]
-    return Counter(str(field["value"]) for field in fields if len(str(field["value"])) > 3).most_common(1)[0][0]
+    fields = [field for each in rows for field in each.get("metadata_fields", ())]
+    patients = [str(field["value"]) for field in fields if field["schema_name"] == "patient_id"]
+    return Counter(patient for patient in patients if len(patient) > 3).most_common(1)[0][0]
 
 
 def tried(line: Line, step: Step, faults: list[Fault]) -> list[str]:
