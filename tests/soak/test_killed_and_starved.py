@@ -7,6 +7,7 @@ ten photographs from a stand-in server. Takes an hour on two cores; SOAK_MOST=8 
 import json
 import os
 import random
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,6 +21,7 @@ from exports import label, row
 from fakes.labelbox_server import Server
 from faults import Commands, Fault
 from line import LINE, Line, Step, clear, faults_of
+from state import differences, state_of
 from test_pull import picture, text_of
 
 from toolkit.manifest import shipped
@@ -119,3 +121,16 @@ def test_a_killed_or_starved_pull_run_again_gives_the_same(pulled):
     line, step = pulled
 
     assert [] == tried(line, step, [*kills(step), *starvings(step)])
+
+
+def test_the_line_twice_is_equal_in_all_but_its_times(steps):
+    line, made = steps
+    shutil.rmtree(line.workspace)
+    for name in LINE:
+        assert 0 == line.run(made[name].arguments).code
+
+    found = differences(made["report"].after, state_of(line.workspace))
+
+    # Pages tell when a run was trained and how often, and when, the test set was scored.
+    assert [] == [name for name in found if not name.startswith("reports/")]
+    print(f"the same line twice: differing are {found or 'no files'}")
