@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from toolkit.csv_files import csv_text
 from toolkit.errors import ModelError
-from toolkit.files import csv_text, sha256_of_file, short_id, write_atomically
+from toolkit.files import sha256_of_file, short_id, write_atomically
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob

@@ -12,8 +12,9 @@ from typing import TextIO
 import msgspec
 from numpy.random import default_rng
 
+from toolkit.csv_files import csv_lines
 from toolkit.errors import ToolkitError
-from toolkit.files import csv_lines, write_atomically, written_atomically
+from toolkit.files import write_atomically, written_atomically
 from toolkit.manifest import shipped
 from toolkit.progress import Progress, silent
 from toolkit.synthetic.annotators import read
