@@ -1,8 +1,8 @@
 """Pseudonyms of patients, and the removal of identifiers from texts.
 
-A pseudonym is an HMAC-SHA256 of the normalised identifier. Without the key nobody can go back to the patient. Studies of
-one join group give a patient the same pseudonym, those of different groups different ones, even under the same key:
-only who has the key can link them. A published key hides nothing.
+A pseudonym is an HMAC-SHA256 of the normalised identifier. Without the key nobody can go back to the patient. Studies
+of one join group give a patient the same pseudonym; those of two groups do not, even under one key, so that only who
+has the key can link them. A published key hides nothing.
 """
 
 import hashlib

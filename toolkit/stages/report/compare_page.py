@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.csv_files import sheet_text
+from toolkit.files import PRIVATE
 from toolkit.formatting import support
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
@@ -54,7 +55,7 @@ def compare_page(
     def rendered(folder: Path) -> dict[str, bytes]:
         beside = None if one_file else folder
         margin = study.model.roi_margin
-        pictures = thumbnails(cases, margin=margin, crops_only=False, folder=beside, progress=progress)
+        pictures = thumbnails(cases, margin=margin, crops_only=False, folder=beside, mode=PRIVATE, progress=progress)
         values = {
             "run_id": run_id,
             "other_run_id": other_run_id,
