@@ -1,7 +1,5 @@
-import csv
 import dataclasses
 import html
-import io
 import math
 import re
 import shutil
@@ -14,6 +12,7 @@ from exports import label, row
 from PIL import Image, ImageOps
 
 from toolkit.cases import case_id_of
+from toolkit.csv_files import read_csv
 from toolkit.stages.audit import MEANING, audit, images_digest
 from toolkit.stages.parse import parse
 from toolkit.stages.report.audit_page import _standardised, audit_page
@@ -240,7 +239,7 @@ def test_every_table_of_the_page_is_a_csv_file(audited, study):
     split(audited, study)
     written = audit_page(audited, study)
     files = [Path(name) for name in written.files if name.endswith(".csv")]
-    tables = {file.name: list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8")))) for file in files}
+    tables = {file.name: read_csv(file) for file in files}
     cases = {(row["level"], row["part"]): int(row["cases"]) for row in tables["cohort.csv"]}
 
     assert {"duplicates.csv", "contradictions.csv", "kept_out.csv", "cohort.csv", "data_dictionary.csv"} == set(tables)

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from toolkit.errors import ToolkitError
-from toolkit.files import csv_text, sha256_of, without_nan, write_atomically, written_atomically
+from toolkit.files import sha256_of, without_nan, write_atomically, written_atomically
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):
@@ -39,14 +39,6 @@ def test_a_file_in_the_place_of_a_folder_is_told(tmp_path):
 
     with pytest.raises(ToolkitError, match="could not write"):
         write_atomically(tmp_path / "taken" / "file", b"")
-
-
-def test_csv_guards_text_cells_only_and_never_rounds():
-    rows = [["=cmd()", -0.1, math.nan, None, True, 3], ["plain, text", 1 / 3, 0.0, "@x", False, -3]]
-
-    assert "a,b,c,d,e,f\n'=cmd(),-0.1,nan,,true,3\n\"plain, text\",0.3333333333333333,0.0,'@x,false,-3\n" == csv_text(
-        "abcdef", rows
-    )
 
 
 def test_what_json_cannot_say_is_null():

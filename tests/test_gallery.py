@@ -1,7 +1,5 @@
 """What the page does in a real browser, by clicks and keys, without a network."""
 
-import csv
-import io
 import os
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 from registries import HOSTILE, a_registry, a_study
 
+from toolkit import csv_files
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.report import report
 from toolkit.workspace.registry import insert
@@ -176,8 +175,12 @@ def test_ticked_cases_are_saved_as_csv(page):
     page.check("#cards .case[data-case='0003'] input")
     with page.expect_download() as waiting:
         page.click("#take")
-    rows = list(csv.DictReader(io.StringIO(Path(waiting.value.path()).read_text(encoding="utf-8"))))
+    text = Path(waiting.value.path()).read_bytes().decode()
+    rows = csv_files.rows_of(text)
     page.click("#only")
+
+    assert text.startswith(csv_files.MARK)
+    assert "'0007" in text
 
     assert ["0007", "0003"] == [row["case_id"] for row in rows]
     assert {"case_id", "image_id", "part", "truth", "predicted", "confidence"} == set(rows[0])

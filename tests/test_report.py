@@ -16,6 +16,7 @@ from registries import CLASSES, FORMULA, a_registry, a_study
 
 from toolkit import formatting
 from toolkit.console import show_scores
+from toolkit.csv_files import MARK, columns_of, read_csv
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.manifest.evaluation import Condition, ReportSection
@@ -42,7 +43,7 @@ class SmallReport:
     text: str
 
     def rows(self, name: str) -> list[dict[str, str]]:
-        return list(csv.DictReader(io.StringIO((Path(self.report.page).parent / name).read_text(encoding="utf-8"))))
+        return read_csv(Path(self.report.page).parent / name)
 
 
 class Elements(HTMLParser):
@@ -379,17 +380,18 @@ def test_page_csv_terminal_and_registry_say_the_same(small, capsys):
 
 def test_no_cell_of_a_table_starts_a_formula(small):
     paths = [Path(name) for name in small.report.files if name.endswith(".csv")]
-    texts = [path.read_text(encoding="utf-8") for path in paths]
-    cells = [cell for text in texts for row in csv.reader(text.splitlines()) for cell in row]
+    texts = [path.read_bytes().decode() for path in paths]
+    cells = [cell for text in texts for row in csv.reader(io.StringIO(text.removeprefix(MARK))) for cell in row]
 
-    assert [] == [cell for cell in cells if re.match(r"[=+@\t\r]|-(?![\d.]|inf)", cell)]
+    assert all(text.startswith(MARK) for text in texts)
+    assert [] == [cell for cell in cells if re.match(r"[=+@\t\r\n＝＋－＠]|-(?![\d.]|inf)", cell)]
     assert f"'{FORMULA}" in cells
 
 
 def test_every_column_of_every_table_has_its_meaning(small):
     meanings = {(row["file"], row["column"]): row["meaning"] for row in small.rows("data_dictionary.csv")}
     files = [Path(name) for name in small.report.files if name.endswith(".csv")]
-    columns = {(path.name, column) for path in files for column in path.read_text().partition("\n")[0].split(",")}
+    columns = {(path.name, column) for path in files for column in columns_of(path.read_text())}
 
     assert columns == set(meanings)
     assert [] == [column for column, meaning in meanings.items() if not meaning]

@@ -168,13 +168,10 @@ def parse(*exports: Exports, images: Images = None, settings: Shared) -> None:
 
     Example: toolkit parse export.ndjson --images photographs/
     """
-    from toolkit.pipeline import remember_study
-    from toolkit.stages.parse import parse
+    from toolkit.pipeline import parse_study
 
     workspace, study = settings.workspace, settings.study_file()
-    key = study.key(workspace)
-    settings.run(lambda progress: parse(workspace, study.study, key, list(exports), images=images, progress=progress))
-    remember_study(workspace, study.path)
+    settings.run(lambda progress: parse_study(workspace, study, list(exports), images=images, progress=progress))
 
 
 @app.command(sort_key=11)

@@ -1,18 +1,15 @@
-"""Files written whole or not at all, digests of their bytes, and the JSON and CSV that the toolkit writes."""
+"""Files written whole or not at all, digests of their bytes, and the JSON and Parquet that the toolkit writes."""
 
-import csv
 import errno
 import hashlib
-import io
 import json
 import math
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Generator, Iterable
+from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,8 +35,6 @@ MOST_BYTES = 512 * 1024**2
 MOST_PARQUET_BYTES = 16 * 1024**3
 COPIED = 64 * 1024**2
 """Bytes copied at a time."""
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula."""
 
 
 @contextmanager
@@ -287,28 +282,3 @@ def sha256_of(document: object) -> str:
 def short_id(document: object) -> str:
     """Return the 8 hexadecimal digits that name a split or a run: a pure function of what determined it."""
     return sha256_of(document)[:8]
-
-
-def csv_text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return CSV with a header; see `csv_lines`."""
-    return csv_lines([columns]) + csv_lines(rows)
-
-
-def csv_lines(rows: Iterable[Iterable[Any]]) -> str:
-    """Return lines of CSV: numbers never rounded, NaN as nan, and no text that a spreadsheet takes for a formula."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows([_csv_cell(value) for value in row] for row in rows)
-    return buffer.getvalue()
-
-
-def _csv_cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, datetime):
-        return value.isoformat()
-    text = value if isinstance(value, str) else json.dumps(without_nan(value), ensure_ascii=False, default=str)
-    return f"'{text}" if text.startswith(FORMULA) else text

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import DamagedError, StudyError
-from toolkit.files import changed, read_sealed, size_of, write_sealed
-from toolkit.labelbox_json.withdrawn_filter import filter_export, suppression_list
+from toolkit.files import size_of
+from toolkit.labelbox_json.withdrawn_filter import filter_export, rows_with_identity, suppression_list
 from toolkit.manifest import Study, load_study
 from toolkit.privacy import PseudonymKey, load_key
 from toolkit.progress import Progress, silent
 from toolkit.stages.audit import audit
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
-from toolkit.stages.parse import parse
+from toolkit.stages.parse import Parsed, parse
 from toolkit.stages.predict import predict
 from toolkit.stages.pull import PullRequest, pull
 from toolkit.stages.report import report
@@ -25,13 +25,12 @@ from toolkit.stages.split import split
 from toolkit.stages.train import train
 from toolkit.stages.withdraw import Withdrawn, withdraw
 from toolkit.workspace import sql
+from toolkit.workspace.certificate import read_rows, split_folders
 from toolkit.workspace.landed import landed_exports
 from toolkit.workspace.locks import EVERYTHING, held
+from toolkit.workspace.note import known_key, read_note, remember_key, remember_study
 from toolkit.workspace.registry import Workspace, table_names
 from toolkit.workspace.restore import adopt
-
-NOTE = "workspace.json"
-GIVE_STUDY = "move the file away and give --study FILE.toml: it is then written anew"
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,21 @@ class StudyFile:
         return self.path.parent
 
     def key(self, workspace: Workspace) -> PseudonymKey:
-        """Return the key of the study's pseudonyms; it is created where there is none yet."""
+        """Return the key of the study's pseudonyms, that of its join group; it is created where there is none yet.
+
+        A published key has no group, and neither has a workspace that an earlier version made: it keeps its pseudonyms.
+        """
         privacy = self.study.privacy
-        return load_key(privacy.published_key, privacy.key_file, study_folder=self.folder, workspace=workspace.folder)
+        bare = load_key(privacy.published_key, privacy.key_file, study_folder=self.folder, workspace=workspace.folder)
+        keys = [bare] if bare.published else [bare.of_group(privacy.join_group or self.study.study.name), bare]
+        key = known_key(workspace, keys) or _key_of_splits(workspace, self.study, keys) or keys[0]
+        if privacy.join_group and key.join_group is None:
+            raise StudyError(
+                "this workspace was made by an earlier version, whose pseudonyms belong to no join group",
+                place=str(workspace.folder),
+                remedy="take join_group out of the study file, or start a new workspace",
+            )
+        return key
 
 
 @dataclass(frozen=True)
@@ -106,19 +117,38 @@ def open_study(workspace: Workspace, given: Path | None) -> StudyFile:
     return StudyFile(load_study(known), known)
 
 
-def remember_study(workspace: Workspace, path: Path) -> None:
-    """Note in the workspace which study file it is made with."""
-    write_sealed(workspace.folder / NOTE, {"study": str(path)})
-
-
 def _known_study(workspace: Workspace) -> Path | None:
-    note = workspace.folder / NOTE
-    if not note.exists():
-        return None
-    study = read_sealed(note, remedy=GIVE_STUDY).get("study")
-    if not isinstance(study, str):
-        raise changed(note, remedy=GIVE_STUDY)
-    return Path(study)
+    note = read_note(workspace)
+    return note.study if note else None
+
+
+def _key_of_splits(workspace: Workspace, study: Study, keys: list[PseudonymKey]) -> PseudonymKey | None:
+    """Return under which of the keys a patient of the exports stands in a split, where everything else is lost."""
+    patients = {row.patient_id for folder in split_folders(workspace) for row in read_rows(folder)}
+    for export in landed_exports(workspace) if patients else []:
+        for _, identity in rows_with_identity(export.path, study):
+            written = identity.patients if identity else ()
+            for key in keys:
+                if any(key.pseudonym("p", patient) in patients for patient in written):
+                    return key
+    return None
+
+
+def parse_study(
+    workspace: Workspace,
+    study_file: StudyFile,
+    exports: list[Path],
+    *,
+    images: Path | None = None,
+    anew: bool = False,
+    progress: Progress = silent,
+) -> Parsed:
+    """Run parse, and note the study in the workspace: what its pseudonyms are made with before, the file after it."""
+    study, key = study_file.study, study_file.key(workspace)
+    remember_key(workspace, study_file.path, key)
+    parsed = parse(workspace, study, key, exports, images=images, anew=anew, progress=progress)
+    remember_study(workspace, study_file.path)
+    return parsed
 
 
 def run(
@@ -134,10 +164,8 @@ def run(
 
     What is complete is not done again: after an interruption the same command continues.
     """
-    study, folder, key = study_file.study, study_file.folder, study_file.key(workspace)
-    parsed = parse(workspace, study, key, exports, images=images, progress=progress)
-    remember_study(workspace, study_file.path)
-    yield parsed
+    study, folder = study_file.study, study_file.folder
+    yield parse_study(workspace, study_file, exports, images=images, progress=progress)
     yield audit(workspace, progress=progress)
     yield split(workspace, study, study_folder=folder, progress=progress)
     yield train(workspace, study, study_folder=folder, device=device, resume=True, progress=progress)
@@ -168,12 +196,12 @@ def pull_and_parse(
 ) -> Iterator[Any]:
     """Run pull and, where it has landed a new export, parse; yield both results."""
     study, key = study_file.study, study_file.key(workspace)
+    remember_key(workspace, study_file.path, key)
     filter_landed = partial(filter_export, workspace, suppressed=suppression_list(workspace, study, key))
     pulled = pull(workspace, study, request, filter_landed=filter_landed, progress=progress)
     yield pulled
     if pulled.landed:
-        yield parse(workspace, study, key, [], progress=progress)
-        remember_study(workspace, study_file.path)
+        yield parse_study(workspace, study_file, [], progress=progress)
 
 
 def withdraw_and_parse(
@@ -191,12 +219,10 @@ def rebuild(workspace: Workspace, study_file: StudyFile, *, progress: Progress =
     The registry that is there stays until the new one is whole. What only it holds (earlier versions kept some results
     nowhere else) is taken over, where it can be read.
     """
-    study, key = study_file.study, study_file.key(workspace)
     with held(workspace.folder, EVERYTHING, "rebuild", progress=progress):
         before = _content_hash(workspace)
         adopt(workspace)
-        parsed = parse(workspace, study, key, [], anew=True, progress=progress)
-        remember_study(workspace, study_file.path)
+        parsed = parse_study(workspace, study_file, [], anew=True, progress=progress)
     rows = {name: workspace.rows(f'select count(*) as n from "{name}"')[0]["n"] for name in table_names()}  # noqa: S608
     missing = [] if rows["duplicate_searches"] or not parsed.photographs_opened else ["audit: toolkit audit"]
     return Rebuilt(parsed.content_hash, before, rows, rows["evaluations"], missing)

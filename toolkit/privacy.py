@@ -1,7 +1,8 @@
 """Pseudonyms of patients, and the removal of identifiers from texts.
 
-A pseudonym is an HMAC-SHA256 of the normalised identifier: without the key nobody can go back to the patient or link
-two studies; with the key the data manager can.
+A pseudonym is an HMAC-SHA256 of the normalised identifier. Without the key nobody can go back to the patient. Studies
+of one join group give a patient the same pseudonym; those of two groups do not, even under one key, so that only who
+has the key can link them. A published key hides nothing.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import os
 import re
 import secrets
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -28,11 +29,17 @@ class PseudonymKey:
     secret: bytes
     published: bool
     created: Path | None = None
+    join_group: str | None = None
 
     @property
     def fingerprint(self) -> str:
         """Eight hexadecimal digits that tell two keys apart and reveal neither."""
         return hashlib.sha256(b"lesion-toolkit key fingerprint\0" + self.secret).hexdigest()[:8]
+
+    def of_group(self, join_group: str) -> "PseudonymKey":
+        """Return the secret key of a join group: studies of one group can be joined by their pseudonyms, others not."""
+        secret = hmac.digest(self.secret, b"lesion-toolkit join group\0" + join_group.encode(), "sha256")
+        return replace(self, secret=secret, join_group=join_group)
 
     def pseudonym(self, kind: str, *identifiers: str) -> str:
         """Return `kind` and 16 hexadecimal digits; `identifiers` must be normalised already."""

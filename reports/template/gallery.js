@@ -163,7 +163,7 @@ function gallery(data) {
   function take() {
     const chosen = cases.filter((one) => ticked.has(one));
     const rows = chosen.map((one) => [one.case, one.image, data.parts[one.part], data.classes[one.truth], data.classes[one.predicted], one.confidence]);
-    const file = new Blob([csv([["case_id", "image_id", "part", "truth", "predicted", "confidence"], ...rows])], { type: "text/csv" });
+    const file = new Blob([csv([["case_id", "image_id", "part", "truth", "predicted", "confidence"], ...rows], data.sheet)], { type: "text/csv" });
     const link = make("a", { href: URL.createObjectURL(file), download: `${data.name}-ticked.csv` });
     link.click();
     URL.revokeObjectURL(link.href);
@@ -196,10 +196,12 @@ function grouped(cases) {
   return found;
 }
 
-// A text that a spreadsheet would take for a formula gets an apostrophe.
-function csv(rows) {
-  const guarded = (value) => (typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value));
-  return rows.map((row) => row.map((value) => `"${guarded(value).replaceAll('"', '""')}"`).join(",") + "\n").join("");
+// As toolkit/csv_files.py writes the files beside the page: a text that a spreadsheet would compute or change gets an apostrophe.
+function csv(rows, sheet) {
+  const [formula, value, whole] = [sheet.formula, sheet.value, sheet.whole].map((pattern) => new RegExp(pattern, "i"));
+  const isChanged = (text) => formula.test(text) || (value.test(text.normalize("NFKC")) && !whole.test(text));
+  const guarded = (cell) => (typeof cell === "string" && isChanged(cell) ? `'${cell}` : String(cell));
+  return sheet.mark + rows.map((row) => row.map((value) => `"${guarded(value).replaceAll('"', '""')}"`).join(",") + "\n").join("");
 }
 
 function card(one, data, family, isTicked) {

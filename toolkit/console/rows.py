@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.console.text import line, plain, stderr, stdout, table
-from toolkit.files import csv_text, without_nan
+from toolkit.csv_files import csv_text
+from toolkit.files import without_nan
 from toolkit.formatting import UNDEFINED, counted
 
 READABLE = 16

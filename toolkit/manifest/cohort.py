@@ -184,11 +184,16 @@ class PrivacySection(Section):
     """A key for synthetic or public studies only: anyone can redo their pseudonyms."""
     key_file: str | None = None
     """File of the secret key, relative to the study file; made with mode 0600 if it is not there."""
+    join_group: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,60}$")] | None = None
+    """Studies of one group and one key give a patient the same pseudonym, so that they can be compared; else the
+    study's name. It cannot change once a workspace is made."""
 
     @model_validator(mode="after")
     def _one_key(self) -> "PrivacySection":
         if self.published_key is not None and self.key_file is not None:
             raise ValueError("give published_key or key_file, not both")
+        if self.published_key is not None and self.join_group is not None:
+            raise ValueError("join_group: whoever has published_key can join everything; give key_file, or neither")
         return self
 
 

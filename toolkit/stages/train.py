@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from toolkit.csv_files import csv_text
 from toolkit.errors import ModelError
-from toolkit.files import csv_text, sha256_of_file, short_id, write_atomically
+from toolkit.files import make_folder, sha256_of_file, short_id, write_atomically
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob
@@ -262,7 +263,7 @@ def _examples(
 
 
 def _training_folder(folder: Path, *, resume: bool) -> Path:
-    training = folder / "training"
+    training = make_folder(folder) / "training"
     if training.exists() and any(training.iterdir()) and not resume:
         raise ModelError(
             f"run {folder.name} was interrupted while training",

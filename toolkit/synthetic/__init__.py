@@ -12,8 +12,9 @@ from typing import TextIO
 import msgspec
 from numpy.random import default_rng
 
+from toolkit.csv_files import csv_lines
 from toolkit.errors import ToolkitError
-from toolkit.files import csv_lines, write_atomically, written_atomically
+from toolkit.files import OPEN, write_atomically, written_atomically
 from toolkit.manifest import shipped
 from toolkit.progress import Progress, silent
 from toolkit.synthetic.annotators import read
@@ -75,7 +76,7 @@ def sample(
         for photograph in _planned(seed, cases, stage):
             progress(activity, done, total)
             if photographs:
-                write_atomically(images / photograph.name, _jpeg(photograph, images, seed=seed))
+                write_atomically(images / photograph.name, _jpeg(photograph, images, seed=seed), mode=OPEN)
             export.write(msgspec.json.encode(rows.row(photograph)).decode() + "\n")
             planted.write(csv_lines(sheet.planted(photograph)))
             lesions.write(csv_lines(sheet.lesions(photograph)))
@@ -101,14 +102,14 @@ def _write_study(folder: Path, *, pinned: bool) -> None:
     """Write the study file; the split that ships with it is that of one sample only."""
     lines = (shipped("manifests") / "demo.toml").read_text(encoding="utf-8").splitlines(keepends=True)
     text = "".join(line for line in lines if pinned or not line.startswith("pinned = "))
-    write_atomically(folder / "study.toml", text.encode())
+    write_atomically(folder / "study.toml", text.encode(), mode=OPEN)
     for path in sorted((shipped("manifests") / "demo.split").iterdir()) if pinned else ():
-        write_atomically(folder / "demo.split" / path.name, path.read_bytes())
+        write_atomically(folder / "demo.split" / path.name, path.read_bytes(), mode=OPEN)
 
 
 def _opened(files: ExitStack, path: Path, columns: tuple[str, ...] = ()) -> TextIO:
     """Open a file that is renamed into its place when all are written; it begins with the names of its columns."""
-    temporary = files.enter_context(written_atomically(path))
+    temporary = files.enter_context(written_atomically(path, mode=OPEN))
     file = files.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
     file.write(csv_lines([columns] if columns else []))
     return file

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from toolkit.csv_files import csv_text
 from toolkit.errors import LeakError
-from toolkit.files import csv_text, read_bytes, sha256_of, sha256_of_file, write_atomically, write_json
+from toolkit.files import read_bytes, sha256_of, sha256_of_file, write_atomically, write_json
 from toolkit.manifest import NO_PATIENTS, shipped
 from toolkit.stats.stratified_split import CLASS, PATIENTS, TOTAL, integer_bound
 from toolkit.workspace.registry import Workspace

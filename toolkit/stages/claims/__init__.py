@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from toolkit.csv_files import csv_text
 from toolkit.errors import ClaimsError
-from toolkit.files import csv_text
 from toolkit.progress import Progress, silent
 from toolkit.stages.claims import recompute
 from toolkit.stages.claims.claims_file import ClaimSection, PartSection, read

@@ -3,7 +3,6 @@
 The CSV files of one of our own reports are read as claims too.
 """
 
-import csv
 import math
 import tomllib
 from collections import Counter
@@ -12,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from toolkit.errors import ClaimsError
+from toolkit.csv_files import read_csv
+from toolkit.errors import ClaimsError, DamagedError
 from toolkit.manifest import faults
 from toolkit.manifest.base import ClassName, Name, Section
 from toolkit.stages.claims.rounding import Printed, read_printed
@@ -206,10 +206,12 @@ def read(path: Path) -> ClaimsFile:
 def of_report(folder: Path) -> ClaimsFile:
     """Read the CSV files of a report as claims about its own cases."""
     try:
-        classes, summary = (_rows(folder / name) for name in ("per_class.csv", "summary.csv"))
-    except (OSError, ValueError) as error:
+        classes, summary = (read_csv(folder / name) for name in ("per_class.csv", "summary.csv"))
+    except DamagedError as error:
         raise ClaimsError(
-            f"this folder holds no report: {error}", place=str(folder), remedy="give the folder of a report's page"
+            f"this folder holds no report: {error.problem}",
+            place=error.place,
+            remedy="give the folder of a report's page",
         ) from None
     cases: dict[str, dict[str, int]] = {}
     for row in classes:
@@ -233,8 +235,3 @@ def _metric(name: str) -> dict[str, Any]:
     """Return a metric of the summary as a claim names it, its average apart."""
     average, _, metric = name.partition("_")
     return {"metric": metric, "average": average} if average in Average.__args__ else {"metric": name}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))

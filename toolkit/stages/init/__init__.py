@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from toolkit.errors import ExportError, StudyError
-from toolkit.files import write_atomically
+from toolkit.files import OPEN, write_atomically
 from toolkit.labelbox_json.reader import raw_rows
 from toolkit.labelbox_json.rows import RowReader
 from toolkit.manifest import Study
@@ -75,7 +75,7 @@ def init(export: Path, *, to: Path, progress: Progress = silent) -> Initialised:
             place=str(export),
             remedy="write one by hand: docs/manifest.md lists every key",
         ) from None
-    write_atomically(to, text.encode())
+    write_atomically(to, text.encode(), mode=OPEN)
     return initialised
 
 

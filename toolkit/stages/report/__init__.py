@@ -6,6 +6,7 @@ Nothing is computed here: the page shows what the registry holds, and the same r
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit.files import OPEN, PRIVATE
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import guidelines
@@ -73,7 +74,7 @@ def report(
         }
 
     name = f"{run_id}-shared" if audience == "shared" else run_id
-    files = write_page(workspace, study, name, tables, rendered, classes=facts.classes)
+    files = write_page(workspace, study, name, tables, rendered, classes=facts.classes, mode=mode_for(audience))
     return Report(
         run_id=run_id,
         audience=audience,
@@ -99,5 +100,17 @@ def _embedded(facts: ReportFacts, study: Study, folder: Path | None, progress: P
     )
     margin = facts.record.study.get("model", {}).get("roi_margin", study.model.roi_margin)
     crops_only = facts.audience == "shared"
-    pictures = thumbnails(facts.cases, margin=margin, crops_only=crops_only, folder=folder, progress=progress)
+    pictures = thumbnails(
+        facts.cases,
+        margin=margin,
+        crops_only=crops_only,
+        folder=folder,
+        mode=mode_for(facts.audience),
+        progress=progress,
+    )
     return document(context, facts.cases, pictures)
+
+
+def mode_for(audience: Audience) -> int:
+    """Return the mode of a report's files: what is for others may be read by them."""
+    return OPEN if audience == "shared" else PRIVATE

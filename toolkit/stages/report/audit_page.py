@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from toolkit.csv_files import sheet_text
 from toolkit.errors import PhotographError, WorkspaceError
-from toolkit.files import csv_text
 from toolkit.formatting import counted
 from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.photographs.opening import open_photograph, read_photograph
@@ -145,7 +145,7 @@ def _cohort_csv(cohort: list[StratumLevel]) -> str:
         for each in cohort
         for part, row in each.counts.items()
     ]
-    return csv_text(columns, rows)
+    return sheet_text(columns, rows)
 
 
 def _badges(facts: dict[str, Any]) -> list[Badge]:

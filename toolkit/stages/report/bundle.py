@@ -5,14 +5,14 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from toolkit.files import write_atomically
+from toolkit.files import PRIVATE, write_atomically
 from toolkit.manifest import Study
 from toolkit.stages.report.dictionary import with_dictionary
 from toolkit.stages.report.index_page import write_index
 from toolkit.workspace.registry import Workspace
 
 
-def write_page(
+def write_page(  # noqa: PLR0913 - what a page consists of
     workspace: Workspace,
     study: Study,
     name: str,
@@ -20,17 +20,18 @@ def write_page(
     render: Callable[[Path], dict[str, bytes]],
     *,
     classes: list[str],
+    mode: int = PRIVATE,
 ) -> list[str]:
     """Write a page's folder anew, and the index of all pages; return the paths of its files, the page first.
 
     `render` returns index.html and the files beside it; thumbnails it may write into the folder that it is given.
-    `tables` are the CSV files, to which their dictionary is added.
+    `tables` are the CSV files, to which their dictionary is added. `mode` is that of the files.
     """
     folder = workspace.reports / name
     with _renewed(folder) as new:
         contents = render(new) | with_dictionary(tables, classes)
         for file, content in contents.items():
-            write_atomically(new / file, content)
+            write_atomically(new / file, content, mode=mode)
     write_index(workspace, study)
     return [str(folder / file) for file in contents]
 

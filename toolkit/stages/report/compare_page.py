@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from toolkit.files import csv_text
+from toolkit.csv_files import sheet_text
+from toolkit.files import PRIVATE
 from toolkit.formatting import support
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
@@ -54,7 +55,7 @@ def compare_page(
     def rendered(folder: Path) -> dict[str, bytes]:
         beside = None if one_file else folder
         margin = study.model.roi_margin
-        pictures = thumbnails(cases, margin=margin, crops_only=False, folder=beside, progress=progress)
+        pictures = thumbnails(cases, margin=margin, crops_only=False, folder=beside, mode=PRIVATE, progress=progress)
         values = {
             "run_id": run_id,
             "other_run_id": other_run_id,
@@ -84,7 +85,7 @@ def _cases(workspace: Workspace, run_id: str, other_run_id: str) -> list[ReportC
 def _cases_csv(cases: list[ReportCase]) -> str:
     about = ("case_id", "part", "patient_id", "truth", "outcome", "before", "confidence_before")
     rows = ([*(getattr(case, name) for name in about), case.predicted, case.confidence] for case in cases)
-    return csv_text([*about, "after", "confidence_after"], rows)
+    return sheet_text([*about, "after", "confidence_after"], rows)
 
 
 def _counts(cases: list[ReportCase], parts: list[str]) -> dict[tuple[str, str], str]:

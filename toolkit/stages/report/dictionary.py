@@ -4,7 +4,7 @@ import tomllib
 from functools import cache
 from typing import Any
 
-from toolkit.files import csv_text
+from toolkit.csv_files import MARK, columns_of, sheet_text
 from toolkit.formatting import METRICS, spoken
 from toolkit.manifest import shipped
 from toolkit.workspace import sql
@@ -23,22 +23,21 @@ def with_dictionary(tables: dict[str, str], classes: list[str]) -> dict[str, byt
     rows = [
         (file, column, _meanings().get(file, {}).get(column) or meaning(column, classes))
         for file in names
-        for column in (tables[file].partition("\n")[0].split(",") if file in tables else ("file", "column", "meaning"))
+        for column in (columns_of(tables[file]) if file in tables else ("file", "column", "meaning"))
     ]
-    own = csv_text(["file", "column", "meaning"], rows)
-    return {name: text.encode() for name, text in {**tables, "data_dictionary.csv": own}.items()}
+    own = sheet_text(["file", "column", "meaning"], rows)
+    return {name: (MARK + text).encode() for name, text in {**tables, "data_dictionary.csv": own}.items()}
 
 
 def meaning(column: str, classes: list[str]) -> str:
     """Return what a column means; "" where that is not stated anywhere."""
-    bare = column.strip("'\"")
-    if bare.startswith("probability_") and bare.removeprefix("probability_") in classes:
-        return f"Probability of {spoken(bare.removeprefix('probability_'))}."
+    if column.startswith("probability_") and column.removeprefix("probability_") in classes:
+        return f"Probability of {spoken(column.removeprefix('probability_'))}."
     for ending, words in (("_low", "Lower bound of"), ("_high", "Upper bound of")):
-        if bare.endswith(ending) and (name := _metric(bare.removesuffix(ending))):
+        if column.endswith(ending) and (name := _metric(column.removesuffix(ending))):
             return f"{words} the interval of {name}."
-    metric = _metric(bare)
-    return _meanings().get(bare) or (metric and f"{metric[0].upper()}{metric[1:]} of the class.")
+    metric = _metric(column)
+    return _meanings().get(column) or (metric and f"{metric[0].upper()}{metric[1:]} of the class.")
 
 
 def _metric(name: str) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from toolkit.csv_files import FORMULA, MARK, VALUE, WHOLE
 from toolkit.formatting import clean, group_name
 from toolkit.manifest.evaluation import Costs
 from toolkit.stages.report.cases import ReportCase, cost
@@ -65,6 +66,7 @@ def document(context: EmbeddedContext, cases: list[ReportCase], pictures: Iterab
         "groups": list(groups),
         "findings": list(findings),
         "patients": list(patients),
+        "sheet": {"mark": MARK, "formula": FORMULA.pattern, "value": VALUE.pattern, "whole": WHOLE.pattern},
         "columns": COLUMNS,
         "cases": rows,
     }

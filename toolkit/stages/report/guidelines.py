@@ -9,7 +9,7 @@ import tomllib
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from toolkit.files import csv_text
+from toolkit.csv_files import sheet_text
 from toolkit.formatting import (
     SMALLEST,
     clean,
@@ -185,7 +185,7 @@ def table(guidelines: list[Guideline]) -> str:
         for guideline in guidelines
         for item in guideline.items
     ]
-    return csv_text(["guideline", "item", "asks", "filled", "text", "how", "missing"], rows)
+    return sheet_text(["guideline", "item", "asks", "filled", "text", "how", "missing"], rows)
 
 
 def markdown(guidelines: list[Guideline], run_id: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any
 
-from toolkit.files import csv_text
+from toolkit.csv_files import sheet_text
 from toolkit.formatting import clean
 from toolkit.stages.report.cases import ReportCase, cost
 from toolkit.stages.report.facts import ReportFacts
@@ -25,7 +25,7 @@ OVER_ALL_CLASSES = ("part", "metric", "value", "low", "high", "method", "replica
 
 def csv_of(columns: Iterable[str], rows: list[dict[str, Any]]) -> str:
     """Return rows as CSV with these columns."""
-    return csv_text(columns, ([row[name] for name in columns] for row in rows))
+    return sheet_text(columns, ([row[name] for name in columns] for row in rows))
 
 
 def csv_tables(facts: ReportFacts) -> dict[str, str]:
@@ -79,14 +79,14 @@ def _per_class(facts: ReportFacts) -> str:
                 value for score in scores for value in ((score.value, score.low, score.high) if score else [None] * 3)
             ]
             rows.append([part, name, *values, own.cases, own.patients, own.truth_id])
-    return csv_text([*header, "cases", "patients", "truth_id"], rows)
+    return sheet_text([*header, "cases", "patients", "truth_id"], rows)
 
 
 def _summary(facts: ReportFacts) -> str:
     """Return every score over all classes."""
     overall = [score for score in facts.scores.values() if score.class_name is None]
     overall.sort(key=lambda score: (facts.parts.index(score.part), score.metric))
-    return csv_text(OVER_ALL_CLASSES, map(attrgetter(*OVER_ALL_CLASSES), overall))
+    return sheet_text(OVER_ALL_CLASSES, map(attrgetter(*OVER_ALL_CLASSES), overall))
 
 
 def _confusions(facts: ReportFacts) -> str:
@@ -96,13 +96,13 @@ def _confusions(facts: ReportFacts) -> str:
         for part in facts.parts
         for (truth, predicted), cell in sorted(facts.matrices[part].items())
     ]
-    return csv_text(["part", "truth", "predicted", "cases", "patients"], rows)
+    return sheet_text(["part", "truth", "predicted", "cases", "patients"], rows)
 
 
 def _split(facts: ReportFacts) -> str:
     """Return cases and patients by part and class; "all" where it is over all of them."""
     rows = [(part or "all", name or "all", *cell) for (part, name), cell in facts.by_class.items()]
-    return csv_text(["part", "class_name", "cases", "patients"], rows)
+    return sheet_text(["part", "class_name", "cases", "patients"], rows)
 
 
 def _flow(facts: ReportFacts) -> str:
@@ -110,18 +110,18 @@ def _flow(facts: ReportFacts) -> str:
     rows = []
     for stage in facts.flow:
         rows += [(stage.name, "", stage.number), *((stage.name, *pair) for pair in stage.excluded)]
-    return csv_text(["stage", "reason", "number"], rows)
+    return sheet_text(["stage", "reason", "number"], rows)
 
 
 def _epochs(facts: ReportFacts) -> str:
     rows = [(metric, *point) for metric, points in sorted(facts.epochs.items()) for point in points]
-    return csv_text(["metric", "epoch", "value"], rows)
+    return sheet_text(["metric", "epoch", "value"], rows)
 
 
 def _misclassified(facts: ReportFacts) -> str:
     """Return every case the run got wrong; pseudonyms only, no photograph's name."""
     about = attrgetter(*ABOUT_CASES)
-    return csv_text(
+    return sheet_text(
         [*ABOUT_CASES, *(f"probability_{name}" for name in facts.classes)],
         ([*about(case), *_probabilities(facts, case)] for case in facts.errors),
     )
@@ -141,7 +141,7 @@ def _cases(facts: ReportFacts) -> str:
         ]
         for case in facts.cases
     )
-    return csv_text([*columns, "cost", "findings", "groups", *(f"probability_{n}" for n in facts.classes)], rows)
+    return sheet_text([*columns, "cost", "findings", "groups", *(f"probability_{n}" for n in facts.classes)], rows)
 
 
 def _probabilities(facts: ReportFacts, case: ReportCase) -> list[float | None]:

@@ -4,14 +4,17 @@ Pictures are encoded anew and named by the case's ID, so that neither a file's n
 """
 
 import base64
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from PIL import Image
 
 from toolkit.errors import PhotographError
+from toolkit.files import make_folder
 from toolkit.photographs.crops import crop
 from toolkit.photographs.opening import open_photograph, read_photograph, thumbnail
 from toolkit.progress import Progress
@@ -33,34 +36,36 @@ class Thumbnails(NamedTuple):
 
 
 def thumbnails(
-    cases: list[ReportCase], *, margin: float, crops_only: bool, folder: Path | None, progress: Progress
+    cases: list[ReportCase], *, margin: float, crops_only: bool, folder: Path | None, mode: int, progress: Progress
 ) -> Iterator[Thumbnails]:
     """Give the thumbnails of cases in their order, several made at a time; with a folder they become files in it."""
+    source = partial(_source, folder=folder, mode=mode)
     with ThreadPoolExecutor(THREADS) as pool:
-        pairs = pool.map(lambda case: _thumbnails(case, margin, folder, whole=not crops_only), cases)
+        pairs = pool.map(lambda case: _thumbnails(case, margin, source, whole=not crops_only), cases)
         for number, pair in enumerate(pairs, start=1):
             progress("making thumbnails", number, len(cases))
             yield pair
 
 
-def _thumbnails(case: ReportCase, margin: float, folder: Path | None, *, whole: bool) -> Thumbnails:
+def _thumbnails(case: ReportCase, margin: float, source: Callable[..., str], *, whole: bool) -> Thumbnails:
     if case.path is None:
         return Thumbnails(None, None, 0, 0, "no photograph was found")
     try:
         image = open_photograph(read_photograph(Path(case.path)))
     except PhotographError as problem:
         return Thumbnails(None, None, 0, 0, f"the photograph cannot be shown: {problem.reason.replace('_', ' ')}")
-    photograph = _source(image, folder, case.case_id) if whole else None
-    close = _source(crop(image, case.roi, margin=margin), folder, f"{case.case_id}-roi") if case.roi else None
+    photograph = source(image, case.case_id) if whole else None
+    close = source(crop(image, case.roi, margin=margin), f"{case.case_id}-roi") if case.roi else None
     return Thumbnails(photograph, close, image.width, image.height, None)
 
 
-def _source(image: Image.Image, folder: Path | None, name: str) -> str:
+def _source(image: Image.Image, name: str, *, folder: Path | None, mode: int) -> str:
     if folder is None:
         return inline(image)
     path = folder / "thumbs" / f"{name}.webp"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(thumbnail(image, longest=LONGEST))  # the report's folder is renamed as a whole: no sync for each
+    make_folder(path.parent, mode=mode)
+    with open(path, "wb", opener=partial(os.open, mode=mode)) as file:
+        file.write(thumbnail(image, longest=LONGEST))  # the report's folder is renamed as a whole: no sync for each
     return f"thumbs/{path.name}"
 
 
