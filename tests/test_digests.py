@@ -2,15 +2,20 @@
 
 import shutil
 import stat
+import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from toolkit import console
 from toolkit.errors import DamagedError
 from toolkit.files import check_digests, private_writing, write_digests
 from toolkit.photographs.opening import read_parsed
+from toolkit.pipeline import rebuild
 from toolkit.stages.audit import audit
+from toolkit.stages.claims import claims
+from toolkit.stages.parse import parse
 from toolkit.stages.predict import predict
 from toolkit.stages.report import report
 from toolkit.stages.report.audit_page import audit_page
@@ -147,6 +152,47 @@ def test_a_file_that_was_changed_or_is_gone_or_new_is_named(tmp_path, change, na
     with pytest.raises(DamagedError) as caught:
         check_digests(tmp_path, remedy="")
     assert named == Path(caught.value.place).name
+
+
+def test_the_files_of_a_report_are_those_that_were_written(copied, finished):
+    folder = copied.reports / finished.run_id
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert 20 < len(files)
+    subprocess.run(["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder, check=True)
+    listed = (folder / "SHA256SUMS").read_text().splitlines()
+    assert {path.relative_to(folder).as_posix() for path in files} - {"SHA256SUMS"} == {row[66:] for row in listed}
+    claims(folder)
+    for path in files:
+        for at in (0, 0.5, 1):
+            with flipped(path, at), pytest.raises(DamagedError, match="changed or damaged"):
+                claims(folder)
+    (folder / "epochs.csv").unlink()
+    with pytest.raises(DamagedError, match=r"epochs\.csv"):
+        claims(folder)
+
+
+def test_losses_are_a_copy_of_the_record_and_written_again(copied, finished):
+    path = copied.run(finished.run_id) / "loss.csv"
+    good = path.read_bytes()
+    path.write_bytes(good[:-9])
+    train(copied, finished.study_file.study, study_folder=finished.study_file.folder)
+
+    assert good == path.read_bytes()
+    assert b"epoch,step,train_loss" == good[:21]
+
+
+def test_photographs_that_changed_since_they_were_parsed_are_named_by_parse_and_rebuild(copied, finished, capsys):
+    photograph = photograph_of(copied, "test")
+    file = finished.study_file
+    assert [] == parse(copied, file.study, file.key(copied), []).photographs_changed
+    with flipped(Path(photograph["path"]), at=1):
+        rebuilt = rebuild(copied, file)
+        assert [photograph["image_id"]] == rebuilt.photographs_changed
+        assert [] == parse(copied, file.study, file.key(copied), []).photographs_changed
+    parsed = parse(copied, file.study, file.key(copied), [])
+    assert [photograph["image_id"]] == parsed.photographs_changed
+    console.show(parsed)
+    assert photograph["image_id"] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("at", [0.3, 0.5, 0.9])

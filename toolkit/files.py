@@ -36,6 +36,8 @@ BLANK = "0" * 64
 MOST_BYTES = 512 * 1024**2
 """Larger files are none that the toolkit has written, and are not read into memory."""
 MOST_PARQUET_BYTES = 16 * 1024**3
+SUMS = "SHA256SUMS"
+"""Beside the files of a page: their digests as `sha256sum --check` reads them."""
 DIGESTS = "digests.json"
 """Beside files of others' making: the digest of each."""
 COPIED = 64 * 1024**2
@@ -294,6 +296,26 @@ def digests_of(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of every file below a folder, by its path from there; that of DIGESTS left out."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DIGESTS)
     return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in paths}
+
+
+def sums_text(digests: dict[str, str]) -> str:
+    """Return digests as `sha256sum` writes them."""
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+
+
+def check_sums(folder: Path, *, remedy: str) -> None:
+    """Raise DamagedError that names a file of a folder which is not as its SUMS says; without SUMS, do nothing."""
+    path = folder / SUMS
+    if not path.exists():
+        return
+    lines = read_bytes(path, remedy=remedy).decode(errors="replace").splitlines()
+    stated = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if sums_text(stated).encode() != read_bytes(path):
+        raise changed(path, remedy=remedy)
+    for name, digest in stated.items():
+        file = folder / name
+        if not file.is_file() or sha256_of_file(file) != digest:
+            raise changed(file, remedy=remedy)
 
 
 def write_digests(folder: Path) -> None:

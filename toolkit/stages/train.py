@@ -175,6 +175,8 @@ def _train(  # noqa: PLR0913 - the stage's inputs
                 _save(workspace, study, run, model, epochs, seconds=round(time.monotonic() - started, 3))
         process.wait_for_others()
         record = read_run(workspace, run.run_id)
+    if process.is_first:
+        _write_losses(folder, record)
     shutil.rmtree(folder / "training", ignore_errors=True)
     return _trained(record, already_there=already_there)
 
@@ -200,13 +202,12 @@ def _identified(workspace: Workspace, study: Study, split_id: str) -> Identified
 def _save(
     workspace: Workspace, study: Study, run: IdentifiedRun, model: Backend, epochs: list[Epoch], *, seconds: float
 ) -> None:
-    """Write checkpoint, losses and, last, the record: a run with a `run.json` is complete.
+    """Write checkpoint and, last, the record: a run with a `run.json` is complete.
 
     The record holds the study without the pseudonym key.
     """
     folder, certified = workspace.run(run.run_id), workspace.split(run.split_id)
     model.save(folder / "checkpoint")
-    write_atomically(folder / "loss.csv", _loss_csv(epochs).encode())
     record = {
         "run_id": run.run_id,
         "split_id": run.split_id,
@@ -292,10 +293,14 @@ def _training_folder(folder: Path, *, resume: bool) -> Path:
     return training
 
 
-def _loss_csv(epochs: list[Epoch]) -> str:
-    names = list(epochs[0].metrics) if epochs else []
+def _write_losses(folder: Path, record: RunRecord) -> None:
+    """Write what a run records of its epochs as CSV, for people: nothing reads it back."""
+    path, epochs = folder / "loss.csv", record.epochs
+    names = list(epochs[0].metrics)
     rows = ([e.epoch, e.step, e.train_loss, e.validation_loss, *(e.metrics[name] for name in names)] for e in epochs)
-    return csv_text(["epoch", "step", "train_loss", "validation_loss", *names], rows)
+    content = csv_text(["epoch", "step", "train_loss", "validation_loss", *names], rows).encode()
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)
 
 
 def _trained(record: RunRecord, *, already_there: bool) -> Trained:

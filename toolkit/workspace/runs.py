@@ -82,6 +82,8 @@ class RecordedEpoch(BaseModel, extra="allow", frozen=True):
     """What a run records of one pass over the training cases."""
 
     epoch: int
+    step: int | None = None
+    """Optimizer steps at its end."""
     train_loss: Measured
     validation_loss: Measured
     metrics: dict[str, Measured]
