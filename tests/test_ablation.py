@@ -76,14 +76,14 @@ def test_the_box_is_painted_in_the_mean_colour_of_what_is_around_it(tmp_path):
     drawn = np.full((100, 100, 3), (200, 100, 50), np.uint8)
     drawn[40:60, 30:70] = 0
     Image.fromarray(drawn).save(tmp_path / "lesion.png")
-    seen = border_pixels(tmp_path / "lesion.png", Box(30, 40, 40, 20), margin=0.5, size=32)
+    seen = border_pixels((tmp_path / "lesion.png").read_bytes(), Box(30, 40, 40, 20), margin=0.5, size=32)
 
     assert {(200, 100, 50)} == set(map(tuple, seen.reshape(-1, 3).tolist()))
 
 
 def test_a_box_as_large_as_the_photograph_leaves_a_grey_square(tmp_path):
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(tmp_path / "lesion.png")
-    seen = border_pixels(tmp_path / "lesion.png", Box(0, 0, 64, 64), margin=0.2, size=16)
+    seen = border_pixels((tmp_path / "lesion.png").read_bytes(), Box(0, 0, 64, 64), margin=0.2, size=16)
 
     assert {128} == set(seen.ravel().tolist())
 

@@ -90,7 +90,7 @@ def test_crops_are_decoded_once_and_only_as_many_as_memory_allows(gradient, tmp_
     crops.load(silent)
 
     assert {0, 1} == set(crops.cache)
-    np.testing.assert_array_equal(crops[2], case_pixels(tmp_path / "p.png", None, margin=0.1, size=8))
+    np.testing.assert_array_equal(crops[2], case_pixels((tmp_path / "p.png").read_bytes(), None, margin=0.1, size=8))
 
 
 def test_identical_pixels_in_another_format_have_the_same_digest(gradient, tmp_path):

@@ -352,17 +352,23 @@ def test_photographs_are_fetched_once_and_parse_finds_them(ask, workspace, label
 
 def test_a_photograph_that_was_replaced_or_damaged_is_fetched_again(ask, workspace, labelbox):
     ask(photographs=True)
-    (workspace.folder / "photographs" / "i2").write_bytes(b"short")
-    index = workspace.folder / "photographs" / "index.jsonl"
-    index.write_bytes(index.read_bytes() + b'\n{"name": "to')
+    folder = workspace.folder / "photographs"
+    (folder / "i2").write_bytes(b"short")
+    same_size = bytearray((folder / "i6").read_bytes())
+    same_size[-9] ^= 1
+    (folder / "i6").write_bytes(same_size)
+    index = folder / "index.jsonl"
+    damaged = index.read_bytes().replace(b'"name": "i7"', b'"nbme": "i7"')
+    index.write_bytes(damaged + b'\n[]\n3\n{"name": 3}\n{"name": "to')
     labelbox.files["/other/4.jpg"] = ("image/jpeg", picture(200))
     moved = labelbox.export.replace(b"/photographs/4.jpg", b"/other/4.jpg")
     labelbox.export = moved.replace(b"/photographs/5.jpg", b"/gone/5.jpg")
     result = ask(photographs=True)
 
-    assert (2, ROWS - 3, {"url_not_found": 1}) == (result.fetched, result.fetched_before, result.not_fetched)
+    assert (4, ROWS - 5, {"url_not_found": 1}) == (result.fetched, result.fetched_before, result.not_fetched)
     assert not (workspace.folder / "photographs" / "i5").exists()
-    assert picture(200) == (workspace.folder / "photographs" / "i4").read_bytes()
+    assert picture(200) == (folder / "i4").read_bytes()
+    assert picture(6) == (folder / "i6").read_bytes()
 
 
 def test_photographs_that_cannot_be_had_become_issues(workspace, labelbox, hospital, key):

@@ -220,20 +220,35 @@ def test_kept_features_are_read_again_and_their_room_is_limited(tiny, examples, 
     np.testing.assert_allclose(expected, made, atol=1e-4)
 
 
-def test_what_is_kept_is_what_is_used(tiny, examples, tmp_path):
+def test_what_is_kept_is_used_and_what_was_changed_is_computed_again(tiny, examples, tmp_path):
     model = InstructBlip.load(str(tiny), device="cpu", mode="lora")
     model.keep_features(tmp_path, gigabytes=1)
     made = scores(model, examples)
-    for number, path in enumerate(sorted(tmp_path.rglob("*.safetensors"))):
-        if number == 0:
-            path.write_bytes(path.read_bytes()[:40])
-        else:
-            save_file({"features": torch.zeros_like(load_file(path)["features"])}, path)
+    kept = sorted(tmp_path.rglob("*.safetensors"))
+    good = {path: path.read_bytes() for path in kept}
+    computed = count_computed(model)
 
-    changed = np.abs(scores(model, examples) - made).max(axis=1) > 1e-6
+    np.testing.assert_array_equal(made, scores(model, examples))
+    assert [] == computed
+    kept[0].write_bytes(good[kept[0]][:40])
+    kept[1].write_bytes(good[kept[2]])
+    save_file({"features": load_file(kept[2])["features"]}, kept[2])  # as earlier versions wrote it
+    for place, path in zip((0, 12, -1, -5), kept[3:7], strict=True):
+        data = bytearray(good[path])
+        data[place] ^= 1
+        path.write_bytes(data)
 
-    # The one that was cut off was made anew; the others were believed.
-    assert [False] + [True] * 7 == sorted(changed.tolist())
+    np.testing.assert_array_equal(made, scores(model, examples))
+    assert 7 == len(computed)
+    assert good == {path: path.read_bytes() for path in kept}
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in kept}
+
+
+def count_computed(model: InstructBlip) -> list[int]:
+    """Return a list that grows with each photograph whose features are computed."""
+    computed: list[int] = []
+    model.model.vision_model.encoder.register_forward_hook(lambda *_: computed.append(1))
+    return computed
 
 
 def test_a_vision_part_that_is_trained_keeps_nothing(tiny, examples, tmp_path):

@@ -33,6 +33,10 @@ BLANK = "0" * 64
 MOST_BYTES = 512 * 1024**2
 """Larger files are none that the toolkit has written, and are not read into memory."""
 MOST_PARQUET_BYTES = 16 * 1024**3
+SUMS = "SHA256SUMS"
+"""Beside the files of a page: their digests as `sha256sum --check` reads them."""
+DIGESTS = "digests.json"
+"""Beside files of others' making: the digest of each."""
 COPIED = 64 * 1024**2
 """Bytes copied at a time."""
 
@@ -66,6 +70,16 @@ def writing_to(path: Path) -> Generator[None]:
 def private(path: str, flags: int) -> int:
     """Open a file for `open(…, opener=private)`: made if it is not there, and nobody else's to read from the start."""
     return os.open(path, flags | os.O_CREAT, PRIVATE)
+
+
+@contextmanager
+def private_writing() -> Generator[None]:
+    """Let nobody else read what a library writes within the block, whatever mode it asks for."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def make_folder(folder: Path, *, mode: int = PRIVATE) -> Path:
@@ -271,6 +285,55 @@ def sha256_of_file(path: Path) -> str:
     """Return the hexadecimal SHA-256 of a file's bytes, read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file below a folder, by its path from there; that of DIGESTS left out."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != DIGESTS)
+    return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in paths}
+
+
+def sums_text(digests: dict[str, str]) -> str:
+    """Return digests as `sha256sum` writes them."""
+    return "".join(f"{digest}  {name}\n" for name, digest in digests.items())
+
+
+def check_sums(folder: Path, *, remedy: str) -> None:
+    """Raise DamagedError that names a file of a folder which is not as its SUMS says; without SUMS, do nothing."""
+    path = folder / SUMS
+    if not path.exists():
+        return
+    lines = read_bytes(path, remedy=remedy).decode(errors="replace").splitlines()
+    stated = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if sums_text(stated).encode() != read_bytes(path):
+        raise changed(path, remedy=remedy)
+    for name, digest in stated.items():
+        file = folder / name
+        if not file.is_file() or sha256_of_file(file) != digest:
+            raise changed(file, remedy=remedy)
+
+
+def write_digests(folder: Path) -> None:
+    """Note beside the files of a folder what they are, so that `check_digests` notices a change."""
+    write_sealed(folder / DIGESTS, {"files": digests_of(folder)})
+
+
+def check_digests(folder: Path, *, remedy: str) -> None:
+    """Raise DamagedError that names a file of a folder which is not as `write_digests` noted it."""
+    stated = read_sealed(folder / DIGESTS, remedy=remedy).get("files")
+    if not isinstance(stated, dict):
+        raise changed(folder / DIGESTS, remedy=remedy)
+    check_files(folder, stated, remedy=remedy)
+
+
+def check_files(folder: Path, stated: dict[str, str], *, remedy: str) -> None:
+    """Raise DamagedError that names a file below a folder which has another digest, is gone or has come since."""
+    found = digests_of(folder)
+    for name in sorted({*stated, *found}):
+        if name not in found:
+            raise DamagedError("a file is gone", place=str(folder / name), remedy=remedy)
+        if found[name] != stated.get(name):
+            raise changed(folder / name, remedy=remedy)
 
 
 def sha256_of(document: object) -> str:

@@ -74,6 +74,8 @@ class Rebuilt:
     scorings: int
     missing: list[str]
     """What no file holds, and the command that makes it again."""
+    photographs_changed: list[str]
+    """IDs of photographs whose files are not those of the registry before."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,7 @@ def rebuild(workspace: Workspace, study_file: StudyFile, *, progress: Progress =
         parsed = parse_study(workspace, study_file, [], anew=True, progress=progress)
     rows = {name: workspace.rows(f'select count(*) as n from "{name}"')[0]["n"] for name in table_names()}  # noqa: S608
     missing = [] if rows["duplicate_searches"] or not parsed.photographs_opened else ["audit: toolkit audit"]
-    return Rebuilt(parsed.content_hash, before, rows, rows["evaluations"], missing)
+    return Rebuilt(parsed.content_hash, before, rows, rows["evaluations"], missing, parsed.photographs_changed)
 
 
 def _content_hash(workspace: Workspace) -> str | None:

@@ -20,6 +20,8 @@ from toolkit.workspace.verification import Verified
 
 MOST_SHOWN = 30
 """Names of one kind in the table of what an export holds."""
+MOST_NAMED = 5
+"""Photographs in a warning."""
 
 
 @singledispatch
@@ -92,6 +94,7 @@ def _(result: Parsed) -> RenderableType:
     lines += _without_patients(result)
     if result.kept_out:
         lines.append(f"! kept out: {listed(result.kept_out)}")
+    lines += _changed(result.photographs_changed)
     if result.photographs_elsewhere:
         others = ", ".join(result.projects_elsewhere[:5]) or "none"
         elsewhere = counted(result.photographs_elsewhere, "photograph")
@@ -105,6 +108,15 @@ def _(result: Parsed) -> RenderableType:
             "workspace: whoever has it can tell which patient a pseudonym is."
         )
     return summary("parse", *lines)
+
+
+def _changed(photographs: list[str]) -> list[str]:
+    """Return the warning that photographs are no longer those that were parsed."""
+    if not photographs:
+        return []
+    named = ", ".join(photographs[:MOST_NAMED]) + (", …" if len(photographs) > MOST_NAMED else "")
+    what = f"! {counted(len(photographs), 'photograph')} changed or gone since the parse before: {named}"
+    return [what, "  splits and predictions were made with those before: put them back, or make these again"]
 
 
 @rendered.register
@@ -232,7 +244,8 @@ def _(result: Rebuilt) -> RenderableType:
         f"content hash {result.content_hash[:12]}: {before}",
         f"{counted(result.scorings, 'scoring')} in the ledger",
     ]
-    return Group(rows, summary("rebuild", *lines, *(f"! missing: {each}" for each in result.missing)))
+    missing = [f"! missing: {each}" for each in result.missing]
+    return Group(rows, summary("rebuild", *lines, *missing, *_changed(result.photographs_changed)))
 
 
 @rendered.register

@@ -20,8 +20,8 @@ from transformers import (
 )
 from transformers.utils import find_adapter_config_file
 
-from toolkit.errors import ModelError
-from toolkit.files import UNWRITABLE, write_json
+from toolkit.errors import ModelError, ToolkitError
+from toolkit.files import DIGESTS, UNWRITABLE, check_digests, private_writing, write_json
 from toolkit.manifest.model import LoraSection
 from toolkit.models.sanity_checks import check_weights
 from toolkit.models.trainable import lora_config
@@ -77,6 +77,7 @@ def read_adapter(source: str) -> Adapter | None:
         base = json.loads((folder / BASE).read_bytes())
         relative = folder / base["name"]
         name = str(relative.resolve()) if relative.is_dir() else base["name"]
+        check_if_built(Path(name))
         return Adapter(folder, name, base["weights_sha256"], lora)
 
 
@@ -101,6 +102,12 @@ def _read_lora(folder: Path) -> LoraSection:
             remedy='train an adapter with [train] mode = "lora"',
         )
     return lora
+
+
+def check_if_built(folder: Path) -> None:
+    """Refuse a checkpoint that was built into the workspace, and of which a file is no longer as it was."""
+    if (folder / DIGESTS).exists():
+        check_digests(folder, remedy="move the folder away and run the same command again: it is built again")
 
 
 def read_config(source: str) -> Config:
@@ -157,8 +164,9 @@ def whole_folder(folder: Path) -> Generator[Path]:
     temporary = folder.with_name(f".{folder.name[:40]}.{uuid.uuid4().hex[:8]}")
     replaced = temporary.with_name(f"{temporary.name}.old")
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
+        with private_writing():
+            temporary.mkdir(parents=True)
+            yield temporary
         if folder.exists():
             folder.rename(replaced)
         temporary.rename(folder)
@@ -225,7 +233,7 @@ def reading(source: str, *, remedy: str = _REMEDY) -> Generator[bool]:
     try:
         with quiet():
             yield is_folder
-    except ModelError:
+    except ToolkitError:
         raise
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]

@@ -1,4 +1,4 @@
-"""The cache of vision encoder outputs on disk.
+"""The cache of vision encoder outputs on disk; what is not as it was written is computed again.
 
 A file is named by the pixels of the crop, in a folder named by the weights of the encoder. So the name depends on crop,
 ROI, margin, size and orientation, and on no identifier.
@@ -7,18 +7,22 @@ ROI, margin, size and orientation, and on no identifier.
 import hashlib
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.instructblip.modeling_instructblip import InstructBlipVisionModel
 
-from toolkit.files import UNWRITABLE, size_of
+from toolkit.files import UNWRITABLE, private_writing, size_of
 from toolkit.models.transformers_compat import Model
+
+DIGEST = "sha256"
+"""Key of a cached file's metadata: the digest of the features in it."""
 
 
 class CachedVision(InstructBlipVisionModel):
@@ -86,8 +90,9 @@ class FeatureCache:
             return
         temporary = path.with_name(f".{path.stem[:8]}.{uuid.uuid4().hex[:8]}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file({"features": features.contiguous()}, temporary)
+            with private_writing():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                save_file({"features": features.contiguous()}, temporary, {DIGEST: _digest(path, features)})
             temporary.rename(path)
         except (OSError, SafetensorError) as error:
             temporary.unlink(missing_ok=True)
@@ -99,11 +104,19 @@ class FeatureCache:
 
 
 def _read(path: Path) -> torch.Tensor | None:
-    """Return cached features; remove a file that a power failure has cut off."""
-    if not path.exists():
+    """Return cached features; remove a file that is not as it was written, or that has no digest to tell."""
+    if not path.is_file():
         return None
-    try:
-        return load_file(path)["features"]
-    except (OSError, SafetensorError, KeyError):
-        path.unlink(missing_ok=True)
-        return None
+    with suppress(OSError, SafetensorError, RuntimeError), safe_open(path, framework="pt") as file:
+        features = file.get_tensor("features")
+        if (file.metadata() or {}).get(DIGEST) == _digest(path, features):
+            return features
+    path.unlink(missing_ok=True)
+    return None
+
+
+def _digest(path: Path, features: torch.Tensor) -> str:
+    """Return the SHA-256 over the file's name, which says of what the features are, and their type, shape and bytes."""
+    digest = hashlib.sha256(f"{path.stem}\0{features.dtype}\0{tuple(features.shape)}\0".encode())
+    digest.update(features.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from toolkit.cases import Box
 from toolkit.errors import PhotographError, WorkspaceError
-from toolkit.photographs.opening import open_photograph, read_photograph
+from toolkit.photographs.opening import open_photograph, read_parsed
 from toolkit.progress import Progress
 
 GREY = 128
@@ -39,15 +39,15 @@ def bounds(image: Image.Image, roi: Box, *, margin: float) -> tuple[int, int, in
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def case_pixels(path: Path, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
+def case_pixels(content: bytes, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
     """Return a case's crop as the model sees it: (size, size, 3) uint8, bicubic."""
-    image = crop(open_photograph(read_photograph(path)), roi, margin=margin)
+    image = crop(open_photograph(content), roi, margin=margin)
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
 
 
-def border_pixels(path: Path, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
+def border_pixels(content: bytes, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
     """Return a case's crop with its ROI filled in the mean colour of its surroundings."""
-    image = open_photograph(read_photograph(path))
+    image = open_photograph(content)
     if roi is None:
         return np.full((size, size, 3), GREY, np.uint8)
     whole, inner = (np.asarray(crop(image, roi, margin=m), dtype=np.int64) for m in (margin, 0))
@@ -84,6 +84,8 @@ class CropSource(NamedTuple):
     case_id: str
     path: Path
     roi: Box | None
+    sha256: str | None = None
+    """Of the file that was parsed; None where it is not known."""
 
 
 class Crops:
@@ -113,7 +115,8 @@ class Crops:
             return self.cache[index]
         source = self.sources[index]
         try:
-            pixels = self.read(source.path, source.roi, margin=self.margin, size=self.size)
+            content = read_parsed(source.path, source.sha256, name=f"case {source.case_id}")
+            pixels = self.read(content, source.roi, margin=self.margin, size=self.size)
         except PhotographError as error:
             problem = f"the photograph can no longer be used: {error.problem}"
             remedy = "put it back, or parse again: its case is then excluded"

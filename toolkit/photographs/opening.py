@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.ExifTags import IFD, Base
 
-from toolkit.errors import PhotographError
+from toolkit.errors import DamagedError, PhotographError
 
 LARGEST = 89_478_485
 """Pixels; Pillow only warns from here on, and a 12-megapixel camera stays far below."""
@@ -82,6 +82,20 @@ def read_photograph(path: Path) -> bytes:
         raise PhotographError("image_unreadable", f"cannot be read: {error.strerror}") from None
     if not content:
         raise PhotographError("image_empty", "zero bytes")
+    return content
+
+
+def read_parsed(path: Path, sha256: str | None, *, name: str) -> bytes:
+    """Return the bytes of a photograph that was parsed; raise DamagedError where they are no longer those.
+
+    `name` says which one in words that may be shown: a file's name may hold a patient's identifier.
+    """
+    content = read_photograph(path)
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        problem = "the photograph is not the one that was parsed: its file was changed or damaged since"
+        raise DamagedError(
+            problem, place=name, remedy="put it back, or parse again and make what follows from it again"
+        )
     return content
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from toolkit.errors import PhotographError
 from toolkit.photographs import duplicates
-from toolkit.photographs.opening import grayscale_thumbnail, read_photograph
+from toolkit.photographs.opening import grayscale_thumbnail, read_parsed
 from toolkit.progress import Progress, silent
 from toolkit.workspace import audited, sql
 from toolkit.workspace.locks import one_at_a_time
@@ -111,7 +111,8 @@ def _search(workspace: Workspace, progress: Progress) -> _Search:
 
 def _thumbnail(row: dict[str, Any]) -> np.ndarray | None:
     try:
-        return grayscale_thumbnail(read_photograph(Path(row["path"])), longest=duplicates.LONGEST)
+        content = read_parsed(Path(row["path"]), row["sha256"], name=f"photograph {row['image_id']}")
+        return grayscale_thumbnail(content, longest=duplicates.LONGEST)
     except PhotographError:
         return None
 

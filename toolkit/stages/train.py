@@ -11,7 +11,17 @@ import numpy as np
 
 from toolkit.csv_files import csv_text
 from toolkit.errors import ModelError
-from toolkit.files import make_folder, sha256_of_file, short_id, write_atomically
+from toolkit.files import (
+    DIGESTS,
+    check_digests,
+    digests_of,
+    make_folder,
+    private_writing,
+    remove,
+    short_id,
+    write_atomically,
+    write_digests,
+)
 from toolkit.manifest import Study
 from toolkit.models import backend
 from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob
@@ -19,7 +29,7 @@ from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
 from toolkit.workspace.certificate import find_certificate
-from toolkit.workspace.locks import beside_others
+from toolkit.workspace.locks import beside_others, held
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import (
     PartCase,
@@ -156,13 +166,18 @@ def _train(  # noqa: PLR0913 - the stage's inputs
             model = _loaded(workspace, study, study_folder, device)
         training, validation = (_examples(workspace, study, model, cases, progress) for cases in run.parts.values())
         seed, kept = study.study.seed, _training_folder(folder, resume=resume)
-        epochs = model.fit(
-            TrainingJob(training, validation, study.answers, study.train, seed, kept, resume=resume, progress=progress)
+        job = TrainingJob(
+            training, validation, study.answers, study.train, seed, kept, resume=resume, progress=progress
         )
+        with private_writing():
+            epochs = model.fit(job)
         if process.is_first:
-            _save(workspace, study, run, model, epochs, seconds=round(time.monotonic() - started, 3))
+            with private_writing():
+                _save(workspace, study, run, model, epochs, seconds=round(time.monotonic() - started, 3))
         process.wait_for_others()
         record = read_run(workspace, run.run_id)
+    if process.is_first:
+        _write_losses(folder, record)
     shutil.rmtree(folder / "training", ignore_errors=True)
     return _trained(record, already_there=already_there)
 
@@ -188,13 +203,12 @@ def _identified(workspace: Workspace, study: Study, split_id: str) -> Identified
 def _save(
     workspace: Workspace, study: Study, run: IdentifiedRun, model: Backend, epochs: list[Epoch], *, seconds: float
 ) -> None:
-    """Write checkpoint, losses and, last, the record: a run with a `run.json` is complete.
+    """Write checkpoint and, last, the record: a run with a `run.json` is complete.
 
     The record holds the study without the pseudonym key.
     """
     folder, certified = workspace.run(run.run_id), workspace.split(run.split_id)
     model.save(folder / "checkpoint")
-    write_atomically(folder / "loss.csv", _loss_csv(epochs).encode())
     record = {
         "run_id": run.run_id,
         "split_id": run.split_id,
@@ -210,15 +224,9 @@ def _save(
         "seconds": seconds,
         "finished_at": now(),
         "split_seal": (find_certificate(certified) or {}).get("seal"),
-        "checkpoint_files": _digests(folder / "checkpoint"),
+        "checkpoint_files": digests_of(folder / "checkpoint"),
     }
     record_run(workspace, RunRecord.model_validate(record))
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a checkpoint."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256_of_file(path) for path in files}
 
 
 def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:
@@ -233,9 +241,22 @@ def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:
     texts = [f"USER: {study.prompt.words} ASSISTANT:", *study.answers]
     determined = [version("lesion-toolkit"), study.model.backend, texts, study.study.seed]
     folder = workspace.folder / "models" / f"tiny-{short_id(determined)}"
-    if not folder.exists():
-        backend(study.model.backend).build_tiny(folder, texts, seed=study.study.seed)
+    with held(workspace.folder, folder.name, "building the tiny model"):
+        if not (folder / DIGESTS).exists():
+            _build(backend(study.model.backend), folder, texts, seed=study.study.seed)
+    check_digests(folder, remedy="move the folder away and run the same command again: it is built again")
     return str(folder)
+
+
+def _build(chosen: type[Backend], folder: Path, texts: list[str], *, seed: int) -> None:
+    """Build a tiny checkpoint; until it is complete and its digests are noted, it stands under another name."""
+    new = folder.with_name(f".{folder.name}.new")
+    for left in (new, folder):  # of a killed command, or of a version that noted no digests
+        remove(left)
+    with private_writing():
+        chosen.build_tiny(new, texts, seed=seed)
+    write_digests(new)
+    new.rename(folder)
 
 
 def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str | None) -> Backend:
@@ -273,10 +294,14 @@ def _training_folder(folder: Path, *, resume: bool) -> Path:
     return training
 
 
-def _loss_csv(epochs: list[Epoch]) -> str:
-    names = list(epochs[0].metrics) if epochs else []
+def _write_losses(folder: Path, record: RunRecord) -> None:
+    """Write what a run records of its epochs as CSV, for people: nothing reads it back."""
+    path, epochs = folder / "loss.csv", record.epochs
+    names = list(epochs[0].metrics)
     rows = ([e.epoch, e.step, e.train_loss, e.validation_loss, *(e.metrics[name] for name in names)] for e in epochs)
-    return csv_text(["epoch", "step", "train_loss", "validation_loss", *names], rows)
+    content = csv_text(["epoch", "step", "train_loss", "validation_loss", *names], rows).encode()
+    if not path.is_file() or path.read_bytes() != content:
+        write_atomically(path, content)
 
 
 def _trained(record: RunRecord, *, already_there: bool) -> Trained:

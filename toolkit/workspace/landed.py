@@ -3,6 +3,7 @@
 import gzip
 import json
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -28,6 +29,9 @@ UTF16 = (b"\xff\xfe", b"\xfe\xff")
 GZIP = b"\x1f\x8b"
 PHOTOGRAPH_INDEX = "index.jsonl"
 """Beside fetched photographs and masks: a line for each file that is whole."""
+FETCHED = ("name", "address", "sha256")
+"""What each line says of a file."""
+FETCH_AGAIN = "move the file away, then pull again: the files that it told of are fetched again"
 
 
 @dataclass(frozen=True)
@@ -154,6 +158,20 @@ def noted_issues(landed: Landed) -> list[dict[str, Any]]:
 
 def _issues_file(landed: Landed) -> Path:
     return landed.path.with_name(f"{landed.sha256}.issues.jsonl")
+
+
+def fetched_files(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what the index of a folder of fetched files says of each, by its name.
+
+    A damaged line counts for nothing: its file is fetched again.
+    """
+    index, records = folder / PHOTOGRAPH_INDEX, {}
+    for line in read_bytes(index, remedy=FETCH_AGAIN).splitlines() if index.exists() else ():
+        with suppress(ValueError, RecursionError):
+            record = json.loads(line)
+            if isinstance(record, dict) and all(isinstance(record.get(key), str) for key in FETCHED):
+                records[record["name"]] = record
+    return records
 
 
 def opened(path: Path) -> BufferedReader:

@@ -41,6 +41,8 @@ CONFLICT = "Conflicting lock"
 """What DuckDB says when another process has a database open."""
 BROKEN = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 """What DuckDB raises for a damaged file or a disk that fails."""
+CORRUPT = "Corrupt database file"
+"""What it says, in an error of no kind, of a block whose checksum is another."""
 REBUILD = "toolkit rebuild makes the registry anew from the files of the workspace"
 
 
@@ -245,8 +247,10 @@ def _connected(path: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConne
     connection = _opened(path, read_only=read_only)
     try:
         yield connection
-    except BROKEN as error:
-        raise _damaged(path, error) from None
+    except duckdb.Error as error:
+        if isinstance(error, BROKEN) or str(error).startswith(CORRUPT):
+            raise _damaged(path, error) from None
+        raise
     finally:
         connection.close()
 

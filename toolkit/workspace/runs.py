@@ -35,6 +35,8 @@ class PartCase(NamedTuple):
     class_name: str
     path: Path
     roi: Box | None
+    sha256: str | None = None
+    """Of the photograph that was parsed."""
 
 
 def find_split(workspace: Workspace, name: str = "latest") -> str:
@@ -80,6 +82,8 @@ class RecordedEpoch(BaseModel, extra="allow", frozen=True):
     """What a run records of one pass over the training cases."""
 
     epoch: int
+    step: int | None = None
+    """Optimizer steps at its end."""
     train_loss: Measured
     validation_loss: Measured
     metrics: dict[str, Measured]
@@ -247,7 +251,7 @@ def part_cases(workspace: Workspace, split_id: str, part: str) -> list[PartCase]
         )
     boxes = [Box(*(row[side] for side in SIDES)) if row["roi_width"] is not None else None for row in rows]
     return [
-        PartCase(row["case_id"], row["patient_id"], row["class_name"] or "", Path(row["path"]), box)
+        PartCase(row["case_id"], row["patient_id"], row["class_name"] or "", Path(row["path"]), box, row["sha256"])
         for row, box in zip(rows, boxes, strict=True)
     ]
 
@@ -264,4 +268,5 @@ def resolved_cases(workspace: Workspace, split_id: str, part: str) -> list[PartC
 
 def crops_of(cases: list[PartCase], *, margin: float, size: int, read: PixelReader = case_pixels) -> Crops:
     """Return the crops of cases, by default as the model gets them."""
-    return Crops([CropSource(case.case_id, case.path, case.roi) for case in cases], margin=margin, size=size, read=read)
+    sources = [CropSource(case.case_id, case.path, case.roi, case.sha256) for case in cases]
+    return Crops(sources, margin=margin, size=size, read=read)

@@ -3,6 +3,7 @@ with photographs as (
     select
         images.image_id,
         images.path,
+        images.sha256,
         images.patient_id,
         min(cases.case_id) as case_id,
         list_sort(list(distinct truth.class_name) filter (where truth.class_name is not null)) as classes,
@@ -27,7 +28,9 @@ select
     array_to_string(coalesce(one.classes, []), ', ') as class_name,
     array_to_string(coalesce(other.classes, []), ', ') as other_class_name,
     one.path,
+    one.sha256,
     other.path as other_path,
+    other.sha256 as other_sha256,
 from duplicates
 inner join photographs as one on one.image_id = duplicates.image_id
 inner join photographs as other on other.image_id = duplicates.other_image_id

@@ -36,6 +36,7 @@ select
     coalesce(counted_readings.readings, 0) as readings,
     coalesce(case_findings.findings, []) as findings,
     images.path,
+    images.sha256,
     cases.roi_left,
     cases.roi_top,
     cases.roi_width,

@@ -5,6 +5,7 @@ select
     cases.patient_id,
     truth.class_name,
     images.path,
+    images.sha256,
     cases.roi_left,
     cases.roi_top,
     cases.roi_width,

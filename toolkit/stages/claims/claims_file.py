@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toolkit.csv_files import read_csv
 from toolkit.errors import ClaimsError, DamagedError
+from toolkit.files import check_sums
 from toolkit.manifest import faults
 from toolkit.manifest.base import ClassName, Name, Section
 from toolkit.stages.claims.rounding import Printed, read_printed
@@ -204,7 +205,8 @@ def read(path: Path) -> ClaimsFile:
 
 
 def of_report(folder: Path) -> ClaimsFile:
-    """Read the CSV files of a report as claims about its own cases."""
+    """Read the CSV files of a report as claims about its own cases; they must be those that were written."""
+    check_sums(folder, remedy="make the report again")
     try:
         classes, summary = (read_csv(folder / name) for name in ("per_class.csv", "summary.csv"))
     except DamagedError as error:

@@ -18,7 +18,7 @@ from toolkit.labelbox_json.withdrawn_filter import SuppressionList, suppression_
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
-from toolkit.stages.parse.derive import Derivation, register_tables
+from toolkit.stages.parse.derive import Derivation, changed_photographs, register_tables
 from toolkit.workspace import sql
 from toolkit.workspace.landed import Landed, check, check_bytes, land, landed_digests, landed_exports, take_back
 from toolkit.workspace.locks import one_at_a_time
@@ -49,6 +49,8 @@ class Parsed:
     kept_out: dict[str, int]
     projects_elsewhere: list[str]
     photographs_elsewhere: int
+    photographs_changed: list[str]
+    """IDs of photographs whose files are not those that were parsed before, or that can no longer be opened."""
     not_taken_in: int
     """Lines left out of what landed: rows of withdrawn patients and, where there are such, lines that are no rows."""
     truth_id: str
@@ -86,12 +88,12 @@ def parse(  # noqa: PLR0913 - the stage's inputs
             landed, dropped = _land(workspace, export, images, suppressed)
             named[landed.sha256] = export
             not_taken_in += dropped
-        _derive(workspace, study, key, named, anew=anew, progress=progress)
+        changed = _derive(workspace, study, key, named, anew=anew, progress=progress)
     except BaseException:
         for sha256 in landed_digests(workspace) - before:
             take_back(workspace, sha256)
         raise
-    return _summary(workspace, key, not_taken_in)
+    return _summary(workspace, key, changed, not_taken_in)
 
 
 def _land(workspace: Workspace, export: Path, images: Path | None, suppressed: SuppressionList) -> tuple[Landed, int]:
@@ -112,8 +114,11 @@ def _derive(
     *,
     anew: bool,
     progress: Progress,
-) -> None:
-    """Read every landed export once, and replace the registry's label side by what they say together."""
+) -> list[str]:
+    """Read every landed export once, and replace the registry's label side by what they say together.
+
+    Returns the photographs that are not those of the registry before.
+    """
     landed = landed_exports(workspace)
     if not landed:
         raise ExportError("no export has landed in this workspace", remedy="toolkit parse EXPORT --images DIR")
@@ -125,7 +130,9 @@ def _derive(
             if not outcomes[None] and export.sha256 in named:
                 raise _no_export(outcomes, named[export.sha256])
         files = Derivation(folder, study, key, landed, progress).derive()
+        changed = changed_photographs(workspace, files["images"])
         register_tables(workspace, files, anew=anew or not workspace.registry.exists())
+    return changed
 
 
 def stage_export(
@@ -176,7 +183,7 @@ def _check_key(workspace: Workspace, key: PseudonymKey) -> None:
         )
 
 
-def _summary(workspace: Workspace, key: PseudonymKey, not_taken_in: int) -> Parsed:
+def _summary(workspace: Workspace, key: PseudonymKey, photographs_changed: list[str], not_taken_in: int) -> Parsed:
     facts = workspace.rows(sql.statement("parse/parsed"))[0]
     kept_out = workspace.rows(sql.statement("parse/kept_out"))
     changes = workspace.ask("changes").to_pylist() if facts.pop("moments") > 1 else []
@@ -187,6 +194,7 @@ def _summary(workspace: Workspace, key: PseudonymKey, not_taken_in: int) -> Pars
         decided=decided,
         changes=dict(sorted(Counter(kind for kind, *_ in changed).items())),
         kept_out={row["reason"]: row["cases"] for row in kept_out},
+        photographs_changed=photographs_changed,
         not_taken_in=not_taken_in,
         key_fingerprint=key.fingerprint,
         key_created=str(key.created) if key.created else None,

@@ -10,6 +10,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.errors import DamagedError
 from toolkit.labelbox_json.staging_tables import TABLES as STAGED
 from toolkit.labelbox_json.staging_tables import StagingWriter
 from toolkit.manifest import Study
@@ -208,6 +209,19 @@ class Derivation:
         """Yield the only column of a query, a page at a time."""
         for page in self.database.sql(text, params=parameters or {}).to_arrow_reader(PAGE):
             yield from page.column(0).to_pylist()
+
+
+def changed_photographs(workspace: Workspace, images: Path) -> list[str]:
+    """Return the photographs whose files have another digest than in the registry, where that can be read."""
+    try:
+        if not workspace.is_parsed():
+            return []
+        with workspace.reading() as connection:
+            connection.register("opened_now", pq.read_table(images, columns=["image_id", "sha256"]))
+            rows = connection.execute(sql.statement("parse/changed_photographs")).fetchall()
+    except DamagedError:
+        return []
+    return [image_id for (image_id,) in rows]
 
 
 def register_tables(workspace: Workspace, files: dict[str, Path], *, anew: bool) -> None:

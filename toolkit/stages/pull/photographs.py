@@ -5,7 +5,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -20,7 +19,7 @@ from toolkit.photographs.opening import file_name
 from toolkit.progress import Progress
 from toolkit.stages.pull.fetch import RefusedError, Rules, fetch
 from toolkit.stages.pull.patience import PassingError, Patience
-from toolkit.workspace.landed import PHOTOGRAPH_INDEX
+from toolkit.workspace.landed import PHOTOGRAPH_INDEX, fetched_files
 
 PAGE = 200
 """Links fetched between two notes in the index."""
@@ -57,18 +56,13 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for partial_file in folder.glob(".*"):  # an interruption leaves them
             partial_file.unlink()
-        self.known: dict[str, dict[str, Any]] = {}
-        if self.index.exists():
-            for line in self.index.read_bytes().splitlines():
-                with suppress(ValueError, TypeError, KeyError):  # the last line may be torn
-                    record = json.loads(line)
-                    self.known[record["name"]] = record
+        self.known = fetched_files(folder)
 
     def has(self, name: str, address: str) -> dict[str, Any] | None:
         """Return a file's record when it is here whole and came from this address, whatever its signature."""
         record, path = self.known.get(name), self.folder / name
         same = record is not None and record["address"] == _unsigned(address)
-        return record if same and path.is_file() and path.stat().st_size == record["bytes"] else None
+        return record if same and path.is_file() and sha256_of_file(path) == record["sha256"] else None
 
     def outdate(self, name: str, address: str) -> None:
         """Remove a file that came from another address than the one that could not be fetched: it is not this one."""

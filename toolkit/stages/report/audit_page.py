@@ -9,7 +9,7 @@ from toolkit.csv_files import sheet_text
 from toolkit.errors import PhotographError, WorkspaceError
 from toolkit.formatting import counted
 from toolkit.manifest import NO_PATIENTS, Study
-from toolkit.photographs.opening import open_photograph, read_photograph
+from toolkit.photographs.opening import open_photograph, read_parsed
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
 from toolkit.stages.report.bundle import write_page
@@ -88,14 +88,16 @@ def _facts(workspace: Workspace) -> dict[str, Any]:
 def _pairs(duplicates: list[dict[str, Any]], progress: Progress) -> list[PairPictures]:
     pairs = []
     for number, row in enumerate(duplicates, start=1):
-        pairs.append(PairPictures(row, (_picture(row["path"]), _picture(row["other_path"]))))
+        pairs.append(PairPictures(row, (_picture(row, ""), _picture(row, "other_"))))
         progress("making thumbnails of duplicates", number, len(duplicates))
     return pairs
 
 
-def _picture(path: str | None) -> str | None:
+def _picture(row: dict[str, Any], side: str) -> str | None:
+    path, sha256 = row[f"{side}path"], row[f"{side}sha256"]
+    name = f"case {row[f'{side}case_id']}" if row[f"{side}case_id"] else "a duplicate photograph without a case"
     try:
-        return None if path is None else inline(open_photograph(read_photograph(Path(path))))
+        return None if path is None else inline(open_photograph(read_parsed(Path(path), sha256, name=name)))
     except PhotographError:
         return None
 

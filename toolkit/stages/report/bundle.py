@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from toolkit.files import PRIVATE, write_atomically
+from toolkit.files import PRIVATE, SUMS, digests_of, sums_text, write_atomically
 from toolkit.manifest import Study
 from toolkit.stages.report.dictionary import with_dictionary
 from toolkit.stages.report.index_page import write_index
@@ -25,13 +25,16 @@ def write_page(  # noqa: PLR0913 - what a page consists of
     """Write a page's folder anew, and the index of all pages; return the paths of its files, the page first.
 
     `render` returns index.html and the files beside it; thumbnails it may write into the folder that it is given.
-    `tables` are the CSV files, to which their dictionary is added. `mode` is that of the files.
+    `tables` are the CSV files, to which their dictionary is added. The digests of all files stand in SHA256SUMS.
+    `mode` is that of the files.
     """
     folder = workspace.reports / name
     with _renewed(folder) as new:
         contents = render(new) | with_dictionary(tables, classes)
         for file, content in contents.items():
             write_atomically(new / file, content, mode=mode)
+        contents[SUMS] = sums_text(digests_of(new)).encode()
+        write_atomically(new / SUMS, contents[SUMS], mode=mode)
     write_index(workspace, study)
     return [str(folder / file) for file in contents]
 

@@ -26,6 +26,8 @@ class ReportCase(NamedTuple):
     readings: int
     findings: list[str]
     path: str | None
+    sha256: str | None
+    """Of the photograph that was parsed."""
     roi: Box | None
     """In pixels of the photograph; None where the whole photograph is the case."""
     groups: list[tuple[str, str]]

@@ -16,7 +16,7 @@ from PIL import Image
 from toolkit.errors import PhotographError
 from toolkit.files import make_folder
 from toolkit.photographs.crops import crop
-from toolkit.photographs.opening import open_photograph, read_photograph, thumbnail
+from toolkit.photographs.opening import open_photograph, read_parsed, thumbnail
 from toolkit.progress import Progress
 from toolkit.stages.report.cases import ReportCase
 
@@ -51,7 +51,7 @@ def _thumbnails(case: ReportCase, margin: float, source: Callable[..., str], *, 
     if case.path is None:
         return Thumbnails(None, None, 0, 0, "no photograph was found")
     try:
-        image = open_photograph(read_photograph(Path(case.path)))
+        image = open_photograph(read_parsed(Path(case.path), case.sha256, name=f"case {case.case_id}"))
     except PhotographError as problem:
         return Thumbnails(None, None, 0, 0, f"the photograph cannot be shown: {problem.reason.replace('_', ' ')}")
     photograph = source(image, case.case_id) if whole else None

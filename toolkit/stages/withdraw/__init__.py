@@ -29,7 +29,7 @@ from toolkit.progress import Progress, silent
 from toolkit.stages.withdraw import results, tables
 from toolkit.stages.withdraw.search import traces_left
 from toolkit.workspace import audited, restore
-from toolkit.workspace.landed import PHOTOGRAPH_INDEX, check_bytes, landed_exports
+from toolkit.workspace.landed import PHOTOGRAPH_INDEX, check_bytes, fetched_files, landed_exports
 from toolkit.workspace.locks import alone
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.withdrawn import (
@@ -235,9 +235,8 @@ def _sweep(workspace: Workspace, study: Study) -> None:
     for folder, names in ((workspace.photographs, kept[False]), (workspace.folder / "masks", kept[True])):
         index = folder / PHOTOGRAPH_INDEX
         if index.is_file():
-            records = [json.loads(line) for line in index.read_bytes().splitlines() if line]
-            for record in records:
-                if record["name"] not in names:
-                    (folder / record["name"]).unlink(missing_ok=True)
-            lines = (json.dumps(record, sort_keys=True) + "\n" for record in records if record["name"] in names)
+            records = fetched_files(folder)
+            for name in set(records) - names:
+                (folder / name).unlink(missing_ok=True)
+            lines = (json.dumps(record, sort_keys=True) + "\n" for name, record in records.items() if name in names)
             write_atomically(index, "".join(lines).encode(), mode=0o600)
