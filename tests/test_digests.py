@@ -185,13 +185,13 @@ def test_photographs_that_changed_since_they_were_parsed_are_named_by_parse_and_
     photograph = photograph_of(copied, "test")
     file = finished.study_file
     assert [] == parse(copied, file.study, file.key(copied), []).photographs_changed
-    with flipped(Path(photograph["path"]), at=1):
+    with flipped(Path(photograph["path"])):
         rebuilt = rebuild(copied, file)
         assert [photograph["image_id"]] == rebuilt.photographs_changed
         assert [] == parse(copied, file.study, file.key(copied), []).photographs_changed
     parsed = parse(copied, file.study, file.key(copied), [])
     assert [photograph["image_id"]] == parsed.photographs_changed
-    console.show(parsed)
+    console.show(parsed, as_json=False)
     assert photograph["image_id"] in capsys.readouterr().out
 
 

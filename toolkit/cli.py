@@ -620,9 +620,10 @@ def _exit_code(command: Callable[[], object]) -> int:
     except Exception as error:
         # Libraries that write, such as safetensors, have errors of their own.
         told = next((code for code in DISK if os.strerror(code) in str(error)), None)
-        if told is None:
+        if told is None and not (isinstance(error, OSError) and error.filename):
             raise  # our own fault: its traceback is needed
-        print(f"error: {error}\n  next:  {DISK[told]}, then run the same command again", file=sys.stderr)  # noqa: T201
+        remedy = DISK.get(told or 0, "see that this file is there and may be read and written")
+        print(f"error: {error}\n  next:  {remedy}, then run the same command again", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

@@ -5,11 +5,14 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
+import tomllib
 from collections.abc import Generator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +40,11 @@ SUMS = "SHA256SUMS"
 """Beside the files of a page: their digests as `sha256sum --check` reads them."""
 DIGESTS = "digests.json"
 """Beside files of others' making: the digest of each."""
+MOST_TOML = 1024**2
+MOST_KEY_PARTS = 16
+_PART = r"""(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+"""
+LONG_KEY = re.compile(rf"{_PART}(?:\.[ \t]*+{_PART}){{{MOST_KEY_PARTS}}}")
+"""A TOML key of too many parts; the parser's time grows with the square of their number."""
 COPIED = 64 * 1024**2
 """Bytes copied at a time."""
 
@@ -169,16 +177,26 @@ def read_bytes(path: Path, *, remedy: str | None = None, most: int = MOST_BYTES)
 
     Raises DamagedError for what cannot be read: nothing there, a folder, a pipe, a disk that fails, too much of it.
     """
+    with ordinary_file(path, remedy=remedy) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            problem = f"the file is too large to be what it should be: {size / 1e6:.0f} MB"
+            raise DamagedError(problem, place=str(path), remedy=remedy)
+        return file.read()
+
+
+@contextmanager
+def ordinary_file(path: Path, *, remedy: str | None = None) -> Generator[BufferedReader]:
+    """Open an ordinary file for reading; raise DamagedError for anything else, and for a disk that fails in the block.
+
+    A pipe without a writer would let a plain `open` wait for ever.
+    """
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer would wait for ever
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         with os.fdopen(handle, "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise DamagedError("this is not an ordinary file", place=str(path), remedy=remedy)
-            if found.st_size > most:
-                problem = f"the file is too large to be what it should be: {found.st_size / 1e6:.0f} MB"
-                raise DamagedError(problem, place=str(path), remedy=remedy)
-            return file.read()
+            yield file
     except OSError as error:
         raise unreadable(path, error, remedy=remedy) from None
 
@@ -207,6 +225,21 @@ def json_object(data: bytes, *, place: Path, remedy: str | None = None) -> dict[
     if not isinstance(document, dict):
         raise DamagedError("the file holds no JSON object", place=str(place), remedy=remedy)
     return document
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the TOML document in a file; raise DamagedError where it cannot be read, ValueError where it is no TOML.
+
+    Refused are also files larger than any that people write, and keys whose parts the parser would count for ever.
+    """
+    text = read_bytes(path, most=MOST_TOML).decode("utf-8")
+    if key := LONG_KEY.search(text):
+        line = text.count("\n", 0, key.start()) + 1
+        raise ValueError(f"a key has more than {MOST_KEY_PARTS} parts with dots between them (at line {line})")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def read_sealed(path: Path, *, remedy: str | None = None) -> dict[str, Any]:
@@ -282,8 +315,8 @@ def size_of(folder: Path) -> int:
 
 
 def sha256_of_file(path: Path) -> str:
-    """Return the hexadecimal SHA-256 of a file's bytes, read in pieces."""
-    with path.open("rb") as file:
+    """Return the hexadecimal SHA-256 of a file's bytes, read in pieces; raise DamagedError where it cannot be read."""
+    with ordinary_file(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from toolkit.errors import StudyError
+from toolkit.errors import DamagedError, StudyError
+from toolkit.files import read_bytes
 
 DIGITS = 16
+MOST_KEY_BYTES = 64 * 1024
 E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 URL_QUERY = re.compile(r"(?P<address>\b[a-z][a-z0-9+.-]*://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
 
@@ -86,11 +88,13 @@ def load_key(published_key: str | None, key_file: str | None, *, study_folder: P
             remedy="name a [privacy] key_file outside the workspace",
         )
     try:
-        secret = bytes.fromhex(path.read_text(encoding="ascii").strip())
-    except FileNotFoundError:
-        return _create(path)
-    except (OSError, ValueError) as error:
-        raise _unusable(path, str(error)) from None
+        if not os.path.lexists(path):
+            return _create(path)
+        secret = bytes.fromhex(read_bytes(path, most=MOST_KEY_BYTES).decode("ascii").strip())
+    except DamagedError as error:
+        raise _unusable(path, error.problem) from None
+    except ValueError:
+        raise _unusable(path, "it does not hold a number in hexadecimal digits") from None
     if len(secret) < 32:
         raise _unusable(path, "it holds fewer than 32 bytes")
     return PseudonymKey(secret, published=False)

@@ -14,6 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from toolkit.files import unreadable
 from toolkit.workspace.landed import BOM, opened
 
 FIRST_KEYS = (
@@ -64,6 +65,8 @@ def raw_rows(export: Path, *, longest: int) -> Iterator[RawRow]:
             for last in rows(file, longest):
                 yield last
     except BROKEN as error:
+        if isinstance(error, OSError) and error.errno:  # the disk, not the archive
+            raise unreadable(export, error) from None
         if export.suffix != ".gz":
             raise
         yield RawRow(last.row + 1, last.number + 1, last.offset, f"the archive is damaged: {error}".encode())

@@ -1,16 +1,17 @@
 """The study file (TOML), read and checked as a whole; its sections are in the modules beside this one."""
 
+import os
 import re
-import tomllib
 from collections import Counter
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from toolkit.errors import StudyError
-from toolkit.files import sha256_of
+from toolkit.errors import DamagedError, StudyError
+from toolkit.files import read_toml, sha256_of
 from toolkit.manifest.base import Section, fold
 from toolkit.manifest.cohort import (
     ClassSection,
@@ -31,6 +32,9 @@ from toolkit.manifest.model import (
     TrainSection,
 )
 
+MOST_FAULTS = 100
+LONGEST_SHOWN = 300
+"""Characters of a key, a value or a reason in a message."""
 NO_PATIENTS = "no patient identifiers: leakage by patient cannot be excluded"
 """What everything says that is made from a study with `patient_from = "none"`."""
 
@@ -167,38 +171,50 @@ class Study(Section):
 
 def load_study(path: Path) -> Study:
     """Read a study file; raise StudyError with every fault at once, each with its key."""
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         raise StudyError(
             "no such study file",
             place=str(path),
             remedy="give --study FILE.toml; `toolkit sample DIR` makes one to try",
-        ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise StudyError(
-            f"the study file cannot be read: {error}", place=str(path), remedy="a study file is UTF-8 TOML"
-        ) from None
+        )
     try:
-        return Study.model_validate(document)
+        return Study.model_validate(read_toml(path))
     except ValidationError as error:
         raise StudyError(
             "the study file has faults:\n" + "\n".join(f"  - {fault}" for fault in faults(error)),
             place=str(path),
             remedy="docs/manifest.md lists every key",
         ) from None
+    except (DamagedError, ValueError) as error:
+        reason = error.problem if isinstance(error, DamagedError) else str(error)[:300]
+        raise StudyError(
+            f"the study file cannot be read: {reason}", place=str(path), remedy="a study file is UTF-8 TOML"
+        ) from None
 
 
 def faults(error: ValidationError) -> list[str]:
-    """Return one line per fault: key path, what is wrong, what was given."""
+    """Return one line per fault: key path, what is wrong, what was given; of very many faults the first ones."""
     faults = []
-    for fault in error.errors():
-        key = ".".join(str(step + 1) if isinstance(step, int) else step for step in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
+    for fault in islice(error.errors(include_url=False, include_context=False), MOST_FAULTS):
+        key = shorten(".".join(str(step + 1) if isinstance(step, int) else step for step in fault["loc"]))
+        message = shorten(fault["msg"].removeprefix("Value error, "))
         if key and fault["type"] != "missing" and not isinstance(fault["input"], dict | list):
-            message += f" (given: {fault['input']!r})"
+            message += f" (given: {_given(fault['input'])})"
         faults.append(f"{key}: {message}" if key else message)
-    return faults
+    more = error.error_count() - len(faults)
+    return [*faults, f"and {more} more"] if more else faults
+
+
+def _given(value: Any) -> str:
+    try:
+        return shorten(repr(value))
+    except ValueError:  # Python does not write a number of very many digits
+        return "a number of very many digits"
+
+
+def shorten(text: str) -> str:
+    """Return the beginning of a text that is too long for a message."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} …"
 
 
 def shipped(folder: Literal["sql", "reports/template", "manifests"]) -> Path:

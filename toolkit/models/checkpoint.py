@@ -20,8 +20,8 @@ from transformers import (
 )
 from transformers.utils import find_adapter_config_file
 
-from toolkit.errors import ModelError, ToolkitError
-from toolkit.files import DIGESTS, UNWRITABLE, check_digests, private_writing, write_json
+from toolkit.errors import DamagedError, ModelError
+from toolkit.files import DIGESTS, UNWRITABLE, check_digests, private_writing, read_json, write_json
 from toolkit.manifest.model import LoraSection
 from toolkit.models.sanity_checks import check_weights
 from toolkit.models.trainable import lora_config
@@ -74,7 +74,7 @@ def read_adapter(source: str) -> Adapter | None:
         return None
     with reading(source):
         lora = _read_lora(folder)
-        base = json.loads((folder / BASE).read_bytes())
+        base = read_json(folder / BASE)
         relative = folder / base["name"]
         name = str(relative.resolve()) if relative.is_dir() else base["name"]
         check_if_built(Path(name))
@@ -89,7 +89,7 @@ def _read_lora(folder: Path) -> LoraSection:
     """
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise ModelError(f"an adapter without {ADAPTER_WEIGHTS}", place=str(folder), remedy="train the adapter again")
-    config = json.loads((folder / ADAPTER).read_bytes())
+    config = read_json(folder / ADAPTER)
     lora = LoraSection.model_validate(
         {"rank": config["r"], "alpha": config["lora_alpha"], "dropout": config["lora_dropout"]}, strict=True
     )
@@ -188,8 +188,7 @@ _REMEDY = "give the folder of a checkpoint (config.json, *.safetensors, processo
 
 def _check_folder(folder: Path) -> None:
     """Refuse the folder of another kind of model: the library would look for its configuration on the hub."""
-    config = json.loads((folder / "config.json").read_bytes())
-    kind = config.get("model_type") if isinstance(config, dict) else None
+    kind = read_json(folder / "config.json").get("model_type")
     if kind != InstructBlipConfig.model_type:
         raise ModelError(f"this is no InstructBLIP checkpoint but {kind!r}", place=str(folder), remedy=_REMEDY)
 
@@ -231,10 +230,15 @@ def reading(source: str, *, remedy: str = _REMEDY) -> Generator[bool]:
     if not is_folder and not HUB_NAME.fullmatch(source):
         raise ModelError("no such checkpoint folder", place=source, remedy=remedy)
     try:
+        if is_folder and (strange := [p for p in Path(source).rglob("*") if not (p.is_file() or p.is_dir())]):
+            raise ModelError("no ordinary file", place=str(strange[0]), remedy=remedy)  # a pipe would be waited for
         with quiet():
             yield is_folder
-    except ToolkitError:
+    except ModelError:
         raise
+    except DamagedError as error:
+        problem, then = f"the checkpoint cannot be read: {error.problem}", error.remedy or remedy
+        raise ModelError(problem, place=error.place, remedy=then) from None
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         raise ModelError(

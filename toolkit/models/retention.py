@@ -1,9 +1,10 @@
 """The checkpoints in a training's folder: which one a resume continues from, and which ones are removed."""
 
-import json
 import re
 import shutil
 from pathlib import Path
+
+from toolkit.files import read_json
 
 STATE = "trainer_state.json"
 BEST = "best_model_checkpoint"
@@ -33,5 +34,6 @@ def _best_before(checkpoint: Path | None) -> Path | None:
     """Return the checkpoint that was the best one when another was written."""
     if checkpoint is None:
         return None
-    best = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))[BEST]
+    remedy = "move the run's training folder away and train again"
+    best = read_json(checkpoint / STATE, remedy=remedy).get(BEST)
     return checkpoint.with_name(Path(best).name) if best else None

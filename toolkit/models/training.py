@@ -215,7 +215,7 @@ def _kept(state: TrainerState, settings: TrainSection) -> list[Epoch]:
             raise ModelError(
                 "the checkpoint of the best epoch is missing",
                 place=str(state.best_model_checkpoint),
-                remedy="delete the run's training folder and train again",
+                remedy="move the run's training folder away and train again",
             )
         best_step = step_of(Path(state.best_model_checkpoint))
         number = next(n for n, epoch in enumerate(epochs) if epoch.step == best_step)

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from toolkit.errors import ToolkitError
-from toolkit.files import write_atomically
+from toolkit.files import read_bytes, write_atomically
 from toolkit.manifest import Study, faults
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
@@ -16,6 +16,7 @@ from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import PartCase, find_split, resolved_cases
 
 FAULTS_LISTED = 20
+CHAT_JSON = 'it is a JSON list of objects with the texts "image", "user", "assistant", and perhaps "roi": four numbers'
 
 
 @dataclass(frozen=True)
@@ -90,14 +91,11 @@ def _user(prompt: str) -> str:
 def read_chat(file: Path) -> list[ChatEntry]:
     """Read such a file; raise ToolkitError that lists the entries with a fault."""
     try:
-        return TypeAdapter(list[ChatEntry]).validate_json(file.read_bytes(), strict=True)
-    except OSError as error:
-        problem = f"the file cannot be read: {error}"
+        return TypeAdapter(list[ChatEntry]).validate_json(read_bytes(file, remedy=CHAT_JSON), strict=True)
     except ValidationError as error:
         listed = "\n".join(f"  - {fault}" for fault in faults(error)[:FAULTS_LISTED])
         problem = f"{error.error_count()} faults in the file, each with the number of its entry:\n{listed}"
-    remedy = 'it is a JSON list of objects with the texts "image", "user", "assistant", and perhaps "roi": four numbers'
-    raise ToolkitError(problem, place=str(file), remedy=remedy)
+    raise ToolkitError(problem, place=str(file), remedy=CHAT_JSON)
 
 
 def compare_chat(

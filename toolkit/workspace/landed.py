@@ -12,11 +12,14 @@ from typing import Any, cast
 from toolkit.errors import DamagedError, ExportError
 from toolkit.files import (
     PRIVATE,
+    SEAL,
     changed,
     copy_file,
     move_into_place,
+    ordinary_file,
     read_bytes,
     read_sealed,
+    sha256_of,
     sha256_of_file,
     write_atomically,
     write_sealed,
@@ -31,6 +34,9 @@ PHOTOGRAPH_INDEX = "index.jsonl"
 """Beside fetched photographs and masks: a line for each file that is whole."""
 FETCHED = ("name", "address", "sha256")
 """What each line says of a file."""
+ISSUE = {"level", "reason", "detail", "image_id"}
+"""What may be said of something that went wrong while an export was pulled."""
+EXPORT_AGAIN = "copy it anew, or export it again; nothing was changed here"
 FETCH_AGAIN = "move the file away, then pull again: the files that it told of are fetched again"
 
 
@@ -138,8 +144,9 @@ def take_back(workspace: Workspace, sha256: str) -> None:
 
 def note_issues(landed: Landed, issues: list[dict[str, Any]]) -> None:
     """Write what went wrong while an export was pulled beside it, for `parse` to put among the issues."""
-    text = "".join(json.dumps(issue, sort_keys=True) + "\n" for issue in issues)
-    if text:
+    lines = [*issues, {SEAL: sha256_of(issues)}] if issues else []
+    if lines:
+        text = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines)
         write_atomically(_issues_file(landed), text.encode())
     else:
         _issues_file(landed).unlink(missing_ok=True)
@@ -147,13 +154,17 @@ def note_issues(landed: Landed, issues: list[dict[str, Any]]) -> None:
 
 def noted_issues(landed: Landed) -> list[dict[str, Any]]:
     """Return what went wrong while an export was pulled: level, reason, detail, image_id."""
-    file = _issues_file(landed)
+    file, remedy = _issues_file(landed), "pull again, or move the file away: it holds what went wrong when pulling"
     if not file.exists():
         return []
     try:
-        return [json.loads(line) for line in read_bytes(file).split(b"\n") if line]
-    except ValueError:
-        raise changed(file, remedy="pull again, or move the file away: it holds what went wrong when pulling") from None
+        issues = [json.loads(line) for line in read_bytes(file, remedy=remedy).split(b"\n") if line]
+        seal = issues.pop()[SEAL] if SEAL in issues[-1] else None  # earlier versions wrote none
+        if (seal is None or seal == sha256_of(issues)) and all(set(issue) <= ISSUE for issue in issues):
+            return issues
+    except (ValueError, TypeError, LookupError, RecursionError):
+        pass
+    raise changed(file, remedy=remedy)
 
 
 def _issues_file(landed: Landed) -> Path:
@@ -180,7 +191,7 @@ def opened(path: Path) -> BufferedReader:
 
 
 def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as file:
+    with ordinary_file(path) as file:
         return file.read(2) == GZIP
 
 
@@ -192,8 +203,9 @@ def check(export: Path) -> None:
     try:
         with opened(export) as file:
             start = file.read(4096).removeprefix(BOM).strip()
-    except (EOFError, OSError, zlib.error) as error:
-        raise ExportError(f"the export cannot be read: {error}", place=str(export)) from None
+    except (EOFError, OSError, zlib.error, DamagedError) as error:
+        reason = error.args[-1]
+        raise ExportError(f"the export cannot be read: {reason}", place=str(export), remedy=EXPORT_AGAIN) from None
     if not start:
         raise ExportError("the export is empty", place=str(export), remedy="export again; nothing was changed here")
     if start[:2] in UTF16 or start[:2] in (b"{\x00", b"\x00{", b"[\x00", b"\x00["):

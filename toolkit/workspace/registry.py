@@ -20,7 +20,7 @@ import duckdb
 import pyarrow as pa
 
 from toolkit.errors import DamagedError, QuestionError, ToolkitError, WorkspaceError
-from toolkit.files import FULL, PRIVATE, copy_file, move_into_place, remove, writing_to
+from toolkit.files import FULL, PRIVATE, copy_file, move_into_place, ordinary_file, remove, writing_to
 from toolkit.workspace import sql
 from toolkit.workspace.locks import POLL, WAIT, held
 from toolkit.workspace.sql import Question
@@ -244,6 +244,9 @@ def _connected(path: Path, *, read_only: bool) -> Generator[duckdb.DuckDBPyConne
         # No version since this one leaves any, and whoever can write it can say anything with it.
         problem = "a file of changes lies beside the registry, which no finished command has left there"
         raise DamagedError(problem, place=str(_wal(path)), remedy=REBUILD)
+    if read_only:
+        with ordinary_file(path, remedy=REBUILD):  # DuckDB would wait at a pipe for ever
+            pass
     connection = _opened(path, read_only=read_only)
     try:
         yield connection

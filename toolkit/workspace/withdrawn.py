@@ -9,6 +9,7 @@ from toolkit.privacy import PseudonymKey
 from toolkit.workspace.registry import Workspace
 
 WITHDRAWN_FILE = "withdrawn.json"
+ENTRY = {"patient", "date", "key_fingerprint", "photographs"}
 RESTORE = "restore the file from a backup: without it withdrawn patients would come back with their exports"
 
 
@@ -18,12 +19,14 @@ def read_withdrawn(workspace: Workspace) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     data = read_bytes(path, remedy=RESTORE)
-    if not data.lstrip().startswith(b"["):
-        return read_sealed(path, remedy=RESTORE)["withdrawn"]
     try:
-        return json.loads(data)  # as earlier versions wrote it
-    except ValueError:
-        raise changed(path, remedy=RESTORE) from None
+        is_list = data.lstrip().startswith(b"[")  # as earlier versions wrote it
+        entries = json.loads(data) if is_list else read_sealed(path, remedy=RESTORE)["withdrawn"]
+        if all(set(entry) >= ENTRY for entry in entries):
+            return entries
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise changed(path, remedy=RESTORE)
 
 
 def withdrawn_pseudonyms(workspace: Workspace, key: PseudonymKey) -> frozenset[str]:

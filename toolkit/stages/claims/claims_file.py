@@ -4,7 +4,7 @@ The CSV files of one of our own reports are read as claims too.
 """
 
 import math
-import tomllib
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from toolkit.csv_files import read_csv
 from toolkit.errors import ClaimsError, DamagedError
-from toolkit.files import check_sums
+from toolkit.files import check_sums, read_toml
 from toolkit.manifest import faults
 from toolkit.manifest.base import ClassName, Name, Section
 from toolkit.stages.claims.rounding import Printed, read_printed
@@ -192,15 +192,17 @@ def read(path: Path) -> ClaimsFile:
     """Read a file of claims, or a report's folder; raise ClaimsError with every fault at once."""
     if path.is_dir():
         return of_report(path)
+    if not os.path.lexists(path):
+        remedy = "docs/claims.md says how to write one"
+        raise ClaimsError("there is no such file of claims", place=str(path), remedy=remedy)
     try:
-        return ClaimsFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        problem, remedy = "there is no such file of claims", "docs/claims.md says how to write one"
+        return ClaimsFile.model_validate(read_toml(path))
     except ValidationError as error:
         problem = "the file of claims has faults:\n" + "\n".join(f"  - {fault}" for fault in faults(error))
         remedy = "docs/claims.md lists every key"
-    except (OSError, ValueError) as error:
-        problem, remedy = f"the file of claims cannot be read: {error}", "a file of claims is UTF-8 TOML"
+    except (DamagedError, ValueError) as error:
+        reason = error.problem if isinstance(error, DamagedError) else str(error)[:300]
+        problem, remedy = f"the file of claims cannot be read: {reason}", "a file of claims is UTF-8 TOML"
     raise ClaimsError(problem, place=str(path), remedy=remedy)
 
 
@@ -208,13 +210,16 @@ def of_report(folder: Path) -> ClaimsFile:
     """Read the CSV files of a report as claims about its own cases; they must be those that were written."""
     check_sums(folder, remedy="make the report again")
     try:
-        classes, summary = (read_csv(folder / name) for name in ("per_class.csv", "summary.csv"))
-    except DamagedError as error:
+        return _of_tables(folder.name, *(read_csv(folder / name) for name in ("per_class.csv", "summary.csv")))
+    except (DamagedError, ValueError, KeyError, TypeError) as error:
+        reason = error.problem if isinstance(error, DamagedError) else str(error)[:300]
         raise ClaimsError(
-            f"this folder holds no report: {error.problem}",
-            place=error.place,
-            remedy="give the folder of a report's page",
+            f"this folder holds no report: {reason}", place=str(folder), remedy="give the folder of a report's page"
         ) from None
+
+
+def _of_tables(name: str, classes: list[dict[str, str]], summary: list[dict[str, str]]) -> ClaimsFile:
+    """Return the numbers of a report's tables as claims."""
     cases: dict[str, dict[str, int]] = {}
     for row in classes:
         cases.setdefault(row["part"], {})[row["class_name"]] = int(row["cases"])
@@ -230,7 +235,7 @@ def of_report(folder: Path) -> ClaimsFile:
         if claim["metric"] in Metric.__args__ and claim["value"] and not math.isnan(float(claim["value"]))
     ]
     parts = [{"name": name, "cases": counts} for name, counts in cases.items()]
-    return ClaimsFile.model_validate({"title": f"report {folder.name}", "parts": parts, "claims": printed})
+    return ClaimsFile.model_validate({"title": f"report {name}", "parts": parts, "claims": printed})
 
 
 def _metric(name: str) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """Figures computed again, from a confusion matrix or from a file of predictions, and claims compared with them."""
 
 import csv
+import io
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.errors import ClaimsError
+from toolkit.errors import ClaimsError, DamagedError
+from toolkit.files import read_bytes
 from toolkit.stages.claims.claims_file import ClaimSection, Predictions
 from toolkit.stages.claims.rounding import Range, Rounding
 from toolkit.stats import metrics
@@ -136,13 +138,14 @@ def read_predictions(section: Predictions, folder: Path) -> PartPredictions:
     """Read a file of predictions; raise ClaimsError for one that cannot be used."""
     path = folder / section.file
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+        text = read_bytes(path).decode("utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
         truth, predicted = ([row[column] for row in rows] for column in (section.truth, section.predicted))
         probabilities = {name: [float(row[c]) for row in rows] for name, c in section.probabilities.items()}
         classes = sorted({*truth, *predicted, *probabilities})
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        problem = f"there is no column {error}" if isinstance(error, KeyError) else str(error)
+    except (DamagedError, KeyError, ValueError, TypeError, csv.Error) as error:
+        reason = error.problem if isinstance(error, DamagedError) else str(error)[:300]
+        problem = f"there is no column {error}" if isinstance(error, KeyError) else reason
         raise ClaimsError(
             f"the predictions cannot be read: {problem}", place=str(path), remedy="name the columns of this file"
         ) from None
