@@ -51,7 +51,8 @@ def queries() -> str:
     intro = (
         "Ask one with `toolkit query NAME --set parameter=value`. Your own questions are `.sql` files in the\n"
         "workspace's `queries/` folder: the question on the first line, then a line `-- $name = default: meaning`\n"
-        "for each parameter.\n"
+        "for each parameter. A file with the name of a question below is refused. Every question only reads, and\n"
+        "is ended at 2 GB of memory or 60 s, which `--memory` and `--seconds` change.\n"
     )
     pages = [MADE, "# Questions\n", intro]
     for question in sql.questions().values():

@@ -117,7 +117,7 @@ def test_the_latest_run_is_never_a_control(controlled, finished):
 
 def test_a_run_stands_beside_its_controls(controlled):
     workspace, made = controlled
-    rows = {row["shown"]: row for row in workspace.ask("controls", part="validation").to_pylist()}
+    rows = {row["shown"]: row for row in workspace.shipped_rows("controls", part="validation")}
 
     assert {"the run itself", *made} == set(rows)
     assert 0.5 == rows["blank"]["value"]

@@ -36,7 +36,7 @@ def two_runs(finished, copied):
 
 def test_fixed_and_broken_cases_are_counted_and_listed(finished, two_runs):
     result = compare(two_runs, finished.study_file.study, finished.run_id, OTHER)
-    listed = two_runs.ask("fixed_and_broken", run=finished.run_id, other=OTHER).to_pylist()
+    listed = two_runs.shipped_rows("fixed_and_broken", run=finished.run_id, other=OTHER)
     cases = result.cases["test"]
 
     assert (2, 1) == (cases["fixed"], cases["broken"])
@@ -48,7 +48,7 @@ def test_fixed_and_broken_cases_are_counted_and_listed(finished, two_runs):
 def test_a_comparison_stands_in_the_registry_once(finished, two_runs):
     for _ in range(2):
         compare(two_runs, finished.study_file.study, finished.run_id, OTHER)
-    rows = two_runs.ask("comparison", run=finished.run_id, other=OTHER).to_pylist()
+    rows = two_runs.shipped_rows("comparison", run=finished.run_id, other=OTHER)
     keys = [(row["cause"], row["metric"], row["class_name"]) for row in rows]
 
     assert len(set(keys)) == len(keys) > 8

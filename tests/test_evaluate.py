@@ -249,8 +249,8 @@ def test_numbers_are_grouped_by_bands_and_cases_without_a_value_by_themselves(st
 
 
 def test_the_model_is_one_more_reader_beside_annotators_and_truth(finished):
-    rows = finished.workspace.ask("agreement", part="test").to_pylist()
-    both = rows + finished.workspace.ask("agreement", part="validation").to_pylist()
+    rows = finished.workspace.shipped_rows("agreement", part="test")
+    both = rows + finished.workspace.shipped_rows("agreement", part="validation")
     alphas = [row["value"] for row in both if row["measure"] == "krippendorff"]
     pairs = {(row["reader"], row["other_reader"]): row for row in rows if row["measure"] == "cohen"}
     cases = finished.workspace.rows("select truth, predicted from scored where part = 'test'")

@@ -370,7 +370,7 @@ def test_real_exports_hold_what_was_counted_by_hand(workspace, study, key, share
 
     assert COUNTED[name] == {noun: found[noun][0] for noun in COUNTED[name]}
     assert all(read == stored + quarantined for read, stored, quarantined in found.values())
-    assert [0] * len(found) == [row["lost"] for row in workspace.ask("conservation").to_pylist()]
+    assert [0] * len(found) == [row["lost"] for row in workspace.shipped_rows("conservation")]
     assert {} == status(workspace).unknown_keys
 
 
@@ -512,7 +512,7 @@ def test_exports_with_flipped_bytes_are_parsed_and_conserved(workspace, tmp_path
 
     assert 30 == len(stored)
     assert 58 <= min(r["stored"] for r in stored)
-    assert all(r["lost"] == 0 for r in workspace.ask("conservation").to_pylist())
+    assert all(r["lost"] == 0 for r in workspace.shipped_rows("conservation"))
 
 
 def hostile_photographs(shared, folder):

@@ -53,11 +53,11 @@ def labels(workspace):
 
 
 def changes(workspace, **given):
-    return [(r["kind"], r["label_id"], r["before"], r["after"]) for r in workspace.ask("changes", **given).to_pylist()]
+    return [(r["kind"], r["label_id"], r["before"], r["after"]) for r in workspace.shipped_rows("changes", **given)]
 
 
 def lost(workspace):
-    return sum(r["lost"] for r in workspace.ask("conservation").to_pylist())
+    return sum(r["lost"] for r in workspace.shipped_rows("conservation"))
 
 
 def test_a_label_that_a_newer_export_of_its_photograph_lacks_is_deleted_and_kept(ledger):
@@ -135,7 +135,7 @@ def test_a_moved_box_keeps_its_case_and_is_told(ledger):
     drawn = label("L1", boxes=[box("a1", 10, 10, 40, 40, "nevus")], day=1)
     moved = label("L1", boxes=[box("a1", 90, 50, 30, 30, "nevus")], day=2)
     workspace, _ = ledger([row("i1", drawn)], [row("i1", moved)])
-    told = workspace.ask("changes").to_pylist()
+    told = workspace.shipped_rows("changes")
 
     assert {case_id_of("i1", "a1"): ("nevus", "single_reading")} == truth(workspace)
     assert [("box_moved", "L1", case_id_of("i1", "a1"))] == [(r["kind"], r["label_id"], r["case_id"]) for r in told]
@@ -304,17 +304,17 @@ def test_truth_as_of_an_export_is_what_the_older_exports_alone_say(stages, stage
         parse(older, told, key, paths[:count])
         expected = older.rows("select case_id, class_name, resolved_by from truth order by case_id")
 
-        assert expected == everything.ask("truth_as_of", export=ids[count - 1]).to_pylist()
+        assert expected == everything.shipped_rows("truth_as_of", export=ids[count - 1])
     assert everything.ask("truth_as_of") == everything.sql(
         "select case_id, class_name, resolved_by from truth order by case_id"
     )
 
 
 def test_truth_as_of_a_time_is_that_of_the_last_export_before_it(staged):
-    first = staged.ask("truth_as_of", export="first").to_pylist()
+    first = staged.shipped_rows("truth_as_of", export="first")
 
-    assert first == staged.ask("truth_as_of", time="2025-03-01").to_pylist()
-    assert first != staged.ask("truth_as_of").to_pylist()
+    assert first == staged.shipped_rows("truth_as_of", time="2025-03-01")
+    assert first != staged.shipped_rows("truth_as_of")
     with pytest.raises(QuestionError, match="exports"):
         staged.ask("truth_as_of", time="2020-01-01")
     with pytest.raises(QuestionError, match="exports"):
@@ -334,7 +334,7 @@ def test_changes_are_what_was_planted(staged, stages):
     keys = {r["image_id"]: r["global_key"] for r in staged.rows("select image_id, global_key from images")}
     found = {}
     for stage, before, after in zip(stages[1:], ids, ids[1:], strict=False):
-        rows = staged.ask("changes", before=before, after=after).to_pylist()
+        rows = staged.shipped_rows("changes", before=before, after=after)
         found[stage.stage] = lambda kind, rows=rows: [r for r in rows if r["kind"] == kind]
     review, later = planted(stages[1]), planted(stages[2])
     relabelled = [(r["before"], r["after"]) for r in found[2]("label_changed")]
@@ -350,11 +350,9 @@ def test_changes_are_what_was_planted(staged, stages):
     assert set(later("new_patient", "global_key")) <= added
     assert len(stages[2].export.read_text().splitlines()) - len(stages[1].export.read_text().splitlines()) == len(added)
     assert {"label_changed", "label_deleted", "label_added", "box_moved", "workflow_moved"} == {
-        r["kind"] for r in staged.ask("changes", before=ids[0], after=ids[1]).to_pylist()
+        r["kind"] for r in staged.shipped_rows("changes", before=ids[0], after=ids[1])
     }
-    assert {"patient_merged", "photograph_added", "label_added"} == {
-        r["kind"] for r in staged.ask("changes").to_pylist()
-    }
+    assert {"patient_merged", "photograph_added", "label_added"} == {r["kind"] for r in staged.shipped_rows("changes")}
 
 
 def reversed_keys(document):

@@ -112,7 +112,7 @@ def test_a_plan_changed_in_its_certificate_is_refused(locked, locked_once):
 
 def test_a_split_without_a_plan_has_none_and_its_run_departs_from_nothing(finished):
     pinned = shipped("manifests") / "demo.split"
-    (asked,) = finished.workspace.ask("departures").to_pylist()
+    (asked,) = finished.workspace.shipped_rows("departures")
 
     assert plan.locked(pinned) is None
     assert (None, []) == (finished.results["Evaluated"].plan_sha256, finished.results["Evaluated"].departures)
@@ -121,7 +121,7 @@ def test_a_split_without_a_plan_has_none_and_its_run_departs_from_nothing(finish
 
 def test_evaluate_records_what_departs_and_the_report_says_it(finished, locked, locked_once, planned_study):
     result = evaluate(locked, planned_study)
-    rows = locked.ask("departures").to_pylist()
+    rows = locked.shipped_rows("departures")
     facts = shared(gather(locked, planned_study, finished.run_id))
     page = render(facts, planned_study, {}, None, [], one_file=True).decode()
     listed = csv.DictReader(io.StringIO(csv_tables(facts)["departures.csv"]))
@@ -207,7 +207,7 @@ def test_a_comparison_that_is_made_departs_no_more(finished, locked, locked_once
     locked.run(OTHER).mkdir()
     before = kinds(plan.record(locked, study, finished.run_id))
     compare(locked, study, finished.run_id, OTHER)
-    after = {(row["kind"], row["detail"]) for row in locked.ask("departures", run=finished.run_id).to_pylist()}
+    after = {(row["kind"], row["detail"]) for row in locked.shipped_rows("departures", run=finished.run_id)}
 
     assert {("comparison_missing", "the planned comparison was not made")} == before - after
 

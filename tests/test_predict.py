@@ -61,7 +61,7 @@ def test_views_wordings_and_free_text_on_request(copied, finished):
     settings = study.predict.model_copy(update={"views": 8, "generate": True})
     result = predict(copied, study.model_copy(update={"classes": classes, "predict": settings}), parts=("test",))
     rows = copied.rows("from predictions where part = 'test'")
-    asked = copied.ask("generated").to_pylist()[0]
+    asked = copied.shipped_rows("generated")[0]
 
     assert len(rows) == result.scored_now > 0
     assert sum(row["generated_class"] is None for row in rows) == result.unparseable == asked["unparseable"]

@@ -98,7 +98,7 @@ def test_every_question_file_is_a_question():
 @pytest.mark.parametrize("question", sql.questions().values(), ids=lambda question: question.name)
 def test_every_question_has_an_answer_on_a_finished_run(finished, question):
     given = {"run": finished.run_id} if question.name in OF_TWO_RUNS else {}
-    answer = finished.workspace.ask(question.name, **given)
+    answer = finished.workspace.read(question.text, sql.bind(question, given))
 
     assert question.question.endswith((".", "?"))
     assert answer.num_columns > 1

@@ -432,13 +432,15 @@ def claims(
 
 
 @app.command(sort_key=10)
-def query(
+def query(  # noqa: PLR0913 - one flag for each limit
     name: str | None = None,
     /,
     *,
     sql: str | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     format_: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(name="--format")] = "table",
+    memory: float = 2.0,
+    seconds: float = 60.0,
     settings: Shared,
 ) -> None:
     """Answer a named question, or any read-only SQL; without either, list the questions.
@@ -450,17 +452,21 @@ def query(
         sql: One read-only SQL statement.
         set_: A parameter of the question, as name=value; may be repeated.
         format_: Form of the answer; csv, json and parquet are never rounded.
+        memory: Gigabytes that the question may take, and its answer.
+        seconds: Time after which it is ended.
     """
     from toolkit import console
     from toolkit.console.rows import write_rows
+    from toolkit.workspace.user_sql import Limits
 
     if sql is not None and name is not None:
         raise ToolkitError("a question and --sql were given: give one, not both", remedy="toolkit query --sql TEXT")
     form = "json" if settings.as_json and format_ == "table" else format_
+    limits = Limits(memory, seconds)
     if sql is not None:
-        write_rows(settings.workspace.sql(sql), form)
+        write_rows(settings.workspace.sql(sql, limits=limits), form)
     elif name is not None:
-        write_rows(settings.workspace.ask(name, **_assignments(set_ or [])), form)
+        write_rows(settings.workspace.answer(name, _assignments(set_ or []), limits=limits), form)
     else:
         console.show_questions(settings.workspace.questions(), as_json=settings.as_json)
 

@@ -36,7 +36,7 @@ def _controls(demo: Sample, workspace: Workspace, names: tuple[str, ...]) -> dic
         control = predict(workspace, study, control=name)
         evaluate(workspace, study, run=control.run_id)
         compare(workspace, study, find_run(workspace, "latest"), control.run_id)
-    rows = {row["shown"]: row for row in workspace.ask("controls").to_pylist()}
+    rows = {row["shown"]: row for row in workspace.shipped_rows("controls")}
     for shown, row in rows.items():
         value, low, high = (row[f"difference_{name}"] for name in ("from_run", "low", "high"))
         difference = "" if value is None else f"; {value:+.3f} ({low:+.3f} to {high:+.3f})"

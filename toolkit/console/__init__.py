@@ -58,16 +58,24 @@ def show_questions(questions: list[Question], *, as_json: bool) -> None:
     if as_json:
         print_json(
             [
-                {"name": q.name, "question": q.question, "parameters": [p._asdict() for p in q.parameters]}
+                {
+                    "name": q.name,
+                    "question": q.question,
+                    "parameters": [p._asdict() for p in q.parameters],
+                    **({"fault": str(q.fault)} if q.fault else {}),
+                }
                 for q in questions
             ]
         )
         return
     listing = table("question", "what it asks")
-    for question in questions:
+    for question in (each for each in questions if not each.fault):
         defaults = ", ".join(f"{p.name}={p.default}" if p.default is not None else p.name for p in question.parameters)
         listing.add_row(line(question.name, "bold"), line(question.question + (f"  [{defaults}]" if defaults else "")))
     stdout.print(listing)
+    for question in questions:
+        if question.fault:
+            stderr.print(Text.assemble(("! cannot be asked: ", "yellow"), plain(question.fault)), soft_wrap=True)
 
 
 def show_error(error: ToolkitError) -> None:

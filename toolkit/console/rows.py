@@ -1,9 +1,9 @@
 """The rows of an answer on stdout: as a table for people, or as csv, json and parquet without rounding."""
 
-import io
 import json
 import math
 import sys
+from collections.abc import Generator
 from datetime import datetime
 from typing import Any
 
@@ -11,10 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.console.text import line, plain, stderr, stdout, table
-from toolkit.csv_files import csv_text
+from toolkit.csv_files import csv_lines
+from toolkit.errors import QuestionError
 from toolkit.files import without_nan
 from toolkit.formatting import UNDEFINED, counted
 
+BATCH = 10_000
+SHOWN = 10_000
+"""Rows that are shown as a table; nobody reads more."""
 READABLE = 16
 """Characters that a column needs before its texts are folded."""
 
@@ -31,18 +35,43 @@ def write_text(text: str) -> None:
 
 def write_rows(rows: pa.Table, form: str) -> None:
     """Write the rows of an answer to stdout; csv and json are never rounded."""
-    records = rows.to_pylist(maps_as_pydicts="lossy")
     if form == "parquet":
-        buffer = io.BytesIO()
-        pq.write_table(rows, buffer)
-        sys.stdout.buffer.write(buffer.getvalue())
+        with pa.PythonFile(sys.stdout.buffer, mode="w") as output:
+            pq.write_table(rows, output)
     elif form == "json":
-        print_json(records)
+        _write_json(rows)
     elif form == "csv":
-        sys.stdout.write(csv_text(rows.column_names, (row.values() for row in records)))
+        sys.stdout.write(csv_lines([rows.column_names]))
+        for records in _batches(rows):
+            sys.stdout.write(csv_lines(records))
     else:
-        _print_rows(rows.column_names, [[_cell(value) for value in row.values()] for row in records])
-        stderr.print(counted(rows.num_rows, "row"), style="dim")
+        shown = [[_cell(value) for value in record] for records in _batches(rows.slice(0, SHOWN)) for record in records]
+        _print_rows(rows.column_names, shown)
+        of_all = f", the first {len(shown):,}; --format csv writes all" if rows.num_rows > len(shown) else ""
+        stderr.print(counted(rows.num_rows, "row") + of_all, style="dim")
+
+
+def _batches(rows: pa.Table) -> Generator[list[tuple]]:
+    """Return the values of some rows at a time: as Python's values they take many times the memory."""
+    for batch in rows.to_batches(max_chunksize=BATCH):
+        try:
+            columns = [column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns]
+        except (ValueError, OverflowError, pa.ArrowException) as error:
+            problem = f"a value of the answer cannot be written: {error}"
+            raise QuestionError(problem, remedy="turn the column into text: column::varchar") from None
+        yield list(zip(*columns, strict=True))
+
+
+def _write_json(rows: pa.Table) -> None:
+    """Write rows as `print_json` would write a list of them, some at a time."""
+    separator = "["
+    for records in _batches(rows):
+        for record in records:
+            document = without_nan(dict(zip(rows.column_names, record, strict=True)))
+            text = json.dumps(document, ensure_ascii=False, indent=2, default=str)
+            sys.stdout.write(f"{separator}\n  " + text.replace("\n", "\n  "))
+            separator = ","
+    sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
 
 
 def _print_rows(names: list[str], rows: list[list[str]]) -> None:

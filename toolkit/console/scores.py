@@ -39,9 +39,9 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
     stdout.print(_averages(workspace, scores, AVERAGES), "")
     stdout.print(_per_class(scores, part), "")
     stdout.print(_confusions(workspace, run_id, part), "")
-    if points := workspace.ask("operating_points", run=run_id, part=part).to_pylist():
+    if points := workspace.shipped_rows("operating_points", run=run_id, part=part):
         stdout.print(_operating_points(points, part), "")
-    if groups := workspace.ask("groups", run=run_id, part=part).to_pylist():
+    if groups := workspace.shipped_rows("groups", run=run_id, part=part):
         stdout.print(_groups(groups, part), "")
     stdout.print(_calibration(scores, part), "")
     if controls := workspace.rows(sql.statement("report/comparisons"), {"run_id": run_id, "others": "controls"}):
@@ -135,7 +135,7 @@ def _shortened(name: str, width: int) -> Text:
 
 
 def _most_confused(workspace: Workspace, run_id: str, part: str, *, most: int) -> list[dict[str, Any]]:
-    return workspace.ask("confusions", run=run_id, part=part).to_pylist()[:most]
+    return workspace.shipped_rows("confusions", run=run_id, part=part)[:most]
 
 
 def _confusions(workspace: Workspace, run_id: str, part: str) -> Table:

@@ -71,7 +71,7 @@ def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
     """
     search = _search(workspace, progress)
     _record(workspace, search, workspace.rows(sql.statement("audit/identical")))
-    findings = workspace.sql(sql.statement("audit/findings"))
+    findings = workspace.read(sql.statement("audit/findings"))
     audited.record(workspace, {"findings": findings.cast(table_schema("findings"))})
     counts = workspace.rows("select kind, count(*) as findings from findings group by kind order by kind")
     return Audit(

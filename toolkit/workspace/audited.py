@@ -36,7 +36,7 @@ def adopt(workspace: Workspace) -> None:
     for name in TABLES:
         if not _file(workspace, name).exists():
             columns = ", ".join(table_schema(name).names)
-            table = workspace.sql(f"select {columns} from {name}{_own(name)} order by all")  # noqa: S608 - our own names
+            table = workspace.read(f"select {columns} from {name}{_own(name)} order by all")  # noqa: S608 - our own names
             if table.num_rows:
                 write_parquet(_file(workspace, name), table.cast(table_schema(name)))
 

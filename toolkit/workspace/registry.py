@@ -8,22 +8,23 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow as pa
 
 from toolkit.errors import DamagedError, QuestionError, ToolkitError, WorkspaceError
 from toolkit.files import FULL, PRIVATE, copy_file, move_into_place, ordinary_file, remove, writing_to
-from toolkit.workspace import sql
+from toolkit.workspace import sql, user_sql
 from toolkit.workspace.locks import POLL, WAIT, held
 from toolkit.workspace.sql import Question
+from toolkit.workspace.user_sql import USUAL, Limits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,37 +146,47 @@ class Workspace:
                 for left in (new, _wal(new), new.with_name(f"{new.name}.tmp")):
                     remove(left)
 
-    def sql(self, text: str, parameters: dict[str, str] | None = None) -> pa.Table:
-        """Run one read-only statement and return its rows; raise QuestionError with DuckDB's own words."""
-        try:
-            statements = duckdb.extract_statements(text)
-            if len(statements) != 1:
-                raise QuestionError(
-                    f"give one statement, not {len(statements)}", place=shorten(text, 200, placeholder=" …")
-                )
-            with self.reading() as connection:
-                answer = connection.sql(text, params=parameters or {})
-                return pa.table({}) if answer is None else answer.to_arrow_table()
-        except duckdb.Error as error:
-            raise QuestionError(
-                str(error).strip(),
-                place=shorten(text, 200, placeholder=" …"),
-                remedy="docs/tables.md lists tables and columns",
-            ) from None
+    def sql(self, text: str, parameters: Mapping[str, Any] | None = None, *, limits: Limits = USUAL) -> pa.Table:
+        """Return the rows that one read-only statement of a person's gives; parameters stand in it as `$name`.
 
-    def ask(self, name: str, **parameters: str) -> pa.Table:
-        """Answer a named question."""
-        known = sql.questions(self.queries)
-        if name not in known:
+        It is asked of a copy of the registry, in a process of its own that can reach nothing else and is ended at
+        `limits`: see `sql_rules` and `user_sql`. Raises QuestionError, with DuckDB's own words where it has any.
+        """
+        return self._answer(text, parameters or {}, limits)
+
+    def ask(self, name: str, /, **parameters: str) -> pa.Table:
+        """Answer a named question, the toolkit's or the workspace's own."""
+        return self.answer(name, parameters)
+
+    def answer(self, name: str, parameters: Mapping[str, str], *, limits: Limits = USUAL) -> pa.Table:
+        """Answer a named question within limits, as `sql` does."""
+        question = self._question(name)
+        return self._answer(question.text, sql.bind(question, parameters), limits, place=str(question.path))
+
+    def _answer(
+        self, text: str, parameters: Mapping[str, Any], limits: Limits, *, place: str | None = None
+    ) -> pa.Table:
+        with self.reading():  # says what is wrong with the registry, and that nobody is changing the file
+            copy = user_sql.snapshot(self.registry)
+        with copy:
+            return user_sql.answer(copy, text, parameters, limits, place=place)
+
+    def _question(self, name: str) -> Question:
+        """Return a question that can be asked; raise what stands against it."""
+        questions = sql.questions(self.queries)
+        if name not in questions:
+            usable = sorted(question.name for question in questions.values() if not question.fault)
             raise QuestionError(
                 f"no such question: {name}",
                 place=str(self.queries),
-                remedy=f"`toolkit query` lists them: {', '.join(sorted(known))}",
+                remedy=f"`toolkit query` lists them: {', '.join(usable)}",
             )
-        return self.sql(known[name].text, sql.bind(known[name], parameters))
+        if fault := questions[name].fault:
+            raise fault
+        return questions[name]
 
     def questions(self) -> list[Question]:
-        """Return every question that can be asked here, by name."""
+        """Return every question by name; those that cannot be asked come with their fault."""
         return list(sql.questions(self.queries).values())
 
     def table(self, name: str) -> "pd.DataFrame":
@@ -183,9 +194,26 @@ class Workspace:
         quoted = '"' + name.replace('"', '""') + '"'
         return self.sql(f"select * from {quoted}").to_pandas()  # noqa: S608 - the name is quoted
 
+    def read(self, text: str, parameters: dict[str, str] | None = None) -> pa.Table:
+        """Return the rows of one of the toolkit's own statements, asked in this process."""
+        try:
+            with self.reading() as connection:
+                return connection.sql(text, params=parameters or {}).to_arrow_table()
+        except duckdb.Error as error:
+            raise QuestionError(
+                str(error).strip(),
+                place=shorten(text, 200, placeholder=" …"),
+                remedy="docs/tables.md lists tables and columns",
+            ) from None
+
     def rows(self, text: str, parameters: dict[str, str] | None = None) -> list[dict]:
-        """Run one read-only statement and return its rows as dictionaries."""
-        return self.sql(text, parameters).to_pylist()
+        """Return the rows of one of the toolkit's own statements as dictionaries."""
+        return self.read(text, parameters).to_pylist()
+
+    def shipped_rows(self, question: str, /, **parameters: str) -> list[dict]:
+        """Return what a shipped question answers as dictionaries; files of the workspace have no part in it."""
+        asked = sql.questions()[question]
+        return self.rows(asked.text, sql.bind(asked, parameters))
 
 
 def scratch(folder: Path, *, on_disk: bool = False) -> duckdb.DuckDBPyConnection:

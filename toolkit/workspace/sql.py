@@ -1,13 +1,19 @@
 """The SQL files: named questions with their parameters, statements of the stages, metrics as queries."""
 
 import re
+import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from toolkit.errors import QuestionError
+from toolkit.errors import QuestionError, ToolkitError
+from toolkit.files import read_bytes
 from toolkit.manifest import shipped
+from toolkit.workspace.sql_rules import MOST_TEXT
 
 PARAMETER = re.compile(r"^-- \$(?P<name>\w+)(?: = (?P<default>[^:]*?))?: (?P<meaning>.+)$")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+NAME = re.compile(r"\w[\w-]*")
 TABLE = re.compile(r"^create table (\w+) \( -- (.+?)\n(.*?)^\);", re.MULTILINE | re.DOTALL)
 COLUMN = re.compile(r"^    (\w+) (.+?),? -- (.+)$", re.MULTILINE)
 COMMENT = re.compile(r"^comment on \w+ (\S+) is '(.+)';$", re.MULTILINE)
@@ -30,19 +36,39 @@ class SchemaTable(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A named question: a `.sql` file whose comments say what it asks."""
+    """A named question: a `.sql` file whose comments say what it asks.
+
+    `fault` says why it cannot be asked: the file cannot be used, or its name is that of a shipped question.
+    """
 
     name: str
     question: str
     parameters: tuple[Parameter, ...]
     text: str
+    path: Path
+    fault: ToolkitError | None = None
 
 
 def read_question(path: Path) -> Question:
-    """Read a question file: the question on the first line, then one line per parameter, then the SQL."""
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
-    if not lines or not lines[0].startswith("-- "):
+    """Read a question file: the question on the first line, then one line per parameter, then the SQL.
+
+    Raises QuestionError or DamagedError for what is no ordinary, readable file of this form.
+    """
+    remedy = "make it a text file in UTF-8 with the question on its first line, or remove it"
+    if path.is_symlink():
+        raise QuestionError("a question file is not a link", place=str(path), remedy="copy the file itself here")
+    data = read_bytes(path, remedy=remedy, most=MOST_TEXT)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise QuestionError(f"a question file is UTF-8 text: {error}", place=str(path), remedy=remedy) from None
+    text = text.replace("\r\n", "\n")
+    if control := CONTROL.search(text):
+        # What a reader sees on one line, DuckDB might see on two.
+        problem = f"a question file holds no control characters: U+{ord(control[0]):04X}"
+        raise QuestionError(problem, place=str(path), remedy="remove it")
+    lines = text.split("\n")
+    if not lines[0].startswith("-- ") or not lines[0].removeprefix("-- ").strip():
         raise QuestionError(
             "a question file starts with its question", place=str(path), remedy="write `-- What …?` on its first line"
         )
@@ -52,16 +78,43 @@ def read_question(path: Path) -> Question:
             "a parameter line cannot be read", place=str(path), remedy="write `-- $name = default: meaning`"
         )
     parameters = tuple(Parameter(m["name"], m["default"], m["meaning"]) for m in matches if m)
-    return Question(path.stem, lines[0].removeprefix("-- ").strip(), parameters, text)
+    if len({p.name for p in parameters}) < len(parameters):
+        raise QuestionError("a parameter is described twice", place=str(path), remedy="leave one line of each name")
+    return Question(path.stem, lines[0].removeprefix("-- ").strip(), parameters, text, path)
 
 
 def questions(own: Path | None = None) -> dict[str, Question]:
-    """Return every question by name: the shipped ones, then those of the workspace's `queries/` folder."""
-    folders = [shipped("sql") / "queries", *([own] if own and own.is_dir() else [])]
-    return {path.stem: read_question(path) for folder in folders for path in sorted(folder.glob("*.sql"))}
+    """Return every question by name: the shipped ones, then those of the workspace's `queries/` folder.
+
+    A file there that cannot be used, or that has the name of a shipped question, is returned with its fault and makes
+    no other question unusable. So nobody who asks gets another question's answer.
+    """
+    shipped_ones = {path.stem: read_question(path) for path in sorted((shipped("sql") / "queries").glob("*.sql"))}
+    paths = sorted(own.glob("[!.]*.sql")) if own and own.is_dir() else []
+    taken = {_compared(name): question for name, question in shipped_ones.items()}
+    return shipped_ones | {path.stem: _own_question(path, taken.get(_compared(path.stem))) for path in paths}
 
 
-def bind(question: Question, values: dict[str, str]) -> dict[str, str]:
+def _own_question(path: Path, shipped_one: Question | None) -> Question:
+    """Return the question of a file of the workspace, with its fault where it cannot be asked."""
+    try:
+        if shipped_one:
+            problem = f"{shipped_one.name} is a question of the toolkit, and a file of the workspace has its name"
+            raise QuestionError(problem, place=str(path), remedy="give the file another name")
+        if not NAME.fullmatch(path.stem):
+            problem = "the name of a question is made of letters, digits, _ and -"
+            raise QuestionError(problem, place=str(path), remedy="give the file another name")
+        return read_question(path)
+    except ToolkitError as fault:
+        return Question(path.stem, "", (), "", path, fault)
+
+
+def _compared(name: str) -> str:
+    """Return a name as a reader, or a disk that ignores upper case, sees it."""
+    return unicodedata.normalize("NFKC", name).casefold()
+
+
+def bind(question: Question, values: Mapping[str, str]) -> dict[str, str]:
     """Return the value of each parameter; raise QuestionError for one that is unknown or missing."""
     names = [p.name for p in question.parameters]
     if unknown := sorted(set(values) - set(names)):

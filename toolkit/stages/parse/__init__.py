@@ -186,7 +186,7 @@ def _check_key(workspace: Workspace, key: PseudonymKey) -> None:
 def _summary(workspace: Workspace, key: PseudonymKey, photographs_changed: list[str], not_taken_in: int) -> Parsed:
     facts = workspace.rows(sql.statement("parse/parsed"))[0]
     kept_out = workspace.rows(sql.statement("parse/kept_out"))
-    changes = workspace.ask("changes").to_pylist() if facts.pop("moments") > 1 else []
+    changes = workspace.shipped_rows("changes") if facts.pop("moments") > 1 else []
     changed = {(row["kind"], row["image_id"], row["label_id"]) for row in changes}
     decided = {row["rule"]: row["cases"] for row in facts.pop("decided")}
     return Parsed(

@@ -38,7 +38,7 @@ def read_evaluation(workspace: Workspace, run_id: str, part: str) -> Evaluation:
     """Read the evaluation of a run on a part; what was not evaluated is empty."""
     groups = []
     for metric in ("accuracy", "macro_recall"):
-        rows = workspace.ask("groups", run=run_id, part=part, metric=metric).to_pylist()
+        rows = workspace.shipped_rows("groups", run=run_id, part=part, metric=metric)
         groups += [row for row in rows if metric == "accuracy" or not row["refused"]]
     compared, controls = (
         workspace.rows(sql.statement("report/comparisons"), {"run_id": run_id, "others": others})
@@ -46,7 +46,7 @@ def read_evaluation(workspace: Workspace, run_id: str, part: str) -> Evaluation:
     )
     fitted = workspace.rows("select temperature from temperatures where run_id = $run_id", {"run_id": run_id})
     return Evaluation(
-        **{name: workspace.ask(name, run=run_id, part=part).to_pylist() for name in BY_PART},
+        **{name: workspace.shipped_rows(name, run=run_id, part=part) for name in BY_PART},
         groups=[{**row, "group_value": clean(row["group_value"])} for row in groups],
         compared=compared,
         controls=controls,
