@@ -1,6 +1,7 @@
 -- Checks a split for leakage from its two files alone. Run it in their folder, in the plain duckdb shell:
 --     duckdb < verify.sql
--- It answers PASS, or one row per fault. This file is the same for every split.
+-- It answers PASS, or one row per fault. This file is the same for every split; whoever got it from a stranger reads it
+-- first, or runs `toolkit verify`, which compares it with those that the toolkit has written and runs its own.
 with cases as (
     select *
     from read_csv('cases.csv', header = true, all_varchar = true, auto_detect = false, delim = ',', quote = '"',
@@ -78,6 +79,17 @@ distances as (
     from cells
     group by stratum, value
 ),
+divided_photographs as (
+    select photograph_digest, count(distinct part) as parts
+    from cases
+    where photograph_digest <> ''
+    group by photograph_digest
+    having count(distinct part) > 1
+),
+binding as (
+    select list_contains(binds, 'identical_pixels') as photographs_bind
+    from certificate
+),
 faults as (
     select 'a case stands on two rows' as fault, case_id as which, count(*) as times,
     from cases
@@ -111,12 +123,21 @@ faults as (
     inner join (select distinct patient_id, part from cases) as other on other.patient_id = links.other_patient_id
     where first.part <> other.part
     union all
-    select 'a photograph stands in two parts', photograph_digest, count(distinct part),
+    select 'a photograph stands in two parts', photograph_digest, parts
+    from divided_photographs
+    where (select photographs_bind from binding)
+    union all
+    select 'an identifier is missing or not plainly written', case_id, count(*)
     from cases
-    where photograph_digest <> ''
-        and list_contains((select binds from certificate), 'identical_pixels')
-    group by photograph_digest
-    having count(distinct part) > 1
+    where not coalesce(
+        regexp_full_match(case_id, '[a-z0-9][a-z0-9-]*')
+        and regexp_full_match(patient_id, '[a-z0-9][a-z0-9-]*')
+        and regexp_full_match(group_id, '[a-z0-9][a-z0-9-]*')
+        and regexp_full_match(coalesce(lesion_id, ''), '([a-z0-9][a-z0-9-]*)?')
+        and regexp_full_match(coalesce(photograph_digest, ''), '([0-9a-f]{32})?')
+        and regexp_full_match(class_name, '[A-Za-z0-9][A-Za-z0-9 _.+-]*'), false
+    )
+    group by case_id
     union all
     select 'a part is none of train, validation, test, external', part, count(*),
     from cases
@@ -152,6 +173,12 @@ faults as (
 select fault as verdict, which, times,
 from faults
 union all
-select 'PASS', 'cases in ' || (select count(distinct part) from cases) || ' parts', (select count(*) from cases),
+select
+    'PASS',
+    'cases in ' || (select count(distinct part) from cases) || ' parts' || coalesce(
+        (select '; ' || count(*) || ' photographs in two of them, which this split permits'
+        from divided_photographs having count(*) > 0), ''
+    ),
+    (select count(*) from cases),
 where not exists (from faults)
 order by verdict, which;

@@ -1,15 +1,18 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
 import exports
+import forging
 import numpy as np
 import pytest
 from exports import label, row
 from PIL import Image
 
 from toolkit.console.runs import rendered
-from toolkit.errors import LeakError, ModelError, StudyError, WorkspaceError
+from toolkit.errors import DamagedError, LeakError, ModelError, StudyError, ToolkitError, WorkspaceError
+from toolkit.files import sha256_of_file, write_sealed
 from toolkit.manifest import Study
 from toolkit.manifest.cohort import ClassSection
 from toolkit.manifest.model import ExternalSection
@@ -22,6 +25,7 @@ from toolkit.stages.report import report
 from toolkit.stages.split import split, verify
 from toolkit.stages.withdraw.results import clean_splits
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import read_run, record_run
 
 CLASSES = [
     ClassSection(name="mole", answer="common mole", malignant=False),
@@ -139,20 +143,38 @@ def test_a_photograph_that_the_run_was_trained_on_is_refused(finished, noise, tm
 
 @pytest.fixture
 def elsewhere(finished, tmp_path):
-    """The files of the finished run and its split, without the registry and the checkpoint."""
+    """The files of the finished run and its split, without the registry and the ledger."""
     for name in ("runs", "splits"):
-        ignored = shutil.ignore_patterns("checkpoint", "predictions")
+        ignored = shutil.ignore_patterns("predictions", "*.parquet")
         shutil.copytree(finished.workspace.folder / name, tmp_path / "there" / name, ignore=ignored)
     return tmp_path / "there" / "runs" / finished.run_id
 
 
-def test_a_patient_of_the_same_key_is_refused(tried, elsewhere, finished):
+def reseal(run: Path, **changed) -> None:
+    """Forge the split of a run, and let run.json name the new seal."""
+    record = json.loads((run / "run.json").read_text())
+    split_seal = forging.forge(run.parents[1] / "splits" / record["split_id"], **changed)
+    rewrite(run, split_seal=split_seal)
+
+
+def rewrite(run: Path, **keys) -> None:
+    """Change run.json and seal it again; its workspace has no ledger that would know the first one."""
+    record = json.loads((run / "run.json").read_text()) | keys
+    write_sealed(run / "run.json", {key: value for key, value in record.items() if value is not ...})
+
+
+def test_a_patient_of_the_same_key_is_refused(tried, elsewhere):
     workspace = tried[0]
     patient = workspace.rows("select patient_id from cases limit 1")[0]["patient_id"]
-    with (elsewhere.parents[1] / "splits" / finished.results["Split"].split_id / "cases.csv").open("a") as file:
-        file.write(f"0,train,{patient},,0,nevus,,,{{}}\n")
 
-    with pytest.raises(LeakError, match="on the patients of 1 cases"):
+    def come(rows):
+        gone = next(each["patient_id"] for each in rows if each["part"] == "train")
+        for each in rows:
+            each["patient_id"] = patient if each["patient_id"] == gone else each["patient_id"]
+
+    reseal(elsewhere, rows=come)
+
+    with pytest.raises(LeakError, match=r"on the patients of [0-9]+ cases"):
         external.bring(workspace, elsewhere)
 
 
@@ -188,3 +210,297 @@ def test_what_is_no_run_is_refused(tried, tmp_path):
 def test_a_workspace_without_external_cases_is_told_what_to_write(finished):
     with pytest.raises(WorkspaceError, match="no part external"):
         external.bring(finished.workspace, finished.workspace.run(finished.run_id))
+
+
+@pytest.fixture(scope="module")
+def fresh(finished, noise, tmp_path_factory):
+    """The other hospital's workspace before any run was brought there."""
+    study = own(finished.study_file.study)
+    return workspace_of(tmp_path_factory.mktemp("fresh"), study, noise), study
+
+
+@pytest.fixture
+def here(fresh, tmp_path):
+    copy = Workspace(tmp_path / "here")
+    shutil.copytree(fresh[0].folder, copy.folder)
+    return copy
+
+
+def studied(run: Path, section: str, **keys) -> None:
+    study = json.loads((run / "run.json").read_text())["study"]
+    rewrite(run, study={**study, section: {**study[section], **keys}})
+
+
+def only_test_rows(rows):
+    rows[:] = [each for each in rows if each["part"] == "test"]
+
+
+def split_of(run: Path) -> Path:
+    return next((run.parents[1] / "splits").iterdir())
+
+
+def unsealed_rows(run: Path) -> None:
+    """What was reproduced: the rows that were trained on are deleted, and the run has seen no photograph."""
+    rows = forging.rows_in(split_of(run))
+    only_test_rows(rows)
+    forging.write_rows(split_of(run), rows)
+
+
+def fewer_rows(run: Path) -> None:
+    """The split of another run, small and sound: it holds fewer cases than this run was trained on."""
+
+    def few(rows):
+        rows[:] = [each for each in rows if each["part"] != "train" or each["patient_id"][-1] in "13579bdf"]
+
+    folder = split_of(run)
+    forging.forge(folder, rows=few)
+    stated = forging.stated_in(folder)
+    forging.count_again(folder, stated)
+    rewrite(run, split_seal=forging.seal(folder, stated))
+
+
+def another_split(run: Path) -> None:
+    forging.forge(split_of(run), stated=lambda stated: stated.update(seed=99))
+
+
+def another_salt(run: Path) -> None:
+    reseal(run, stated=lambda stated: stated.update(salt="0" * 16))
+
+
+def flip(path: Path, *, at: int = -1) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def weights_into_code(run: Path) -> None:
+    """A pickled file instead of safetensors, noted in run.json as it should be."""
+    add(run, "pytorch_model.bin", b"\x80\x04.")
+
+
+def add(run: Path, name: str, data: bytes) -> None:
+    (run / "checkpoint" / name).write_bytes(data)
+    noted = json.loads((run / "run.json").read_text())["checkpoint_files"]
+    rewrite(run, checkpoint_files={**noted, name: sha256_of_file(run / "checkpoint" / name)})
+
+
+def configure(run: Path, file: str = "config.json", **keys) -> None:
+    path = run / "checkpoint" / file
+    document = json.loads(path.read_text()) if path.exists() else {}
+    add(run, file, json.dumps({**document, **keys}).encode())
+
+
+def link_out(run: Path) -> None:
+    path = run / "checkpoint" / "model.safetensors"
+    path.rename(run / "model.safetensors")
+    path.symlink_to(run / "model.safetensors")
+
+
+def folder_link_out(run: Path) -> None:
+    (run / "checkpoint" / "further").symlink_to(run.parent)
+
+
+def pipe(run: Path) -> None:
+    os.mkfifo(run / "checkpoint" / "pipe.json")
+
+
+def adapted(base: str):
+    def change(run: Path) -> None:
+        (run / "checkpoint" / "base.json").write_text(json.dumps({"name": base, "weights_sha256": "0" * 64}))
+        (run / "checkpoint" / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
+        files = {p.relative_to(run / "checkpoint").as_posix(): sha256_of_file(p) for p in files_in(run / "checkpoint")}
+        model = json.loads((run / "run.json").read_text())["model"]
+        rewrite(run, checkpoint_files=files, model={**model, "base_weights_sha256": "0" * 64})
+
+    return change
+
+
+def files_in(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+FORGED = {
+    "rows deleted": unsealed_rows,
+    "rows deleted and sealed": lambda run: reseal(run, rows=only_test_rows),
+    "a smaller split": fewer_rows,
+    "another seal": another_split,
+    "another salt": another_salt,
+    "a seal of its own": lambda run: rewrite(run, split_seal="0" * 64),
+    "no seal": lambda run: rewrite(run, split_seal=None),
+    "no seal at all": lambda run: rewrite(run, split_seal=...),
+    "a seal that is a list": lambda run: rewrite(run, split_seal=["0"]),
+    "no digests": lambda run: rewrite(run, checkpoint_files=...),
+    "digests are a list": lambda run: rewrite(run, checkpoint_files=["config.json"]),
+    "a digest is a number": lambda run: rewrite(run, checkpoint_files={"config.json": 1}),
+    "a digest is null": lambda run: rewrite(run, checkpoint_files={"config.json": None}),
+    "digests are empty": lambda run: rewrite(run, checkpoint_files={}),
+    "digests of files outside": lambda run: rewrite(run, checkpoint_files={"../../x": "0" * 64}),
+    "no training cases": lambda run: rewrite(run, train_cases=0),
+    "more training cases": lambda run: rewrite(run, train_cases=10_000),
+    "training cases are a text": lambda run: rewrite(run, train_cases="many"),
+    "path for a split": lambda run: rewrite(run, split_id="../../x"),
+    "path for a run": lambda run: rewrite(run, run_id="../../../tmp/x"),
+    "run is null": lambda run: rewrite(run, run_id=None),
+    "an external run": lambda run: rewrite(run, external_of="00000000"),
+    "half a control": lambda run: rewrite(run, control_of="00000000"),
+    "backend of a module": lambda run: studied(run, "model", backend="evilmod:B"),
+    "backend of the toolkit by its path": lambda run: studied(
+        run, "model", backend="toolkit.models.classifier:ImageClassifier"
+    ),
+    "backend is a list": lambda run: studied(run, "model", backend=["instructblip"]),
+    "backend is null": lambda run: studied(run, "model", backend=None),
+    "no study": lambda run: rewrite(run, study=...),
+    "study without training": lambda run: rewrite(
+        run, study={k: v for k, v in json.loads((run / "run.json").read_text())["study"].items() if k != "train"}
+    ),
+    "classes are a number": lambda run: rewrite(run, study={"classes": 1}),
+    "mode is a text": lambda run: studied(run, "train", mode="anything"),
+    "record nested deeply": lambda run: (run / "run.json").write_bytes(b'{"a":' * 100_000),
+    "record with a lone surrogate": lambda run: (run / "run.json").write_text('{"run_id": "\\ud800"}'),
+    "a byte of the weights": lambda run: flip(run / "checkpoint" / "model.safetensors"),
+    "a byte of the settings": lambda run: flip(run / "checkpoint" / "config.json"),
+    "weights gone": lambda run: (run / "checkpoint" / "model.safetensors").unlink(),
+    "checkpoint gone": lambda run: shutil.rmtree(run / "checkpoint"),
+    "a further file": lambda run: (run / "checkpoint" / "adapter_config.json").write_text("{}"),
+    "a further file below": lambda run: (run / "checkpoint" / "qformer_tokenizer" / "x.json").write_text("{}"),
+    "pickled weights": weights_into_code,
+    "code": lambda run: add(run, "modeling.py", b"raise SystemExit('run')"),
+    "a pipe": pipe,
+    "a link out of the folder": link_out,
+    "a folder's link out of the folder": folder_link_out,
+    "a class of the hub": lambda run: configure(run, auto_map={"AutoModel": "evil/repo--modeling.Evil"}),
+    "a class of the hub further down": lambda run: configure(run, text_config={"auto_map": {"AutoModel": "e--m.E"}}),
+    "a kernel of the hub": lambda run: configure(run, attn_implementation="evil/kernel"),
+    "settings nested deeply": lambda run: add(run, "config.json", b'{"a":' * 100_000),
+    "base on the hub": adapted("evil/model"),
+    "base outside": adapted("/"),
+    "base above": adapted("../../../.."),
+    "base is no text": lambda run: (adapted("x")(run), configure(run, "base.json", name=1)),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_run_is_refused_and_none_of_its_code_is_run(fresh, here, elsewhere, tmp_path, monkeypatch, name):
+    (tmp_path / "evilmod.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass B: pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    FORGED[name](elsewhere)
+
+    with pytest.raises(ToolkitError) as refused:
+        predict(here, fresh[1], run=str(elsewhere))
+    assert refused.value.problem
+    assert not (tmp_path / "ran").exists()
+    assert not list((here.folder / "runs").glob("*/predictions/*"))
+
+
+def test_a_true_run_without_its_registry_and_ledger_is_tried(fresh, here, elsewhere):
+    """What the forgeries above start from is taken, and patients are compared by the key that the run noted."""
+    result = predict(here, fresh[1], run=str(elsewhere))
+
+    assert 8 == result.scored_now
+    assert not result.patients_compared
+    assert 8 == len(json.loads((elsewhere / "run.json").read_text())["key_fingerprint"])
+
+
+def test_a_true_adapter_is_taken_with_its_base_in_its_own_workspace_or_in_this_study(fresh, elsewhere):
+    checkpoint = elsewhere / "checkpoint"
+    base = elsewhere.parents[1] / "models" / "tiny-00000000"
+    base.mkdir(parents=True)
+    adapted("../../../models/tiny-00000000")(elsewhere)
+    external.check_base(fresh[1], checkpoint)
+
+    adapted(fresh[1].model.name)(elsewhere)
+    external.check_base(fresh[1], checkpoint)
+
+    (base / "modeling.py").write_text("")
+    adapted("../../../models/tiny-00000000")(elsewhere)
+    with pytest.raises(ModelError, match="may hold no code"):
+        external.check_base(fresh[1], checkpoint)
+
+
+def test_patients_are_compared_by_the_noted_key_and_a_strangers_registry_is_never_opened(here, elsewhere):
+    (elsewhere.parents[1] / "registry.duckdb").write_bytes(b"hostile")
+    key = here.rows("select key_fingerprint from label_states")[0]["key_fingerprint"]
+
+    assert not external.bring(here, elsewhere).leaks["patients_compared"]
+    rewrite(elsewhere, key_fingerprint=key)
+    assert external.bring(here, elsewhere).leaks["patients_compared"]
+    rewrite(elsewhere, key_fingerprint=...)
+    assert not external.bring(here, elsewhere).leaks["patients_compared"]
+
+
+def test_cases_that_were_withdrawn_there_are_said_not_to_be_compared(fresh, here, finished, tmp_path):
+    there = Workspace(tmp_path / "there")
+    shutil.copytree(finished.workspace.folder, there.folder)
+    gone = there.rows("select patient_id, case_id from splits join cases using (case_id) where part = 'train' limit 1")[
+        0
+    ]
+    clean_splits(there, gone["patient_id"], {gone["case_id"]}, date="2026-01-01")
+    result = predict(here, fresh[1], run=str(there.run(finished.run_id)))
+    rendered(result)
+
+    assert 1 <= result.unknown_there
+    shutil.rmtree(there.folder / "ledgers")
+    with pytest.raises(LeakError, match="not the split that the run was trained on"):
+        external.bring(here, there.run(finished.run_id))
+
+
+def test_a_record_that_its_own_ledger_does_not_know_is_refused(here, finished, tmp_path):
+    there = Workspace(tmp_path / "there")
+    shutil.copytree(finished.workspace.folder, there.folder)
+    rewrite(there.run(finished.run_id), train_cases=2)
+
+    with pytest.raises(ModelError, match="not the one that was noted in the ledger"):
+        external.bring(here, there.run(finished.run_id))
+
+
+def test_the_checkpoint_is_compared_again_when_a_recorded_run_is_used(fresh, here, elsewhere):
+    result = predict(here, fresh[1], run=str(elsewhere))
+    shutil.rmtree(here.run(result.run_id) / "predictions")
+    flip(elsewhere / "checkpoint" / "model.safetensors")
+
+    with pytest.raises(DamagedError, match="changed or damaged") as refused:
+        predict(here, fresh[1], run=result.run_id)
+    assert refused.value.place.endswith("model.safetensors")
+
+
+def test_a_recorded_external_run_may_still_name_built_in_backends_only(fresh, here, elsewhere):
+    result = predict(here, fresh[1], run=str(elsewhere))
+    record = read_run(here, result.run_id)
+    study = {**record.study, "model": {**record.study["model"], "backend": "evilmod:B"}}
+    record_run(here, record.model_copy(update={"study": study}))
+
+    with pytest.raises(ModelError, match="may not choose the code"):
+        predict(here, fresh[1], run=result.run_id)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "qformer_tokenizer/tokenizer.json"])
+def test_a_changed_checkpoint_of_our_own_is_named_before_it_is_loaded(copied, finished, name):
+    shutil.rmtree(copied.run(finished.run_id) / "predictions")
+    flip(copied.run(finished.run_id) / "checkpoint" / name)
+
+    with pytest.raises(DamagedError, match="changed or damaged") as refused:
+        predict(copied, finished.study_file.study, run=finished.run_id)
+    assert refused.value.place.endswith(name)
+
+
+@pytest.mark.parametrize("content", [None, b"{", b"[" * 100_000, b'{"study": "\\ud800"}'])
+def test_a_report_never_drops_what_its_certificate_states(copied, finished, content):
+    split_id = finished.results["Split"].split_id
+    path = copied.split(split_id) / "certificate.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+
+    for command in (report, evaluate, predict):
+        with pytest.raises(LeakError, match="no readable certificate") as refused:
+            command(copied, finished.study_file.study, run=finished.run_id)
+        assert str(path) == refused.value.place
+
+
+def test_a_report_notices_a_split_that_was_sealed_again(copied, finished):
+    forging.forge(copied.split(finished.results["Split"].split_id), stated=lambda stated: stated.update(seed=99))
+
+    for command in (report, evaluate, predict):
+        with pytest.raises(LeakError, match="noted in the ledger"):
+            command(copied, finished.study_file.study, run=finished.run_id)

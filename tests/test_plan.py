@@ -2,10 +2,10 @@
 
 import csv
 import io
-import json
 import shutil
 from datetime import timedelta
 
+import forging
 import pytest
 
 from toolkit.errors import StudyError, WorkspaceError
@@ -22,7 +22,9 @@ from toolkit.stages.report.tables import csv_tables
 from toolkit.stages.split import split, verify
 from toolkit.workspace import ledger, plan, sql
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.restore import note_split
 from toolkit.workspace.results import SCORES, mirror_scorings
+from toolkit.workspace.runs import now
 
 OTHER = "0000000b"
 
@@ -196,8 +198,9 @@ def test_what_was_planned_and_not_done_is_told(finished, locked, planned_study):
 
 def test_a_comparison_that_is_made_departs_no_more(finished, locked, locked_once, planned_study):
     study = planning(planned_study, comparison="resnet")
-    path = locked.split(locked_once[1].split_id) / "certificate.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **plan.sealed(study)}))
+    split_id = locked_once[1].split_id
+    forging.forge(locked.split(split_id), stated=lambda stated: stated.update(plan.sealed(study)))
+    note_split(locked, split_id, now())
     scored(locked, finished.run_id)
     with locked.writing() as connection:
         columns = f"'{OTHER}' as run_id, 'resnet' as model"

@@ -227,6 +227,9 @@ def verify(
 ) -> None:
     """Check a split's certificate from its files alone; exit 1 on a leak or a changed byte.
 
+    The toolkit's own verify.sql is run, never the folder's. What is called proved was checked; no text of the
+    certificate is shown. A stranger's verify.sql is a program: read it before you give it to duckdb yourself.
+
     Example: toolkit verify workspace/splits/1a2b3c4d --images photographs/
 
     Args:

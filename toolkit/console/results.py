@@ -196,7 +196,8 @@ def _(result: Verified) -> RenderableType:
     verdict = f"PASS: split {result.split_id}, {counted(result.cases, 'case')} in {result.parts} subsets"
     proofs = [f"proved: {check}" for check in result.checks]
     unproved = [f"photographs: {result.photographs}", f"attested by the data manager: {result.attested}"]
-    return summary("verify", verdict, *proofs, *unproved, *_without_patients(result))
+    gaps = [f"! not proved: {gap}" for gap in result.not_proved]
+    return summary("verify", verdict, *proofs, *unproved, *gaps, *_without_patients(result))
 
 
 @rendered.register

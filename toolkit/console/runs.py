@@ -117,7 +117,11 @@ def _(result: Predicted) -> RenderableType:
             for name, cases in result.unmapped.items()
         ]
         if not result.patients_compared:
-            lines.append("! the other workspace has another pseudonym key: the run may have seen patients of this one")
+            why = "the other workspace has another pseudonym key, or did not note it"
+            lines.append(f"! {why}: the run may have seen patients of this one")
+        if result.unknown_there:
+            unknown = counted(result.unknown_there, "case")
+            lines.append(f"! {unknown} it was trained on could not be compared: withdrawn there, or without a digest")
     if result.left_out:
         lines.append(f"! {counted(result.left_out, 'case')} without a box left out")
     lines += _left_out_of_prompts(result.values_left_out)

@@ -12,6 +12,8 @@ NAMED = {
     "instructblip": "toolkit.models.instructblip:InstructBlip",
     "image-classification": "toolkit.models.classifier:ImageClassifier",
 }
+BUILT_IN = tuple(NAMED)
+"""What the run of another workspace may use: everything else would be a stranger's choice of code to run."""
 MODEL_EXTRA = {"torch", "transformers", "accelerate", "peft", "safetensors", "tokenizers"}
 
 

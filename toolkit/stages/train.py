@@ -28,7 +28,6 @@ from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob
 from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
-from toolkit.workspace.certificate import find_certificate
 from toolkit.workspace.locks import beside_others, held
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import (
@@ -41,7 +40,7 @@ from toolkit.workspace.runs import (
     record_run,
     resolved_cases,
 )
-from toolkit.workspace.verification import verify
+from toolkit.workspace.verification import certified_split, verify
 
 
 @dataclass(frozen=True)
@@ -154,6 +153,7 @@ def _train(  # noqa: PLR0913 - the stage's inputs
     resume: bool,
     progress: Progress,
 ) -> Trained:
+    certified_split(workspace, run.split_id)
     verify(workspace.split(run.split_id))
     folder, process = workspace.run(run.run_id), this_process()
     already_there = (folder / "run.json").exists()
@@ -207,7 +207,8 @@ def _save(
 
     The record holds the study without the pseudonym key.
     """
-    folder, certified = workspace.run(run.run_id), workspace.split(run.split_id)
+    folder = workspace.run(run.run_id)
+    label_state = workspace.rows("select key_fingerprint from label_states")[0]
     model.save(folder / "checkpoint")
     record = {
         "run_id": run.run_id,
@@ -223,8 +224,9 @@ def _save(
         "epochs": [asdict(epoch) for epoch in epochs],
         "seconds": seconds,
         "finished_at": now(),
-        "split_seal": (find_certificate(certified) or {}).get("seal"),
+        "split_seal": certified_split(workspace, run.split_id)["seal"],
         "checkpoint_files": digests_of(folder / "checkpoint"),
+        "key_fingerprint": label_state["key_fingerprint"],
     }
     record_run(workspace, RunRecord.model_validate(record))
 

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -62,9 +63,9 @@ def adopt(workspace: Workspace) -> None:
     audited.adopt(workspace)
 
 
-def note_split(workspace: Workspace, split_id: str, created_at: datetime) -> None:
-    """Note in the ledger which certificate a split has now, and when the split was made."""
-    seal = read_certificate(workspace.split(split_id))["seal"]
+def note_split(workspace: Workspace, split_id: str, created_at: datetime, *, folder: Path | None = None) -> None:
+    """Note in the ledger which certificate a split has now, or will have once `folder` is in its place."""
+    seal = read_certificate(folder or workspace.split(split_id))["seal"]
     entry = {"kind": "split", "split_id": split_id, "seal": seal, "created_at": created_at.isoformat()}
     ledger.append(workspace, [entry])
 

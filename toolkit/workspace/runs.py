@@ -1,6 +1,8 @@
 """Splits, runs and the cases of a subset, as the stages from train to report find them; the record of a run."""
 
 import math
+import os
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from toolkit.cases import Box
 from toolkit.errors import DamagedError, WorkspaceError
-from toolkit.files import changed, read_sealed, sha256_of_file, write_sealed
+from toolkit.files import changed, check_files, read_sealed, sha256_of_file, unreadable, write_sealed
 from toolkit.manifest import faults
 from toolkit.photographs.crops import Crops, CropSource, PixelReader, case_pixels
 from toolkit.workspace import ledger, sql
@@ -24,6 +26,7 @@ RECORD = "run.json"
 PREDICTED = "predictions.json"
 """Beside a run: the files that hold the complete predictions of each part."""
 RESTORE = "restore the file from a backup, or move the folder of the run away and make the run again"
+TRAINED = "put back the checkpoint as it was trained, or train again: another model would be recorded"
 SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
 
 
@@ -114,6 +117,12 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """The run of another workspace that this is."""
     checkpoint: str | None = None
     """The folder of the checkpoint where it is not the run's own."""
+    split_seal: str | None = None
+    """The seal of the split's certificate when the run was trained; earlier versions did not note it."""
+    checkpoint_files: dict[str, str] | None = None
+    """SHA-256 of each file of the checkpoint; earlier versions did not note them."""
+    key_fingerprint: str | None = None
+    """Of the pseudonym key; earlier versions did not note it."""
     leaks: dict[str, Any] = {}
     """What was compared to see that an external run was not trained on these cases."""
 
@@ -166,6 +175,26 @@ def record_run(workspace: Workspace, record: RunRecord) -> RunRecord:
         with workspace.writing() as connection:
             insert_run(connection, record)
     return record
+
+
+def check_checkpoint(folder: Path, record: RunRecord) -> None:
+    """Compare the files of a run's checkpoint with their digests in run.json; raise DamagedError that names the first.
+
+    Runs of versions that noted no digests are taken as they are.
+    """
+    if record.checkpoint_files is None:
+        return
+    for path in sorted(Path(top) / name for top, folders, names in os.walk(folder) for name in (*folders, *names)):
+        try:
+            kind = path.lstat().st_mode
+        except OSError as error:
+            raise unreadable(path, error, remedy=TRAINED) from None
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise DamagedError("this is a link or no ordinary file", place=str(path), remedy=TRAINED)
+    try:
+        check_files(folder, record.checkpoint_files, remedy=TRAINED)
+    except OSError as error:
+        raise unreadable(Path(error.filename or folder), error, remedy=TRAINED) from None
 
 
 def insert_run(connection: duckdb.DuckDBPyConnection, record: RunRecord) -> None:

@@ -29,7 +29,16 @@ from toolkit.stages.predict import external
 from toolkit.workspace import sql
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
-from toolkit.workspace.runs import PartCase, RunRecord, find_run, part_cases, read_run, record_predictions
+from toolkit.workspace.runs import (
+    PartCase,
+    RunRecord,
+    check_checkpoint,
+    find_run,
+    part_cases,
+    read_run,
+    record_predictions,
+)
+from toolkit.workspace.verification import certified_split
 
 PARTS = ("validation", "test")
 SHARD = 256
@@ -91,6 +100,8 @@ class Predicted:
     """Cases left out because the run was not trained on their class, by class."""
     patients_compared: bool | None = None
     """Whether patients could be compared with those the run was trained on; None for a run of this workspace."""
+    unknown_there: int = 0
+    """Cases that it was trained on without a digest of their photograph, or that were withdrawn there since."""
 
 
 def predict(  # noqa: PLR0913 - the stage's inputs
@@ -120,6 +131,7 @@ def _predict(
     workspace: Workspace, task: "Task", parts: tuple[str, ...] | None, device: str | None, progress: Progress
 ) -> Predicted:
     process = this_process()
+    certified_split(workspace, task.record.split_id)
     parts = parts or ((external.PART,) if task.record.external_of else PARTS)
     work = [_work(workspace, task, part, part_cases(workspace, task.record.split_id, part)) for part in parts]
     shards = [shard for each in work for shard in each.shards]
@@ -216,9 +228,13 @@ def _loaded(workspace: Workspace, study: Study, record: RunRecord, device: str |
     """Load a run's checkpoint in the precision that it was trained in."""
     from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to predict
 
-    trained = record.study
+    trained, checkpoint = record.study, _checkpoint(workspace, record)
+    if record.external_of:
+        external.check_checkpoint_of_others(checkpoint, record)
+    else:
+        check_checkpoint(checkpoint, record)
     model = backend(trained["model"]["backend"]).load(
-        str(_checkpoint(workspace, record)),
+        str(checkpoint),
         device=pick_device(device),
         mode=trained["train"]["mode"],
         dtype=trained["model"]["dtype"],
@@ -296,4 +312,5 @@ def _summary(workspace: Workspace, task: Task, work: list[PartWork], *, scored_n
         external_of=record.external_of,
         unmapped=dict(sum((each.unmapped for each in work), Counter())),
         patients_compared=record.leaks["patients_compared"] if record.external_of else None,
+        unknown_there=record.leaks.get("unknown_there", 0),
     )

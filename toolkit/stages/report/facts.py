@@ -10,11 +10,11 @@ from toolkit.stages.report.analysis_plan import PlanSummary, read_plan
 from toolkit.stages.report.cases import ReportCase, read_cases
 from toolkit.stages.report.evaluation import Evaluation, read_evaluation
 from toolkit.workspace import sql
-from toolkit.workspace.certificate import find_certificate
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import RunRecord, read_run
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
+from toolkit.workspace.verification import certified_split
 
 Audience = Literal["internal", "shared"]
 EXCLUDED = "select stage, reason, case_id, image_id, export_id, line from excluded_from($split_id)"
@@ -73,7 +73,6 @@ class ReportFacts:
     findings: list[dict[str, Any]]
     leakage: dict[str, Any]
     certificate: dict[str, Any]
-    """Empty where the split's folder holds none."""
     exports: list[dict[str, Any]]
     label_state: dict[str, Any]
     report: ReportSection
@@ -129,7 +128,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         },
         findings=workspace.rows(sql.statement("report/findings")),
         leakage=workspace.rows(sql.statement("report/leakage"), split)[0],
-        certificate=find_certificate(workspace.split(run["split_id"])) or {},
+        certificate=certified_split(workspace, run["split_id"]),
         exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
         label_state=workspace.rows("select * from label_states")[0],
         report=study.report,

@@ -20,7 +20,7 @@ from toolkit.stages.split import earlier_split
 from toolkit.stages.split.assignment import SplitAssignment, assign
 from toolkit.stages.split.earlier_split import Incident, KeptSplit
 from toolkit.stages.split.groups import Cohort, SplitCase, cohort_of
-from toolkit.workspace import plan, sql
+from toolkit.workspace import ledger, plan, sql
 from toolkit.workspace.certificate import (
     CROP_DIGEST,
     PHOTOGRAPH_DIGEST,
@@ -29,6 +29,7 @@ from toolkit.workspace.certificate import (
     copy_split,
     counted,
     digest,
+    divided_photographs,
     has_certificate,
     read_certificate,
     read_rows,
@@ -40,7 +41,7 @@ from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.patient_links import reasons
 from toolkit.workspace.registry import Workspace, insert
 from toolkit.workspace.restore import note_split, split_rows
-from toolkit.workspace.verification import verify
+from toolkit.workspace.verification import certified_split, verify
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _make(workspace: Workspace, inputs: _SplitInputs) -> Split:
             write_sealed(folder, stated, rows)
         verify(folder)
         # The first fold is the newest split: what comes next takes that.
-        _record(workspace, split_id, at=now - timedelta(microseconds=fold))
+        _record(workspace, split_id, at=now - timedelta(microseconds=fold), written=not already)
         results.append(_result(inputs, folder, stated, already=already, pinned=False))
     folds = [result.split_id for result in results] if section.folds else []
     return replace(results[0], folds=folds)
@@ -189,7 +190,7 @@ def _take_pinned(workspace: Workspace, inputs: _SplitInputs, pinned: Path) -> Sp
     if not already:
         copy_split(pinned, folder)
     verify(folder)
-    _record(workspace, stated["split_id"], at=datetime.now(UTC).replace(tzinfo=None))
+    _record(workspace, stated["split_id"], at=datetime.now(UTC).replace(tzinfo=None), written=not already)
     return _result(inputs, folder, stated, already=already, pinned=True)
 
 
@@ -257,7 +258,7 @@ def _stated(
         "photograph_digest": PHOTOGRAPH_DIGEST,
         "crop_digest": CROP_DIGEST,
         "toolkit": version("lesion-toolkit"),
-        **attested(patients_known=known),
+        **attested(patients_known=known, photographs_apart=not divided_photographs(rows)),
     }
     stated |= plan.sealed(study)
     if fold is not None:
@@ -295,10 +296,16 @@ def _result(inputs: _SplitInputs, folder: Path, stated: dict[str, Any], *, alrea
     )
 
 
-def _record(workspace: Workspace, split_id: str, *, at: datetime) -> None:
-    """Note the split in the ledger and mirror it in the registry, once; it keeps the time of the first time."""
-    if workspace.rows("select 1 from splits where split_id = $split_id limit 1", {"split_id": split_id}):
+def _record(workspace: Workspace, split_id: str, *, at: datetime, written: bool) -> None:
+    """Note the split in the ledger and mirror it in the registry, once; it keeps the time of the first time.
+
+    A folder that was not written now must be the one that the ledger knows.
+    """
+    known = workspace.rows("select 1 from splits where split_id = $split_id limit 1", {"split_id": split_id})
+    if written or not (known or ledger.last(workspace, "split", split_id)):
+        note_split(workspace, split_id, at)
+    certified_split(workspace, split_id)
+    if known:
         return
-    note_split(workspace, split_id, at)
     with workspace.writing() as connection:
         insert(connection, "splits", split_rows(workspace, split_id))

@@ -43,6 +43,8 @@ def check_splits(workspace: Workspace) -> None:
         except LeakError:
             shutil.rmtree(new)
         else:
+            split_id = new.name.removeprefix(NEW)
+            note_split(workspace, split_id, split_time(workspace, split_id), folder=new)
             _put(new)
     for folder in split_folders(workspace):
         verify(folder)
@@ -59,8 +61,8 @@ def clean_splits(workspace: Workspace, patient: str, cases: set[str], *, date: s
             new = folder.with_name(f"{NEW}{folder.name}")
             made = split_time(workspace, folder.name)
             _write(folder, new, kept, withdrawn={"cases": len(rows) - len(kept), "date": date})
+            note_split(workspace, folder.name, made, folder=new)  # first: a rerun puts it into place
             _put(new)
-            note_split(workspace, folder.name, made)
 
 
 def _put(new: Path) -> None:
