@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -442,6 +443,7 @@ def query(  # noqa: PLR0913 - one flag for each limit
     sql: str | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     format_: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(name="--format")] = "table",
+    output: Path | None = None,
     memory: float = 2.0,
     seconds: float = 60.0,
     settings: Shared,
@@ -455,21 +457,28 @@ def query(  # noqa: PLR0913 - one flag for each limit
         sql: One read-only SQL statement.
         set_: A parameter of the question, as name=value; may be repeated.
         format_: Form of the answer; csv, json and parquet are never rounded.
+        output: New file for the answer: .csv for spreadsheets, .json or .parquet, or what --format says.
         memory: Gigabytes that the question may take, and its answer.
         seconds: Time after which it is ended.
     """
     from toolkit import console
+    from toolkit.console.answer_files import file_form, save_rows
     from toolkit.console.rows import write_rows
     from toolkit.workspace.user_sql import Limits
 
     if sql is not None and name is not None:
         raise ToolkitError("a question and --sql were given: give one, not both", remedy="toolkit query --sql TEXT")
-    form = "json" if settings.as_json and format_ == "table" else format_
+    form, give = "json" if settings.as_json and format_ == "table" else format_, write_rows
+    if output is not None:
+        form = file_form(output, format_, workspace=settings.workspace.folder)
+        give = partial(save_rows, path=output)
     limits = Limits(memory, seconds)
     if sql is not None:
-        write_rows(settings.workspace.sql(sql, limits=limits), form)
+        give(settings.workspace.sql(sql, limits=limits), form)
     elif name is not None:
-        write_rows(settings.workspace.answer(name, _assignments(set_ or []), limits=limits), form)
+        give(settings.workspace.answer(name, _assignments(set_ or []), limits=limits), form)
+    elif output is not None:
+        raise ToolkitError("--output was given, and no question", remedy="toolkit query NAME --output FILE.csv")
     else:
         console.show_questions(settings.workspace.questions(), as_json=settings.as_json)
 
