@@ -71,7 +71,7 @@ class FeatureCache:
     def _features(self, photograph: np.ndarray) -> torch.Tensor:
         name = hashlib.sha256(photograph.tobytes()).hexdigest()
         path = self.folder / name[:2] / f"{name}.safetensors"
-        features = _read(path)
+        features = read_features(path)
         if features is None:
             features = self._compute(photograph)
             self._store(path, features)
@@ -103,7 +103,7 @@ class FeatureCache:
         self.used += size
 
 
-def _read(path: Path) -> torch.Tensor | None:
+def read_features(path: Path) -> torch.Tensor | None:
     """Return cached features; remove a file that is not as it was written, or that has no digest to tell."""
     if not path.is_file():
         return None
