@@ -84,7 +84,7 @@ def predictions(cases: pa.Table, part: str, answers: Answers, rng: np.random.Gen
     case_ids, names = (cases[column].to_pylist() for column in ("case_id", "class_name"))
     truth = np.array([answers.classes.index(name) for name in names])
     likelihoods = rng.normal(0, 2, (len(truth), len(answers.texts)))
-    likelihoods[np.arange(len(truth)), truth] += rng.normal(3, 2, len(truth))
+    likelihoods[np.arange(len(truth)), truth] += rng.normal(5, 2, len(truth))
     likelihoods -= logsumexp(likelihoods, axis=1, keepdims=True) - np.log(rng.uniform(0.8, 1, (len(truth), 1)))
     columns = predicted(likelihoods[None], answers, [1] * len(answers.texts))
     rows = [
