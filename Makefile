@@ -31,6 +31,7 @@ bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/training.py
 	$(BIN)/python tests/benchmarks/waiting.py
 	$(BIN)/python tests/benchmarks/report.py
+	$(BIN)/python tests/benchmarks/growth.py
 
 # 20 minutes: how often the intervals of evaluate hold the true value.
 coverage: .venv/.model .venv/.dev

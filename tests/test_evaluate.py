@@ -2,6 +2,7 @@ import math
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import binomtest
@@ -217,7 +218,9 @@ def grouped(study, values, *, right=bool, bands=None):
         for name, value in zip(names, values, strict=True)
         if value is not None
     ]
-    rows = groups.rows(own, data, EvaluationKey("r", "test", "t"), groups.groups_of(own, names, values))
+    rows = groups.rows(
+        own, data, EvaluationKey("r", "test", "t"), groups.groups_of(own, names, pa.Table.from_pylist(values))
+    )
     return {(row["group_value"], row["metric"], row["class_name"]): row for row in rows}
 
 
@@ -271,7 +274,7 @@ def test_readers_that_share_few_cases_are_not_compared(study):
     readings = [{"case_id": n, "annotator": "a", "class_name": study.class_names[int(n) % 8]} for n in names]
     readings += [{**reading, "annotator": "b"} for reading in readings[:9]]
     short = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100})})
-    rows = readers.rows(short, data, EvaluationKey("r", "test", "t"), readings)
+    rows = readers.rows(short, data, EvaluationKey("r", "test", "t"), pa.Table.from_pylist(readings))
 
     assert {("a", "model"), ("a", "truth"), ("model", "truth")} == {(r["reader"], r["other_reader"]) for r in rows}
     assert {1.0} == {row["value"] for row in rows}
@@ -289,7 +292,7 @@ def read_by(study, codes_of: dict[str, np.ndarray], **evaluate) -> dict[tuple[st
         if code >= 0
     ]
     wanted = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100, **evaluate})})
-    rows = readers.rows(wanted, data, EvaluationKey("r", "test", "t"), readings)
+    rows = readers.rows(wanted, data, EvaluationKey("r", "test", "t"), pa.Table.from_pylist(readings))
     return {
         (r["measure"], r["other_reader"], r["class_name"]): r["value"]
         for r in rows
@@ -342,18 +345,33 @@ def test_without_a_positive_on_validation_there_is_no_operating_point(study):
 
 
 ROW = {"case_id": "c", "patient_id": "p", "truth": "nevus", "predicted": "mole", "probabilities": [("nevus", 0.4)]}
+SCORED = pa.schema(
+    [
+        *((name, pa.string()) for name in ("case_id", "patient_id", "truth", "predicted")),
+        ("probabilities", pa.map_(pa.string(), pa.float64())),
+    ]
+)
 
 
 def test_a_class_that_the_study_does_not_name_is_one_clear_error():
     with pytest.raises(WorkspaceError, match="the study does not name the class mole"):
-        class_arrays([ROW], ["nevus", "melanoma"])
+        class_arrays(pa.Table.from_pylist([ROW], schema=SCORED), ["nevus", "melanoma"])
 
 
 def test_rows_become_arrays_with_patients_numbered_as_first_seen():
     rows = [{**ROW, "patient_id": patient, "predicted": "nevus"} for patient in ("q", "p", "q")]
-    arrays = class_arrays(rows, ["melanoma", "nevus"])
+    arrays = class_arrays(pa.Table.from_pylist(rows, schema=SCORED), ["melanoma", "nevus"])
 
     assert [1, 1, 1] == arrays.truth.tolist() == arrays.predicted.tolist()
     assert [0, 1, 0] == arrays.patient.tolist()
     assert [[0, 0.4]] * 3 == arrays.probabilities.tolist()
-    assert (0, 2) == class_arrays([], ["melanoma", "nevus"]).probabilities.shape
+    assert (0, 2) == class_arrays(SCORED.empty_table(), ["melanoma", "nevus"]).probabilities.shape
+
+
+def test_probabilities_are_those_of_the_rows_of_a_slice():
+    chances = [{"nevus": 0.1, "melanoma": 0.9}, {"mole": 1.0}, {"melanoma": 0.3, "nevus": 0.7}]
+    rows = [{**ROW, "predicted": "nevus", "probabilities": list(each.items())} for each in chances]
+    table = pa.Table.from_pylist(rows, schema=SCORED)
+
+    assert [[0.9, 0.1], [0, 0], [0.3, 0.7]] == class_arrays(table, ["melanoma", "nevus"]).probabilities.tolist()
+    assert [[0, 0], [0.3, 0.7]] == class_arrays(table[1:], ["melanoma", "nevus"]).probabilities.tolist()

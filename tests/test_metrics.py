@@ -249,3 +249,18 @@ def test_the_penguins_areas_are_those_of_scikit_learn(shared, file):
     assert (390, 223) == (len(rows), len({row["patient_id"] for row in rows}))
     assert sk.roc_auc_score(truth, probability) == pytest.approx(areas.roc[0], abs=1e-12)
     assert sk.average_precision_score(truth, probability) == pytest.approx(areas.pr[0], abs=1e-12)
+
+
+@pytest.mark.parametrize("inside", [None, np.arange(40) % 3 > 0, np.zeros(40, dtype=bool)])
+def test_matrices_sum_the_weights_of_their_cases(inside):
+    rng = np.random.default_rng(4)
+    truth, predicted = rng.integers(0, 3, (2, 40))
+    weights = rng.integers(0, 4, (5, 40)).astype(float)
+    own = slice(None) if inside is None else inside
+    matrices = metrics.Matrices(truth, predicted, 4, inside)(weights)
+
+    assert (5, 4, 4) == matrices.shape
+    for weight, matrix in zip(weights, matrices, strict=True):
+        theirs = np.zeros((4, 4))
+        np.add.at(theirs, (truth[own], predicted[own]), weight[own])
+        assert np.array_equal(theirs, matrix)

@@ -10,6 +10,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from registries import CLASSES, FORMULA, a_registry, a_study
@@ -22,6 +23,7 @@ from toolkit.manifest import Study
 from toolkit.manifest.evaluation import Condition, ReportSection
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.report import Report, report
+from toolkit.stages.report.cases import first_of_each
 from toolkit.stages.report.facts import PreviousRun, ReportFacts, gather
 from toolkit.stages.report.figures import spread
 from toolkit.stages.report.first_screen import badges, headlines
@@ -193,6 +195,39 @@ def test_with_more_errors_than_the_study_wants_photographs_stand_beside_the_page
     assert {f"thumbs/{path.name}" for path in page.parent.glob("thumbs/*")} == named
     assert 19 == len(named)
     assert "img-src &#39;self&#39; data:;" in page.read_text(encoding="utf-8")
+
+
+def test_a_page_of_too_many_cases_holds_the_most_confident_of_each_cell_and_says_where_the_others_are(
+    tmp_path, monkeypatch
+):
+    study = a_study()
+    workspace = a_registry(tmp_path, study)
+    evaluate(workspace, study)
+    whole = Path(report(workspace, study).page)
+    every = {name: (whole.parent / name).read_bytes() for name in ("cases.csv", "misclassified.csv")}
+    monkeypatch.setattr("toolkit.stages.report.cases.MOST_SHOWN", 8)
+    written = report(workspace, study)
+    page = Path(written.page)
+    text = page.read_text(encoding="utf-8")
+    cases, classes = shown_cases(text), json.loads(Elements(text).data)["classes"]
+    cells = [(case["part"], classes[case["truth"]], classes[case["predicted"]]) for case in cases]
+
+    # one of each cell, and 0008, the most confident of those that come second in theirs
+    assert ["0007", "0003", "0008", "0009", "0011", "0005", "0000", "0010"] == [case["case"] for case in cases]
+    assert 7 == len(set(cells))
+    assert "This page holds 8 of 12 scored cases" in text
+    assert json.loads(Elements(text).data)["limited"]
+    assert every == {name: (page.parent / name).read_bytes() for name in every}
+    assert 7 == written.errors
+
+
+def test_each_cell_gives_as_many_of_its_first_entries(monkeypatch):
+    monkeypatch.setattr("toolkit.stages.report.cases.MOST_SHOWN", 5)
+    cells = np.array([7, 7, 7, 7, 2, 2, 9])
+
+    assert [0, 1, 4, 5, 6] == first_of_each(cells).tolist()
+    assert [0, 1] == first_of_each(np.array([3, 3])).tolist()
+    assert [] == first_of_each(np.array([], dtype=int)).tolist()
 
 
 def test_a_photograph_that_cannot_be_opened_is_said_so(small):

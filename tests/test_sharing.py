@@ -170,3 +170,16 @@ def test_crops_for_others_are_numbered_and_only_of_cells_that_are_shown(tmp_path
     assert [f"{number:05}" for number in range(1, len(cases) + 1)] == [case["case"] for case in cases]
     assert {("", None)} == {(case["image"], case["photograph"]) for case in cases}
     assert [""] == data["patients"]
+
+
+def test_too_many_errors_for_one_page_are_the_most_confident_of_each_cell_without_a_count(tmp_path, monkeypatch):
+    monkeypatch.setattr("toolkit.stages.report.suppression.SMALLEST", 1)
+    monkeypatch.setattr("toolkit.stages.report.cases.MOST_SHOWN", 4)
+    study = a_study(share_crops=True)
+    workspace = a_registry(tmp_path, study)
+    evaluate(workspace, study)
+    page = Path(report(workspace, study, audience="shared").page).read_text(encoding="utf-8")
+
+    assert "There are too many errors to show all" in page
+    assert "scored cases" not in page
+    assert 4 >= len(json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["cases"]) > 0

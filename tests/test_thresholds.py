@@ -58,3 +58,15 @@ def test_the_threshold_is_the_highest_that_finds_enough(required, threshold):
 def test_without_positives_there_is_no_threshold():
     assert np.isnan(thresholds.for_sensitivity(np.array([False]), np.array([0.5]), 0.9))
     assert np.isnan(thresholds.youden(np.array([False]), np.array([0.5])))
+
+
+def test_youdens_threshold_has_the_largest_sum_and_is_found_among_a_hundred_thousand_scores():
+    rng = np.random.default_rng(5)
+    positive, score = rng.random(300) < 0.3, rng.integers(0, 40, 300) / 40
+    tried = np.unique(score)[::-1]
+    sums = [(score[positive] >= t).mean() + (score[~positive] < t).mean() for t in tried]
+    best = tried[int(np.argmax(np.round(sums, 12)))]
+    many = rng.random(100_000)
+
+    assert best == score[score >= thresholds.youden(positive, score)].min()
+    assert 0.5 == pytest.approx(thresholds.youden(many > 0.5, many), abs=1e-4)

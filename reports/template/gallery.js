@@ -263,13 +263,13 @@ function chances(one, data) {
 function others(one, data, family) {
   const rest = family.filter((other) => other !== one);
   if (one.image === "" || !data.patients[one.patient]) return null;
-  const patient = data.patients[one.patient];
-  if (!rest.length) return make("p", { class: "small" }, `There is no other case of patient ${patient}.`);
+  const patient = data.patients[one.patient], here = data.limited ? " on this page" : "";
+  if (!rest.length) return make("p", { class: "small" }, `There is no other case of patient ${patient}${here}.`);
   const few = rest.slice(0, 4).map((other) => make("li", {},
     other.crop || other.photograph ? make("div", { class: "photo" }, make("img", { src: other.crop || other.photograph, alt: `Case ${other.case} of the same patient`, loading: "lazy" })) : null,
     make("span", { class: "small" }, `${spoken(data.classes[other.truth])}, ${other.truth === other.predicted ? "correct" : `predicted ${spoken(data.classes[other.predicted])}`}`)));
   return make("div", { class: "family" },
-    make("p", { class: "small" }, `Patient ${patient} has ${counted(rest.length, "other case")}: `, make("button", { type: "button", class: "link", "data-patient": patient }, "show all")),
+    make("p", { class: "small" }, `Patient ${patient} has ${counted(rest.length, "other case")}${here}: `, make("button", { type: "button", class: "link", "data-patient": patient }, "show all")),
     make("ul", {}, ...few));
 }
 

@@ -156,7 +156,10 @@ def _(result: Evaluated) -> RenderableType:
 def _(result: Report) -> RenderableType:
     look = sum(shape == "look" for shape, _ in result.checks)
     checks = f"! {look} of {counted(len(result.checks), 'check')} need a look" if look else "no check needs a look"
-    lines = [f"{checks}; {counted(result.errors, 'error')}, each with its photograph"]
+    shown = "each with its photograph"
+    if result.errors_shown < result.errors:
+        shown = f"{count(result.errors_shown)} of them on the page; misclassified.csv has all"
+    lines = [f"{checks}; {counted(result.errors, 'error')}, {shown}"]
     if result.audience == "shared":
         crops = counted(result.errors_shown, "numbered crop") if result.errors_shown else "no photograph"
         lines = [f"shared: no data of single cases, {crops}; read the page before you pass it on"]

@@ -44,6 +44,24 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndar
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
+class Matrices:
+    """The confusion matrices (R, C, C) of weighted cases, all or those `inside`: sorted by cell once, then summed."""
+
+    def __init__(
+        self, truth: np.ndarray, predicted: np.ndarray, classes: int, inside: np.ndarray | None = None
+    ) -> None:
+        cell = truth * classes + predicted
+        cases = np.arange(len(cell)) if inside is None else np.flatnonzero(inside)
+        self.classes, self.case = classes, cases[np.argsort(cell[cases], kind="stable")]
+        self.cells, self.starts = np.unique(cell[self.case], return_index=True)
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """Return one matrix per row of weights (R, N)."""
+        matrix = np.zeros((len(weights), self.classes**2))
+        matrix[:, self.cells] = np.add.reduceat(_columns(weights, self.case), self.starts, axis=1)
+        return matrix.reshape(-1, self.classes, self.classes)
+
+
 def confusion_counts(matrix: np.ndarray) -> ConfusionCounts:
     """Return the counts per class, each (..., C), from confusion matrices (..., C, C)."""
     tp = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
@@ -198,17 +216,17 @@ class WeightedMetrics:
         predicted = probabilities.argmax(axis=1) if predicted is None else predicted
         is_it = truth[:, None] == np.arange(self.classes)
         self.rankings = [rank(is_it[:, k], probabilities[:, k]) for k in range(self.classes)]
-        cells = np.zeros((len(truth), self.classes**2))
-        cells[np.arange(len(truth)), truth * self.classes + predicted] = 1
-        self.cells = cells
+        self.matrices = Matrices(truth, predicted, self.classes)
+        self.once = np.ones((1, len(truth)))
         rows = np.repeat(np.arange(len(truth)), self.classes)
         self.together = rank(is_it.ravel(), probabilities.ravel(), rows)
 
     def per_class(self, weights: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Return every metric of AVERAGED as (R, C), R = 1 without weights."""
+        weights = self.once if weights is None else weights
         of_classes = [areas(ranking, weights) for ranking in self.rankings]
         return {
-            **rates(confusion_counts(self._matrix(weights))),
+            **rates(confusion_counts(self.matrices(weights))),
             "roc_auc": np.stack([area.roc for area in of_classes], axis=1),
             "pr_auc": np.stack([area.pr for area in of_classes], axis=1),
         }
@@ -220,7 +238,8 @@ class WeightedMetrics:
         cases: scikit-learn's with zero_division=nan. Micro pools the decisions about all classes, and for the areas
         all classes' probabilities.
         """
-        matrix = self._matrix(weights)
+        weights = self.once if weights is None else weights
+        matrix = self.matrices(weights)
         cases = matrix.sum(axis=-1)
         area = areas(self.together, weights)
         pool = {**rates(pooled(confusion_counts(matrix))), "roc_auc": area.roc, "pr_auc": area.pr}
@@ -229,10 +248,6 @@ class WeightedMetrics:
             **{f"weighted_{name}": _mean_of_defined(value, cases) for name, value in values.items()},
             **{f"micro_{name}": value for name, value in pool.items()},
         }
-
-    def _matrix(self, weights: np.ndarray | None) -> np.ndarray:
-        counted = self.cells.sum(axis=0) if weights is None else weights @ self.cells
-        return counted.reshape(-1, self.classes, self.classes)
 
 
 def macro(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -30,7 +30,9 @@ def youden(positive: np.ndarray, score: np.ndarray) -> float:
     if positive.all() or not positive.any():
         return float("nan")
     tried = np.unique(score)[::-1]
-    sums = [(score[positive] >= t).mean() + (score[~positive] < t).mean() for t in tried]
+    detected, passed = np.sort(score[positive]), np.sort(score[~positive])
+    sensitivity = (len(detected) - np.searchsorted(detected, tried)) / len(detected)
+    sums = sensitivity + np.searchsorted(passed, tried) / len(passed)
     return _below(tried[int(np.argmax(np.round(sums, 12)))], score)
 
 

@@ -8,12 +8,13 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from toolkit.manifest import Study
 from toolkit.stages.evaluate.scoring import BOOTSTRAP, EvaluationKey
-from toolkit.stats import agreement
+from toolkit.stats import agreement, metrics
 from toolkit.stats.intervals import patient_bootstrap, percentile
-from toolkit.workspace.class_arrays import ClassArrays
+from toolkit.workspace.class_arrays import ClassArrays, places
 
 MODEL, TRUTH, ANNOTATORS = "model", "truth", "annotators"
 FEWEST = 10
@@ -21,7 +22,7 @@ FEWEST = 10
 MISSING = -1
 
 
-def rows(study: Study, data: ClassArrays, key: EvaluationKey, readings: list[dict[str, str]]) -> list[dict[str, Any]]:
+def rows(study: Study, data: ClassArrays, key: EvaluationKey, readings: pa.Table) -> list[dict[str, Any]]:
     """Return rows of every pair of readers and of all annotators; `readings` have case, annotator and class."""
     readers = _codes(study, data, readings)
     annotators = [name for name in readers if name not in (MODEL, TRUTH)]
@@ -36,34 +37,29 @@ def rows(study: Study, data: ClassArrays, key: EvaluationKey, readings: list[dic
     return [{**key._asdict(), **shared, **row} for row in measured]
 
 
-def _codes(study: Study, data: ClassArrays, readings: list[dict[str, str]]) -> dict[str, np.ndarray]:
+def _codes(study: Study, data: ClassArrays, readings: pa.Table) -> dict[str, np.ndarray]:
     """Return each reader's class index by case (N,): annotators in the order of their pseudonyms, model, truth."""
-    place = {case_id: number for number, case_id in enumerate(data.case_ids)}
-    number = {name: index for index, name in enumerate(study.class_names)}
-    names = sorted({row["annotator"] for row in readings})
-    codes = {name: np.full(len(place), MISSING) for name in names}
-    for row in readings:
-        if row["class_name"] in number:
-            codes[row["annotator"]][place[row["case_id"]]] = number[row["class_name"]]
-    return {**codes, MODEL: data.predicted, TRUTH: data.truth}
+    names = sorted(readings["annotator"].unique().to_pylist())
+    codes = np.full((len(names), len(data.case_ids)), MISSING)
+    annotator, case = places(readings["annotator"], names), places(readings["case_id"], data.case_ids)
+    codes[annotator, case] = places(readings["class_name"], study.class_names)  # -1 = MISSING
+    return {**dict(zip(names, codes, strict=True)), MODEL: data.predicted, TRUTH: data.truth}
 
 
 def _pair(
     study: Study, data: ClassArrays, both: np.ndarray, names: tuple[str, str], codes: tuple[np.ndarray, np.ndarray]
 ) -> list[dict[str, Any]]:
     """Return Cohen's kappa of two readers, weighted too where the study orders its classes."""
-    classes = len(study.class_names)
-    cells = np.zeros((int(both.sum()), classes * classes))
-    cells[np.arange(len(cells)), codes[0][both] * classes + codes[1][both]] = 1
+    tables = metrics.Matrices(codes[0][both], codes[1][both], len(study.class_names))
 
     def weighted(table: np.ndarray) -> np.ndarray:
-        return agreement.cohen(table, weights=agreement.linear_weights(classes))
+        return agreement.cohen(table, weights=agreement.linear_weights(table.shape[-1]))
 
     readers = {"reader": names[0], "other_reader": names[1]}
-    kappas = _by_class(cells, classes, agreement.cohen)
+    kappas = _by_class(tables, agreement.cohen)
     measured = _measured(study, data, both, kappas, {"measure": "cohen", **readers})
     if study.evaluate.ordered:
-        ordered = _over_ordered(study, cells, weighted)
+        ordered = _over_ordered(study, tables, weighted)
         measured += _measured(study, data, both, ordered, {"measure": "cohen_weighted", **readers})
     return measured
 
@@ -78,14 +74,17 @@ def _together(study: Study, data: ClassArrays, codes: np.ndarray) -> list[dict[s
         return []
     pairs = agreement.coincidences(counts[several]).reshape(-1, classes * classes)
 
+    def tables(weights: np.ndarray) -> np.ndarray:
+        return (weights @ pairs).reshape(-1, classes, classes)
+
     def ordinal(table: np.ndarray) -> np.ndarray:
         return agreement.krippendorff(table, level="ordinal")
 
-    measures = {"krippendorff": _by_class(pairs, classes, agreement.krippendorff)}
+    measures = {"krippendorff": _by_class(tables, agreement.krippendorff)}
     if study.evaluate.ordered:
-        measures["krippendorff_ordinal"] = _over_ordered(study, pairs, ordinal)
+        measures["krippendorff_ordinal"] = _over_ordered(study, tables, ordinal)
     if several.all() and every.min() == every.max():
-        measures["fleiss"] = _by_class(pairs, classes, agreement.cohen)  # of coincidences, Cohen's formula is Fleiss'
+        measures["fleiss"] = _by_class(tables, agreement.cohen)  # of coincidences, Cohen's formula is Fleiss'
     readers = {"reader": ANNOTATORS, "other_reader": None}
     return [
         row
@@ -94,15 +93,17 @@ def _together(study: Study, data: ClassArrays, codes: np.ndarray) -> list[dict[s
     ]
 
 
+Tables = Callable[[np.ndarray], np.ndarray]
+"""Counts of two readers' answers (R, K, K) as a function of weights (R, N)."""
 Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
 """Agreement as a function of weights (R, N): over "all" classes (R,) and, where it has that, of each "one" (R, K)."""
 
 
-def _by_class(cells: np.ndarray, classes: int, statistic: Callable[[np.ndarray], np.ndarray]) -> Measure:
-    """Return a statistic of tables summed from cells (N, K * K): over all classes, and of each against all others."""
+def _by_class(tables: Tables, statistic: Callable[[np.ndarray], np.ndarray]) -> Measure:
+    """Return a statistic of tables: over all classes, and of each against all others."""
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        table = (weights @ cells).reshape(-1, classes, classes)
+        table = tables(weights)
         both = np.diagonal(table, axis1=1, axis2=2)
         first, second = table.sum(axis=2) - both, table.sum(axis=1) - both
         neither = table.sum(axis=(1, 2))[:, None] - both - first - second
@@ -112,14 +113,12 @@ def _by_class(cells: np.ndarray, classes: int, statistic: Callable[[np.ndarray],
     return measure
 
 
-def _over_ordered(study: Study, cells: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]) -> Measure:
+def _over_ordered(study: Study, tables: Tables, statistic: Callable[[np.ndarray], np.ndarray]) -> Measure:
     """Return a statistic of tables with the classes in the order that the study declares."""
     order = [study.class_names.index(name) for name in study.evaluate.ordered]
-    classes = len(study.class_names)
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        table = (weights @ cells).reshape(-1, classes, classes)
-        return {"all": statistic(table[..., order, :][..., order])}
+        return {"all": statistic(tables(weights)[..., order, :][..., order])}
 
     return measure
 

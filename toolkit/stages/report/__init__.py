@@ -81,7 +81,7 @@ def report(
         page=files[0],
         files=files,
         errors_shown=len(facts.errors),
-        errors=len(whole.errors),
+        errors=whole.number_of_errors,
         one_file=one_file,
         patients_known=facts.patients_known,
         checks=[(badge.shape, badge.text) for badge in badges(facts)],
@@ -97,6 +97,7 @@ def _embedded(facts: ReportFacts, study: Study, folder: Path | None, progress: P
         outcomes=OUTCOMES,
         costs=facts.report.costs,
         name=facts.run["run_id"],
+        limited=facts.limited,
     )
     margin = facts.record.study.get("model", {}).get("roi_margin", study.model.roi_margin)
     crops_only = facts.audience == "shared"

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from toolkit.csv_files import sheet_text
 from toolkit.files import PRIVATE
 from toolkit.formatting import support
@@ -11,7 +13,7 @@ from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
 from toolkit.stages.report.bundle import write_page
-from toolkit.stages.report.cases import ReportCase, read_cases
+from toolkit.stages.report.cases import ReportCase, first_of_each, read_cases
 from toolkit.stages.report.embedded_data import EmbeddedContext, document
 from toolkit.stages.report.table_queries import statement
 from toolkit.stages.report.tables import csv_of
@@ -40,6 +42,7 @@ def compare_page(
     name = f"{run_id}-to-{other_run_id}"
     differences = workspace.rows(sql.statement("report/differences"), {"run_id": run_id, "other_run_id": other_run_id})
     cases = _cases(workspace, run_id, other_run_id)
+    shown = _shown(cases)
     seen = {class_name for case in cases for class_name in (case.truth, case.before or "", case.predicted)}
     context = EmbeddedContext(
         classes=[*study.class_names, *sorted(seen - set(study.class_names))],
@@ -48,21 +51,25 @@ def compare_page(
         outcomes=OUTCOMES,
         costs=study.report.costs,
         name=name,
+        limited=len(shown) < len(cases),
     )
     tables = {"comparison.csv": csv_of(tuple(differences[0]), differences), "cases.csv": _cases_csv(cases)}
-    one_file = sum(case.outcome != "both_right" for case in cases) <= study.report.gallery
+    one_file = sum(case.outcome != "both_right" for case in shown) <= study.report.gallery
 
     def rendered(folder: Path) -> dict[str, bytes]:
         beside = None if one_file else folder
         margin = study.model.roi_margin
-        pictures = thumbnails(cases, margin=margin, crops_only=False, folder=beside, mode=PRIVATE, progress=progress)
+        pictures = thumbnails(shown, margin=margin, crops_only=False, folder=beside, mode=PRIVATE, progress=progress)
         values = {
             "run_id": run_id,
             "other_run_id": other_run_id,
             "differences": differences,
             "parts": context.parts,
             "counts": _counts(cases, context.parts),
-            "embedded": document(context, cases, pictures),
+            "embedded": document(context, shown, pictures),
+            "limited": context.limited,
+            "shown": len(shown),
+            "cases": len(cases),
         }
         return {"index.html": _render(study, values, one_file=one_file)}
 
@@ -72,14 +79,21 @@ def compare_page(
 
 def _cases(workspace: Workspace, run_id: str, other_run_id: str) -> list[ReportCase]:
     """Return the cases that both runs predicted in the same part, broken ones first."""
-    first = {(case.part, case.case_id): case for case in read_cases(workspace, run_id)}
+    first = {(case.part, case.case_id): (case.predicted, case.confidence) for case in read_cases(workspace, run_id)}
     cases = [
-        case._replace(before=before.predicted, confidence_before=before.confidence)
+        case._replace(before=before[0], confidence_before=before[1])
         for case in read_cases(workspace, other_run_id)
         if (before := first.get((case.part, case.case_id)))
     ]
     places = {name: place for place, (name, _) in enumerate(OUTCOMES)}
     return sorted(cases, key=lambda case: places[case.outcome])
+
+
+def _shown(cases: list[ReportCase]) -> list[ReportCase]:
+    """Return what a page can hold: as many of each outcome in each part."""
+    numbers: dict[tuple[str, str], int] = {}
+    cells = [numbers.setdefault((case.part, case.outcome), len(numbers)) for case in cases]
+    return [cases[number] for number in first_of_each(np.array(cells, dtype=int))]
 
 
 def _cases_csv(cases: list[ReportCase]) -> str:

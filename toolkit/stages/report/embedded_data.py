@@ -28,6 +28,8 @@ class EmbeddedContext(NamedTuple):
     costs: Costs
     name: str
     """Starts the name of a file that the page gives away."""
+    limited: bool
+    """Whether there are more cases than the page holds."""
 
 
 def document(context: EmbeddedContext, cases: list[ReportCase], pictures: Iterable[Thumbnails]) -> str:
@@ -59,6 +61,7 @@ def document(context: EmbeddedContext, cases: list[ReportCase], pictures: Iterab
     ]
     content = {
         "name": context.name,
+        "limited": context.limited,
         "classes": context.classes,
         "parts": context.parts,
         "outcomes": context.outcomes,

@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from toolkit.formatting import clean
 from toolkit.manifest import Study
 from toolkit.manifest.evaluation import ReportSection
 from toolkit.stages.report.analysis_plan import PlanSummary, read_plan
-from toolkit.stages.report.cases import ReportCase, read_cases
+from toolkit.stages.report.cases import ReportCase, ScoredCases, grouped_cases
 from toolkit.stages.report.evaluation import Evaluation, read_evaluation
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
@@ -58,7 +57,12 @@ class ReportFacts:
     scores: dict[ScoreKey, Score]
     matrices: dict[str, dict[tuple[str, str], CountCell]]
     """By part; then by truth and predicted class."""
+    every_case: ScoredCases | None
+    """Every scored case; None where single cases are not for the readers."""
     cases: list[ReportCase]
+    """Those of them that the page shows."""
+    limited: bool
+    """Whether there are more than a page can hold."""
     epochs: dict[str, list[tuple[int, float]]]
     ranked: ClassArrays
     """Of the first part."""
@@ -87,8 +91,14 @@ class ReportFacts:
 
     @property
     def errors(self) -> list[ReportCase]:
-        """The cases the run got wrong, in the same order."""
+        """The cases on the page that the run got wrong, in the same order."""
         return [case for case in self.cases if case.outcome == "wrong"]
+
+    @property
+    def number_of_errors(self) -> int:
+        """How many cases the run got wrong; suppressed counts are left out."""
+        cells = [pair for matrix in self.matrices.values() for pair in matrix.items()]
+        return sum(cell.cases or 0 for (truth, predicted), cell in cells if truth != predicted)
 
     @property
     def patients_known(self) -> bool:
@@ -105,6 +115,8 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
     parts = scored_parts(scores)
     matrix = workspace.rows(sql.statement("report/matrix"), key)
     classes = _classes(study, matrix, scores)
+    every_case = grouped_cases(workspace, study, run_id, parts)
+    cases = every_case.for_page()
     return ReportFacts(
         run=run,
         record=read_run(workspace, run_id),
@@ -113,9 +125,11 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         parts=parts,
         scores=scores,
         matrices={part: _matrix(matrix, part) for part in parts},
-        cases=_cases(workspace, study, run_id, parts),
+        every_case=every_case,
+        cases=cases,
+        limited=len(cases) < len(every_case),
         epochs=_epochs(workspace, run_id),
-        ranked=class_arrays(workspace.rows(sql.statement("evaluate/scored_part"), {**key, "part": parts[0]}), classes),
+        ranked=class_arrays(workspace.sql(sql.statement("evaluate/scored_part"), {**key, "part": parts[0]}), classes),
         scorings={row["part"]: row for row in workspace.rows(sql.statement("report/scorings"), key)},
         flow=_flow(workspace.rows(sql.statement("report/flow"), split)),
         excluded=workspace.rows(f"{EXCLUDED} order by all", split),
@@ -151,22 +165,6 @@ def _matrix(rows: list[dict[str, Any]], part: str) -> dict[tuple[str, str], Coun
         for row in rows
         if row["part"] == part
     }
-
-
-def _cases(workspace: Workspace, study: Study, run_id: str, parts: list[str]) -> list[ReportCase]:
-    """Return the scored cases, each with the groups of the study that it belongs to."""
-    fields = study.evaluate.groups
-    groups: dict[str, set[tuple[str, str]]] = {}
-    for part in parts if fields else []:
-        for row in workspace.rows(sql.statement("evaluate/group_values"), {"run_id": run_id, "part": part}):
-            if (field := row["group_name"]) in fields:
-                value = clean(study.evaluate.band_of(field, row["group_value"]))
-                groups.setdefault(row["case_id"], set()).add((field, value))
-    return [
-        case._replace(groups=sorted(groups.get(case.case_id, ()), key=lambda own: (fields.index(own[0]), own[1])))
-        for case in read_cases(workspace, run_id)
-        if case.part in parts
-    ]
 
 
 def _flow(rows: list[dict[str, Any]]) -> list[FlowStage]:

@@ -40,6 +40,7 @@ def shared(facts: ReportFacts) -> ReportFacts:
         matrices=matrices,
         scores=scores,
         rounded=rounded,
+        every_case=None,
         cases=_cases(facts, matrices) if facts.report.share_crops else [],
         ranked=_without(facts.ranked, [facts.classes.index(name) for name in small_classes[facts.parts[0]]]),
         by_class=_suppressed(facts.by_class),

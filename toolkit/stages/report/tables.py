@@ -6,7 +6,7 @@ from typing import Any
 
 from toolkit.csv_files import sheet_text
 from toolkit.formatting import clean
-from toolkit.stages.report.cases import ReportCase, cost
+from toolkit.stages.report.cases import ReportCase, ScoredCases, cost
 from toolkit.stages.report.facts import ReportFacts
 from toolkit.stats.metrics import AVERAGED
 
@@ -53,14 +53,14 @@ def csv_tables(facts: ReportFacts) -> dict[str, str]:
     }
     if facts.plan.lock:
         tables["departures.csv"] = csv_of(("part", "kind", "detail"), facts.plan.departures)
-    return tables | (_about_cases(facts) if facts.audience == "internal" else {})
+    return tables | (_about_cases(facts, facts.every_case) if facts.every_case is not None else {})
 
 
-def _about_cases(facts: ReportFacts) -> dict[str, str]:
+def _about_cases(facts: ReportFacts, cases: ScoredCases) -> dict[str, str]:
     findings = [{**row, "example": clean(row["example"])} for row in facts.findings]
     return {
-        "misclassified.csv": _misclassified(facts),
-        "cases.csv": _cases(facts),
+        "misclassified.csv": _misclassified(facts, cases),
+        "cases.csv": _cases(facts, cases),
         "excluded.csv": csv_of(("stage", "reason", "case_id", "image_id", "export_id", "line"), facts.excluded),
         "findings.csv": csv_of(("kind", "source", "found", "cases", "example"), findings),
     }
@@ -118,16 +118,16 @@ def _epochs(facts: ReportFacts) -> str:
     return sheet_text(["metric", "epoch", "value"], rows)
 
 
-def _misclassified(facts: ReportFacts) -> str:
+def _misclassified(facts: ReportFacts, cases: ScoredCases) -> str:
     """Return every case the run got wrong; pseudonyms only, no photograph's name."""
     about = attrgetter(*ABOUT_CASES)
     return sheet_text(
         [*ABOUT_CASES, *(f"probability_{name}" for name in facts.classes)],
-        ([*about(case), *_probabilities(facts, case)] for case in facts.errors),
+        ([*about(case), *_probabilities(facts, case)] for case in cases if case.outcome == "wrong"),
     )
 
 
-def _cases(facts: ReportFacts) -> str:
+def _cases(facts: ReportFacts, cases: ScoredCases) -> str:
     """Return every scored case with what the page says of it."""
     columns = (*ABOUT_CASES, *MORE_ABOUT_CASES)
     about = attrgetter(*columns)
@@ -139,7 +139,7 @@ def _cases(facts: ReportFacts) -> str:
             "; ".join(f"{field}: {value}" for field, value in case.groups),
             *_probabilities(facts, case),
         ]
-        for case in facts.cases
+        for case in cases
     )
     return sheet_text([*columns, "cost", "findings", "groups", *(f"probability_{n}" for n in facts.classes)], rows)
 
