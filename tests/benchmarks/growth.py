@@ -19,10 +19,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from scipy.special import logsumexp
 
-from toolkit.files import written_atomically
+from toolkit.files import write_parquet
 from toolkit.manifest import Study, load_study
 from toolkit.prompts.answers import Answers, answers_of, predicted
 from toolkit.stages import predict
@@ -73,8 +72,7 @@ def simulate(workspace: Workspace, study: Study) -> None:
     for part, cases in parts.items():
         for number, start in enumerate(range(0, len(cases), predict.SHARD)):
             path = workspace.run(RUN) / "predictions" / f"{part}-{number:05}-simulated.parquet"
-            with written_atomically(path) as temporary:
-                pq.write_table(predictions(cases.slice(start, predict.SHARD), part, answers, rng), temporary)
+            write_parquet(path, predictions(cases.slice(start, predict.SHARD), part, answers, rng))
             shards.append(predict.Shard(part, [], [], path))
     predict._mirror(workspace, RUN, shards)
 

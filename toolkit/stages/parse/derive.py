@@ -47,6 +47,8 @@ FILE_COLUMNS = ("image_id", "path", "sha256", "pixel_sha256", "width", "height")
 """Columns of `images` that come from a photograph's file."""
 PAGE = 2_000
 """Rows of a query in memory at once."""
+INDEXES = "2GB"
+"""What the registry may take while its tables are replaced: a million photographs need more than 256 MB."""
 MOST = 20_000
 """Photographs whose labels are gathered at once."""
 
@@ -225,11 +227,16 @@ def changed_photographs(workspace: Workspace, images: Path) -> list[str]:
 
 
 def register_tables(workspace: Workspace, files: dict[str, Path], *, anew: bool) -> None:
-    """Replace the registry's label side by these files, in one transaction; with `anew` the other side too."""
+    """Replace the registry's label side by these files, all or nothing; with `anew` the other side too.
+
+    What is written to is a copy of the registry, so that each table can be a transaction of its own.
+    """
     with workspace.writing(anew=anew) as connection:
+        connection.execute(f"set memory_limit = '{INDEXES}'")
         for table, path in files.items():
             own = " where source = 'parse'" if table == "findings" else ""
             connection.execute(f"delete from {table}{own}")  # noqa: S608 - names of our own schema
             connection.execute(f"insert into {table} by name select * from read_parquet({sql.quoted(str(path))})")  # noqa: S608
+            connection.execute("commit; begin")  # until then its index is in memory, and cannot spill
         if anew:
             restore(connection, workspace)
