@@ -5,7 +5,9 @@ import shutil
 import stat
 from pathlib import Path
 
+import duckdb
 import exports
+import pyarrow.parquet as pq
 import pytest
 from exports import box, label, radio, row
 from hypothesis import HealthCheck, Phase, given, settings
@@ -17,6 +19,7 @@ from toolkit.errors import ExportError, WorkspaceError
 from toolkit.files import sha256_of_file
 from toolkit.privacy import PseudonymKey
 from toolkit.stages.parse import parse
+from toolkit.stages.parse.derive import register_tables
 from toolkit.workspace.registry import Workspace
 
 
@@ -416,3 +419,17 @@ def test_hostile_sets_of_exports_give_one_state_whatever_their_order(shared, stu
     assert reference == state("02") == state("03") == state("01", "05") == state("05", "01")
     assert updated == state("04", "01")
     assert reference != updated
+
+
+def test_a_table_that_cannot_be_written_leaves_the_registry_as_it_was(parsed, tmp_path):
+    workspace = parsed(row("i1", label("L1", "nevus")))
+    before = workspace.registry.read_bytes()
+    tables = ("metadata", "labels", "cases")
+    for name in tables:
+        pq.write_table(workspace.sql(f"from {name}")[:0], tmp_path / f"{name}.parquet")
+    (tmp_path / "cases.parquet").write_bytes(b"no table")
+
+    with pytest.raises(duckdb.Error):
+        register_tables(workspace, {name: tmp_path / f"{name}.parquet" for name in tables}, anew=False)
+    assert before == workspace.registry.read_bytes()
+    assert not list(workspace.folder.glob(".registry*"))
