@@ -62,10 +62,10 @@ def is_number(cell: str) -> bool:
 
 
 def same(given: str, saved: str) -> bool:
-    """Tell whether a cell is the same; a spreadsheet keeps 15 digits of a number."""
+    """Tell whether a cell is the same; a spreadsheet keeps 15 digits of a number, and writes truth values large."""
     if is_number(given):
         return math.isclose(float(given), float(saved.replace(",", ".")), rel_tol=1e-14)
-    return plain(given) == plain(saved)
+    return plain(given) == plain(saved) or (given in ("true", "false") and given == saved.lower())
 
 
 def changed(given: list[list[str]], saved: list[list[str]]) -> list[tuple[str, str]]:
