@@ -111,6 +111,6 @@ def _earlier(workspace: Workspace) -> list[Entry]:
             try:
                 scoring = json.loads(line)
                 found.append({"kind": "scoring", **scoring, "scored_at": str(scoring["scored_at"])})
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 raise changed(path, remedy=LOST) from None
     return sorted(found, key=lambda entry: entry["scored_at"])
