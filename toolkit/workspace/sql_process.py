@@ -28,7 +28,7 @@ THREADS = 4
 BATCH = 10_000
 """Rows of the answer that are converted at once."""
 MOST_MESSAGE = 2_000
-GRACE = 5.0
+GRACE = 1.0
 """Seconds after which the system ends a process whose parent is gone and could not end it."""
 SETTINGS: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
