@@ -498,6 +498,17 @@ def test_a_report_never_drops_what_its_certificate_states(copied, finished, cont
         assert str(path) == refused.value.place
 
 
+def test_a_split_without_its_folder_is_missed_where_the_ledger_knows_it(copied, finished):
+    shutil.rmtree(copied.folder / "splits")
+
+    with pytest.raises(LeakError, match="no readable certificate"):
+        report(copied, finished.study_file.study, run=finished.run_id)
+    shutil.rmtree(copied.folder / "ledgers")
+    page = Path(report(copied, finished.study_file.study, run=finished.run_id).page).read_text(encoding="utf-8")
+
+    assert "its folder is gone" in page
+
+
 def test_a_report_notices_a_split_that_was_sealed_again(copied, finished):
     forging.forge(copied.split(finished.results["Split"].split_id), stated=lambda stated: stated.update(seed=99))
 

@@ -18,7 +18,7 @@ from toolkit.workspace.certificate import CERTIFICATE, find_certificate
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import read_run
 from toolkit.workspace.scores import read_scores
-from toolkit.workspace.verification import certified_split
+from toolkit.workspace.verification import find_certified
 
 EVALUATED = {
     "operating_point": "select distinct target as name from operating_points where run_id = $run_id and part = $part",
@@ -81,7 +81,7 @@ def locked(folder: Path) -> LockedPlan | None:
 def locked_for(workspace: Workspace, run_id: str) -> LockedPlan | None:
     """Return the plan that was locked with the split of a run."""
     (run,) = workspace.rows("select split_id from runs where run_id = $run_id", {"run_id": run_id})
-    certified_split(workspace, run["split_id"])
+    find_certified(workspace, run["split_id"])
     return locked(workspace.split(run["split_id"]))
 
 

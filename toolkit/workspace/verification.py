@@ -7,6 +7,7 @@ own words: no text of a stranger's certificate is shown.
 import hashlib
 import json
 import math
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -121,6 +122,12 @@ def _not_proved(*, divided: int, without: int, cases: int) -> Iterator[str]:
         yield f"photographs are not kept apart: {divided} of them stand in two parts, which this split permits"
     if without:
         yield f"{without} of {cases} cases have no photograph digest: their photographs were not compared"
+
+
+def find_certified(workspace: Workspace, split_id: str) -> dict[str, Any] | None:
+    """Return the certificate of a split as `certified_split` does; None where it never had files that anybody knows."""
+    known = os.path.lexists(workspace.split(split_id)) or ledger.last(workspace, "split", split_id)
+    return certified_split(workspace, split_id) if known else None
 
 
 def certified_split(workspace: Workspace, split_id: str) -> dict[str, Any]:

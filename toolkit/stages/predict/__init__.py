@@ -38,7 +38,7 @@ from toolkit.workspace.runs import (
     read_run,
     record_predictions,
 )
-from toolkit.workspace.verification import certified_split
+from toolkit.workspace.verification import find_certified
 
 PARTS = ("validation", "test")
 SHARD = 256
@@ -131,7 +131,7 @@ def _predict(
     workspace: Workspace, task: "Task", parts: tuple[str, ...] | None, device: str | None, progress: Progress
 ) -> Predicted:
     process = this_process()
-    certified_split(workspace, task.record.split_id)
+    find_certified(workspace, task.record.split_id)
     parts = parts or ((external.PART,) if task.record.external_of else PARTS)
     work = [_work(workspace, task, part, part_cases(workspace, task.record.split_id, part)) for part in parts]
     shards = [shard for each in work for shard in each.shards]

@@ -13,7 +13,7 @@ from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import RunRecord, read_run
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
-from toolkit.workspace.verification import certified_split
+from toolkit.workspace.verification import find_certified
 
 Audience = Literal["internal", "shared"]
 EXCLUDED = "select stage, reason, case_id, image_id, export_id, line from excluded_from($split_id)"
@@ -77,6 +77,7 @@ class ReportFacts:
     findings: list[dict[str, Any]]
     leakage: dict[str, Any]
     certificate: dict[str, Any]
+    """Empty where the split has no folder, and the page says so."""
     exports: list[dict[str, Any]]
     label_state: dict[str, Any]
     report: ReportSection
@@ -142,7 +143,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         },
         findings=workspace.rows(sql.statement("report/findings")),
         leakage=workspace.rows(sql.statement("report/leakage"), split)[0],
-        certificate=certified_split(workspace, run["split_id"]),
+        certificate=find_certified(workspace, run["split_id"]) or {},
         exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
         label_state=workspace.rows("select * from label_states")[0],
         report=study.report,

@@ -80,6 +80,8 @@ def badges(facts: ReportFacts) -> list[Badge]:
     checks += [*_calibration(facts), *_evaluation(facts)]
     if not facts.patients_known:
         checks.insert(0, Badge("look", NO_PATIENTS[0].upper() + NO_PATIENTS[1:], "split"))
+    if not facts.certificate:
+        checks.insert(1, Badge("look", f"No certificate of split {facts.run['split_id']}: its folder is gone", "split"))
     counts = (("Quarantined", facts.quarantined, "row"), ("No reference diagnosis", facts.unresolved, "case"))
     for name, number, noun in counts:
         checks.append(Badge("look" if number else "good", f"{name}: {few(number, noun, facts.audience)}", "flow"))
