@@ -343,7 +343,7 @@ def check_sums(folder: Path, *, remedy: str) -> None:
     for name, digest in stated.items():
         file = folder / name
         if not file.is_file() or sha256_of_file(file) != digest:
-            raise changed(file, remedy=remedy)
+            raise DamagedError(f"this is not the file that {SUMS} beside it names", place=str(file), remedy=remedy)
 
 
 def write_digests(folder: Path) -> None:

@@ -46,6 +46,8 @@ class Flips:
         self.workspace, self.study_file = workspace, study_file
         self.studies = studies or {}
         """By run: the study it was trained with, where it is another one."""
+        self.features: dict[Path, Any] = {}
+        """Cached features when they were first read."""
         self.outcomes: dict[str, Counter[str]] = {}
         photographs = workspace.rows("select image_id, path, sha256 from images where sha256 is not null")
         self.photographs = {Path(row["path"]).resolve(): row for row in photographs}
@@ -175,10 +177,13 @@ def _predicted(flips: Flips, path: Path) -> str:
             file.write_bytes(content)
 
 
-def _features(_: Flips, path: Path) -> str:
-    """Read cached features: None means that they are computed again."""
+def _features(flips: Flips, path: Path) -> str:
+    """Read cached features: those that were written, or None, and then they are computed again."""
     features = read_features(path)
-    return "true" if features is not None else "computed again"
+    if features is None:
+        return "as they were, or computed again"
+    first = flips.features.setdefault(path, features)
+    return "as they were, or computed again" if first.equal(features) else "others"
 
 
 def _photograph(flips: Flips, path: Path) -> str:

@@ -65,7 +65,7 @@ def flips(tmp_path_factory):
     (landed,) = landed_exports(workspace)
     note_issues(landed, [{"level": "warning", "reason": "url_not_found", "detail": "a", "image_id": None}])
     record_withdrawal(workspace, "p-0123456789abcdef", set(), key=study_file.key(workspace), date="2026-11-28")
-    list(run(workspace, study_file, [], images=workspace.photographs))
+    list(run(workspace, study_file, [drawn.export], images=workspace.photographs))
     first = find_run(workspace, "latest")
     control = predict(workspace, study, control="blank")
     evaluate(workspace, study, run=control.run_id)
@@ -77,6 +77,7 @@ def flips(tmp_path_factory):
     report(workspace, study, run=first, audience="shared")
     remember_study(workspace, study_file.path)
     made = Flips(workspace, study_file, {second.run_id: frozen})
+    assert workspace.photographs.resolve() == next(iter(made.photographs)).parent
     yield made
     print("\n" + made.table())
 
