@@ -1,7 +1,5 @@
 """Reporting guidelines: what a run fills of them, that it invents nothing, and that no text becomes markup."""
 
-import csv
-import io
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import pytest
 from registries import HOSTILE, a_record
 
+from toolkit.csv_files import rows_of
 from toolkit.manifest.evaluation import ReportingSection
 from toolkit.stages.report import guidelines
 from toolkit.stages.report.facts import gather
@@ -122,7 +121,7 @@ def test_what_the_study_says_stands_as_text_only(finished, facts):
     made = guidelines.filled(finished.workspace, study, facts)
     page = render(facts, study, {}, None, made, one_file=True).decode()
     text = guidelines.markdown(made, finished.run_id)
-    rows = {(row["guideline"], row["item"]): row for row in csv.DictReader(io.StringIO(guidelines.table(made)))}
+    rows = {(row["guideline"], row["item"]): row for row in rows_of(guidelines.table(made))}
 
     assert "<img" not in page + text
     assert "&lt;img src=x onerror=alert(1)&gt; [x](javascript:alert(1)) `a`" in page

@@ -1,13 +1,12 @@
 """The analysis plan: locked with the split, and what departs from it."""
 
-import csv
-import io
 import shutil
 from datetime import timedelta
 
 import forging
 import pytest
 
+from toolkit.csv_files import rows_of
 from toolkit.errors import StudyError, WorkspaceError
 from toolkit.manifest import load_study, shipped
 from toolkit.manifest.evaluation import PlanSection
@@ -126,7 +125,7 @@ def test_evaluate_records_what_departs_and_the_report_says_it(finished, locked, 
     rows = locked.shipped_rows("departures")
     facts = shared(gather(locked, planned_study, finished.run_id))
     page = render(facts, planned_study, {}, None, [], one_file=True).decode()
-    listed = csv.DictReader(io.StringIO(csv_tables(facts)["departures.csv"]))
+    listed = rows_of(csv_tables(facts)["departures.csv"])
 
     assert result.plan_sha256 == locked_once[1].plan_sha256 == rows[0]["plan_sha256"]
     expected = {("comparison_missing", "the planned comparison was not made")}

@@ -2,7 +2,7 @@
 
 A text that a spreadsheet would take for a formula gets an apostrophe in front; in a file for spreadsheets, one that it
 would take for a number, a date or the like, too. Where an apostrophe stands there already, another is added, so that
-`as_text` finds every text again.
+`read_csv` finds every text again.
 """
 
 import csv
@@ -10,7 +10,7 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, time
 from decimal import Decimal
 from pathlib import Path
@@ -79,8 +79,8 @@ def csv_lines(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def sheet_text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    """Return CSV for spreadsheets with a header; see `sheet_lines`. A file of it begins with MARK."""
-    return sheet_lines([columns]) + sheet_lines(rows)
+    """Return CSV for spreadsheets with a header, beginning with MARK; see `sheet_lines`."""
+    return MARK + sheet_lines([columns]) + sheet_lines(rows)
 
 
 def sheet_lines(rows: Iterable[Iterable[Any]]) -> str:
@@ -105,19 +105,26 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
-    r"""Return the rows of a CSV text that the toolkit wrote.
+    r"""Return the rows of a CSV text that the toolkit wrote; one that begins with MARK is for spreadsheets.
 
-    >>> rows_of("case_id,value\n'1e5,-0.5\n")
+    >>> rows_of(sheet_text(["case_id", "value"], [["1e5", -0.5]]))
     [{'case_id': '1e5', 'value': '-0.5'}]
     """
-    rows = ([as_text(text) for text in row] for row in csv.reader(io.StringIO(text.removeprefix(MARK), newline="")))
+    rows = _texts(text)
     columns = next(rows, [])
     return [dict(zip(columns, row, strict=False)) for row in rows]
 
 
 def columns_of(text: str) -> list[str]:
     """Return the columns of a CSV text that the toolkit wrote."""
-    return [as_text(name) for name in next(csv.reader(io.StringIO(text.removeprefix(MARK), newline="")), [])]
+    return next(_texts(text), [])
+
+
+def _texts(text: str) -> Iterator[list[str]]:
+    """Yield the texts of each row, as they were before they were written."""
+    read = sheet_cell_text if text.startswith(MARK) else cell_text
+    lines = io.StringIO(text.removeprefix(MARK), newline="")
+    yield from ([read(text) for text in row] for row in csv.reader(lines))
 
 
 def _lines(rows: Iterable[Iterable[Any]], written: Callable[[Any], str]) -> str:
@@ -154,11 +161,20 @@ def is_changed(text: str) -> bool:
     return bool(VALUE.fullmatch(unicodedata.normalize("NFKC", text))) and not WHOLE.fullmatch(text)
 
 
-def as_text(text: str) -> str:
-    """Return the text of a cell without the apostrophe that `cell` or `sheet_cell` put there.
+def cell_text(text: str) -> str:
+    """Return the text of a cell without the apostrophe that `cell` put there.
 
-    >>> as_text("'1e5"), as_text("''=1"), as_text("'s")
-    ('1e5', "'=1", "'s")
+    >>> cell_text("'=1"), cell_text("''=1"), cell_text("'1e5")
+    ('=1', "'=1", "'1e5")
+    """
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+
+
+def sheet_cell_text(text: str) -> str:
+    """Return the text of a cell without the apostrophe that `sheet_cell` put there.
+
+    >>> sheet_cell_text("'=1"), sheet_cell_text("'1e5"), sheet_cell_text("'s")
+    ('=1', '1e5', "'s")
     """
     return text[1:] if text.startswith("'") and (FORMULA.match(text) or is_changed(text)) else text
 

@@ -4,7 +4,7 @@ import tomllib
 from functools import cache
 from typing import Any
 
-from toolkit.csv_files import MARK, columns_of, sheet_text
+from toolkit.csv_files import columns_of, sheet_text
 from toolkit.formatting import METRICS, spoken
 from toolkit.manifest import shipped
 from toolkit.workspace import sql
@@ -26,7 +26,7 @@ def with_dictionary(tables: dict[str, str], classes: list[str]) -> dict[str, byt
         for column in (columns_of(tables[file]) if file in tables else ("file", "column", "meaning"))
     ]
     own = sheet_text(["file", "column", "meaning"], rows)
-    return {name: (MARK + text).encode() for name, text in {**tables, "data_dictionary.csv": own}.items()}
+    return {name: text.encode() for name, text in {**tables, "data_dictionary.csv": own}.items()}
 
 
 def meaning(column: str, classes: list[str]) -> str:
