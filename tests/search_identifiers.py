@@ -22,10 +22,12 @@ from typing import NamedTuple
 from urllib.parse import quote, quote_plus
 
 import duckdb
+import numpy as np
 import pyarrow.parquet as pq
 
 SHORTEST = 5
 """Characters of an identifier that is looked for."""
+BLOCK, SMALL = 1 << 22, 1 << 16
 SIGNED = {"Signature=", "Expires="}
 """Of addresses that open a photograph to whoever has them."""
 
@@ -66,7 +68,7 @@ def long_enough(identifiers: Iterable[str]) -> set[str]:
 
 def search(folders: Iterable[Path], identifiers: Iterable[str], texts: Mapping[str, str] | None = None) -> list[Place]:
     """Return every place below folders, or in texts that were printed, where an identifier stands."""
-    needles = [(each, *form) for each in sorted(long_enough(identifiers)) for form in forms(each)]
+    needles = Needles(identifiers)
     places = [place for name, text in (texts or {}).items() for place in _in(text.encode(), Path(name), "", needles)]
     for folder in folders:
         for path in sorted(folder.rglob("*")):
@@ -134,13 +136,48 @@ def _tables(path: Path) -> Iterator[tuple[str, bytes]]:
             yield name, "\n".join(text for (text,) in rows).encode()
 
 
-def _in(data: bytes, path: Path, within: str, needles: list[tuple[str, str, bytes]]) -> Iterator[Place]:
+def _in(data: bytes, path: Path, within: str, needles: "Needles") -> Iterator[Place]:
     lowered = data.lower()
-    for identifier, name, form in needles:
-        if form in data:
+    possible, in_other_case = needles.possible(data, lowered)
+    for (identifier, name, form), is_possible, is_lower in zip(needles.forms, possible, in_other_case, strict=True):
+        if is_possible and form in data:
             yield Place(path, within, name, identifier)
-        elif name == "as it is" and form.lower() in lowered and _as_word(form.lower(), lowered):
+        elif name == "as it is" and is_lower and form.lower() in lowered and _as_word(form.lower(), lowered):
             yield Place(path, within, "in other case", identifier)
+
+
+class Needles:
+    """The forms of identifiers, with the three-byte pieces of each: what lacks one of them cannot hold the form."""
+
+    def __init__(self, identifiers: Iterable[str]) -> None:
+        self.forms = [(each, *form) for each in sorted(long_enough(identifiers)) for form in forms(each)]
+        self.exact = _pieces([form for _, _, form in self.forms])
+        self.lower = _pieces([form.lower() for _, _, form in self.forms])
+
+    def possible(self, data: bytes, lowered: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """Tell of each form whether the data, and whether the data in lower case, can hold it."""
+        return _have(data, *self.exact), _have(lowered, *self.lower)
+
+
+def _pieces(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the three-byte pieces of all texts as numbers, and where those of each text begin."""
+    pieces = [_as_numbers(text) for text in texts]
+    starts = np.cumsum([0, *(len(each) for each in pieces[:-1])])
+    return np.concatenate([*pieces, np.zeros(0, np.int32)]), starts[: len(texts)]
+
+
+def _as_numbers(data: bytes) -> np.ndarray:
+    bytes_of = np.frombuffer(data, np.uint8).astype(np.int32)
+    return bytes_of[:-2] << 16 | bytes_of[1:-1] << 8 | bytes_of[2:]
+
+
+def _have(data: bytes, pieces: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    if len(data) < SMALL:
+        return np.ones(len(starts), bool)  # looking is faster
+    there = np.zeros(1 << 24, bool)
+    for start in range(0, len(data), BLOCK):
+        there[_as_numbers(data[start : start + BLOCK + 2])] = True
+    return np.logical_and.reduceat(there[pieces], starts)
 
 
 def _as_word(form: bytes, data: bytes) -> bool:

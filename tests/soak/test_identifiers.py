@@ -17,7 +17,7 @@ from search_identifiers import SIGNED, Place, identifiers_of_row, planted, searc
 
 from toolkit.synthetic import sample
 
-KILLS, FIRST, STEP = 6, 2, 7
+KILLS, FIRST, STEP = 4, 2, 9
 """Kills of each command: how many, at which operation the first, and how much later each next one."""
 LINE = [["audit"], ["split"], ["train", "--resume"], ["predict"], ["evaluate"], ["report"]]
 
