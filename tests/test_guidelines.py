@@ -127,7 +127,8 @@ def test_what_the_study_says_stands_as_text_only(finished, facts):
     assert "&lt;img src=x onerror=alert(1)&gt; [x](javascript:alert(1)) `a`" in page
     assert r"&lt;img src=x onerror=alert\(1\)&gt; \[x\]\(javascript:alert\(1\)\) \`a\`" in text
     assert len(ITEMS) == len(rows)
-    assert "'=1+1" == rows["TRIPOD+AI", "18a"]["text"]
+    assert "'=1+1" in guidelines.table(made)  # as a spreadsheet gets it
+    assert "=1+1" == rows["TRIPOD+AI", "18a"]["text"]
     assert "registration" == rows["TRIPOD+AI", "18d"]["missing"]
     assert "Author must write: [reporting] registration of the study file, or the manuscript." in text
     assert "from scores" in rows["TRIPOD+AI", "23a"]["how"]
