@@ -426,7 +426,7 @@ def test_a_table_that_cannot_be_written_leaves_the_registry_as_it_was(parsed, tm
     before = workspace.registry.read_bytes()
     tables = ("metadata", "labels", "cases")
     for name in tables:
-        pq.write_table(workspace.sql(f"from {name}")[:0], tmp_path / f"{name}.parquet")
+        pq.write_table(workspace.read(f"from {name}")[:0], tmp_path / f"{name}.parquet")
     (tmp_path / "cases.parquet").write_bytes(b"no table")
 
     with pytest.raises(duckdb.Error):

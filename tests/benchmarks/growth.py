@@ -61,7 +61,7 @@ def cost(*words: object) -> Cost:
 def simulate(workspace: Workspace, study: Study) -> None:
     """Record a run on the newest split, and predict its validation, test and external sets."""
     split_id, truth_id = find_split(workspace), workspace.rows("select truth_id from label_states")[0]["truth_id"]
-    parts = {part: workspace.sql(CASES, {"split_id": split_id, "part": part}) for part in PARTS}
+    parts = {part: workspace.read(CASES, {"split_id": split_id, "part": part}) for part in PARTS}
     trained = {"train_cases": 0, "train_patients": 0, "epochs": [], "seconds": 0.0, "finished_at": now()}
     model = {"name": study.model.name, "backend": study.model.backend, "device": "none, simulated"}
     sections = study.model_dump(mode="json", exclude={"privacy": True, "ingest": {"annotator"}})

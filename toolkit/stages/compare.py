@@ -64,7 +64,7 @@ def compare(
     for part in parts:
         progress(f"comparing on {part}", 0, None)
         key = {"run_id": run_id, "other_run_id": other_id, "part": part}
-        pair = _pair(study, workspace.sql(sql.statement("compare/compared_part"), key))
+        pair = _pair(study, workspace.read(sql.statement("compare/compared_part"), key))
         if pair is None:
             raise WorkspaceError(
                 f"runs {run_id} and {other_id} share no case of the {part} set",
@@ -107,7 +107,7 @@ def _relabelled(workspace: Workspace, study: Study, run_id: str, part: str, sinc
             f"no such export: {since}", place=str(workspace.exports), remedy=f"the exports are: {', '.join(known)}"
         )
     key = {"run_id": run_id, "part": part, "export": since}
-    pair = _pair(study, workspace.sql(sql.statement("compare/relabelled_part"), key))
+    pair = _pair(study, workspace.read(sql.statement("compare/relabelled_part"), key))
     if pair is None:
         raise WorkspaceError(
             f"no case of the {part} set had a resolved class at export {since}",

@@ -192,7 +192,7 @@ class Workspace:
     def table(self, name: str) -> "pd.DataFrame":
         """Return a whole table or view as a DataFrame."""
         quoted = '"' + name.replace('"', '""') + '"'
-        return self.sql(f"select * from {quoted}").to_pandas()  # noqa: S608 - the name is quoted
+        return self.read(f"select * from {quoted}").to_pandas()  # noqa: S608 - the name is quoted
 
     def read(self, text: str, parameters: dict[str, str] | None = None) -> pa.Table:
         """Return the rows of one of the toolkit's own statements, asked in this process."""

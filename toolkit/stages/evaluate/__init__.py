@@ -83,7 +83,7 @@ def _predicted(workspace: Workspace, run_id: str) -> dict[str, int]:
 
 
 def _part(workspace: Workspace, study: Study, run_id: str, part: str) -> ClassArrays:
-    rows = workspace.sql(sql.statement("evaluate/scored_part"), {"run_id": run_id, "part": part})
+    rows = workspace.read(sql.statement("evaluate/scored_part"), {"run_id": run_id, "part": part})
     if not len(rows):
         raise WorkspaceError(
             f"no predicted case of the {part} set has a resolved class", place=f"run {run_id}", remedy="toolkit status"
@@ -101,8 +101,8 @@ def _scored(
 ) -> dict[str, list[dict[str, Any]]]:
     """Return a part's rows of every table but `temperatures`."""
     part = {"run_id": key.run_id, "part": key.part}
-    readings = workspace.sql(sql.statement("evaluate/readings_of_part"), part)
-    values = workspace.sql(sql.statement("evaluate/group_values"), part)
+    readings = workspace.read(sql.statement("evaluate/readings_of_part"), part)
+    values = workspace.read(sql.statement("evaluate/group_values"), part)
     return {
         "scores": Scorer(study, data, key, temperature).rows(),
         "calibration_bins": calibrated.bins(study, data, key, temperature),

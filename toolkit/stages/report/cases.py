@@ -121,7 +121,7 @@ def first_of_each(cells: np.ndarray) -> np.ndarray:
 
 def read_cases(workspace: Workspace, run_id: str) -> ScoredCases:
     """Read every scored case of a run; none has groups yet."""
-    rows = workspace.sql(sql.statement("report/cases"), {"run_id": run_id})
+    rows = workspace.read(sql.statement("report/cases"), {"run_id": run_id})
     return ScoredCases(rows, CaseGroups([], np.empty(0, dtype=int), np.zeros(len(rows) + 1, dtype=int)))
 
 
@@ -132,7 +132,7 @@ def grouped_cases(workspace: Workspace, study: Study, run_id: str, parts: Sequen
     numbers: dict[tuple[str, str], int] = {}
     pairs = [np.empty((2, 0), dtype=int)]  # of case and group
     for part in parts if fields else []:
-        values = workspace.sql(sql.statement("evaluate/group_values"), {"run_id": run_id, "part": part})
+        values = workspace.read(sql.statement("evaluate/group_values"), {"run_id": run_id, "part": part})
         for field in fields:
             own = values.filter(pc.field("group_name") == field)
             different = own["group_value"].unique().to_pylist()

@@ -130,7 +130,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         cases=cases,
         limited=len(cases) < len(every_case),
         epochs=_epochs(workspace, run_id),
-        ranked=class_arrays(workspace.sql(sql.statement("evaluate/scored_part"), {**key, "part": parts[0]}), classes),
+        ranked=class_arrays(workspace.read(sql.statement("evaluate/scored_part"), {**key, "part": parts[0]}), classes),
         scorings={row["part"]: row for row in workspace.rows(sql.statement("report/scorings"), key)},
         flow=_flow(workspace.rows(sql.statement("report/flow"), split)),
         excluded=workspace.rows(f"{EXCLUDED} order by all", split),
