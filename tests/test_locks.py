@@ -106,6 +106,19 @@ def test_a_killed_command_leaves_no_lock_and_the_next_one_sweeps_up(other, tmp_p
     assert [] == list(tmp_path.glob(".lock-*"))
 
 
+def test_the_lock_of_a_killed_command_goes_though_the_next_one_needs_another(other, tmp_path):
+    for lane in ("registry", "ledger"):
+        killed = other("alone", lane, "split")
+        killed.kill()
+        killed.wait()
+    held_still = other("alone", "run-1234", "train")
+
+    with beside_others(tmp_path, LABELS, "audit"):
+        assert {".lock-run-1234", ".lock-tables", ".lock-workspace"} == {each.name for each in tmp_path.glob(".lock-*")}
+    assert [".lock-run-1234"] == [each.name for each in tmp_path.glob(".lock-*")]
+    held_still.kill()
+
+
 def test_two_hundred_turns_of_three_processes_never_overlap(tmp_path):
     text = """
 import sys, os

@@ -225,7 +225,8 @@ def rebuild(workspace: Workspace, study_file: StudyFile, *, progress: Progress =
         before = _content_hash(workspace)
         adopt(workspace)
         parsed = parse_study(workspace, study_file, [], anew=True, progress=progress)
-    rows = {name: workspace.rows(f'select count(*) as n from "{name}"')[0]["n"] for name in table_names()}  # noqa: S608
+    counts = ", ".join(f'(select count(*) from "{name}") as "{name}"' for name in table_names())  # noqa: S608
+    [rows] = workspace.rows(f"select {counts}")
     missing = [] if rows["duplicate_searches"] or not parsed.photographs_opened else ["audit: toolkit audit"]
     return Rebuilt(parsed.content_hash, before, rows, rows["evaluations"], missing, parsed.photographs_changed)
 

@@ -190,3 +190,7 @@ def sweep(folder: Path) -> None:
         for path in folder.glob(pattern):
             if not path.name.startswith(KEPT):
                 remove(path)
+    for path in folder.glob(".lock-*"):
+        if path.name != f".lock-{EVERYTHING}":
+            with _lock_file(folder, path.name.removeprefix(".lock-")):
+                pass  # it is removed where nobody holds it

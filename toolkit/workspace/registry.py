@@ -319,7 +319,11 @@ def _damaged(path: Path, error: duckdb.Error) -> ToolkitError:
 
 
 def _has_schema(connection: duckdb.DuckDBPyConnection) -> bool:
-    return bool(connection.execute("select 1 from duckdb_tables() where table_name = 'schema_history'").fetchall())
+    try:
+        connection.execute("from schema_history limit 0")
+    except duckdb.CatalogException:
+        return False
+    return True
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
