@@ -3,12 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 from toolkit.errors import ModelError
 from toolkit.manifest.model import TrainSection
 from toolkit.models import backend
 from toolkit.models.backend import Examples, TrainingJob
 from toolkit.models.budget import check_budget
+from toolkit.models.checkpoint import Checkpoint, write_checkpoint
 from toolkit.models.classifier import ImageClassifier
 
 ANSWERS = ["nevus", "melasma"]
@@ -92,3 +94,27 @@ def test_what_is_no_classifier_is_named(tmp_path):
         ImageClassifier.load(str(tmp_path), device="cpu")
     with pytest.raises(ModelError, match="no such checkpoint folder"):
         ImageClassifier.load("not a name", device="cpu")
+
+
+@pytest.mark.parametrize("balance", ["none", "weights"])
+def test_a_step_is_the_same_in_however_many_batches_its_cases_come(examples, tmp_path, balance):
+    # Without batch normalisation, which takes its means within a batch.
+    config = ViTConfig(image_size=64, patch_size=16, hidden_size=32, num_hidden_layers=2, intermediate_size=64)
+    config.num_attention_heads, config.num_labels = 2, 2
+    torch.manual_seed(4)
+    processor = ViTImageProcessorPil(size={"height": 64, "width": 64})
+    write_checkpoint(tmp_path / "vit", Checkpoint(ViTForImageClassification(config), processor))
+    uneven = Examples(np.asarray(examples.photographs)[:9], ["?"] * 9, np.array([0, 1, 0, 0, 0, 1, 0, 0, 0]))
+    scores, losses = [], []
+    for size, accumulate in [(9, 1), (2, 5), (1, 9)]:
+        model = ImageClassifier.load(str(tmp_path / "vit"), device="cpu")
+        settings = TrainSection(
+            epochs=2, learning_rate=1e-3, batch_size=size, accumulate=accumulate, balance=balance, threads=1
+        )
+        epochs = model.fit(TrainingJob(uneven, uneven, ANSWERS, settings, 1, tmp_path / f"{size}"))
+        losses.append([epoch.train_loss for epoch in epochs])
+        scores.append(model.log_likelihoods(np.asarray(uneven.photographs), uneven.prompts, ANSWERS))
+
+    for other in (1, 2):
+        assert losses[0] == pytest.approx(losses[other], rel=1e-3)
+        np.testing.assert_allclose(scores[0], scores[other], rtol=1e-2)

@@ -1,7 +1,7 @@
 import pytest
 
 from toolkit.errors import StudyError
-from toolkit.manifest import load_study, shipped
+from toolkit.manifest import NEWER, determined, load_study, shipped
 
 SMALLEST = """
 [study]
@@ -96,6 +96,17 @@ def test_a_digest_follows_its_sections_only(write):
 
     assert study.digest("classes") == other.digest("classes")
     assert study.digest("model") != other.digest("model")
+
+
+def test_a_newer_key_determines_nothing_at_its_default(write):
+    study = load_study(write(SMALLEST))
+    document = study.model_dump(mode="json")
+    for section, key in NEWER:
+        document[section].pop(key)
+
+    assert study.determining() == determined(document)
+    for (section, key), default in NEWER.items():
+        assert default == study.model_dump(mode="json")[section][key]
 
 
 @pytest.mark.parametrize("name", ["pigmented8", "pigmented8-lora"])

@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import InstructBlipConfig
+from transformers import InstructBlipConfig, TrainerCallback
 
 from toolkit.errors import ModelError, StudyError
 from toolkit.manifest import load_study
 from toolkit.manifest.model import LoraSection, TrainSection
+from toolkit.models import training
 from toolkit.models.backend import Examples, TrainingJob
 from toolkit.models.batches import Balanced, class_weights
 from toolkit.models.budget import GIB, budgets, check_budget
 from toolkit.models.instructblip import InstructBlip
 from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import check_trained, prepare, set_precision
-from toolkit.models.training import arguments, weighted_loss
+from toolkit.models.training import LabelTrainer, arguments, summed_loss
 from toolkit.models.transformers_compat import quiet
 from toolkit.progress import Progress, silent
 
@@ -278,13 +279,103 @@ def test_balanced_sampling_draws_classes_evenly_and_anew_for_each_epoch():
     assert first == list(sampler)
 
 
-def test_the_weighted_loss_is_a_weighted_mean_over_tokens():
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_the_loss_of_a_batch_is_a_weighted_sum_over_tokens(weight):
     logits = torch.log(torch.tensor([[[0.5, 0.5], [0.25, 0.75]], [[0.125, 0.875], [0.5, 0.5]]]))
     labels = torch.tensor([[0, 0], [0, -100]])
 
-    loss = weighted_loss(logits, labels, torch.tensor([1.0, 3.0]))
+    loss = summed_loss(logits, labels, None if weight == 1 else torch.tensor([1.0, weight]))
 
-    assert (np.log(2) + np.log(4) + 3 * np.log(8)) / 5 == pytest.approx(loss.item())
+    assert np.log(2) + np.log(4) + weight * np.log(8) == pytest.approx(loss.item())
+
+
+def first_step(folder: Path) -> dict[str, float]:
+    """Return loss and gradient norm of a training of one step, as its checkpoint has logged them."""
+    log = json.loads((folder / "checkpoint-1" / "trainer_state.json").read_text(encoding="utf-8"))["log_history"]
+    return {name: log[0][name] for name in ("loss", "grad_norm")}
+
+
+def expected_loss(tiny: Path, examples: Examples, *, balance: str) -> float:
+    """Return the mean over all tokens before training, from the exact likelihoods of the answers."""
+    model = InstructBlip.load(str(tiny), device="cpu")
+    tokens = np.array(model.answer_lengths(ANSWERS))[examples.classes]
+    own = scores(model, examples)[np.arange(8), examples.classes]
+    counts = np.bincount(examples.classes)
+    weights = (8 / (3 * counts))[examples.classes] if balance == "weights" else np.ones(8)
+    return float(-(own * weights).sum() / tokens.sum())
+
+
+@pytest.mark.parametrize("balance", ["none", "weights"])
+@pytest.mark.parametrize("mode", ["full", "lora"])
+def test_a_step_is_the_same_in_however_many_batches_its_cases_come(tiny, examples, tmp_path, mode, balance):
+    shapes = [(8, 1), (2, 4), (1, 8)]
+    chosen = {"mode": mode, "balance": balance, "epochs": 1, "learning_rate": 1e-3, "augment": False}
+    steps, learned = [], []
+    for size, accumulate in shapes:
+        folder = tmp_path / f"{size}x{accumulate}"
+        model, epochs = fit(tiny, folder, examples, batch_size=size, accumulate=accumulate, **chosen)
+        steps.append(first_step(folder))
+        learned.append(scores(model, examples))
+        assert epochs[0].train_loss == pytest.approx(steps[-1]["loss"], rel=1e-5)
+
+    expected = expected_loss(tiny, examples, balance=balance)
+    for step, likelihoods in zip(steps, learned, strict=True):
+        assert expected == pytest.approx(step["loss"], rel=1e-4)
+        assert steps[0]["grad_norm"] == pytest.approx(step["grad_norm"], rel=1e-3)
+        np.testing.assert_allclose(learned[0], likelihoods, rtol=1e-3)
+
+
+@pytest.mark.parametrize("longest", [0.0, 1.0])
+def test_class_weights_count_in_batches_of_one_case_whether_gradients_are_clipped_or_not(
+    tiny, examples, tmp_path, longest
+):
+    chosen = {"batch_size": 1, "learning_rate": 1e-3, "epochs": 1, "augment": False, "max_grad_norm": longest}
+    plain, _ = fit(tiny, tmp_path / "plain", examples, **chosen)
+    weighted, _ = fit(tiny, tmp_path / "weighted", examples, balance="weights", **chosen)
+
+    assert np.abs(scores(plain, examples) - scores(weighted, examples)).max() > 1e-3
+
+
+@pytest.mark.parametrize(("longest", "moved"), [(1e-3, 1e-3), (1.0, 1.0), (0.0, None)])
+def test_the_gradient_of_a_step_is_scaled_down_to_the_longest_that_the_study_allows(
+    tiny, examples, tmp_path, monkeypatch, longest, moved
+):
+    norms = []
+
+    class Watch(TrainerCallback):
+        def on_pre_optimizer_step(self, *_: object, model: torch.nn.Module, **__: object) -> None:
+            gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+            norms.append(torch.cat(gradients).norm().item())
+
+    class WatchedTrainer(LabelTrainer):
+        def __init__(self, *args: object, **kwargs: object) -> None:
+            super().__init__(*args, **kwargs)
+            self.add_callback(Watch())
+
+    monkeypatch.setattr(training, "LabelTrainer", WatchedTrainer)
+    fit(tiny, tmp_path, examples, batch_size=8, epochs=1, max_grad_norm=longest)
+
+    whole = first_step(tmp_path)["grad_norm"]
+    assert whole > 1
+    assert [whole if moved is None else moved] == pytest.approx(norms, rel=1e-3)
+
+
+def test_accumulated_batches_learn_what_large_ones_learn_over_several_epochs_and_a_resume(tiny, examples, tmp_path):
+    def press(_: str, step: int, __: int | None) -> None:
+        if step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    small = {"batch_size": 1, "accumulate": 3, "balance": "weights", "learning_rate": 1e-3}
+    expected, epochs = fit(tiny, tmp_path / "large", examples, **small | {"batch_size": 3, "accumulate": 1})
+    whole, told = fit(tiny, tmp_path / "small", examples, **small)
+    with pytest.raises(ModelError, match="after step 3 of 6"):
+        fit(tiny, tmp_path / "broken", examples, progress=press, **small)
+    resumed, retold = fit(tiny, tmp_path / "broken", examples, resume=True, **small)
+
+    assert told == retold
+    np.testing.assert_array_equal(scores(whole, examples), scores(resumed, examples))
+    np.testing.assert_allclose([e.train_loss for e in epochs], [e.train_loss for e in told], rtol=1e-3)
+    np.testing.assert_allclose(scores(expected, examples), scores(whole, examples), rtol=1e-2)
 
 
 @pytest.mark.parametrize("balance", ["sampling", "weights"])

@@ -32,6 +32,8 @@ from toolkit.manifest.model import (
     TrainSection,
 )
 
+NEWER = {("train", "max_grad_norm"): 1.0}
+"""Keys that came after the first runs, by section and name, with the defaults that stand for what was done before."""
 MOST_FAULTS = 100
 LONGEST_SHOWN = 300
 """Characters of a key, a value or a reason in a message."""
@@ -160,13 +162,27 @@ class Study(Section):
         )
 
     def determining(self) -> dict[str, Any]:
-        """Return the study without further wordings of answers: no training knows them."""
-        return self.model_dump(mode="json", exclude={"classes": {"__all__": {"answers"}}})
+        """Return the study as far as it determines splits and runs; see `determined`."""
+        return determined(self.model_dump(mode="json"))
 
     def digest(self, *sections: str) -> str:
         """Return the SHA-256 of some sections: what a split or a run was determined by; see `determining`."""
         document = self.determining()
         return sha256_of({section: document[section] for section in sections})
+
+
+def determined(study: dict[str, Any]) -> dict[str, Any]:
+    """Return the sections of a study, read today or recorded by a run, as far as they determine splits and runs.
+
+    Further wordings of answers are left out, since no training knows them, and newer keys at their defaults, so that
+    what was made before them keeps its ID.
+    """
+    sections = {name: dict(content) if isinstance(content, dict) else content for name, content in study.items()}
+    for (section, key), default in NEWER.items():
+        if sections[section].get(key) == default:
+            sections[section].pop(key, None)
+    classes = [{key: value for key, value in each.items() if key != "answers"} for each in study["classes"]]
+    return {**sections, "classes": classes}
 
 
 def load_study(path: Path) -> Study:

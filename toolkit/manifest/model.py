@@ -90,7 +90,9 @@ class TrainSection(Section):
     batch_size: Positive = 1
     """Cases at a time."""
     accumulate: Positive = 1
-    """Batches whose gradients are added up before a step."""
+    """Batches whose gradients are added up before a step; the loss is one mean over the tokens of them all."""
+    max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
+    """Longest gradient: a step whose gradient has a larger norm is made with it scaled down to this; 0 never does."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate goes down."""
     warmup_steps: Annotated[int, Field(ge=0)] = 0
@@ -98,7 +100,8 @@ class TrainSection(Section):
     augment: bool = True
     """Random flips and quarter turns of the training photographs."""
     balance: Literal["none", "sampling", "weights"] = "none"
-    """Against uneven classes: cases of every class are drawn equally often, or the loss of each counts equally much."""
+    """Against uneven classes: cases of every class are drawn equally often, or the loss of each case is weighted by
+    cases / (classes * cases of its class), which is 1 on average over the training cases."""
     best: Literal["last", "validation_loss", "macro_recall", "macro_f1", "macro_roc_auc", "macro_pr_auc"] = "last"
     """Which epoch is kept: the last, or the one best on validation by a loss or a metric."""
     patience: Annotated[int, Field(ge=1)] | None = None

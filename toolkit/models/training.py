@@ -3,10 +3,11 @@
 import errno
 import signal
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Protocol
@@ -63,7 +64,13 @@ def collate(trainable: TrainableModel, cases: Sequence[Example]) -> Tensors:
 
 
 class LabelTrainer(Seq2SeqTrainer):
-    """A trainer that evaluates by the exact probability of every answer, not by generated text."""
+    """A trainer with one token-weighted loss, that evaluates by the exact probability of every answer.
+
+    The loss of a step is the mean over the tokens of all its cases, however many batches and processes they come in.
+    """
+
+    loss_is_scaled_for_ga = True
+    """The library is not to divide by the number of accumulated batches: `compute_loss` divides by all their tokens."""
 
     def __init__(self, trainable: TrainableModel, *, balance: str, **kwargs: Any) -> None:
         super().__init__(model=trainable.model, data_collator=partial(collate, trainable), **kwargs)
@@ -73,17 +80,53 @@ class LabelTrainer(Seq2SeqTrainer):
         self.sampler = Balanced(classes, seed=self.args.seed) if balance == "sampling" else None
         weights = torch.tensor(class_weights(classes, len(trainable.lengths)), dtype=torch.float32)
         self.weights = weights.to(self.args.device) if balance == "weights" else None
+        self.mean_weight = 1.0
+        """Over the tokens of the present step."""
 
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         return self.sampler or super()._get_train_sampler(*args, **kwargs)
 
-    def compute_loss(self, model: torch.nn.Module, inputs: Tensors, *args: Any, **kwargs: Any) -> Any:
-        """Return the model's own loss, or the one in which every class has the same weight."""
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Tensors], num_batches: int, device: torch.device
+    ) -> tuple[list[Tensors], torch.Tensor]:
+        """Return the batches of a step, and the tokens of its answers in all processes together.
+
+        The library's own method takes InstructBLIP's labels for shifted ones, and misses the first token of each.
+        """
+        batches = list(islice(epoch_iterator, num_batches))
+        counts = torch.zeros(1, 2, device=device)
+        for batch in batches:
+            tokens = (batch["labels"] != IGNORED).view(len(batch["classes"]), -1).sum(dim=1)
+            weights = 1 if self.weights is None else self.weights[batch["classes"]]
+            counts += torch.stack([tokens.sum(), (tokens * weights).sum()])
+        tokens, weighted = self.accelerator.gather(counts).sum(dim=0)
+        self.mean_weight = float(weighted / tokens)
+        return batches, tokens
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor | None:
+        """Scale a gradient down to the study's longest, times the mean weight of the step.
+
+        Otherwise long gradients would all become equally long, and where a step has one case, its weight would be lost.
+        """
+        return self.accelerator.clip_grad_norm_(model.parameters(), self.args.max_grad_norm * self.mean_weight)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Tensors,
+        return_outputs: bool = False,  # noqa: ARG002, FBT001, FBT002 the signature is the library's
+        num_items_in_batch: Any = None,
+    ) -> torch.Tensor:
+        """Return this batch's share of the loss of its step: the sum over its tokens by the tokens of all batches.
+
+        A model's own loss is a mean over its batch: a sum of such means grows with the number of batches.
+        """
         classes = inputs["classes"]
         inputs = {name: tensor for name, tensor in inputs.items() if name != "classes"}
-        if self.weights is None:
-            return super().compute_loss(model, inputs, *args, **kwargs)
-        return weighted_loss(model(**inputs).logits, inputs["labels"], self.weights[classes])
+        weights = None if self.weights is None else self.weights[classes]
+        loss = summed_loss(model(**inputs).logits, inputs["labels"], weights) / num_items_in_batch
+        # Gradients are averaged over the processes; what is wanted is their sum.
+        return loss * self.accelerator.num_processes
 
     def prediction_step(
         self,
@@ -102,11 +145,10 @@ class LabelTrainer(Seq2SeqTrainer):
         return None, self.trainable.scores(self.accelerator.unwrap_model(model), inputs), classes
 
 
-def weighted_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Return the mean cross entropy of labels (B, L) or (B,), each case with its weight (B,)."""
+def summed_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the sum of the cross entropies of labels (B, L) or (B,), each case with its weight (B,) or with 1."""
     losses = cross_entropy(logits.float().movedim(-1, 1), labels, ignore_index=IGNORED, reduction="none")
-    weighted = (labels != IGNORED) * weights.view(-1, *[1] * (labels.ndim - 1))
-    return (losses * weighted).sum() / weighted.sum()
+    return (losses if weights is None else losses * weights.view(-1, *[1] * (labels.ndim - 1))).sum()
 
 
 class TrainingCallback(TrainerCallback):
@@ -232,6 +274,7 @@ def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=EVAL_BATCH,
         gradient_accumulation_steps=settings.accumulate,
+        max_grad_norm=settings.max_grad_norm,
         lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
         warmup_steps=settings.warmup_steps,
         seed=seed,

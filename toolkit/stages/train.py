@@ -196,7 +196,11 @@ def _identified(workspace: Workspace, study: Study, split_id: str) -> Identified
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     sections = study.digest("classes", "prompt", "model", "train")
     determined = [version("lesion-toolkit"), split_id, truth_id, study.study.seed, sections]
-    run_id = short_id([*determined, [[[case.case_id, case.class_name] for case in cases] for cases in parts.values()]])
+    cases = [[[case.case_id, case.class_name] for case in cases] for cases in parts.values()]
+    # Before, the loss of these was a sum of means and a mean with cancelled weights: such a run is another one.
+    if study.train.accumulate > 1 or study.train.balance == "weights":
+        determined.append("token mean")
+    run_id = short_id([*determined, cases])
     return IdentifiedRun(run_id, split_id, truth_id, parts)
 
 

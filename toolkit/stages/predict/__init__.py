@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from toolkit.errors import ModelError, WorkspaceError
 from toolkit.files import read_parquet, short_id, write_parquet
-from toolkit.manifest import Study
+from toolkit.manifest import Study, determined
 from toolkit.models import backend
 from toolkit.models.backend import Backend
 from toolkit.models.processes import this_process
@@ -177,8 +177,7 @@ def _task(workspace: Workspace, study: Study, run: str, control: str | None) -> 
 
 def _check_study(study: Study, record: RunRecord) -> None:
     """Refuse a run that was trained on other classes, with another prompt or other crops than the study has now."""
-    classes = [{key: value for key, value in c.items() if key != "answers"} for c in record.study["classes"]]
-    today, then = study.determining(), {**record.study, "classes": classes}
+    today, then = study.determining(), determined(record.study)
     if changed := [section for section in ("classes", "prompt", "model") if then[section] != today[section]]:
         raise ModelError(
             f"run {record.run_id} was trained with another [{'], ['.join(changed)}] than the study has now",
