@@ -258,6 +258,68 @@ def test_a_vision_part_that_is_trained_keeps_nothing(tiny, examples, tmp_path):
     assert not (tmp_path / "features").exists()
 
 
+# Dropout
+
+
+PARTS = ("vision_model", "qformer", "language_projection", "language_model")
+
+
+@pytest.mark.parametrize(
+    ("mode", "trained"),
+    [
+        ("full", set(PARTS)),
+        ("language_model", {"language_model"}),
+        ("qformer", {"qformer", "language_projection"}),
+        ("lora", {"language_model"}),
+    ],
+)
+def test_only_parts_that_are_trained_are_in_training_and_none_is_where_epochs_are_measured(
+    tiny, examples, tmp_path, mode, trained
+):
+    forwards, seen = [], {}
+    model = InstructBlip.load(str(tiny), device="cpu", mode=mode)
+    for name in PARTS:
+        part = model.model.get_submodule(name)
+        for module in part.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.3
+        part.register_forward_pre_hook(
+            lambda part, *_, name=name: (
+                seen.setdefault(torch.is_grad_enabled(), {}).setdefault(name, set()).add(part.training)
+            )
+        )
+    # Scoring calls encoder and decoder, not the language model as a whole.
+    model.model.language_model.decoder.register_forward_pre_hook(
+        lambda part, *_: forwards.append((torch.is_grad_enabled(), part.training))
+    )
+    settings = TrainSection.model_validate(SETTINGS.model_dump() | {"mode": mode, "lora": {"dropout": 0.3}})
+    epochs = model.fit(TrainingJob(examples, examples, ANSWERS, settings, 11, tmp_path))
+
+    assert {name: {name in trained} for name in PARTS} == seen[True]
+    assert all({False} == states for states in seen[False].values())
+    assert {(True, "language_model" in trained), (False, False)} == set(forwards)
+    # What was measured is what the model says afterwards: no dropout is left in it.
+    tokens = np.array(model.answer_lengths(ANSWERS))[examples.classes]
+    own = scores(model, examples)[np.arange(8), examples.classes]
+    assert epochs[-1].validation_loss == pytest.approx(-own.sum() / tokens.sum(), abs=1e-6)
+
+
+@pytest.mark.parametrize(("where", "changed"), [("qformer", False), ("language_model", True)])
+def test_dropout_of_a_frozen_part_changes_no_loss_and_that_of_a_trained_one_does(
+    tiny, examples, tmp_path, where, changed
+):
+    losses = []
+    for share in (0.0, 0.5):
+        model = InstructBlip.load(str(tiny), device="cpu", mode="language_model")
+        for module in model.model.get_submodule(where).modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = share
+        settings = TrainSection(mode="language_model", batch_size=8, epochs=1, threads=1)
+        losses.append(model.fit(TrainingJob(examples, examples, ANSWERS, settings, 11, tmp_path / f"{share}"))[0])
+
+    assert changed is (losses[0].train_loss != losses[1].train_loss)
+
+
 # Balance, the best epoch, interruption
 
 

@@ -18,7 +18,7 @@ from toolkit.models.inputs import Inputs, Tensors
 from toolkit.models.sanity_checks import check_head
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
 from toolkit.models.tiny import build_tiny
-from toolkit.models.trainable import freezes_vision, prepare, set_precision
+from toolkit.models.trainable import freezes_vision, plain, prepare, set_precision
 from toolkit.models.training import train
 from toolkit.models.transformers_compat import Model, Processor, model_facts, quiet
 
@@ -44,11 +44,6 @@ class TrainableInstructBlip:
     def scores(self, model: Model, inputs: Tensors) -> torch.Tensor:
         """Return (B, C) log-likelihoods of the answers."""
         return log_likelihoods(plain(model), inputs, self.trie)
-
-
-def plain(model: Model) -> Model:
-    """Return the InstructBLIP without LoRA's wrapper; its layers contain the adapters all the same."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 class InstructBlip:

@@ -1,4 +1,4 @@
-"""The weights that each mode of training trains, and the data type of the others."""
+"""The weights that each mode of training trains; the data type of the others, and that they are not in training."""
 
 from typing import Any
 
@@ -43,6 +43,22 @@ def prepare(model: Model, *, mode: TrainMode, lora: LoraSection) -> Model:
     prepared = _with_adapters(model, lora) if mode == "lora" else model
     check_trained(prepared, mode=mode)
     return prepared
+
+
+def plain(model: Model) -> Model:
+    """Return a model without LoRA's wrapper; its layers contain the adapters all the same."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def rest_frozen_parts(model: Model) -> None:
+    """Switch dropout and the like off in the parts of a model in training of which nothing is trained.
+
+    A part is a direct child, such as the Q-Former; one that has adapters is trained, and its dropout is on.
+    """
+    for part in plain(model).children():
+        weights = list(part.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            part.eval()
 
 
 def lora_config(lora: LoraSection) -> Any:

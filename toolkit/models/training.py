@@ -33,6 +33,7 @@ from toolkit.models.inputs import IGNORED, Tensors
 from toolkit.models.processes import this_process
 from toolkit.models.retention import checkpoint_to_resume, step_of
 from toolkit.models.sanity_checks import check_finite
+from toolkit.models.trainable import rest_frozen_parts
 from toolkit.models.transformers_compat import Model, quiet
 from toolkit.progress import Progress
 from toolkit.stats.metrics import macro_metrics
@@ -121,6 +122,7 @@ class LabelTrainer(Seq2SeqTrainer):
 
         A model's own loss is a mean over its batch: a sum of such means grows with the number of batches.
         """
+        rest_frozen_parts(self.accelerator.unwrap_model(model))
         classes = inputs["classes"]
         inputs = {name: tensor for name, tensor in inputs.items() if name != "classes"}
         weights = None if self.weights is None else self.weights[classes]

@@ -197,8 +197,9 @@ def _identified(workspace: Workspace, study: Study, split_id: str) -> Identified
     sections = study.digest("classes", "prompt", "model", "train")
     determined = [version("lesion-toolkit"), split_id, truth_id, study.study.seed, sections]
     cases = [[[case.case_id, case.class_name] for case in cases] for cases in parts.values()]
-    # Before, the loss of these was a sum of means and a mean with cancelled weights: such a run is another one.
-    if study.train.accumulate > 1 or study.train.balance == "weights":
+    # Earlier versions trained these otherwise: with a sum of means, with weights that cancelled, with dropout in frozen
+    # parts. Such a run is another one.
+    if study.train.accumulate > 1 or study.train.balance == "weights" or study.train.mode != "full":
         determined.append("token mean")
     run_id = short_id([*determined, cases])
     return IdentifiedRun(run_id, split_id, truth_id, parts)
