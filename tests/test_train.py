@@ -7,7 +7,9 @@ import pytest
 from exports import label, row
 
 from toolkit.errors import ModelError, WorkspaceError
+from toolkit.photographs.crops import case_pixels
 from toolkit.progress import silent
+from toolkit.prompts.ablation import photographs
 from toolkit.prompts.prompt import prompts_of
 from toolkit.stages.split import split
 from toolkit.stages.train import _examples, train
@@ -60,6 +62,21 @@ def test_training_is_asked_what_prediction_is_asked(finished):
 
     assert prompts_of(finished.workspace, study, [case.case_id for case in cases]).texts == examples.prompts
     assert any("year old" in prompt for prompt in examples.prompts)
+
+
+@pytest.mark.parametrize("shape", ["squash", "pad"])
+def test_training_and_prediction_see_the_same_crops(finished, shape):
+    study = finished.study_file.study
+    study = study.model_copy(update={"model": study.model.model_copy(update={"roi_shape": shape})})
+    cases = resolved_cases(finished.workspace, finished.results["Split"].split_id, "train")[:3]
+    trained_on = _examples(finished.workspace, study, SimpleNamespace(input_size=32), cases, silent).photographs
+    predicted_from = photographs(None, cases, study.model, size=32)
+
+    margin = study.model.roi_margin
+    for n, case in enumerate(cases):
+        expected = case_pixels(case.path.read_bytes(), case.roi, margin=margin, size=32, shape=shape)
+        np.testing.assert_array_equal(expected, trained_on[n])
+        np.testing.assert_array_equal(expected, predicted_from[n])
 
 
 def test_an_interrupted_training_is_not_thrown_away(finished, copied):

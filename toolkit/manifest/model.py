@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from toolkit.manifest.base import ClassName, Name, Positive, Section
 
 TrainMode = Literal["full", "language_model", "qformer", "lora"]
+RoiShape = Literal["squash", "pad"]
 PROMPT_FIELD = re.compile(r"\{([^{}\[\]]+)\}")
 """A metadata field in a prompt: {age}."""
 PROMPT_PART = re.compile(r"\[([^\[\]]*)\]")
@@ -55,6 +56,10 @@ class ModelSection(Section):
     There is no float16: T5 overflows in it."""
     roi_margin: Annotated[float, Field(ge=0, le=2)] = 0.15
     """Share of the ROI's size that is added on every side of the crop."""
+    roi_shape: RoiShape = "squash"
+    """How a crop becomes the square that the model takes: squashed, as in the published study, so that a long lesion
+    looks round; or padded with what surrounds the ROI, so that shapes are kept. Beyond the photograph, padding has the
+    crop's mean colour."""
 
     @field_validator("dtype", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ from PIL import Image
 
 from toolkit.cases import Box
 from toolkit.errors import PhotographError, WorkspaceError
+from toolkit.manifest.model import RoiShape
 from toolkit.photographs.opening import open_photograph, read_parsed
 from toolkit.progress import Progress
 
@@ -19,6 +20,8 @@ GREY = 128
 """Grey level of a blank photograph."""
 CACHE_BYTES = 2 * 1024**3
 """Memory that decoded crops may take while training."""
+Bounds = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels; the last two are beyond."""
 THREADS = 4
 AHEAD = 2
 """Batches that are decoded while one is scored."""
@@ -29,33 +32,77 @@ def crop(image: Image.Image, roi: Box | None, *, margin: float) -> Image.Image:
     return image if roi is None else image.crop(bounds(image, roi, margin=margin))
 
 
-def bounds(image: Image.Image, roi: Box, *, margin: float) -> tuple[int, int, int, int]:
+def bounds(image: Image.Image, roi: Box, *, margin: float) -> Bounds:
     """Return left, top, right, bottom of a ROI with `margin` of its size added on every side, within the photograph."""
+    return _within(image, _with_margin(roi, margin))
+
+
+def square(image: Image.Image, roi: Box | None, *, margin: float) -> Image.Image:
+    """Return the smallest square around a ROI with its margin, or around the photograph: nothing in it is distorted.
+
+    It shows what surrounds the ROI in the photograph; beyond the photograph it has the mean colour of the rest.
+    """
+    left, top, right, bottom = _square(image, roi, margin)
+    visible = image.crop(_within(image, (left, top, right, bottom)))
+    if visible.size == (right - left, bottom - top):
+        return visible
+    padded = Image.new("RGB", (right - left, bottom - top), _colour(np.asarray(visible).mean(axis=(0, 1))))
+    padded.paste(visible, (max(-left, 0), max(-top, 0)))
+    return padded
+
+
+def _square(image: Image.Image, roi: Box | None, margin: float) -> Bounds:
+    """Return the sides of that square, which may lie beyond the photograph."""
+    left, top, right, bottom = _with_margin(roi, margin) if roi else (0, 0, image.width, image.height)
+    side = max(right - left, bottom - top)
+    left, top = left - (side - right + left) // 2, top - (side - bottom + top) // 2
+    return left, top, left + side, top + side
+
+
+def _with_margin(roi: Box, margin: float) -> Bounds:
     across, down = roi.width * margin, roi.height * margin
-    left = max(int(np.floor(roi.left - across)), 0)
-    top = max(int(np.floor(roi.top - down)), 0)
-    right = min(int(np.ceil(roi.left + roi.width + across)), image.width)
-    bottom = min(int(np.ceil(roi.top + roi.height + down)), image.height)
-    return left, top, max(right, left + 1), max(bottom, top + 1)
+    ends = roi.left + roi.width + across, roi.top + roi.height + down
+    return (
+        int(np.floor(roi.left - across)),
+        int(np.floor(roi.top - down)),
+        int(np.ceil(ends[0])),
+        int(np.ceil(ends[1])),
+    )
 
 
-def case_pixels(content: bytes, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
+def _within(image: Image.Image, sides: Bounds) -> Bounds:
+    left, top = max(sides[0], 0), max(sides[1], 0)
+    return left, top, max(min(sides[2], image.width), left + 1), max(min(sides[3], image.height), top + 1)
+
+
+def _colour(mean: np.ndarray) -> tuple[int, int, int]:
+    red, green, blue = (round(float(channel)) for channel in mean)
+    return red, green, blue
+
+
+def case_pixels(content: bytes, roi: Box | None, *, margin: float, size: int, shape: RoiShape = "squash") -> np.ndarray:
     """Return a case's crop as the model sees it: (size, size, 3) uint8, bicubic."""
-    image = crop(open_photograph(content), roi, margin=margin)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC))
+    return _resized(open_photograph(content), roi, margin, size, shape)
 
 
-def border_pixels(content: bytes, roi: Box | None, *, margin: float, size: int) -> np.ndarray:
+def _resized(image: Image.Image, roi: Box | None, margin: float, size: int, shape: RoiShape) -> np.ndarray:
+    seen = square(image, roi, margin=margin) if shape == "pad" else crop(image, roi, margin=margin)
+    return np.asarray(seen.resize((size, size), Image.Resampling.BICUBIC))
+
+
+def border_pixels(
+    content: bytes, roi: Box | None, *, margin: float, size: int, shape: RoiShape = "squash"
+) -> np.ndarray:
     """Return a case's crop with its ROI filled in the mean colour of its surroundings."""
     image = open_photograph(content)
     if roi is None:
         return np.full((size, size, 3), GREY, np.uint8)
-    whole, inner = (np.asarray(crop(image, roi, margin=m), dtype=np.int64) for m in (margin, 0))
+    outer = _within(image, _square(image, roi, margin)) if shape == "pad" else bounds(image, roi, margin=margin)
+    whole, inner = (np.asarray(image.crop(sides), np.int64) for sides in (outer, bounds(image, roi, margin=0)))
     around = whole.shape[0] * whole.shape[1] - inner.shape[0] * inner.shape[1]
     rest = (whole.sum(axis=(0, 1)) - inner.sum(axis=(0, 1))) / around if around else np.full(3, GREY)
-    red, green, blue = (round(float(channel)) for channel in rest)
-    image.paste((red, green, blue), bounds(image, roi, margin=0))
-    return np.asarray(crop(image, roi, margin=margin).resize((size, size), Image.Resampling.BICUBIC))
+    image.paste(_colour(rest), bounds(image, roi, margin=0))
+    return _resized(image, roi, margin, size, shape)
 
 
 PixelReader = Callable[..., np.ndarray]

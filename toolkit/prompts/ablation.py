@@ -10,6 +10,7 @@ import numpy as np
 from toolkit.errors import WorkspaceError
 from toolkit.files import short_id
 from toolkit.manifest import Study
+from toolkit.manifest.model import ModelSection
 from toolkit.models.backend import Backend
 from toolkit.photographs.crops import GREY, Photographs, border_pixels, case_pixels
 from toolkit.workspace.registry import Workspace
@@ -41,7 +42,7 @@ def check(control: str, study: Study) -> None:
             place="[prompt] user",
             remedy="use --control blank; `{age}` in the prompt would be the metadata field age",
         )
-    if control == "border" and not study.model.roi_margin:
+    if control == "border" and not study.model.roi_margin and study.model.roi_shape == "squash":
         raise WorkspaceError(
             "the crop ends at the lesion's box, so nothing around the lesion is left to show",
             place="[model] roi_margin = 0",
@@ -88,11 +89,11 @@ def record(workspace: Workspace, of: RunRecord, control: str) -> str:
     return record_run(workspace, of.model_copy(update={**own, "shown": MEANING[control], "finished_at": now()})).run_id
 
 
-def photographs(control: str | None, sources: list[PartCase], *, margin: float, size: int) -> Photographs:
+def photographs(control: str | None, sources: list[PartCase], model: ModelSection, *, size: int) -> Photographs:
     """Return the input of the model in the place of these cases' photographs."""
     if control in BLIND:
         return np.broadcast_to(np.uint8(GREY), (len(sources), size, size, 3))
-    return crops_of(sources, margin=margin, size=size, read=border_pixels if control == "border" else case_pixels)
+    return crops_of(sources, model, size=size, read=border_pixels if control == "border" else case_pixels)
 
 
 class ImageBlindBackend:

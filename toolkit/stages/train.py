@@ -284,7 +284,7 @@ def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str 
 def _examples(
     workspace: Workspace, study: Study, model: Backend, cases: list[PartCase], progress: Progress
 ) -> Examples:
-    crops = crops_of(cases, margin=study.model.roi_margin, size=model.input_size)
+    crops = crops_of(cases, study.model, size=model.input_size)
     crops.load(progress)
     classes = np.array([study.class_names.index(case.class_name) for case in cases])
     return Examples(crops, prompts_of(workspace, study, [case.case_id for case in cases]).texts, classes)

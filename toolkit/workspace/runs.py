@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from toolkit.cases import Box
 from toolkit.errors import DamagedError, WorkspaceError
 from toolkit.files import changed, check_files, read_sealed, sha256_of_file, unreadable, write_sealed
 from toolkit.manifest import faults
+from toolkit.manifest.model import ModelSection
 from toolkit.photographs.crops import Crops, CropSource, PixelReader, case_pixels
 from toolkit.workspace import ledger, sql
 from toolkit.workspace.registry import Workspace, insert, table_schema
@@ -295,7 +297,7 @@ def resolved_cases(workspace: Workspace, split_id: str, part: str) -> list[PartC
     return resolved
 
 
-def crops_of(cases: list[PartCase], *, margin: float, size: int, read: PixelReader = case_pixels) -> Crops:
-    """Return the crops of cases, by default as the model gets them."""
+def crops_of(cases: list[PartCase], model: ModelSection, *, size: int, read: PixelReader = case_pixels) -> Crops:
+    """Return the crops of cases as a study's model gets them, or with another reader."""
     sources = [CropSource(case.case_id, case.path, case.roi, case.sha256) for case in cases]
-    return Crops(sources, margin=margin, size=size, read=read)
+    return Crops(sources, margin=model.roi_margin, size=size, read=partial(read, shape=model.roi_shape))

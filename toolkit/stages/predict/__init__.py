@@ -256,7 +256,7 @@ def score_shard(model: Backend | ImageBlindBackend, task: Task, shard: Shard) ->
     """Score one shard, yielding the size of each batch when it is done; its file appears at the end, or not at all."""
     study, texts = task.study, task.answers.texts
     sources = [each.source for each in shard.cases]
-    crops = ablation.photographs(task.control, sources, margin=study.model.roi_margin, size=model.input_size)
+    crops = ablation.photographs(task.control, sources, study.model, size=model.input_size)
     lengths = model.answer_lengths(texts)
     rows = []
     numbers = iter(range(len(shard.cases)))
