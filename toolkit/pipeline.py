@@ -170,12 +170,14 @@ def run(
     yield parse_study(workspace, study_file, exports, images=images, progress=progress)
     yield audit(workspace, progress=progress)
     yield split(workspace, study, study_folder=folder, progress=progress)
-    yield train(workspace, study, study_folder=folder, device=device, resume=True, progress=progress)
-    yield predict(workspace, study, device=device, progress=progress)
-    yield evaluate(workspace, study, progress=progress)
+    trained = train(workspace, study, study_folder=folder, device=device, resume=True, progress=progress)
+    yield trained
+    for each in (trained, *trained.replicates):
+        yield predict(workspace, study, run=each.run_id, device=device, progress=progress)
+        yield evaluate(workspace, study, run=each.run_id, progress=progress)
     # Only now can the page of the audit compare the subsets of the split.
     audit_page(workspace, study, progress=progress)
-    yield report(workspace, study, progress=progress)
+    yield report(workspace, study, run=trained.run_id, progress=progress)
 
 
 def audit_with_page(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> Iterator[Any]:
@@ -274,7 +276,7 @@ def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
     """Return the command that brings the newest of everything up to date."""
     if not splits or splits[0]["changed_cases"]:
         return "toolkit split"
-    own = [row for row in runs if not row["control"]]
+    own = [row for row in runs if not (row["control"] or row["replicate_of"])]
     current = [row for row in own if row["split_id"] == splits[0]["split_id"] and not row["stale"]]
     if not current:
         return "toolkit predict --run FOLDER --part external" if splits[0]["external"] else "toolkit train"
@@ -283,4 +285,7 @@ def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
         return "toolkit predict"
     if newest["scored"] == 0:
         return "toolkit evaluate"
+    for row in runs:
+        if row["replicate_of"] == newest["run_id"] and not row["control"] and row["scored"] == 0:
+            return f"toolkit {'evaluate' if row['predicted'] else 'predict'} --run {row['run_id']}"
     return "toolkit query" if newest["reported"] else "toolkit report"

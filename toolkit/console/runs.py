@@ -29,6 +29,8 @@ from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
 from toolkit.stages.train import Trained, TrainingPlan
 
+BETWEEN_SEEDS = ("macro_recall", "macro_roc_auc", "accuracy")
+
 
 @rendered.register
 def _(result: ComparePage) -> RenderableType:
@@ -44,6 +46,11 @@ def _(result: Trained) -> RenderableType:
         f"{result.seconds:.0f} s on {result.device}",
         f"{counted(result.epochs, 'epoch')}: loss {proportion(result.train_loss)}; validation set: loss "
         f"{proportion(result.validation_loss)}, macro recall {proportion(result.metrics['macro_recall'])}",
+        *(
+            f"run {each.run_id}, seed {each.seed}: validation set: loss {proportion(each.validation_loss)}, "
+            f"macro recall {proportion(each.metrics['macro_recall'])}"
+            for each in result.replicates
+        ),
     )
 
 
@@ -160,6 +167,12 @@ def _(result: Report) -> RenderableType:
     if result.errors_shown < result.errors:
         shown = f"{count(result.errors_shown)} of them on the page; misclassified.csv has all"
     lines = [f"{checks}; {counted(result.errors, 'error')}, {shown}"]
+    lines += [
+        f"{counted(row['seeds'], 'seed')}: {short_metric_name(row['metric'])} {proportion(row['mean'])} on average, "
+        f"SD {proportion(row['sd'])}, {proportion(row['lowest'])} to {proportion(row['highest'])}"
+        for row in result.seeds
+        if row["metric"] in BETWEEN_SEEDS
+    ]
     if result.audience == "shared":
         crops = counted(result.errors_shown, "numbered crop") if result.errors_shown else "no photograph"
         lines = [f"shared: no data of single cases, {crops}; read the page before you pass it on"]
@@ -173,10 +186,19 @@ def _(result: Compared) -> RenderableType:
     blocks: list[RenderableType] = []
     for part, rows in result.differences.items():
         title = f"{subset(part)}: run {result.other_run_id} minus run {result.run_id}"
-        blocks += [_differences(title, rows), f"cases: {listed(result.cases[part])}", ""]
+        blocks += [_differences(title, rows), *_between_seeds(result, part), f"cases: {listed(result.cases[part])}", ""]
     for part, rows in result.relabelling.items():
         blocks += [_differences(f"{subset(part)}: change from new labels alone", rows), ""]
     return Group(*blocks, next_step(result.next))
+
+
+def _between_seeds(result: Compared, part: str) -> list[RenderableType]:
+    return [
+        f"{short_metric_name(metric)} over {counted(seeds, 'pair')} of trainings: mean {signed(mean)}, "
+        f"SD {proportion(sd)}, {signed(lowest)} to {signed(highest)}"
+        for metric, (seeds, mean, sd, lowest, highest) in result.seeds.get(part, {}).items()
+        if metric in BETWEEN_SEEDS
+    ]
 
 
 def _differences(title: str, rows: dict[str, tuple[float, float, float, float]]) -> RenderableType:

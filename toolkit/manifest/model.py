@@ -111,6 +111,9 @@ class TrainSection(Section):
     """Which epoch is kept: the last, or the one best on validation by a loss or a metric."""
     patience: Annotated[int, Field(ge=1)] | None = None
     """Epochs without a better one after which training stops early; needs `best`."""
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    """Trainings, each with a seed of its own: [study] seed, the next number, and so on. Each is a run; the first is
+    reported, the others say how much its scores owe to chance (`toolkit query seeds`)."""
     lora: LoraSection = LoraSection()
     """Table `[train.lora]` with `rank`, `alpha` and `dropout`, for mode = "lora"."""
     threads: Annotated[int, Field(ge=0)] = 0

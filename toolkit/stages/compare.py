@@ -3,7 +3,7 @@
 Only scored runs are compared: `evaluate` counts how often a part was scored.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,6 +39,9 @@ class Compared:
     differences: dict[str, dict[str, tuple[float, float, float, float]]]
     relabelling: dict[str, dict[str, tuple[float, float, float, float]]]
     next: str
+    seeds: dict[str, dict[str, tuple[int, float, float, float, float]]] = field(default_factory=dict)
+    """By part and metric, where both runs were trained with several seeds: how many, and the mean, standard deviation,
+    lowest and highest of the differences between the k-th training of one and of the other."""
 
 
 class RunPair(NamedTuple):
@@ -89,7 +92,19 @@ def compare(
         _headline(rows, "model"),
         _headline(rows, "relabelling"),
         f"toolkit query fixed_and_broken --set run={run_id} --set other={other_id}",
+        {part: seeds for part in parts if (seeds := _between_seeds(workspace, run_id, other_id, part))},
     )
+
+
+def _between_seeds(
+    workspace: Workspace, run_id: str, other_id: str, part: str
+) -> dict[str, tuple[int, float, float, float, float]]:
+    rows = workspace.shipped_rows("seed_differences", run=run_id, other=other_id, part=part)
+    return {
+        row["metric"]: (row["seeds"], row["mean"], row["sd"], row["lowest"], row["highest"])
+        for row in rows
+        if row["class_name"] is None and row["seeds"] > 1
+    }
 
 
 def _parts(workspace: Workspace, run_id: str, other_id: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +60,9 @@ class Trained:
     metrics: dict[str, float]
     seconds: float
     already_there: bool
+    seed: int | None = None
+    replicates: list["Trained"] = field(default_factory=list)
+    """The same training with further seeds, each a run of its own."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,9 @@ class TrainingPlan:
     validation_cases: int
     epochs: int
     steps: int
+    """Of one training."""
     modes: list["PlannedMode"]
+    seeds: int = 1
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ def plan_training(
 
     picked = pick_device(device)
     memory = device_memory(picked)
-    budgets = chosen.budgets(_source(workspace, study, study_folder), lora=study.train.lora)
+    source = _source(workspace, study, study_folder, seed=study.study.seed)
+    budgets = chosen.budgets(source, lora=study.train.lora)
     batches = -(-parts["train"] // study.train.batch_size)
     return TrainingPlan(
         model=study.model.name,
@@ -121,6 +127,7 @@ def plan_training(
             )
             for b in budgets
         ],
+        seeds=study.train.seeds,
     )
 
 
@@ -134,13 +141,15 @@ def train(  # noqa: PLR0913 - the stage's inputs
     resume: bool = False,
     progress: Progress = silent,
 ) -> Trained:
-    """Fine-tune the study's model on a split; the same study, split and truth give the same run ID.
+    """Fine-tune the study's model on a split, once for each seed; the same study, split and truth give the same IDs.
 
     A run that is complete is not trained again. Raises ModelError where one was interrupted, unless `resume`.
     """
-    run = _identified(workspace, study, find_split(workspace, split_id))
-    with beside_others(workspace.folder, f"run-{run.run_id}", "train", progress=progress):
-        return _train(workspace, study, study_folder, run, device=device, resume=resume, progress=progress)
+    trained = []
+    for run in _identified(workspace, study, find_split(workspace, split_id)):
+        with beside_others(workspace.folder, f"run-{run.run_id}", "train", progress=progress):
+            trained.append(_train(workspace, study, study_folder, run, device=device, resume=resume, progress=progress))
+    return replace(trained[0], replicates=trained[1:])
 
 
 def _train(  # noqa: PLR0913 - the stage's inputs
@@ -163,11 +172,11 @@ def _train(  # noqa: PLR0913 - the stage's inputs
     else:
         started = time.monotonic()
         with process.first_alone():
-            model = _loaded(workspace, study, study_folder, device)
+            model = _loaded(workspace, study, study_folder, device, seed=run.seed)
         training, validation = (_examples(workspace, study, model, cases, progress) for cases in run.parts.values())
-        seed, kept = study.study.seed, _training_folder(folder, resume=resume)
+        kept = _training_folder(folder, resume=resume)
         job = TrainingJob(
-            training, validation, study.answers, study.train, seed, kept, resume=resume, progress=progress
+            training, validation, study.answers, study.train, run.seed, kept, resume=resume, progress=progress
         )
         with private_writing():
             epochs = model.fit(job)
@@ -189,20 +198,26 @@ class IdentifiedRun(NamedTuple):
     split_id: str
     truth_id: str
     parts: dict[str, list[PartCase]]
+    seed: int
+    replicate_of: str | None
 
 
-def _identified(workspace: Workspace, study: Study, split_id: str) -> IdentifiedRun:
+def _identified(workspace: Workspace, study: Study, split_id: str) -> list[IdentifiedRun]:
+    """Return the run of each seed; the first one's ID does not depend on how many there are."""
     parts = {part: resolved_cases(workspace, split_id, part) for part in ("train", "validation")}
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     sections = study.digest("classes", "prompt", "model", "train")
-    determined = [version("lesion-toolkit"), split_id, truth_id, study.study.seed, sections]
     cases = [[[case.case_id, case.class_name] for case in cases] for cases in parts.values()]
     # Earlier versions trained these otherwise: with a sum of means, with weights that cancelled, with dropout in frozen
     # parts. Such a run is another one.
-    if study.train.accumulate > 1 or study.train.balance == "weights" or study.train.mode != "full":
-        determined.append("token mean")
-    run_id = short_id([*determined, cases])
-    return IdentifiedRun(run_id, split_id, truth_id, parts)
+    otherwise = study.train.accumulate > 1 or study.train.balance == "weights" or study.train.mode != "full"
+    runs: list[IdentifiedRun] = []
+    for number, seed in enumerate(range(study.study.seed, study.study.seed + study.train.seeds)):
+        determined = [version("lesion-toolkit"), split_id, truth_id, seed, sections]
+        determined += ["token mean"] * otherwise + [f"replicate {number}"] * (number > 0)
+        first = runs[0].run_id if runs else None
+        runs.append(IdentifiedRun(short_id([*determined, cases]), split_id, truth_id, parts, seed, first))
+    return runs
 
 
 def _save(
@@ -219,6 +234,8 @@ def _save(
         "run_id": run.run_id,
         "split_id": run.split_id,
         "truth_id": run.truth_id,
+        "seed": run.seed,
+        "replicate_of": run.replicate_of,
         "study": study.model_dump(mode="json", exclude={"privacy": True, "ingest": {"annotator"}}),
         "model": {"name": study.model.name, "backend": study.model.backend, **model.facts()},
         "toolkit": version("lesion-toolkit"),
@@ -236,21 +253,21 @@ def _save(
     record_run(workspace, RunRecord.model_validate(record))
 
 
-def _source(workspace: Workspace, study: Study, study_folder: Path) -> str:
+def _source(workspace: Workspace, study: Study, study_folder: Path, *, seed: int) -> str:
     """Return the checkpoint that the study names: a folder relative to the study file, a hub name, or "tiny".
 
-    A tiny checkpoint is built into the workspace when it is first needed.
+    A tiny checkpoint is built into the workspace when it is first needed, with weights drawn from the seed.
     """
     name = study.model.name
     if name != "tiny":
         folder = study_folder / name
         return str(folder) if folder.is_dir() else name
     texts = [f"USER: {study.prompt.words} ASSISTANT:", *study.answers]
-    determined = [version("lesion-toolkit"), study.model.backend, texts, study.study.seed]
+    determined = [version("lesion-toolkit"), study.model.backend, texts, seed]
     folder = workspace.folder / "models" / f"tiny-{short_id(determined)}"
     with held(workspace.folder, folder.name, "building the tiny model"):
         if not (folder / DIGESTS).exists():
-            _build(backend(study.model.backend), folder, texts, seed=study.study.seed)
+            _build(backend(study.model.backend), folder, texts, seed=seed)
     check_digests(folder, remedy="move the folder away and run the same command again: it is built again")
     return str(folder)
 
@@ -266,13 +283,13 @@ def _build(chosen: type[Backend], folder: Path, texts: list[str], *, seed: int) 
     new.rename(folder)
 
 
-def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str | None) -> Backend:
+def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str | None, *, seed: int) -> Backend:
     """Load the study's checkpoint for its mode of training, if the device has the memory."""
     chosen = backend(study.model.backend)
     from toolkit.models.budget import check_budget, device_memory  # noqa: PLC0415 - torch is imported only to train
     from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to train
 
-    source, picked = _source(workspace, study, study_folder), pick_device(device)
+    source, picked = _source(workspace, study, study_folder, seed=seed), pick_device(device)
     mode, dtype = study.train.mode, study.model.dtype
     budgets = chosen.budgets(source, lora=study.train.lora)
     check_budget(budgets, mode=mode, dtype=dtype, device=picked, memory=device_memory(picked))
@@ -327,4 +344,5 @@ def _trained(record: RunRecord, *, already_there: bool) -> Trained:
         metrics=chosen.metrics,
         seconds=record.seconds,
         already_there=already_there,
+        seed=record.seed,
     )

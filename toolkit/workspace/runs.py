@@ -52,9 +52,11 @@ def find_split(workspace: Workspace, name: str = "latest") -> str:
 
 
 def find_run(workspace: Workspace, name: str) -> str:
-    """Return a run's ID; "latest" is the run that was finished last, input ablations aside."""
-    rows = workspace.rows("select run_id, control from runs order by finished_at desc, run_id")
-    known, own = [row["run_id"] for row in rows], [row["run_id"] for row in rows if not row["control"]]
+    """Return a run's ID; "latest" is the run that was finished last, input ablations and replicates aside."""
+    # A registry that no command has written to since an earlier version has no column `replicate_of`.
+    rows = workspace.rows("select * from runs order by finished_at desc, run_id")
+    own = [row["run_id"] for row in rows if not row["control"] and not row.get("replicate_of")]
+    known = [row["run_id"] for row in rows]
     return _chosen(name, known, own, kind="run", place=workspace.folder / "runs", remedy="toolkit train")
 
 
@@ -117,6 +119,10 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     control_of: str | None = None
     external_of: str | None = None
     """The run of another workspace that this is."""
+    seed: int | None = None
+    """Of the training; earlier versions trained with the study's, and did not note it."""
+    replicate_of: str | None = None
+    """The run that this one repeats with another seed."""
     checkpoint: str | None = None
     """The folder of the checkpoint where it is not the run's own."""
     split_seal: str | None = None

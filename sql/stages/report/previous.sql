@@ -1,10 +1,19 @@
 -- The scores over all classes and of each class of the run that was finished before this one and was scored too.
-with previous as (
-    select runs.run_id, runs.split_id, runs.finished_at
+with known as (
+    select *,
     from runs
+    union all by name
+    select null::text as replicate_of, -- a registry of an earlier version lacks it
+    where false
+),
+
+previous as (
+    select runs.run_id, runs.split_id, runs.finished_at
+    from known as runs
     semi join scores on scores.run_id = runs.run_id
     where
         runs.control is null
+        and runs.replicate_of is null
         and runs.run_id <> $run_id
         and (runs.finished_at, runs.run_id) < (
             select (finished_at, run_id) from runs where run_id = $run_id

@@ -1,10 +1,19 @@
 -- The runs, newest first, how far each has come, and whether the labels have changed since.
+with known as (
+    select *,
+    from runs
+    union all by name
+    select null::text as replicate_of, -- a registry of an earlier version lacks it
+    where false
+)
+
 select
     runs.run_id,
     runs.split_id,
     runs.model,
     runs.control,
     runs.control_of,
+    runs.replicate_of,
     runs.truth_id <> label_states.truth_id
     and exists (from splits where splits.split_id = runs.split_id and splits.part = 'train') as stale,
     (select count(*) from predictions where predictions.run_id = runs.run_id) as predicted,
@@ -13,6 +22,6 @@ select
         from evaluations
         where evaluations.run_id = runs.run_id and evaluations.truth_id = label_states.truth_id
     ) as scored,
-from runs
+from known as runs
 cross join label_states
 order by runs.finished_at desc, runs.run_id;

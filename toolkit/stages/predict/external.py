@@ -65,6 +65,7 @@ def bring(workspace: Workspace, folder: Path) -> RunRecord:
         "run_id": short_id([there.run_id, here, PART]),
         "split_id": here,
         "external_of": there.run_id,
+        "replicate_of": None,
         "leaks": leaks,
         "checkpoint": str((folder / "checkpoint").resolve()),
         "finished_at": now(),

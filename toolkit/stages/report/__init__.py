@@ -3,8 +3,9 @@
 Nothing is computed here: the page shows what the registry holds, and the same registry gives the same bytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from toolkit.files import OPEN, PRIVATE
 from toolkit.manifest import Study
@@ -41,6 +42,8 @@ class Report:
     patients_known: bool
     checks: list[tuple[str, str]]
     """Each badge of the first screen: good, look or fact, and its words."""
+    seeds: list[dict[str, Any]] = field(default_factory=list)
+    """Of a run with replicates: how much each measure over all classes changes with the seed."""
 
 
 @one_at_a_time("report")
@@ -85,6 +88,7 @@ def report(
         one_file=one_file,
         patients_known=facts.patients_known,
         checks=[(badge.shape, badge.text) for badge in badges(facts)],
+        seeds=[row for row in facts.seeds if row["class_name"] is None],
     )
 
 

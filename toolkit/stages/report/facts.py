@@ -86,6 +86,8 @@ class ReportFacts:
     """Of the first part."""
     previous: PreviousRun | None
     plan: PlanSummary
+    seeds: list[dict[str, Any]]
+    """How much each score of the first part changes with the seed of the training; empty without replicates."""
     audience: Audience = "internal"
     rounded: bool = False
     """Whether averages are rounded, since they would give away counts that are suppressed."""
@@ -150,6 +152,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         evaluation=read_evaluation(workspace, run_id, parts[0]),
         previous=_previous(workspace.rows(sql.statement("report/previous"), key)),
         plan=read_plan(workspace, run),
+        seeds=_seeds(workspace, run_id, parts[0]),
     )
 
 
@@ -183,6 +186,11 @@ def _previous(rows: list[dict[str, Any]]) -> PreviousRun | None:
         return None
     values = {(row["part"], row["metric"], row["class_name"]): row["value"] for row in rows}
     return PreviousRun(rows[0]["run_id"], rows[0]["same_split"], values)
+
+
+def _seeds(workspace: Workspace, run_id: str, part: str) -> list[dict[str, Any]]:
+    rows = workspace.shipped_rows("seeds", run=run_id, part=part)
+    return [{"part": part, **row} for row in rows] if any(row["seeds"] > 1 for row in rows) else []
 
 
 def _epochs(workspace: Workspace, run_id: str) -> dict[str, list[tuple[int, float]]]:

@@ -51,6 +51,8 @@ def shared(facts: ReportFacts) -> ReportFacts:
         scorings={part: _in_year(row) for part, row in facts.scorings.items()},
         certificate=_small_to_none(facts.certificate, "linked_patients"),
         evaluation=_evaluation(facts.evaluation),
+        # Exact values of several runs would give away what a rounded one hides.
+        seeds=[] if rounded else [row for row in facts.seeds if row["class_name"] is None],
     )
 
 

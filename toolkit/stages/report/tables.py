@@ -20,6 +20,7 @@ CONTROLS = (
     "control", "control_run_id", "part", "metric", "class_name", "value", "other_value", "difference", "low", "high",
     "p", "confidence", "method", "cases", "patients",
 )  # fmt: skip
+SEEDS = ("part", "metric", "class_name", "value", "low", "high", "seeds", "mean", "sd", "lowest", "highest")
 OVER_ALL_CLASSES = ("part", "metric", "value", "low", "high", "method", "replicates", "cases", "patients", "classes")
 
 
@@ -39,6 +40,7 @@ def csv_tables(facts: ReportFacts) -> dict[str, str]:
         "groups.csv": (more.groups, None),
         "comparison.csv": (more.compared, COMPARED),
         "controls.csv": (controls, CONTROLS),
+        "seeds.csv": (facts.seeds, SEEDS),
     }
     tables = {
         "per_class.csv": _per_class(facts),
