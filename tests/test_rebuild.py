@@ -156,6 +156,8 @@ def test_a_workspace_of_an_earlier_version_is_rebuilt_with_what_only_its_registr
     before = tables(workspace)
     rebuild(workspace, study_file)
     after = tables(workspace)
+    # Of every run it is now said, too, that no seed was noted and that it repeats none.
+    assert {(None, None)} == {(row.pop("seed"), row.pop("replicate_of")) for row in after["runs"]}
 
     # Its photographs are not here: what parse knows of their files, and which cases they make, is another.
     of_labels = {"images", "cases", "case_history", "readings", "reading_history", "findings", "ingest_issues"}
