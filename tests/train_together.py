@@ -1,4 +1,4 @@
-"""A program that `tests/test_train_together.py` starts alone and in two processes: it trains the same cases each time."""
+"""A program that `test_train_together.py` starts alone and in two processes: it trains the same cases each time."""
 
 import json
 import sys
