@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from published import example
+from scipy import stats
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
@@ -82,3 +83,60 @@ def test_the_temperature_undoes_what_made_probabilities_too_sure():
 
     assert 2.5 == pytest.approx(calibration.fit_temperature(truth, too_sure), rel=0.06)
     np.testing.assert_allclose(calibration.at_temperature(too_sure, 2.5), honest, atol=1e-9)
+
+
+def test_the_debiased_error_meets_the_published_estimator():
+    reference = example("calibration_error")
+    data, expected, tolerance = reference["data"], reference["expected"], reference["tolerance_abs"]
+    probability, occurred = (np.array(data["binary"][side], dtype=float) for side in ("p", "y"))
+    sure, right = (np.array(data["top_label"][side], dtype=float) for side in ("p", "y"))
+
+    assert expected["binary"] == calibration.debiased_error(probability, occurred, np.arange(9), bins=10)
+    assert expected["top_label"] == calibration.debiased_error(sure, right, np.arange(14), bins=10)
+    classes, truth = np.array(data["three_classes"]["p"]), np.array(data["three_classes"]["y"])
+    squares = [
+        calibration.debiased_error(classes[:, k], (truth == k).astype(float), np.arange(14), bins=10) ** 2
+        for k in range(3)
+    ]
+    assert expected["squared_by_class_or_0"] == pytest.approx(squares, abs=tolerance)
+
+
+def stretched(patients: int, most_cases: int, stretch: float, generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw events whose logits are `stretch` times too large, with half of the chance shared within a patient."""
+    patient = np.repeat(np.arange(patients), generator.integers(1, most_cases + 1, patients))
+    logits = 1 + 1.5 * generator.standard_normal(len(patient))
+    shared = np.sqrt(0.5 if most_cases > 1 else 0)
+    chance = shared * generator.standard_normal(patients)[patient]
+    chance += np.sqrt(1 - shared**2) * generator.standard_normal(len(patient))
+    occurred = stats.norm.cdf(chance) < 1 / (1 + np.exp(-logits / stretch))
+    return 1 / (1 + np.exp(-logits)), occurred.astype(float), patient
+
+
+@pytest.mark.parametrize(("patients", "most_cases"), [(60, 1), (60, 8), (150, 3)])
+def test_calibrated_probabilities_are_seldom_rejected_and_the_power_is_what_it_says(patients, most_cases):
+    generator = np.random.default_rng(5)
+    calibrated = [calibration.calibration_test(*stretched(patients, most_cases, 1, generator)) for _ in range(500)]
+    too_sure = [calibration.calibration_test(*stretched(patients, most_cases, 1.5, generator)) for _ in range(500)]
+    rejected = np.mean([test.p < 0.05 for test in too_sure])
+
+    assert 0.02 <= np.mean([test.p < 0.05 for test in calibrated]) <= 0.08
+    # it promises no more than it has
+    assert rejected - 0.2 < np.mean([test.power for test in calibrated]) < rejected + 0.03
+
+
+def test_few_cases_of_a_calibrated_model_cannot_tell(events):
+    probability, occurred = events
+    few = calibration.calibration_test(probability[:20], probability[:20] > 0.5, np.arange(20))
+
+    assert few.power < 0.5
+    assert np.isnan(calibration.calibration_test(np.full(9, 0.4), np.ones(9), np.arange(9)).p)
+
+
+def test_repeating_patients_cases_makes_miscalibration_no_surer(events):
+    probability, occurred = events
+    once = calibration.calibration_test(probability[:60], occurred[:60], np.arange(60))
+    twice = calibration.calibration_test(
+        np.repeat(probability[:60], 2), np.repeat(occurred[:60], 2), np.repeat(np.arange(60), 2)
+    )
+
+    assert once == pytest.approx(twice, abs=0.01)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
+from scipy.stats import ncx2
 
 from toolkit.stats.intervals import Interval, by_patient, clustered_wilson
 from toolkit.stats.metrics import losses, ratio
@@ -19,6 +20,9 @@ STEPS = 50
 CONVERGED = 1e-10
 HOTTEST = 20.0
 """Temperatures are sought between 1/HOTTEST and HOTTEST."""
+TOO_SURE = 1.5
+"""How many times too large the logits are, in the miscalibration whose detection `calibration_test` asks for."""
+LEVEL = 0.05
 
 
 class Bin(NamedTuple):
@@ -73,6 +77,75 @@ def reliability(
             )
         )
     return rows
+
+
+def debiased_error(probability: np.ndarray, occurred: np.ndarray, patient: np.ndarray, *, bins: int) -> float:
+    """Return the root of the mean squared gap of the bins, less what chance alone adds to it; 0 where that is more.
+
+    Kumar, Liang and Ma (NeurIPS 2019), with the variance of a bin's frequency between patients: the same where every
+    patient has one case in it. Bins of one patient count 0.
+    """
+    place, squares = bin_of(probability, bins), 0.0
+    for number in np.unique(place):
+        own = place == number
+        cases, (_, of) = own.sum(), np.unique(patient[own], return_inverse=True)
+        patients = of.max() + 1
+        if patients > 1:
+            apart = np.bincount(of, occurred[own] - occurred[own].mean())
+            by_chance = patients / (patients - 1) * np.square(apart).sum() / cases**2
+            squares += cases * ((probability[own].mean() - occurred[own].mean()) ** 2 - by_chance)
+    if not len(probability):
+        return float("nan")
+    mean = squares / len(probability)
+    return float(np.sqrt(mean)) if mean > EDGE**2 else 0.0  # what rounding leaves has a root that can be seen
+
+
+class CalibrationTest(NamedTuple):
+    """p: of slope 1 and intercept 0 together. power: how often it is below LEVEL where logits are TOO_SURE-fold."""
+
+    p: float
+    power: float
+
+
+def calibration_test(probability: np.ndarray, occurred: np.ndarray, patient: np.ndarray) -> CalibrationTest:
+    """Test slope 1 and intercept 0 by the score test, and say whether these data could have shown miscalibration.
+
+    Cox, Biometrika 1958;45:562. The events' variance is that of the probabilities themselves; cases of a patient share
+    the correlation of their residuals. NaN where all probabilities are the same.
+
+    >>> probability, occurred = np.tile([0.1, 0.4, 0.9], 20), np.tile([0, 0, 1], 20)
+    >>> p, power = calibration_test(probability, occurred, np.arange(60))
+    >>> round(p, 3), round(power, 2)
+    (0.001, 0.29)
+    """
+    x = logit(np.clip(probability, EDGE, 1 - EDGE))
+    expected, less_sure = expit(x), expit(x / TOO_SURE)
+    design = np.stack([np.ones_like(x), x])
+    spread = expected * (1 - expected)
+    correlation = _residual_correlation(occurred - expected, np.sqrt(spread), patient)
+    score, shift = design @ (occurred - expected), design @ (less_sure - expected)
+    between = (spread + less_sure * (1 - less_sure)) / 2
+    variances = [_score_variance(design, spread, patient, correlation) for spread in (spread, between)]
+    if not min(np.linalg.det(variance) for variance in variances) > EDGE**2:
+        return CalibrationTest(float("nan"), float("nan"))
+    distance, shifted = (
+        v @ np.linalg.solve(variance, v) for v, variance in zip((score, shift), variances, strict=True)
+    )
+    return CalibrationTest(float(np.exp(-distance / 2)), float(ncx2.sf(-2 * np.log(LEVEL), 2, shifted)))
+
+
+def _residual_correlation(residual: np.ndarray, error: np.ndarray, patient: np.ndarray) -> float:
+    """Return the correlation of residuals within patients from all their pairs of cases, 0 where it is negative."""
+    together, alone = np.bincount(patient, residual), np.bincount(patient, error)
+    pairs = np.square(alone).sum() - np.square(error).sum()
+    observed = np.square(together).sum() - np.square(residual).sum()
+    return float(np.clip(observed / pairs, 0, 1)) if pairs > EDGE else 0.0
+
+
+def _score_variance(design: np.ndarray, spread: np.ndarray, patient: np.ndarray, correlation: float) -> np.ndarray:
+    own = design * np.sqrt(spread)
+    by_patient = np.stack([np.bincount(patient, row) for row in own])
+    return (1 - correlation) * own @ own.T + correlation * by_patient @ by_patient.T
 
 
 class Recalibration(NamedTuple):

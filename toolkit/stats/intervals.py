@@ -13,6 +13,8 @@ CELLS = 160_000
 """Weights computed at once: bounds memory, and keeps them within the processor's cache."""
 MOST_JACKKNIFED = 400
 """Groups of patients left out in turn for BCa's acceleration."""
+TOO_FEW = 20
+"""Patients; intervals of values that rest on fewer are not reliable (docs/benchmarks.md)."""
 
 
 class Interval(NamedTuple):
@@ -51,6 +53,19 @@ def _summed(values: np.ndarray, patient: np.ndarray) -> np.ndarray:
     place = np.arange(len(rows))[:, None] * patients + patient
     summed = np.bincount(place.ravel(), weights=rows.ravel(), minlength=len(rows) * patients)
     return summed.reshape(*np.shape(values)[:-1], patients)
+
+
+def too_few(patient: np.ndarray, *rests_on: np.ndarray) -> bool:
+    """Return whether a group of cases, (N,) each, that a value rests on has cases of fewer than TOO_FEW patients.
+
+    A class's value rests on its denominator, an average over classes on each class's (`classes_in`).
+    """
+    return any(len(np.unique(patient[cases])) < TOO_FEW for cases in rests_on)
+
+
+def classes_in(truth: np.ndarray) -> list[np.ndarray]:
+    """Return the cases, (N,) each, of every class that has any."""
+    return [truth == number for number in np.unique(truth)]
 
 
 def wilson(successes: float | np.ndarray, trials: float | np.ndarray, *, confidence: float) -> Interval:

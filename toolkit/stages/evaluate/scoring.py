@@ -9,7 +9,15 @@ from toolkit.stages.evaluate import estimates
 from toolkit.stages.evaluate.estimates import RECOVERED, WILSON
 from toolkit.stages.evaluate.replicates import Measures
 from toolkit.stats import metrics
-from toolkit.stats.intervals import UNDEFINED, Interval, bca, patient_bootstrap, patient_jackknife, percentile
+from toolkit.stats.intervals import (
+    TOO_FEW,
+    UNDEFINED,
+    Interval,
+    bca,
+    patient_bootstrap,
+    patient_jackknife,
+    percentile,
+)
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
 
@@ -19,8 +27,6 @@ ONE_STEP = "patient bootstrap, one Newton step, percentile"
 OF_PROBABILITIES = ("brier", "log_loss", "ece", "calibration_slope", "calibration_intercept")
 OF_A_CLASS = ("brier", "ece", "calibration_slope", "calibration_intercept")
 SCALED = ("scaled_brier", "scaled_log_loss", "scaled_ece")
-TOO_FEW = 20
-"""Patients; intervals of values that rest on fewer are not reliable (docs/benchmarks.md)."""
 MICRO_QUERIES = {"specificity": "micro_specificity", "npv": "micro_specificity"}
 MICRO_QUERIES |= {"roc_auc": "micro_roc_auc", "pr_auc": "micro_pr_auc"}
 
