@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from published import example
-from scipy import stats
+from scipy import optimize, special, stats
 from sklearn.calibration import calibration_curve
 from sklearn.linear_model import LogisticRegression
 
@@ -46,7 +46,7 @@ def test_reliability_is_that_of_scikit_learn(events):
 
 def test_slope_is_that_of_a_logistic_regression(events):
     probability, occurred = events
-    found = calibration.recalibration(probability, occurred)
+    found = calibration.recalibration(probability, occurred, np.arange(400), confidence=0.95)
     x = np.log(probability / (1 - probability))[:, None]
     theirs = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000).fit(x, occurred)
 
@@ -55,23 +55,39 @@ def test_slope_is_that_of_a_logistic_regression(events):
     assert occurred.mean() == pytest.approx(shifted.mean(), abs=1e-9)
 
 
-def test_one_newton_step_from_the_fit_itself_stays_there_and_tells_replicates_apart(events):
+def test_the_interval_of_the_slope_is_that_of_the_score_test_where_patients_have_one_case(events):
+    """The bounds are the slopes at which statsmodels-like plain numpy finds the score statistic at Student's quantile."""
     probability, occurred = events
-    found = calibration.recalibration(probability, occurred)
-    weights = np.random.default_rng(1).multinomial(400, np.full(400, 1 / 400), 40).astype(float)
-    slopes, intercepts = calibration.one_step(found, weights @ found.columns)
-    again = calibration.one_step(found, np.ones((1, 400)) @ found.columns)
-    exact = [calibration.recalibration(np.repeat(probability, w), np.repeat(occurred, w)) for w in weights.astype(int)]
+    found = calibration.recalibration(probability, occurred, np.arange(400), confidence=0.95)
+    x, least = np.log(probability / (1 - probability)), stats.t.ppf(0.975, 399)
+    for bound in found.slope_interval:
+        start = optimize.brentq(lambda a, b=bound: (occurred - special.expit(a + b * x)).sum(), -5, 5)
+        fitted = special.expit(start + bound * x)
+        spread = fitted * (1 - fitted)
+        information = (spread * x * x).sum() - (spread * x).sum() ** 2 / spread.sum()
+        statistic = ((occurred - fitted) * x).sum() / np.sqrt(information)
 
-    assert (found.slope, found.intercept) == pytest.approx((again[0][0], again[1][0]), abs=1e-8)
-    np.testing.assert_allclose(slopes, [fit.slope for fit in exact], atol=0.05)
-    np.testing.assert_allclose(intercepts, [fit.intercept for fit in exact], atol=0.05)
+        assert least == pytest.approx(abs(statistic) / np.sqrt(400 / 398), rel=1e-3)
+    for bound in found.intercept_interval:
+        fitted = special.expit(bound + x)
+        statistic = (occurred - fitted).sum() / np.sqrt((fitted * (1 - fitted)).sum())
+
+        assert least == pytest.approx(abs(statistic) / np.sqrt(400 / 399), rel=1e-3)
+
+
+def test_nearly_separated_events_have_a_long_interval_that_holds_the_fit():
+    probability, occurred = np.linspace(0.1, 0.9, 8), np.array([0, 0, 0, 1, 0, 1, 1, 1], dtype=float)
+    found = calibration.recalibration(probability, occurred, np.arange(8), confidence=0.95)
+
+    assert found.slope_interval.low < found.slope < found.slope_interval.high
+    assert found.slope_interval.high - found.slope > found.slope - found.slope_interval.low
+    assert found.intercept_interval.low < found.intercept < found.intercept_interval.high
 
 
 def test_events_told_apart_without_fail_have_no_slope():
     probability = np.array([0.2, 0.3, 0.7, 0.9])
 
-    assert np.isnan(calibration.recalibration(probability, probability > 0.5).slope)
+    assert np.isnan(calibration.recalibration(probability, probability > 0.5, np.arange(4), confidence=0.95).slope)
 
 
 def test_the_temperature_undoes_what_made_probabilities_too_sure():
@@ -125,7 +141,7 @@ def test_calibrated_probabilities_are_seldom_rejected_and_the_power_is_what_it_s
 
 
 def test_few_cases_of_a_calibrated_model_cannot_tell(events):
-    probability, occurred = events
+    probability, _ = events
     few = calibration.calibration_test(probability[:20], probability[:20] > 0.5, np.arange(20))
 
     assert few.power < 0.5
