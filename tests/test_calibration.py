@@ -56,7 +56,7 @@ def test_slope_is_that_of_a_logistic_regression(events):
 
 
 def test_the_interval_of_the_slope_is_that_of_the_score_test_where_patients_have_one_case(events):
-    """The bounds are the slopes at which statsmodels-like plain numpy finds the score statistic at Student's quantile."""
+    """At the bounds, the score statistic in plain numpy is Student's quantile."""
     probability, occurred = events
     found = calibration.recalibration(probability, occurred, np.arange(400), confidence=0.95)
     x, least = np.log(probability / (1 - probability)), stats.t.ppf(0.975, 399)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, logit, ndtr, ndtri, stdtrit
+from scipy.special import expit, logit, ndtri, stdtrit
 
 CELLS = 160_000
 """Weights computed at once: bounds memory, and keeps them within the processor's cache."""
@@ -75,7 +75,10 @@ def wilson(successes: float | np.ndarray, trials: float | np.ndarray, *, confide
 
     Wilson 1927; Newcombe, Stat Med 1998;17:857.
     """
-    z = ndtri((1 + confidence) / 2)
+    return _wilson(successes, trials, float(ndtri((1 + confidence) / 2)))
+
+
+def _wilson(successes: float | np.ndarray, trials: float | np.ndarray, z: float) -> Interval:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.divide(successes, trials)
         centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
@@ -233,7 +236,7 @@ def effective_wilson(value: float, variance: float, patients: int, *, confidence
     middle = (patients * value + 1) / more
     spread = (patients**2 * variance + middle**2 + (1 - middle) ** 2) / (more * (more - 1))
     trials = middle * (1 - middle) / spread * patients / more
-    return wilson(value * trials, trials, confidence=2 * ndtr(students(patients, confidence=confidence)) - 1)
+    return _wilson(value * trials, trials, students(patients, confidence=confidence))
 
 
 def log_interval(value: float, variance: float, patients: int, *, confidence: float) -> Interval:
