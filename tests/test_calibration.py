@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from published import example
@@ -156,3 +158,51 @@ def test_repeating_patients_cases_makes_miscalibration_no_surer(events):
     )
 
     assert once == pytest.approx(twice, abs=0.01)
+
+
+def error_of(probability, occurred, bins) -> float:
+    gaps = calibration.gaps(np.array(probability, dtype=float), np.array(occurred, dtype=float), bins)
+    return float(calibration.calibration_error(gaps.sum(axis=0), len(occurred)))
+
+
+def test_calibration_errors_meet_every_published_one_of_equal_width_bins(shared):
+    reference = json.loads((shared / "reference_values" / "ece_verified_calibration.json").read_text())
+    data, expected = reference["data"], reference["expected"]
+    several, six, cube = (
+        (np.array(data[name]["p"], dtype=float), np.array(data[name]["y"]))
+        for name in ("three_classes", "six_cases", "multiclass_torchmetrics")
+    )
+
+    def top_label(probabilities, truth, bins):
+        predicted = probabilities.argmax(axis=1)
+        return error_of(probabilities.max(axis=1), truth == predicted, bins)
+
+    by_class = np.mean([error_of(several[0][:, k], several[1] == k, 10) for k in range(3)])
+    found = [
+        error_of(data["binary"]["p"], data["binary"]["y"], 10),
+        top_label(*several, 10),
+        by_class,
+        top_label(*six, 3),
+        error_of(data["width"]["p"], data["width"]["y"], data["width"]["bins"]),
+        error_of(expected["one_class_only"]["p"], [0, 0, 0], 1),
+        error_of(expected["one_class_only"]["p"], [1, 1, 1], 1),
+    ]
+    theirs = [
+        expected["binary_distinct_values"]["1"],
+        expected["three_classes_top_label"]["1"],
+        expected["three_classes_per_class"]["1"],
+        expected["six_cases"]["ece_3_equal_width_bins"],
+        expected["width"],
+        expected["one_class_only"]["all_negative"],
+        expected["one_class_only"]["all_positive"],
+    ]
+
+    assert theirs == pytest.approx(found, abs=reference["tolerance_abs"])
+    printed = expected["multiclass_torchmetrics"]
+    assert printed["l1"] == pytest.approx(top_label(*cube, 3), abs=printed["tolerance_abs"])
+    debiased = expected["debiased"]["three_classes_per_class"]["squared_by_class"]
+    squares = [
+        calibration.debiased_error(several[0][:, k], (several[1] == k).astype(float), np.arange(14), bins=10) ** 2
+        for k in range(3)
+    ]
+    assert np.maximum(debiased, 0) == pytest.approx(squares, abs=reference["tolerance_abs"])
