@@ -57,12 +57,6 @@ def covariance(placed: Placements) -> np.ndarray:
     return sum(np.atleast_2d(np.cov(side)) / side.shape[1] for side in sides)
 
 
-def interval(auc: float, variance: float, *, confidence: float) -> Interval:
-    """Return DeLong's interval of an area, within 0 and 1."""
-    half = ndtri((1 + confidence) / 2) * np.sqrt(variance)
-    return Interval(float(max(auc - half, 0)), float(min(auc + half, 1)))
-
-
 def difference(positive: np.ndarray, scores: np.ndarray, *, confidence: float) -> Difference:
     """Return the difference of the first and the second classifier's areas by DeLong's paired test.
 
