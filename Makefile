@@ -35,7 +35,7 @@ bench: .venv/.model .venv/.dev
 
 # 20 minutes: how often the intervals of evaluate hold the true value.
 coverage: .venv/.model .venv/.dev
-	$(BIN)/python tests/benchmarks/coverage.py
+	$(BIN)/python tests/benchmarks/coverage.py --write
 
 check: .venv/.model .venv/.dev
 	$(BIN)/ruff format --check .

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from toolkit.errors import WorkspaceError
-from toolkit.stages.compare import CLUSTERED, DELONG, MCNEMAR, RunPair, compare, differences
+from toolkit.stages.compare import AREAS, MEANS, RunPair, compare, differences
 from toolkit.workspace.class_arrays import ClassArrays
 
 OTHER = "0000000b"
@@ -101,24 +101,78 @@ def a_pair(*, cases_each: int, better: bool, seed: int = 4) -> RunPair:
     return RunPair(side(0.6), side(0.9 if better else 0.6))
 
 
-@pytest.mark.parametrize(("cases_each", "methods"), [(1, {CLUSTERED, MCNEMAR, DELONG}), (3, {CLUSTERED})])
-def test_patients_with_several_cases_are_kept_together(study, cases_each, methods):
-    short = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 300})})
-    rows = differences(short, a_pair(cases_each=cases_each, better=True), cause="model")
+@pytest.mark.parametrize("cases_each", [1, 3])
+@pytest.mark.parametrize("better", [True, False])
+def test_p_is_below_the_level_exactly_where_the_interval_excludes_0(study, cases_each, better):
+    rows = differences(study, a_pair(cases_each=cases_each, better=better), cause="model")
+    known = [row for row in rows if row["p"] == row["p"]]
     accuracy = next(row for row in rows if row["metric"] == "accuracy")
 
-    assert methods == {row["method"] for row in rows}
-    assert 0 < accuracy["low"] < accuracy["difference"] < accuracy["high"]
-    assert accuracy["p"] < 0.01
-    assert all(row["p_corrected"] >= row["p"] for row in rows if row["p"] == row["p"])
+    assert {AREAS, MEANS} == {row["method"] for row in rows}
+    assert len(known) > len(rows) / 2
+    for row in known:
+        assert (row["p"] < 0.05) == (row["low"] > 0 or row["high"] < 0), row["metric"]
+        assert row["low"] <= row["difference"] <= row["high"]
+        assert row["p_corrected"] >= row["p"]
+    if better:
+        assert 0 < accuracy["low"] < accuracy["difference"] < accuracy["high"]
+        assert accuracy["p"] < 0.01
 
 
-def test_equal_runs_are_seldom_told_apart(study):
-    short = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"replicates": 100})})
-    found = []
-    for seed in range(12):
-        rows = differences(short, a_pair(cases_each=3, better=False, seed=seed), cause="model")
-        found.append(next(row["p"] for row in rows if row["metric"] == "macro_recall"))
+def simulated(study, *, patients, most_cases, better, seed) -> dict[tuple[str, str | None], dict]:
+    """Compare two models of three classes whose noise is partly the same, and partly the patient's own."""
+    generator = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(patients), generator.integers(1, most_cases + 1, patients))
+    cases = len(patient)
+    truth = generator.integers(0, 3, patients)[patient]
 
-    assert sum(p <= 0.05 for p in found) <= 3
-    assert max(found) > 0.3
+    def noise():
+        of_patients = generator.standard_normal((patients, 3))[patient]
+        return np.sqrt(0.5) * of_patients + np.sqrt(0.5) * generator.standard_normal((cases, 3))
+
+    common, sides = noise(), []
+    for signal in (1.5, 2.5 if better else 1.5):
+        logits = np.full((cases, 8), -20.0)
+        logits[:, :3] = np.sqrt(0.6) * common + np.sqrt(0.4) * noise() + signal * np.eye(3)[truth]
+        chances = np.exp(logits)
+        chances /= chances.sum(axis=1, keepdims=True)
+        sides.append(ClassArrays(truth, chances.argmax(axis=1), chances, patient))
+    rows = differences(study, RunPair(*sides), cause="model")
+    return {(row["metric"], row["class_name"]): row for row in rows}
+
+
+COMPARED = ("accuracy", "brier", "log_loss", "macro_recall", "macro_roc_auc", "macro_pr_auc")
+
+
+@pytest.mark.parametrize(("patients", "most_cases"), [(25, 1), (25, 4), (60, 1), (60, 4)])
+def test_comparisons_of_few_patients_keep_their_level_and_their_coverage(study, patients, most_cases):
+    """100 studies without a difference, of which 5 % may be found, and 100 with one, whose intervals hold it."""
+    design = {"patients": patients, "most_cases": most_cases}
+    true = simulated(study, **design | {"patients": 30_000}, better=True, seed=0)
+    equal, better = (
+        [simulated(study, **design, better=improved, seed=seed) for seed in range(1, 101)] for improved in (False, True)
+    )
+    for metric in COMPARED:
+        found = np.mean([rows[metric, None]["p"] < 0.05 for rows in equal])
+        held = [
+            rows[metric, None]["low"] <= true[metric, None]["difference"] <= rows[metric, None]["high"]
+            for rows in better
+            if not np.isnan(rows[metric, None]["low"])
+        ]
+
+        assert found <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 100), metric
+        assert np.mean(held) >= 0.93 - 2 * np.sqrt(0.93 * 0.07 / 100), metric
+
+
+def test_few_patients_of_a_class_mark_its_differences_and_those_of_averages(study):
+    rows = simulated(study, patients=40, most_cases=1, better=False, seed=3)
+    first = study.class_names[0]
+
+    assert rows["recall", first]["too_few"]
+    assert rows["macro_roc_auc", None]["too_few"]
+    assert not rows["accuracy", None]["too_few"]
+    assert not any(
+        row["too_few"]
+        for row in simulated(study, patients=90, most_cases=1, better=False, seed=3).values()
+        if row["class_name"] in (None, first)
+    )

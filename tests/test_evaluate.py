@@ -5,13 +5,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, chi2
 from sklearn.metrics import cohen_kappa_score
 
 from toolkit.errors import WorkspaceError
 from toolkit.stages.evaluate import evaluate, groups, operating, readers
 from toolkit.stages.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, EvaluationKey, Scorer
-from toolkit.stats import agreement
+from toolkit.stats import agreement, delong
 from toolkit.stats.metrics import AVERAGED
 from toolkit.workspace import ledger
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
@@ -40,9 +40,7 @@ def test_every_value_lies_in_its_interval_and_names_its_support(finished):
     assert len(known) > len(scores) / 2
     for score in known:
         assert score["low"] <= score["high"]
-        # resampled, a calibration error is nearly always larger than the value itself
-        if not score["metric"].endswith("ece"):
-            assert score["low"] - 1e-9 <= score["value"] <= score["high"] + 1e-9, score["metric"]
+        assert score["low"] - 1e-9 <= score["value"] <= score["high"] + 1e-9, score["metric"]
         if "calibration" not in score["metric"]:
             assert 0 <= score["low"]
     for score in scores:
@@ -162,6 +160,67 @@ def test_values_of_few_patients_are_marked(study):
     assert rows["recall", study.class_names[0]]["too_few"]
     assert rows["macro_recall", None]["too_few"]
     assert not rows["accuracy", None]["too_few"]
+
+
+def test_every_row_that_rests_on_few_patients_of_a_class_is_marked(study):
+    """200 patients of whom 12 have the first class: its values and all averages are marked, nothing else is."""
+    truth = np.where(np.arange(200) < 12, 0, 1 + np.arange(200) % 4)
+    rows = by_metric(study, truth, np.eye(8)[truth] * 0.9 + 0.0125, np.arange(200))
+    marked = {key for key, row in rows.items() if row["too_few"] and not math.isnan(row["value"])}
+    first, rest = study.class_names[0], study.class_names[1:5]
+    averages = {name for name, _ in rows if name.startswith(("macro_", "weighted_", "balanced_"))}
+
+    assert averages == {name for name, class_name in marked if class_name is None}
+    of_first = {name for name, class_name in marked if class_name == first}
+    of_events = set(OF_A_CLASS) - {"calibration_slope"}  # separated events have none
+    assert {"precision", "recall", "f1", "roc_auc", "pr_auc", *of_events} == of_first
+    assert not {key for key in marked if key[1] in rest}
+
+
+def test_an_area_of_few_other_cases_is_marked(study):
+    truth = np.where(np.arange(60) < 8, 1, 0)
+    rows = by_metric(study, truth, np.eye(8)[truth] * 0.9 + 0.0125, np.arange(60))
+
+    assert rows["roc_auc", study.class_names[0]]["too_few"]
+    assert not rows["recall", study.class_names[0]]["too_few"]
+
+
+def test_an_area_near_one_of_single_cases_has_newcombes_interval(study):
+    """Wald's around 0.98 with 20 positives would end at 1 and begin too high."""
+    generator = np.random.default_rng(8)
+    truth = (np.arange(120) >= 20).astype(int)
+    logit = generator.normal(0, 1, 120) + 3 * (truth == 0)
+    chance = 1 / (1 + np.exp(-logit))
+    probabilities = np.zeros((120, 8))
+    probabilities[:, 0], probabilities[:, 1] = chance, 1 - chance
+    row = by_metric(study, truth, probabilities, np.arange(120))["roc_auc", study.class_names[0]]
+    expected = delong.newcombe(row["value"], 20, 100, confidence=study.evaluate.confidence)
+
+    assert tuple(expected) == pytest.approx((row["low"], row["high"]), abs=1e-12)
+    assert row["high"] < 1
+
+
+def test_a_calibration_error_has_no_interval_and_the_test_says_what_it_can_tell(study):
+    """A calibrated model: its error is above 0, p is not small, and 60 cases could not have shown much."""
+    generator = np.random.default_rng(3)
+    logits = generator.normal(0, 1.5, (60, 8))
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = (probabilities.cumsum(axis=1) > generator.random(60)[:, None]).argmax(axis=1)
+    rows = by_metric(study, truth, probabilities, np.arange(60))
+    sure, right = probabilities.max(axis=1), truth == probabilities.argmax(axis=1)
+
+    for name in ("ece", "ece_debiased"):
+        assert math.isnan(rows[name, None]["low"])
+        assert rows[name, None]["method"].startswith("none")
+    assert rows["ece_debiased", None]["value"] < rows["ece", None]["value"]
+    # statsmodels-free score test: the observed score against its variance under the model's own probabilities
+    x = np.log(sure / (1 - sure))
+    design = np.stack([np.ones(60), x])
+    score = design @ (right - sure)
+    statistic = score @ np.linalg.inv((design * sure * (1 - sure)) @ design.T) @ score
+    assert chi2.sf(statistic, 2) == pytest.approx(rows["calibration_p", None]["value"], abs=1e-9)
+    assert rows["calibration_p", None]["value"] > 0.05
+    assert rows["calibration_power", None]["value"] < 0.5
 
 
 def test_every_operating_point_is_given_again_by_its_query(finished):

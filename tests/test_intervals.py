@@ -10,7 +10,6 @@ from toolkit.stats.intervals import (
     Estimate,
     Interval,
     Share,
-    bca,
     by_patient,
     effective_trials,
     mean_interval,
@@ -77,25 +76,14 @@ def test_bootstrap_and_jackknife_meet_the_law_school_example():
 
     drawn = patient_bootstrap(correlation, np.arange(15), replicates=20000, seed=1)["r"]
     value = float(correlation(np.ones((1, 15)))["r"][0])
-    found = bca(drawn, value, patient_jackknife(correlation, np.arange(15))["r"], confidence=0.95)
+    left_out = patient_jackknife(correlation, np.arange(15))["r"]
 
     assert reference["expected"]["r"] == pytest.approx(value, abs=1e-12)
     assert reference["expected"]["boot_se_R20000"] == pytest.approx(drawn.std(), abs=reference["tolerance_abs"])
-    theirs = stats.bootstrap(
-        tuple(pairs),
-        correlation_of,
-        paired=True,
-        vectorized=True,
-        n_resamples=20000,
-        rng=np.random.default_rng(3),
-    ).confidence_interval
-    assert tuple(theirs) == pytest.approx(tuple(found), abs=0.02)
-
-
-def correlation_of(x, y, axis):
-    del axis
-    x, y = (side - side.mean(axis=-1, keepdims=True) for side in (x, y))
-    return (x * y).sum(axis=-1) / np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
+    each = [np.corrcoef(np.delete(pairs, n, axis=1))[0, 1] for n in range(15)]
+    np.testing.assert_allclose(left_out, each, atol=1e-12)
+    # 0.143 in Efron and Tibshirani 1993, chapter 11
+    assert 0.143 == pytest.approx(np.sqrt(intervals.jackknife_variance(left_out)), abs=5e-4)
 
 
 def test_the_patient_bootstrap_agrees_with_the_published_standard_error():
@@ -189,3 +177,45 @@ def test_percentiles_are_undefined_where_many_replicates_are():
 
     assert np.isnan(percentile(mostly, confidence=0.95).low)
     assert (0.25, 0.75) == pytest.approx(tuple(percentile(np.linspace(0, 1, 101), confidence=0.5)))
+
+
+def test_the_jackknife_of_a_mean_gives_its_variance_and_the_effective_size_its_number():
+    values = np.random.default_rng(3).random(40) < 0.7
+    left_out = np.array([np.delete(values, n).mean() for n in range(40)])
+    variance = intervals.jackknife_variance(left_out)
+    found = intervals.effective_wilson(values.mean(), variance, 40, confidence=0.95)
+    plain = wilson(values.sum(), 40, confidence=2 * stats.norm.cdf(stats.t.ppf(0.975, 39)) - 1)
+
+    assert values.var(ddof=1) / 40 == pytest.approx(variance, rel=1e-12)
+    assert tuple(plain) == pytest.approx(tuple(found), abs=0.01)
+    assert np.isnan(intervals.jackknife_variance(np.r_[np.full(10, np.nan), np.ones(40)]))
+
+
+def test_a_perfect_value_without_variance_has_an_interval_from_its_patients():
+    low, high = intervals.effective_wilson(1.0, 0.0, 20, confidence=0.95)
+
+    assert 1.0 == high
+    assert 0.7 < low < 0.95
+    assert intervals.logit_interval(1.0, 0.0, 20, confidence=0.95) == (low, high)
+    assert np.isnan(intervals.effective_wilson(0.5, float("nan"), 20, confidence=0.95).low)
+
+
+def test_intervals_on_other_scales_are_students_there():
+    quantile = stats.t.ppf(0.975, 29)
+    log = intervals.log_interval(0.4, 0.01, 30, confidence=0.95)
+    logit = intervals.logit_interval(0.9, 0.001, 30, confidence=0.95)
+
+    assert np.log(log.high / 0.4) == pytest.approx(quantile * 0.1 / 0.4)
+    assert np.log(0.4 / log.low) == pytest.approx(quantile * 0.1 / 0.4)
+    odds = np.log(np.array(logit) / (1 - np.array(logit))) - np.log(9)
+    assert odds == pytest.approx(np.array([-1, 1]) * quantile * np.sqrt(0.001) / 0.09)
+
+
+def test_a_value_rests_on_few_patients_where_any_of_its_groups_does():
+    patient = np.repeat(np.arange(30), 2)
+    truth = (patient < 15).astype(int)
+
+    assert not intervals.too_few(patient, np.ones(60, dtype=bool))
+    assert intervals.too_few(patient, np.ones(60, dtype=bool), *intervals.classes_in(truth))
+    assert intervals.too_few(patient, patient < 19)
+    assert not intervals.too_few(patient, patient < 20)

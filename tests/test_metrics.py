@@ -264,3 +264,70 @@ def test_matrices_sum_the_weights_of_their_cases(inside):
         theirs = np.zeros((4, 4))
         np.add.at(theirs, (truth[own], predicted[own]), weight[own])
         assert np.array_equal(theirs, matrix)
+
+
+def reference_value(shared, name):
+    return json.loads((shared / "reference_values" / f"{name}.json").read_text())
+
+
+def test_average_precision_meets_the_printed_examples(shared):
+    reference = reference_value(shared, "average_precision_docs")
+    data, expected, tolerance = reference["data"], reference["expected"], reference["tolerance_abs"]
+    for name in ("binary_sklearn", "binary_torchmetrics"):
+        area = area_of(np.array(data[name]["y"]) == 1, np.array(data[name]["p"], dtype=float)).pr[0]
+        assert expected[name] == pytest.approx(area, abs=tolerance)
+    several = data["multiclass_sklearn"]
+    values = metrics.WeightedMetrics(np.array(several["y"]), np.array(several["p"])).per_class()
+    assert expected["multiclass_sklearn_macro"] == pytest.approx(metrics.macro(values)["pr_auc"][0], abs=tolerance)
+    absent = data["multiclass_torchmetrics"]
+    values = metrics.WeightedMetrics(np.array(absent["y"]), np.array(absent["p"])).per_class()
+    theirs = [np.nan if area is None else area for area in expected["multiclass_torchmetrics"]["per_class"]]
+    assert theirs == pytest.approx(values["pr_auc"][0], abs=tolerance, nan_ok=True)
+    assert expected["multiclass_torchmetrics"]["macro"] == pytest.approx(metrics.macro(values)["pr_auc"][0])
+    labels = data["multilabel_torchmetrics"]
+    truth, score = np.array(labels["y"]) == 1, np.array(labels["p"])
+    each = [area_of(truth[:, k], score[:, k]).pr[0] for k in range(3)]
+    assert expected["multilabel_torchmetrics"]["per_label"] == pytest.approx(each, abs=tolerance)
+
+
+def test_pr_auc_of_many_cases_meets_the_published_values(shared):
+    two, four = (reference_value(shared, f"pr_auc_{name}") for name in ("two_class_example", "hpc_cv"))
+    rows = np.loadtxt(shared / "reference_values" / two["data_file"], delimiter=",", skiprows=1)
+    curve = metrics.pr_curve(rows[:, 0] == 1, rows[:, 1])
+    areas = area_of(rows[:, 0] == 1, rows[:, 1])
+    trapezoid = np.trapezoid(np.r_[1, curve.y], np.r_[0, curve.x])
+    assert two["expected"]["average_precision"] == pytest.approx(areas.pr[0], abs=two["tolerance_abs"])
+    assert two["recomputed"]["roc_auc"] == pytest.approx(areas.roc[0], abs=1e-12)
+    assert two["expected"]["pr_auc_trapezoid"] == pytest.approx(trapezoid, abs=two["tolerance_abs"])
+
+    names = four["data"]["classes"]
+    with (shared / "reference_values" / four["data_file"]).open() as lines:
+        cases = list(csv.DictReader(lines))
+    truth = np.array([names.index(case["truth"]) for case in cases])
+    decided = metrics.WeightedMetrics(truth, np.array([[float(case[name]) for name in names] for case in cases]))
+    values = decided.per_class()
+    averages = decided.averages(values)
+    each = [four["recomputed"]["per_class"][name] for name in names]
+
+    assert each == pytest.approx(values["pr_auc"][0], abs=1e-12)
+    for average in ("macro", "weighted"):
+        assert four["expected"][average] == pytest.approx(averages[f"{average}_pr_auc"][0], abs=four["tolerance_abs"])
+
+
+def test_brier_scores_meet_the_published_ones(shared):
+    murphy, rain = (reference_value(shared, f"brier_{name}") for name in ("murphy_two_values", "corp_niamey"))
+    probability, occurred = (np.array(murphy["data"][side], dtype=float) for side in ("p", "y"))
+    with (shared / "reference_values" / rain["data_file"]).open() as lines:
+        days = list(csv.DictReader(lines))
+    rained = np.array([int(day["obs"]) for day in days])
+
+    assert murphy["expected"]["brier"] == pytest.approx(brier(probability, occurred.astype(int)), abs=1e-12)
+    for method, parts in rain["recomputed"].items():
+        score = brier(np.array([float(day[method]) for day in days]), rained)
+        assert parts["score"] == pytest.approx(score, abs=1e-12)
+    assert rain["expected"]["EMOS"]["score"] == pytest.approx(rain["recomputed"]["EMOS"]["score"], abs=5e-4)
+
+
+def brier(probability, occurred) -> float:
+    """Of one of two classes: half of the sum over both."""
+    return float(metrics.losses(occurred, np.stack([1 - probability, probability], axis=1))["brier"].mean() / 2)

@@ -161,6 +161,9 @@ METRICS = {
     "accuracy": "accuracy",
     "brier": "Brier score",
     "ece": "expected calibration error",
+    "ece_debiased": "debiased calibration error",
+    "calibration_p": "p of calibration",
+    "calibration_power": "power of the calibration test",
     "log_loss": "log loss",
     "benign_per_found": "false positives per true positive",
 }

@@ -15,6 +15,7 @@ select
     p_corrected,
     cases,
     patients,
+    too_few,
     method,
     replicates,
     truth_id,

@@ -1,122 +1,208 @@
-"""How often the intervals of `evaluate` hold the true value, in simulated studies. `make coverage` runs it.
+"""How often the intervals of `evaluate` and `compare` hold the true value, in simulated studies. `make coverage`.
 
-A study: patients of 1 to 3 or 1 to 8 cases; a case is of its patient's own class with probability 0.7, else of any;
-the logits are the class's signal, plus noise of which the share ICC belongs to the patient. The true value is that of a
-study of 60,000 patients. A line says for how many patients in all, and with cases of the first class on average.
+A case is of its patient's own class with probability 0.7, else of any; the logits are the class's signal, plus noise of
+which the share ICC belongs to the patient. The other run of a comparison shares 0.6 of the noise and has 1.3 times the
+signal. The true value is that of a study of 60,000 patients. A line says, for each number of patients, the share of
+intervals that hold it and their median width: of the studies in which the row is marked as resting on few patients
+(then with a sign) where those are most, else of the others. `--write` puts the tables into docs/benchmarks.md.
 """
 
 import argparse
 import time
-from typing import NamedTuple
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from toolkit.stages.evaluate import estimates
-from toolkit.stats import metrics
-from toolkit.stats.intervals import Interval, bca, patient_bootstrap, patient_jackknife, percentile
+from toolkit.manifest import Study, load_study
+from toolkit.stages.compare import RunPair, differences
+from toolkit.stages.evaluate.scoring import EvaluationKey, Scorer
+from toolkit.stats.metrics import AVERAGED
 from toolkit.workspace.class_arrays import ClassArrays
 
-CONFIDENCE = 0.95
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- coverage: begin -->", "<!-- coverage: end -->"
+PATIENTS = (25, 60, 150, 1000)
+FEW = "†"
+BETTER = 1.3
+OVER_ALL = ("accuracy", "balanced_accuracy", "brier", "log_loss", "calibration_slope", "calibration_intercept")
+OF_A_CLASS = (*AVERAGED, "brier", "calibration_slope", "calibration_intercept")
+COMPARED = ("accuracy", "brier", "log_loss", *(f"macro_{name}" for name in AVERAGED))
+COMPARED_OF_A_CLASS = ("recall", "precision", "roc_auc", "pr_auc")
+Key = tuple[str, str]
 
 
 class Design(NamedTuple):
-    """A kind of study."""
+    """A kind of study; `frequent` patients are of the second class, where there are two."""
 
+    words: str
     classes: int
-    most_cases: int
+    sizes: str
     icc: float
     signal: float
+    frequent: float = 0.0
 
 
-def draw(design: Design, patients: int, generator: np.random.Generator) -> ClassArrays:
-    """Draw a study."""
-    patient = np.repeat(np.arange(patients), generator.integers(1, design.most_cases + 1, patients))
-    own = generator.integers(0, design.classes, patients)
-    any_class = generator.integers(0, design.classes, len(patient))
-    truth = np.where(generator.random(len(patient)) < 0.7, own[patient], any_class)
-    shared = generator.standard_normal((patients, design.classes))[patient]
-    noise = np.sqrt(design.icc) * shared
-    noise += np.sqrt(1 - design.icc) * generator.standard_normal((len(patient), design.classes))
-    logits = noise + design.signal * np.eye(design.classes)[truth]
-    probabilities = np.exp(logits)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return ClassArrays(truth, probabilities.argmax(axis=1), probabilities, patient)
+DESIGNS = (
+    Design("one case per patient, 2 classes, 30 % of the first, ROC AUC 0.97", 2, "one", 0.0, 1.9, 0.7),
+    Design("one case per patient, 8 classes", 8, "one", 0.0, 2.6),
+    Design("1 to 8 cases per patient, 2 classes, 30 % of the first, ICC 0.6", 2, "1-8", 0.6, 1.8, 0.7),
+    Design("1 to 3 cases per patient, 8 classes, ICC 0.6", 8, "1-3", 0.6, 2.6),
+    Design(
+        "a quarter of the patients harder and with 4 to 8 cases, else 1; 3 classes, ICC 0.6", 3, "informative", 0.6, 2.2
+    ),
+)
 
 
-def true_values(design: Design) -> dict[str, float]:
+class Drawn(NamedTuple):
+    """The cases of a study, and how many times the signal each has."""
+
+    truth: np.ndarray
+    patient: np.ndarray
+    strength: np.ndarray
+
+
+def draw_cases(design: Design, patients: int, generator: np.random.Generator) -> Drawn:
+    """Draw patients and their cases."""
+    hard = generator.random(patients) < (0.25 if design.sizes == "informative" else 0)
+    least, most = {"one": (1, 1), "1-3": (1, 3), "1-8": (1, 8), "informative": (1, 1)}[design.sizes]
+    sizes = np.where(hard, generator.integers(4, 9, patients), generator.integers(least, most + 1, patients))
+    patient = np.repeat(np.arange(patients), sizes)
+    shares = (
+        np.full(design.classes, 1 / design.classes) if not design.frequent else [1 - design.frequent, design.frequent]
+    )
+    own, other = (generator.choice(design.classes, size, p=shares) for size in (patients, len(patient)))
+    truth = np.where(generator.random(len(patient)) < 0.7, own[patient], other)
+    return Drawn(truth, patient, np.where(hard, 0.6, 1.0)[patient])
+
+
+def draw(design: Design, patients: int, generator: np.random.Generator) -> RunPair:
+    """Draw a study of two runs."""
+    cases = draw_cases(design, patients, generator)
+
+    def noise() -> np.ndarray:
+        shared = generator.standard_normal((patients, design.classes))[cases.patient]
+        own = generator.standard_normal((len(cases.truth), design.classes))
+        return np.sqrt(design.icc) * shared + np.sqrt(1 - design.icc) * own
+
+    def run(times: float) -> ClassArrays:
+        logits = np.sqrt(0.6) * common + np.sqrt(0.4) * noise()
+        logits += times * design.signal * cases.strength[:, None] * np.eye(design.classes)[cases.truth]
+        probabilities = np.exp(logits)
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        return ClassArrays(cases.truth, probabilities.argmax(axis=1), probabilities, cases.patient)
+
+    common = noise()
+    return RunPair(run(1), run(BETTER))
+
+
+def rows_of(study: Study, pair: RunPair) -> dict[Key, dict[str, Any]]:
+    """Return the rows that `evaluate` gives of the first run and `compare` of both, of the first class and over all."""
+    first = study.class_names[0]
+    scores = Scorer(study, pair.first, EvaluationKey("run", "test", "truth")).rows()
+    rows = {("one class", row["metric"]): row for row in scores if row["class_name"] == first}
+    rows |= {("all classes", row["metric"]): row for row in scores if row["class_name"] is None}
+    compared = differences(study, pair, cause="model")
+    rows |= {("difference", row["metric"]): row for row in compared if row["class_name"] is None}
+    return rows | {("difference, one class", row["metric"]): row for row in compared if row["class_name"] == first}
+
+
+def shown() -> list[Key]:
+    """Return what the tables have a row for."""
+    averages = [f"{kind}_{name}" for kind in ("macro", "weighted", "micro") for name in AVERAGED]
+    return [
+        *(("one class", name) for name in OF_A_CLASS),
+        *(("all classes", name) for name in (*OVER_ALL, *averages)),
+        *(("difference", name) for name in COMPARED),
+        *(("difference, one class", name) for name in COMPARED_OF_A_CLASS),
+    ]
+
+
+def study_of(design: Design) -> Study:
+    """Return a study with the design's classes."""
+    study = load_study(ROOT / "manifests" / "demo.toml")
+    return study.model_copy(update={"classes": study.classes[: design.classes]})
+
+
+def true_values(design: Design) -> dict[Key, float]:
     """Return what a very large study finds."""
-    data = draw(design, 60_000, np.random.default_rng(0))
-    decided = metrics.WeightedMetrics(data.truth, data.probabilities)
-    values = decided.per_class()
-    macro = {f"macro {name}": float(value.mean()) for name, value in values.items()}
-    return macro | {f"one {name}": float(value[0, 0]) for name, value in values.items()}
+    rows = rows_of(study_of(design), draw(design, 60_000, np.random.default_rng(0)))
+    return {key: row["difference"] if key[0].startswith("difference") else row["value"] for key, row in rows.items()}
 
 
-def defaults(data: ClassArrays) -> dict[str, Interval]:
-    """Return the intervals that `evaluate` gives."""
-    of_classes = estimates.per_class(data, confidence=CONFIDENCE).estimates
-    macro = {f"macro {name}": estimates.macro(estimate)[1] for name, estimate in of_classes.items()}
-    return macro | {f"one {name}": estimate.interval_of(0) for name, estimate in of_classes.items()}
+class Job(NamedTuple):
+    """A design (by number) with so many patients, in so many studies."""
+
+    number: int
+    patients: int
+    repetitions: int
+    truth: dict[Key, float]
 
 
-def bootstrapped(data: ClassArrays, *, replicates: int, seed: int) -> dict[str, dict[str, Interval]]:
-    """Return percentile and BCa intervals."""
-    decided = metrics.WeightedMetrics(data.truth, data.probabilities)
-
-    def statistics(weights: np.ndarray) -> dict[str, np.ndarray]:
-        values = decided.per_class(weights)
-        macro = {f"macro {name}": value for name, value in metrics.macro(values).items()}
-        return macro | {f"one {name}": value[:, 0] for name, value in values.items()}
-
-    value = statistics(np.ones((1, len(data.truth))))
-    drawn = patient_bootstrap(statistics, data.patient, replicates=replicates, seed=seed)
-    left = patient_jackknife(statistics, data.patient)
-    return {
-        "percentile": {name: percentile(r, confidence=CONFIDENCE) for name, r in drawn.items()},
-        "BCa": {name: bca(r, float(value[name][0]), left[name], confidence=CONFIDENCE) for name, r in drawn.items()},
-    }
+def cover(job: Job) -> dict[Key, str]:
+    """Return a cell of each row."""
+    design, study = DESIGNS[job.number], study_of(DESIGNS[job.number])
+    generator = np.random.default_rng([job.number, job.patients])
+    found: dict[Key, list[tuple[bool, bool, float]]] = {key: [] for key in shown()}
+    for _ in range(job.repetitions):
+        rows = rows_of(study, draw(design, job.patients, generator))
+        for key, seen in found.items():
+            row = rows[key]
+            if not np.isnan(row["low"]):
+                held = row["low"] - 1e-12 <= job.truth[key] <= row["high"] + 1e-12
+                seen.append((row["too_few"], held, row["high"] - row["low"]))
+    return {key: _cell(seen) for key, seen in found.items()}
 
 
-def cover(design: Design, patients: int, *, repetitions: int, replicates: int) -> dict[tuple[str, str], float]:
-    """Return how often each interval holds the true value, of the studies in which there is one."""
-    truth, counted = true_values(design), {}
-    generator = np.random.default_rng([patients, design.classes, design.most_cases, int(100 * design.icc)])
-    for repetition in range(repetitions):
-        data = draw(design, patients, generator)
-        counted.setdefault(("", "patients of a class"), []).append(len(np.unique(data.patient[data.truth == 0])))
-        ways = {"default": defaults(data)}
-        if replicates and repetition < repetitions // 4:
-            ways |= bootstrapped(data, replicates=replicates, seed=repetition)
-        for way, intervals in ways.items():
-            for name, (low, high) in intervals.items():
-                if not np.isnan(low):
-                    covered = counted.setdefault((way, name), [])
-                    covered.append(low - 1e-12 <= truth[name] <= high + 1e-12)
-    return {key: float(np.mean(each)) for key, each in counted.items()}
+def _cell(seen: list[tuple[bool, bool, float]]) -> str:
+    if not seen:
+        return "–"
+    few = np.mean([marked for marked, _, _ in seen]) > 0.5
+    same = [(held, width) for marked, held, width in seen if marked == few]
+    held, width = np.mean([held for held, _ in same]), np.median([width for _, width in same])
+    return f"{held:.3f} ({width:.2f}){FEW if few else ''}"
+
+
+def tables(repetitions: dict[int, int], workers: int) -> list[str]:
+    """Return a Markdown table of each design."""
+    with ProcessPoolExecutor(workers) as pool:
+        truths = list(pool.map(true_values, DESIGNS))
+        jobs = [
+            Job(n, patients, repetitions[patients], truth)
+            for patients in PATIENTS[::-1]
+            for n, truth in enumerate(truths)
+        ]
+        cells = {(job.number, job.patients): found for job, found in zip(jobs, pool.map(cover, jobs), strict=True)}
+    lines = []
+    for number, design in enumerate(DESIGNS):
+        lines += ["", f"### Coverage: {design.words}", ""]
+        lines += ["| value of | metric | " + " | ".join(f"{patients:,} patients" for patients in PATIENTS) + " |"]
+        lines += ["| --- | --- |" + " --- |" * len(PATIENTS)]
+        for key in shown():
+            own = (cells[number, patients][key] for patients in PATIENTS)
+            lines.append(f"| {key[0]} | {key[1]} | " + " | ".join(own) + " |")
+    return lines
 
 
 def main() -> None:
-    """Print a line per design and number of patients."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=2000)
-    parser.add_argument("--replicates", type=int, default=400)
-    parser.add_argument("--classes", type=int, nargs="*", default=[2, 8])
-    parser.add_argument("--patients", type=int, nargs="*", default=[10, 20, 40, 150])
+    parser.add_argument("--repetitions", type=int, default=1000, help="studies; of 1,000 patients a fifth of them")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    shown = [f"{scope} {name}" for scope in ("one", "macro") for name in metrics.AVERAGED]
-    print("classes cases icc patients of_a_class way", *(name.replace(" ", "_") for name in shown), "seconds")
-    for classes in given.classes:
-        for most_cases in (3, 8):
-            for icc in (0.3, 0.6):
-                design = Design(classes, most_cases, icc, signal=2.6 if classes == 8 else 1.8)
-                for patients in given.patients:
-                    began = time.process_time()
-                    found = cover(design, patients, repetitions=given.repetitions, replicates=given.replicates)
-                    seconds = round(time.process_time() - began)
-                    for way in [way for way in ("default", "percentile", "BCa") if (way, shown[0]) in found]:
-                        cells = [f"{found.get((way, name), float('nan')):.3f}" for name in shown]
-                        own = round(found["", "patients of a class"])
-                        print(classes, f"1-{most_cases}", icc, patients, own, way, *cells, seconds, flush=True)
+    began = time.perf_counter()
+    repetitions = {patients: given.repetitions // (5 if patients >= 1000 else 1) for patients in PATIENTS}
+    lines = tables(repetitions, given.workers)
+    counts = f"Studies: {given.repetitions} each, {repetitions[1000]} of 1,000 patients."
+    text = "\n".join([counts, *lines])
+    print(text, f"\n{(time.perf_counter() - began) / 60:.0f} minutes")
+    if given.write:
+        page = PAGE.read_text(encoding="utf-8")
+        before, rest = page.split(BEGIN)
+        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,7 @@ from toolkit.errors import WorkspaceError
 from toolkit.files import write_parquet
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
-from toolkit.stats import delong, metrics, significance
-from toolkit.stats.intervals import Interval, patient_bootstrap, percentile
+from toolkit.stats import intervals, metrics, paired, significance
 from toolkit.workspace import plan, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.locks import one_at_a_time
@@ -22,10 +21,8 @@ from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import comparison_file, find_run
 from toolkit.workspace.scores import read_scores, scored_parts
 
-CLUSTERED = "paired patient bootstrap, percentile; p by permutation of runs within patients"
-RELABELLED = "paired patient bootstrap, percentile; p from it"
-DELONG = "paired DeLong"
-MCNEMAR = "paired patient bootstrap, percentile; p by exact McNemar"
+MEANS = "paired t by patient, variance from leaving patients out, four half patients added"
+AREAS = "recovered from both intervals on the logit scale, variance from leaving patients out"
 
 
 @dataclass(frozen=True)
@@ -150,56 +147,46 @@ def _counted(pair: RunPair) -> dict[str, int]:
 
 def differences(study: Study, pair: RunPair, *, cause: str) -> list[dict[str, Any]]:
     """Return a row per metric and class: both values, the paired difference, its interval, its p-value."""
-    confidence, replicates, seed = study.evaluate.confidence, study.evaluate.replicates, study.study.seed
-    first, second, patient = _PairedMetrics(pair.first), _PairedMetrics(pair.second), pair.first.patient
-    everyone = np.ones((1, len(patient)))
-    values, others = first(everyone), second(everyone)
-    bootstrapped = patient_bootstrap(lambda w: _minus(second(w), first(w)), patient, replicates=replicates, seed=seed)
-    permuted = _permuted(pair, replicates=replicates, seed=seed) if cause == "model" else None
-    alone = cause == "model" and len(np.unique(patient)) == len(patient)
-    support = {"confidence": confidence, "cases": len(patient), "patients": int(patient.max()) + 1}
+    patient, confidence = pair.first.patient, study.evaluate.confidence
+    measures = [_PairedMetrics(side) for side in pair]
+    values = [measure(np.ones((1, len(patient)))) for measure in measures]
+    left_out = [intervals.patient_jackknife(measure, patient) for measure in measures]
+    shared = {"cause": cause, "confidence": confidence, "replicates": 0}
+    shared |= {"cases": len(patient), "patients": int(patient.max()) + 1}
     rows = []
-    for metric, value in values.items():
+    for metric, value in values[0].items():
         for number, name in [(None, None)] if value.ndim == 1 else enumerate(study.class_names):
             column = ... if number is None else (..., number)
-            before, after = float(value[0][column]), float(others[metric][0][column])
-            resampled = bootstrapped[metric][column]
-            interval = percentile(resampled, confidence=confidence)
-            if permuted is None:
-                test = _TestResult(interval, RELABELLED, significance.bootstrap_p(resampled), replicates)
-            else:
-                p = significance.permutation_p(after - before, permuted[metric][column])
-                test = _TestResult(interval, CLUSTERED, p, replicates)
-            if alone:
-                test = _unclustered(pair, metric, number, test, confidence=confidence)
-            row = {"cause": cause, "metric": metric, "class_name": name, "value": before, "other_value": after}
-            row |= {"difference": after - before, **test.interval._asdict(), "method": test.method}
-            rows.append({**row, "replicates": test.replicates, "p": test.p, **support})
+            numbers = [
+                paired.Number(float(each[metric][0][column]), without[metric][column])
+                for each, without in zip(values, left_out, strict=True)
+            ]
+            support = _support(pair, metric, number)
+            is_area = metric.endswith(metrics.AREAS)
+            of = paired.of_areas if is_area else paired.of_means
+            found = of(*numbers, len(np.unique(patient[support[0]])), confidence=confidence)
+            row = {**shared, "metric": metric, "class_name": name, "value": numbers[0].value}
+            row |= {"other_value": numbers[1].value, "difference": found.value, **found.interval._asdict()}
+            row |= {"method": AREAS if is_area else MEANS, "p": found.p}
+            rows.append({**row, "too_few": intervals.too_few(patient, *support)})
     return _corrected(rows)
 
 
-class _TestResult(NamedTuple):
-    interval: Interval
-    method: str
-    p: float
-    replicates: int
-
-
-def _unclustered(
-    pair: RunPair, metric: str, number: int | None, test: _TestResult, *, confidence: float
-) -> _TestResult:
-    """Return DeLong's test of an area and McNemar's of accuracy and recall; any other metric's unchanged."""
-    if metric == "roc_auc" and number is not None:
-        positive = pair.first.truth == number
-        scores = np.stack([side.probabilities[:, number] for side in (pair.second, pair.first)])
-        delta = delong.difference(positive, scores, confidence=confidence)
-        return _TestResult(delta.interval, DELONG, delta.p, 0)
-    if metric in ("accuracy", "recall"):
-        own = np.ones(len(pair.first.truth), dtype=bool) if number is None else pair.first.truth == number
-        before, after = pair.first.right[own], pair.second.right[own]
-        p = significance.mcnemar(int((before & ~after).sum()), int((~before & after).sum()))
-        return test._replace(method=MCNEMAR, p=p)
-    return test
+def _support(pair: RunPair, metric: str, number: int | None) -> list[np.ndarray]:
+    """Return the cases that a difference rests on, and of an area or average every group that needs patients."""
+    everyone = np.ones(len(pair.first.patient), dtype=bool)
+    if number is None:
+        is_mean = metric.startswith("macro_")
+        return [everyone, *(group for side in pair if is_mean for group in intervals.classes_in(side.truth))]
+    truth, predicted = (
+        np.any([getattr(side, field) == number for side in pair], axis=0) for field in ("truth", "predicted")
+    )
+    others, unpredicted = (
+        np.any([getattr(side, field) != number for side in pair], axis=0) for field in ("truth", "predicted")
+    )
+    if metric in metrics.AREAS:
+        return [truth, others]
+    return [{"precision": predicted, "npv": unpredicted, "specificity": others}.get(metric, truth)]
 
 
 class _PairedMetrics:
@@ -215,25 +202,6 @@ class _PairedMetrics:
         means = metrics.mean(self.columns, weights).T
         over_all = dict(zip(("accuracy", "brier", "log_loss"), means, strict=True))
         return over_all | {f"macro_{name}": value for name, value in metrics.macro(values).items()} | values
-
-
-def _minus(after: dict[str, np.ndarray], before: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: after[name] - before[name] for name in after}
-
-
-def _permuted(pair: RunPair, *, replicates: int, seed: int) -> dict[str, np.ndarray]:
-    """Return the differences when in each patient, with even chance, the two runs change places."""
-    patient, rng = pair.first.patient, np.random.default_rng(seed)
-    truth, predicted, probabilities = (
-        np.concatenate(sides) for sides in zip(pair.first[:3], pair.second[:3], strict=True)
-    )
-    both = _PairedMetrics(ClassArrays(truth, predicted, probabilities, np.tile(patient, 2)))
-
-    def swapped(weights: np.ndarray) -> dict[str, np.ndarray]:
-        swap = rng.integers(0, 2, (len(weights), int(patient.max()) + 1))[:, patient].astype(float)
-        return _minus(both(np.hstack([1 - swap, swap])), both(np.hstack([swap, 1 - swap])))
-
-    return patient_bootstrap(swapped, patient, replicates=replicates, seed=seed)
 
 
 def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

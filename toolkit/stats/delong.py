@@ -57,12 +57,6 @@ def covariance(placed: Placements) -> np.ndarray:
     return sum(np.atleast_2d(np.cov(side)) / side.shape[1] for side in sides)
 
 
-def interval(auc: float, variance: float, *, confidence: float) -> Interval:
-    """Return DeLong's interval of an area, within 0 and 1."""
-    half = ndtri((1 + confidence) / 2) * np.sqrt(variance)
-    return Interval(float(max(auc - half, 0)), float(min(auc + half, 1)))
-
-
 def difference(positive: np.ndarray, scores: np.ndarray, *, confidence: float) -> Difference:
     """Return the difference of the first and the second classifier's areas by DeLong's paired test.
 
@@ -94,10 +88,10 @@ def influence(positive: np.ndarray, scores: np.ndarray, patient: np.ndarray) -> 
 
 
 def clustered_interval(positive: np.ndarray, score: np.ndarray, patient: np.ndarray, *, confidence: float) -> Interval:
-    """Return the interval of an area where patients have several cases.
+    """Return the interval of an area, whether patients have one case or several.
 
-    Newcombe's (Stat Med 2006;25:559, method 5), which keeps its width where the area is 1, with both numbers of cases
-    divided by the design effect: the variance between patients over DeLong's.
+    Newcombe's (Stat Med 2006;25:559, method 5), which keeps its width where the area is near 1, with both numbers of
+    cases divided by the design effect: the variance between patients over DeLong's, 1 where every patient has one case.
     """
     placed = placements(positive, score[None])
     auc, independent = float(placed.auc[0]), float(covariance(placed)[0, 0])
@@ -107,6 +101,8 @@ def clustered_interval(positive: np.ndarray, score: np.ndarray, patient: np.ndar
     between = float(standard_error(influence(positive, score[None], patient)[0], len(np.unique(patient)))) ** 2
     measurable = independent > 0 and between > 0
     effect = max(1.0, between / independent) if measurable else np.square(sizes).sum() / sizes.sum()
+    if np.bincount(patient).max() == 1:
+        effect = 1.0
     return newcombe(auc, positive.sum() / effect, (~positive).sum() / effect, confidence=confidence)
 
 

@@ -1,4 +1,4 @@
-"""Confidence intervals with the patient as the unit: Wilson at the effective size, bootstrap, intervals of means.
+"""Confidence intervals with the patient as the unit: Wilson at the effective size, jackknife, bootstrap, means.
 
 Photographs of one patient are not independent: an interval that counts them as such is too narrow (docs/method.md).
 """
@@ -7,12 +7,16 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import expit, logit, ndtri, stdtrit
 
 CELLS = 160_000
 """Weights computed at once: bounds memory, and keeps them within the processor's cache."""
 MOST_JACKKNIFED = 400
-"""Groups of patients left out in turn for BCa's acceleration."""
+"""Groups of patients left out in turn by the jackknife."""
+LEAST_DEFINED = 0.9
+"""Share of replicates, or of values without a patient, that must be defined."""
+TOO_FEW = 20
+"""Patients; intervals of values that rest on fewer are not reliable (docs/benchmarks.md)."""
 
 
 class Interval(NamedTuple):
@@ -53,12 +57,28 @@ def _summed(values: np.ndarray, patient: np.ndarray) -> np.ndarray:
     return summed.reshape(*np.shape(values)[:-1], patients)
 
 
+def too_few(patient: np.ndarray, *rests_on: np.ndarray) -> bool:
+    """Return whether a group of cases, (N,) each, that a value rests on has cases of fewer than TOO_FEW patients.
+
+    A class's value rests on its denominator, an average over classes on each class's (`classes_in`).
+    """
+    return any(len(np.unique(patient[cases])) < TOO_FEW for cases in rests_on)
+
+
+def classes_in(truth: np.ndarray) -> list[np.ndarray]:
+    """Return the cases, (N,) each, of every class that has any."""
+    return [truth == number for number in np.unique(truth)]
+
+
 def wilson(successes: float | np.ndarray, trials: float | np.ndarray, *, confidence: float) -> Interval:
     """Return the Wilson score interval of a proportion; `trials` may be an effective (fractional) size.
 
     Wilson 1927; Newcombe, Stat Med 1998;17:857.
     """
-    z = ndtri((1 + confidence) / 2)
+    return _wilson(successes, trials, float(ndtri((1 + confidence) / 2)))
+
+
+def _wilson(successes: float | np.ndarray, trials: float | np.ndarray, z: float) -> Interval:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.divide(successes, trials)
         centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
@@ -191,34 +211,61 @@ def _joined(pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
+def jackknife_variance(left_out: np.ndarray) -> float:
+    """Return the variance between patients of a number from its values without each of them; NaN where many are."""
+    defined = left_out[~np.isnan(left_out)]
+    if len(defined) < max(2, LEAST_DEFINED * len(left_out)):
+        return float("nan")
+    return float((len(defined) - 1) / len(defined) * np.square(defined - defined.mean()).sum())
+
+
+def students(patients: int, *, confidence: float) -> float:
+    """Return the quantile of Student's t for a variance between so many patients."""
+    return float(stdtrit(max(patients - 1, 1), (1 + confidence) / 2))
+
+
+def effective_wilson(value: float, variance: float, patients: int, *, confidence: float) -> Interval:
+    """Return the Wilson interval of any number between 0 and 1 at the size that its variance between patients gives.
+
+    Two patients more, one with 0 and one with 1, keep a size from few patients, or all alike, from being too large, as
+    in `effective_trials`. The quantile is Student's.
+    """
+    if np.isnan(variance) or not patients:
+        return UNDEFINED
+    more = patients + 2
+    middle = (patients * value + 1) / more
+    spread = (patients**2 * variance + middle**2 + (1 - middle) ** 2) / (more * (more - 1))
+    trials = middle * (1 - middle) / spread * patients / more
+    return _wilson(value * trials, trials, students(patients, confidence=confidence))
+
+
+def log_interval(value: float, variance: float, patients: int, *, confidence: float) -> Interval:
+    """Return the interval of a positive number, symmetric on the logarithmic scale, with Student's quantile."""
+    if not value > 0 or np.isnan(variance):
+        return UNDEFINED
+    times = float(np.exp(students(patients, confidence=confidence) * np.sqrt(variance) / value))
+    return Interval(value / times, value * times)
+
+
+def logit_interval(value: float, variance: float, patients: int, *, confidence: float) -> Interval:
+    """Return the interval of a number between 0 and 1, symmetric on the logit scale, with Student's quantile.
+
+    At 0 or 1, or without variance, it is that of `effective_wilson`.
+    """
+    if not 0 < value < 1 or not variance > 0:
+        return effective_wilson(value, variance, patients, confidence=confidence)
+    half = students(patients, confidence=confidence) * np.sqrt(variance) / (value * (1 - value))
+    return Interval(float(expit(logit(value) - half)), float(expit(logit(value) + half)))
+
+
 def percentile(replicates: np.ndarray, *, confidence: float) -> Interval:
     """Return the percentile interval of the defined replicates.
 
     It is undefined where over a tenth of them are NaN, and where all are the same: a class without a single hit, or
     without a single error, gives the bootstrap nothing to resample, and an interval of no width would look certain.
     """
-    return _quantiles(replicates, (1 - confidence) / 2, (1 + confidence) / 2)
-
-
-def bca(replicates: np.ndarray, value: float, jackknifed: np.ndarray, *, confidence: float) -> Interval:
-    """Return the bias-corrected and accelerated interval (Efron, JASA 1987;82:171); undefined as for percentiles."""
     defined = replicates[~np.isnan(replicates)]
-    if not len(defined):
+    if len(defined) < LEAST_DEFINED * len(replicates):
         return UNDEFINED
-    below = np.mean((defined < value) + (defined == value) / 2)
-    left = np.nanmean(jackknifed) - jackknifed[~np.isnan(jackknifed)]
-    spread = np.square(left).sum() ** 1.5
-    if not 0 < below < 1 or spread == 0:
-        return UNDEFINED
-    bias, acceleration = ndtri(below), (left**3).sum() / (6 * spread)
-    z = ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
-    low, high = ndtr(bias + (bias + z) / (1 - acceleration * (bias + z)))
-    return _quantiles(replicates, low, high)
-
-
-def _quantiles(replicates: np.ndarray, low: float, high: float) -> Interval:
-    defined = replicates[~np.isnan(replicates)]
-    if len(defined) < 0.9 * len(replicates):
-        return UNDEFINED
-    bounds = np.quantile(defined, [low, high])
-    return Interval(float(bounds[0]), float(bounds[1])) if bounds[1] > bounds[0] else UNDEFINED
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(low), float(high)) if high > low else UNDEFINED

@@ -1,6 +1,6 @@
-"""The analytic intervals of a part's metrics: Wilson, Newcombe and DeLong by patient, and those of their means.
+"""The analytic intervals of a part's metrics: Wilson and Newcombe by patient, and those of their means.
 
-docs/benchmarks.md has the coverage of each; intervals by bootstrap are in `scoring`.
+docs/benchmarks.md has the coverage of each; intervals from leaving patients out are in `scoring`.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,6 @@ from toolkit.stats.intervals import (
 from toolkit.workspace.class_arrays import ClassArrays
 
 WILSON = "Wilson, effective size by patient"
-DELONG = "DeLong"
 NEWCOMBE = "Newcombe, effective size by patient"
 RECOVERED = "variance recovery from the classes' intervals"
 
@@ -40,8 +39,8 @@ def per_class(data: ClassArrays, *, confidence: float) -> ClassEstimates:
         name: Estimate(share.value, clustered_wilson(share, confidence=confidence), influence(share))
         for name, share in shares.items()
     }
-    estimates["roc_auc"], method = _roc_auc(data, confidence=confidence)
-    return ClassEstimates(estimates, {**dict.fromkeys(shares, WILSON), "roc_auc": method})
+    estimates["roc_auc"] = _roc_auc(data, confidence=confidence)
+    return ClassEstimates(estimates, {**dict.fromkeys(shares, WILSON), "roc_auc": NEWCOMBE})
 
 
 def macro(estimate: Estimate) -> tuple[float, Interval]:
@@ -79,23 +78,14 @@ def micro(data: ClassArrays, *, confidence: float) -> dict[str, tuple[float, Int
     return {name: of_negatives if name in ("specificity", "npv") else of_positives for name in metrics.RATES}
 
 
-def _roc_auc(data: ClassArrays, *, confidence: float) -> tuple[Estimate, str]:
+def _roc_auc(data: ClassArrays, *, confidence: float) -> Estimate:
     classes, patients = data.probabilities.shape[1], int(data.patient.max()) + 1
-    alone = patients == len(data.patient)
     value, low, high = np.full((3, classes), np.nan)
     influences = np.zeros((classes, patients))
     for k in range(classes):
         positive, score = data.truth == k, data.probabilities[:, k]
-        if not 0 < positive.sum() < len(positive):
-            continue
-        placed = delong.placements(positive, score[None])
-        value[k] = placed.auc[0]
-        variance = delong.covariance(placed)[0, 0]
-        plain = alone and variance > 0
-        low[k], high[k] = (
-            delong.interval(value[k], variance, confidence=confidence)
-            if plain
-            else delong.clustered_interval(positive, score, data.patient, confidence=confidence)
-        )
-        influences[k] = delong.influence(positive, score[None], data.patient)[0]
-    return Estimate(value, Interval(low, high), influences), DELONG if alone else NEWCOMBE
+        if 0 < positive.sum() < len(positive):
+            value[k] = delong.placements(positive, score[None]).auc[0]
+            low[k], high[k] = delong.clustered_interval(positive, score, data.patient, confidence=confidence)
+            influences[k] = delong.influence(positive, score[None], data.patient)[0]
+    return Estimate(value, Interval(low, high), influences)

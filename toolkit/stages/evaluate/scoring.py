@@ -8,19 +8,24 @@ from toolkit.manifest import Study
 from toolkit.stages.evaluate import estimates
 from toolkit.stages.evaluate.estimates import RECOVERED, WILSON
 from toolkit.stages.evaluate.replicates import Measures
-from toolkit.stats import metrics
-from toolkit.stats.intervals import UNDEFINED, Interval, bca, patient_bootstrap, patient_jackknife, percentile
+from toolkit.stats import calibration, intervals, metrics
+from toolkit.stats.intervals import UNDEFINED, Interval
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
 
+TOO_FEW = intervals.TOO_FEW
 BOOTSTRAP = "patient bootstrap, percentile"
-BCA = "patient bootstrap, BCa"
-ONE_STEP = "patient bootstrap, one Newton step, percentile"
-OF_PROBABILITIES = ("brier", "log_loss", "ece", "calibration_slope", "calibration_intercept")
-OF_A_CLASS = ("brier", "ece", "calibration_slope", "calibration_intercept")
+JACKKNIFE = "Wilson, effective size from leaving patients out"
+LOGARITHM = "logarithmic scale, variance from leaving patients out"
+SCORE_TEST = "score test inverted, correlation within patients"
+NO_INTERVAL = "none: of a calibrated model it would lie above 0"
+TESTED = "none: score test of slope 1 and intercept 0, correlation within patients"
+FITTED = ("calibration_slope", "calibration_intercept")
+OF_EVENTS = ("ece", "ece_debiased", *FITTED)
+OF_PROBABILITIES = ("brier", "log_loss", *OF_EVENTS, "calibration_p", "calibration_power")
+OF_A_CLASS = ("brier", *OF_EVENTS)
 SCALED = ("scaled_brier", "scaled_log_loss", "scaled_ece")
-TOO_FEW = 20
-"""Patients; intervals of values that rest on fewer are not reliable (docs/benchmarks.md)."""
+LARGEST_BRIER = 2
 MICRO_QUERIES = {"specificity": "micro_specificity", "npv": "micro_specificity"}
 MICRO_QUERIES |= {"roc_auc": "micro_roc_auc", "pr_auc": "micro_pr_auc"}
 
@@ -34,30 +39,31 @@ class EvaluationKey(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A value with its interval, how that was made, and which cases (N,) it rests on."""
+    """A value with its interval, how that was made, which cases (N,) it rests on, and whether their patients are few.
+
+    `few` is the mark `too_few`; None where it follows from `rests_on` alone.
+    """
 
     value: float
     interval: Interval
     method: str
     rests_on: np.ndarray
+    few: bool | None = None
 
 
 class Scorer:
-    """The scores of one part, with the values and the bootstrap replicates that every row is made from."""
+    """The scores of one part, with the values, and those without each patient, that every row is made from."""
 
     def __init__(self, study: Study, data: ClassArrays, key: EvaluationKey, temperature: float | None = None) -> None:
         self.study, self.data, self.key = study, data, key
         self.confidence, self.bins = study.evaluate.confidence, study.evaluate.bins
         self.temperature = temperature
-        measures = Measures(data, bins=self.bins, temperature=temperature)
+        measures = Measures(data, temperature=temperature)
         self.points = measures(np.ones((1, len(data.truth))))
-        self.replicates = patient_bootstrap(
-            measures, data.patient, replicates=study.evaluate.replicates, seed=study.study.seed
-        )
-        self.jackknifed = patient_jackknife(measures, data.patient)
+        self.jackknifed = intervals.patient_jackknife(measures, data.patient)
         self.analytic = estimates.per_class(data, confidence=self.confidence)
         self.everyone = np.ones(len(data.truth), dtype=bool)
-        self.least = min(len(np.unique(data.patient[data.truth == k])) for k in np.unique(data.truth))
+        self.cases = np.arange(len(data.truth))
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every score of the part."""
@@ -66,74 +72,145 @@ class Scorer:
     def _per_class(self) -> list[dict[str, Any]]:
         rows = []
         for number, name in enumerate(self.study.class_names):
-            for metric in (*metrics.AVERAGED, *OF_A_CLASS):
-                if metric in metrics.AVERAGED:
-                    measured = self._of_class(metric, number)
-                else:
-                    measured = self._bootstrapped(f"class_{metric}", self.everyone, number)
-                rows.append(self._row(metric, name, measured, self._query(metric, class_name=name)))
+            event = (self.data.probabilities[:, number], self.data.truth == number)
+            measured = {metric: self._of_class(metric, number) for metric in metrics.AVERAGED}
+            measured["brier"] = self._jackknifed("class_brier", self.everyone, number)
+            measured |= self._of_event(*event)
+            few = intervals.too_few(self.data.patient, self.data.truth == number)
+            for metric in OF_A_CLASS:
+                measured[metric] = measured[metric]._replace(few=few)
+            rows += [
+                self._row(metric, name, each, self._query(metric, class_name=name)) for metric, each in measured.items()
+            ]
         return rows
 
     def _of_class(self, metric: str, number: int) -> Measured:
-        rests_on = self._rests_on(metric, number)
+        rests_on, few = (
+            self._rests_on(metric, number),
+            intervals.too_few(self.data.patient, *self._groups(metric, number)),
+        )
         if metric not in self.analytic.estimates:
-            return self._bootstrapped(metric, rests_on, number)
+            return self._jackknifed(metric, rests_on, number)._replace(few=few)
         interval = self.analytic.estimates[metric].interval_of(number)
-        return Measured(float(self.points[metric][0, number]), interval, self.analytic.methods[metric], rests_on)
+        return Measured(float(self.points[metric][0, number]), interval, self.analytic.methods[metric], rests_on, few)
 
     def _rests_on(self, metric: str, number: int) -> np.ndarray:
         """Return the cases of a share's denominator; for F1 and the areas the class's own cases."""
         truth, predicted = self.data.truth == number, self.data.predicted == number
         return {"precision": predicted, "npv": ~predicted, "specificity": ~truth}.get(metric, truth)
 
+    def _groups(self, metric: str, number: int) -> list[np.ndarray]:
+        """Return the cases that a class's value needs enough patients of: for an area the other classes' too."""
+        others = [self.data.truth != number] if metric in metrics.AREAS else []
+        return [self._rests_on(metric, number), *others]
+
+    def _of_event(self, probability: np.ndarray, occurred: np.ndarray) -> dict[str, Measured]:
+        """Return what calibration of one event's probabilities is measured by."""
+        event = (probability, occurred.astype(float), self.data.patient)
+        fit = calibration.recalibration(*event, confidence=self.confidence)
+        gaps = calibration.gaps(probability, occurred, self.bins).sum(axis=0)
+        error = float(calibration.calibration_error(gaps, len(occurred)))
+        debiased = calibration.debiased_error(*event, bins=self.bins)
+        return {
+            "ece": Measured(error, UNDEFINED, NO_INTERVAL, self.everyone),
+            "ece_debiased": Measured(debiased, UNDEFINED, NO_INTERVAL, self.everyone),
+            "calibration_slope": Measured(fit.slope, fit.slope_interval, SCORE_TEST, self.everyone),
+            "calibration_intercept": Measured(fit.intercept, fit.intercept_interval, SCORE_TEST, self.everyone),
+        }
+
     def _over_all(self) -> list[dict[str, Any]]:
-        accuracy = Measured(*estimates.accuracy(self.data, confidence=self.confidence), WILSON, self.everyone)
-        rows = [
-            self._row("accuracy", None, accuracy, self._query("accuracy")),
-            self._average("balanced_accuracy", "recall", self._macro("recall"), self._query("macro", metric="recall")),
-        ]
-        for metric in (*OF_PROBABILITIES, *(SCALED if self.temperature is not None else ())):
-            source = "scaled" if metric in SCALED else "scored"
-            query = self._query(metric.removeprefix("scaled_"), source=source)
-            rows.append(self._row(metric, None, self._bootstrapped(metric, self.everyone), query))
-        return rows
+        event = (self.data.probabilities[self.cases, self.data.predicted], self.data.right)
+        test = calibration.calibration_test(event[0], event[1].astype(float), self.data.patient)
+        accuracy = estimates.accuracy(self.data, confidence=self.confidence)
+        measured = {
+            "accuracy": Measured(*accuracy, WILSON, self.everyone),
+            **self._losses(self.data.probabilities, ""),
+            **self._of_event(*event),
+            "calibration_p": Measured(test.p, UNDEFINED, TESTED, self.everyone),
+            "calibration_power": Measured(test.power, UNDEFINED, TESTED, self.everyone),
+        }
+        rows = [self._row(metric, None, each, self._query(metric)) for metric, each in measured.items()]
+        balanced = self._query("macro", metric="recall")
+        rows.append(self._average("balanced_accuracy", "recall", self._macro("recall"), balanced))
+        if self.temperature is None:
+            return rows
+        scaled = calibration.at_temperature(self.data.probabilities, self.temperature)
+        values = self._losses(scaled, "scaled_")
+        values["scaled_ece"] = self._of_event(scaled[self.cases, self.data.predicted], self.data.right)["ece"]
+        queries = {name: self._query(name.removeprefix("scaled_"), source="scaled") for name in SCALED}
+        return rows + [self._row(name, None, values[name], queries[name]) for name in SCALED]
+
+    def _losses(self, probabilities: np.ndarray, prefix: str) -> dict[str, Measured]:
+        """Return Brier score and log loss; to the latter's variance one patient more adds, like the worst of all."""
+        name, patients = f"{prefix}log_loss", self._patients(self.everyone)
+        value = float(self.points[name][0])
+        losses = metrics.losses(self.data.truth, probabilities)["log_loss"]
+        worst = np.max(np.bincount(self.data.patient, losses) / np.bincount(self.data.patient))
+        variance = intervals.jackknife_variance(self.jackknifed[name]) + ((worst - value) / patients) ** 2
+        interval = intervals.log_interval(value, variance, patients, confidence=self.confidence)
+        return {
+            f"{prefix}brier": self._jackknifed(f"{prefix}brier", self.everyone, largest=LARGEST_BRIER),
+            name: Measured(value, interval, LOGARITHM, self.everyone),
+        }
 
     def _averages(self) -> list[dict[str, Any]]:
         rows = []
         micro = estimates.micro(self.data, confidence=self.confidence)
         for metric in metrics.AVERAGED:
-            weighted = self._bootstrapped(f"weighted_{metric}", self.everyone)
             pooled = (
                 Measured(*micro[metric], WILSON, self.everyone)
                 if metric in micro
-                else self._bootstrapped(f"micro_{metric}", self.everyone)
+                else self._jackknifed(f"micro_{metric}", self.everyone)
             )
+            weighted, query = self._weighted(metric), self._query("weighted", metric=metric)
             rows += [
                 self._average(f"macro_{metric}", metric, self._macro(metric), self._query("macro", metric=metric)),
-                self._average(f"weighted_{metric}", metric, weighted, self._query("weighted", metric=metric)),
+                self._average(f"weighted_{metric}", metric, weighted, query),
                 self._row(f"micro_{metric}", None, pooled, self._query(MICRO_QUERIES.get(metric, "accuracy"))),
             ]
         return rows
 
     def _average(self, name: str, metric: str, measured: Measured, query: str) -> dict[str, Any]:
         """Return the row of a mean over classes, with the number of classes where the metric is defined."""
-        return {**self._row(name, None, measured, query), "classes": int((~np.isnan(self.points[metric][0])).sum())}
+        defined = np.flatnonzero(~np.isnan(self.points[metric][0]))
+        groups = [group for number in defined for group in self._groups(metric, number)]
+        few = intervals.too_few(self.data.patient, *groups, *intervals.classes_in(self.data.truth))
+        return {**self._row(name, None, measured._replace(few=few), query), "classes": len(defined)}
 
     def _macro(self, metric: str) -> Measured:
         if metric not in self.analytic.estimates:
-            return self._bootstrapped(f"macro_{metric}", self.everyone)
+            return self._jackknifed(f"macro_{metric}", self.everyone)
         interval = estimates.macro(self.analytic.estimates[metric])[1]
         return Measured(float(self.points[f"macro_{metric}"][0]), interval, RECOVERED, self.everyone)
 
-    def _bootstrapped(self, name: str, rests_on: np.ndarray, number: int | None = None) -> Measured:
+    def _weighted(self, metric: str) -> Measured:
+        """Return the weighted mean; that of specificity and NPV rests on the patients outside the commonest class."""
+        patients = None
+        if metric in ("specificity", "npv"):
+            classes = np.unique(self.data.truth)
+            patients = min(self._patients(self._rests_on(metric, number)) for number in classes)
+        return self._jackknifed(f"weighted_{metric}", self.everyone, patients=patients)
+
+    def _jackknifed(
+        self,
+        name: str,
+        rests_on: np.ndarray,
+        number: int | None = None,
+        *,
+        largest: int = 1,
+        patients: int | None = None,
+    ) -> Measured:
+        """Return a number between 0 and `largest` with its interval, from so many patients (those it rests on)."""
         place = ... if number is None else (..., number)
-        value, replicates = float(self.points[name][0][place]), self.replicates[name][place]
-        # nearly every replicate of a calibration error is larger than itself: nothing BCa could correct
-        if name.endswith("ece") or "calibration_" in name:
-            method = ONE_STEP if "calibration_" in name else BOOTSTRAP
-            return Measured(value, percentile(replicates, confidence=self.confidence), method, rests_on)
-        interval = bca(replicates, value, self.jackknifed[name][place], confidence=self.confidence)
-        return Measured(value, interval, BCA, rests_on)
+        value, variance = float(self.points[name][0][place]), intervals.jackknife_variance(self.jackknifed[name][place])
+        patients = self._patients(rests_on) if patients is None else patients
+        low, high = intervals.effective_wilson(
+            value / largest, variance / largest**2, patients, confidence=self.confidence
+        )
+        return Measured(value, Interval(low * largest, high * largest), JACKKNIFE, rests_on)
+
+    def _patients(self, cases: np.ndarray) -> int:
+        return len(np.unique(self.data.patient[cases]))
 
     def _query(self, name: str, *, class_name: str = "", metric: str = "", source: str = "scored") -> str:
         literals = {"run_id": self.key.run_id, "part": self.key.part, "bins": str(self.bins)}
@@ -141,7 +218,7 @@ class Scorer:
 
     def _row(self, metric: str, class_name: str | None, measured: Measured, query: str) -> dict[str, Any]:
         interval = UNDEFINED if np.isnan(measured.value) else measured.interval
-        patients = len(np.unique(self.data.patient[measured.rests_on]))
+        few = intervals.too_few(self.data.patient, measured.rests_on) if measured.few is None else measured.few
         return {
             **self.key._asdict(),
             "metric": metric,
@@ -151,10 +228,10 @@ class Scorer:
             "high": interval.high,
             "confidence": self.confidence,
             "method": measured.method,
-            "replicates": self.study.evaluate.replicates if "bootstrap" in measured.method else 0,
+            "replicates": 0,
             "cases": int(measured.rests_on.sum()),
-            "patients": patients,
-            "too_few": min(patients, self.least if measured.method == RECOVERED else patients) < TOO_FEW,
+            "patients": self._patients(measured.rests_on),
+            "too_few": few,
             "classes": None,
             "query": query,
         }
