@@ -125,6 +125,18 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """Of the pseudonym key; earlier versions did not note it."""
     leaks: dict[str, Any] = {}
     """What was compared to see that an external run was not trained on these cases."""
+    processes: int | None = None
+    """Processes that trained together; earlier versions did not note it."""
+    trained_at: datetime | None = None
+    """When training ended (UTC), of a run that was recorded later: an input ablation, or a run of another workspace."""
+    shown: str = ""
+    """What an input ablation gives the model."""
+
+    @property
+    def training_ended(self) -> datetime | None:
+        """When training ended (UTC); None where an earlier version noted only when the run was recorded here."""
+        recorded_later = self.control_of or self.external_of
+        return self.trained_at if recorded_later else self.finished_at
 
     def document(self) -> dict[str, Any]:
         """Return the keys and values that stand in run.json."""
@@ -203,11 +215,41 @@ def insert_run(connection: duckdb.DuckDBPyConnection, record: RunRecord) -> None
     insert(connection, "epochs", pa.Table.from_pylist(_epoch_rows(record), schema=table_schema("epochs")))
 
 
-def record_predictions(workspace: Workspace, run_id: str, shards: dict[str, list[str]]) -> None:
-    """Note the files that together hold the predictions of some parts, complete; other parts keep theirs."""
+class PredictedPart(BaseModel, extra="allow", frozen=True):
+    """How a part was predicted, and what was left out of it."""
+
+    views: int
+    """Orientations of a photograph that were averaged."""
+    generate: bool
+    """Whether the model also answered freely."""
+    answers: list[tuple[str, str | None]]
+    """Every answer that was scored, with its class; None where it is none of this study's."""
+    unmapped: dict[str, int] = {}
+    """Cases left out because the run was not trained on their class, by class."""
+    without_box: int = 0
+    """Cases without a ROI, which the input ablation `border` cannot use."""
+    values_left_out: int = 0
+    """Metadata values that are left out of the prompts because they name a class."""
+
+
+def record_predictions(
+    workspace: Workspace, run_id: str, shards: dict[str, list[str]], made: dict[str, PredictedPart]
+) -> None:
+    """Note the files that together hold the predictions of some parts, complete, and how they were made.
+
+    Other parts keep theirs.
+    """
     path = workspace.run(run_id) / PREDICTED
-    parts = read_sealed(path, remedy=RESTORE)["parts"] if path.exists() else {}
-    write_sealed(path, {"parts": {**parts, **shards}})
+    noted = read_sealed(path, remedy=RESTORE) if path.exists() else {}
+    how = {part: each.model_dump(mode="json") for part, each in made.items()}
+    write_sealed(path, {"parts": {**noted.get("parts", {}), **shards}, "made": {**noted.get("made", {}), **how}})
+
+
+def predicted_parts(workspace: Workspace, run_id: str) -> dict[str, PredictedPart]:
+    """Return how each part of a run was predicted; earlier versions did not note it."""
+    path = workspace.run(run_id) / PREDICTED
+    noted = read_sealed(path, remedy=RESTORE).get("made", {}) if path.exists() else {}
+    return {part: PredictedPart.model_validate(made) for part, made in noted.items()}
 
 
 def predicted_files(workspace: Workspace, run_id: str) -> list[Path]:
@@ -230,9 +272,9 @@ def forget_missing_predictions(workspace: Workspace, run_id: str) -> None:
     """Take the files that are gone off the list of a run's complete predictions."""
     path, folder = workspace.run(run_id) / PREDICTED, workspace.run(run_id) / "predictions"
     if path.exists():
-        parts = read_sealed(path, remedy=RESTORE)["parts"]
-        there = {part: [name for name in names if (folder / name).exists()] for part, names in parts.items()}
-        write_sealed(path, {"parts": {part: names for part, names in there.items() if names}})
+        noted = read_sealed(path, remedy=RESTORE)
+        there = {part: [name for name in names if (folder / name).exists()] for part, names in noted["parts"].items()}
+        write_sealed(path, {**noted, "parts": {part: names for part, names in there.items() if names}})
 
 
 def comparison_file(workspace: Workspace, run_id: str, other_id: str) -> Path:
