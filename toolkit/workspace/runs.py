@@ -4,7 +4,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from toolkit.cases import Box
 from toolkit.errors import DamagedError, WorkspaceError
-from toolkit.files import changed, check_files, read_sealed, sha256_of_file, unreadable, write_sealed
+from toolkit.files import changed, check_files, read_sealed, sha256_of_file, short_id, unreadable, write_sealed
 from toolkit.manifest import faults
 from toolkit.photographs.crops import Crops, CropSource, PixelReader, case_pixels
 from toolkit.workspace import ledger, sql
@@ -27,6 +27,12 @@ PREDICTED = "predictions.json"
 """Beside a run: the files that hold the complete predictions of each part."""
 RESTORE = "restore the file from a backup, or move the folder of the run away and make the run again"
 TRAINED = "put back the checkpoint as it was trained, or train again: another model would be recorded"
+CLOCKS = timedelta(days=1)
+"""What the clocks of two computers may be apart."""
+NAMED = 5
+"""Cases that a message names."""
+PHOTOGRAPHS = "photographs.json"
+"""Beside a run: a digest of every case that it was trained on or watched, with its photograph."""
 SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
 
 
@@ -147,11 +153,35 @@ def read_record(folder: Path) -> RunRecord:
     """Read run.json in the folder of a run; raise DamagedError where it was changed after it was written."""
     path = folder / RECORD
     try:
-        return RunRecord.model_validate(read_sealed(path, remedy=RESTORE))
+        record = RunRecord.model_validate(read_sealed(path, remedy=RESTORE))
     except ValidationError as error:
         reason = "; ".join(faults(error))
         problem = f"the record of run {folder.name} cannot be read: {reason}"
         raise DamagedError(problem, place=str(path), remedy=RESTORE) from None
+    if contradictions := record_faults(record):
+        problem = f"the record of run {folder.name} contradicts itself: {'; '.join(contradictions)}"
+        raise DamagedError(problem, place=str(path), remedy=RESTORE)
+    return record
+
+
+def record_faults(record: RunRecord) -> list[str]:
+    """Return what of a record cannot be true together, or not yet."""
+    train, numbers = record.study.get("train"), [epoch.epoch for epoch in record.epochs]
+    most = train.get("epochs") if isinstance(train, dict) else None
+    steps = [epoch.step for epoch in record.epochs if epoch.step is not None]
+    times = [time.replace(tzinfo=None) for time in (record.finished_at, record.trained_at) if time is not None]
+    checks = (
+        (max(times) > now() + CLOCKS, "its time is in the future (or this computer's clock is wrong)"),
+        (record.trained_at is not None and times[-1] > times[0] + CLOCKS, "it was recorded before its training ended"),
+        (numbers != list(range(1, len(numbers) + 1)), "its epochs are not numbered from 1"),
+        (isinstance(most, int) and len(numbers) > most, f"it has {len(numbers)} epochs, and {most} were to be trained"),
+        (sum(epoch.kept for epoch in record.epochs) > 1, "the weights of several epochs were kept"),
+        (steps != sorted(set(steps)), "its steps do not grow from epoch to epoch"),
+        (not 0 <= record.seconds < math.inf, "its training took no time that can be"),
+        (not 0 <= record.train_patients <= record.train_cases, "it has more patients than cases"),
+        (record.validation_cases < 0, "it has fewer than 0 cases"),
+    )
+    return [fault for found, fault in checks if found]
 
 
 def read_run(workspace: Workspace, run_id: str) -> RunRecord:
@@ -213,6 +243,37 @@ def insert_run(connection: duckdb.DuckDBPyConnection, record: RunRecord) -> None
     """Insert a run and its epochs into the registry."""
     insert(connection, "runs", pa.Table.from_pylist([_run_row(record)], schema=table_schema("runs")))
     insert(connection, "epochs", pa.Table.from_pylist(_epoch_rows(record), schema=table_schema("epochs")))
+
+
+def record_photographs(workspace: Workspace, run_id: str, parts: dict[str, list[PartCase]]) -> None:
+    """Note which photographs a run is trained on and watches."""
+    digests = {part: sorted(map(_photograph, cases)) for part, cases in parts.items()}
+    write_sealed(workspace.run(run_id) / PHOTOGRAPHS, {"photographs": digests})
+
+
+def check_photographs(workspace: Workspace, run_id: str, parts: dict[str, list[PartCase]]) -> None:
+    """Raise DamagedError that names the cases whose photograph is not the one that a run was trained on.
+
+    Earlier versions did not note the photographs.
+    """
+    path = workspace.run(run_id) / PHOTOGRAPHS
+    if not path.exists():
+        return
+    noted = read_sealed(path, remedy=RESTORE)["photographs"]
+    known = {part: set(digests) for part, digests in noted.items()}
+    others = [case.case_id for part, cases in parts.items() for case in cases if _photograph(case) not in known[part]]
+    if others:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        raise DamagedError(
+            f"run {run_id} was trained on other photographs of {len(others)} cases than are registered now: "
+            f"{', '.join(others[:NAMED])}{more}",
+            place=str(path),
+            remedy="put the photographs back and parse again, or move the folder of the run away and train again",
+        )
+
+
+def _photograph(case: PartCase) -> str:
+    return short_id([case.case_id, case.sha256])
 
 
 class PredictedPart(BaseModel, extra="allow", frozen=True):

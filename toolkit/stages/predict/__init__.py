@@ -39,7 +39,7 @@ from toolkit.workspace.runs import (
     read_run,
     record_predictions,
 )
-from toolkit.workspace.verification import find_certified
+from toolkit.workspace.verification import check_record
 
 PARTS = ("validation", "test")
 SHARD = 256
@@ -132,7 +132,7 @@ def _predict(
     workspace: Workspace, task: "Task", parts: tuple[str, ...] | None, device: str | None, progress: Progress
 ) -> Predicted:
     process = this_process()
-    find_certified(workspace, task.record.split_id)
+    check_record(workspace, task.record)
     parts = parts or ((external.PART,) if task.record.external_of else PARTS)
     work = [_work(workspace, task, part, part_cases(workspace, task.record.split_id, part)) for part in parts]
     shards = [shard for each in work for shard in each.shards]
@@ -213,15 +213,19 @@ def _work(workspace: Workspace, task: Task, part: str, cases: list[PartCase]) ->
 
 
 def _shards(folder: Path, task: Task, part: str, cases: list[AblatedCase], prompts: list[str]) -> list[Shard]:
-    """Cut a part into shards; a file's name holds a digest of all inputs, so that an outdated file is not taken."""
+    """Cut a part into shards; a file's name holds a digest of all inputs, so that an outdated file is not taken.
+
+    Earlier versions did not count the photographs' bytes among the inputs: their files are taken as they are.
+    """
     settings = [task.answers, task.study.predict.views, task.study.predict.generate]
     shards = []
     for start in range(0, len(cases), SHARD):
         some, texts = cases[start : start + SHARD], prompts[start : start + SHARD]
         sources = [[each.case.case_id, each.source.case_id, each.source.roi] for each in some]
-        digest = short_id([sources, texts, settings])
-        path = folder / "predictions" / f"{part}-{start // SHARD:05}-{digest}.parquet"
-        shards.append(Shard(part, some, texts, path))
+        seen = [] if task.control in ablation.BLIND else [each.source.sha256 for each in some]
+        digests = [short_id([sources, texts, settings, *more]) for more in ([seen], [])]
+        path, earlier = (folder / "predictions" / f"{part}-{start // SHARD:05}-{one}.parquet" for one in digests)
+        shards.append(Shard(part, some, texts, earlier if earlier.exists() else path))
     return shards
 
 

@@ -13,7 +13,7 @@ from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import PredictedPart, RunRecord, predicted_parts, read_run
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts, unsayable
-from toolkit.workspace.verification import find_certified
+from toolkit.workspace.verification import check_record, find_certified
 
 Audience = Literal["internal", "shared"]
 EXCLUDED = "select stage, reason, case_id, image_id, export_id, line from excluded_from($split_id)"
@@ -136,6 +136,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
     parts = scored_parts(scores)
     matrix = workspace.rows(sql.statement("report/matrix"), key)
     record = read_run(workspace, run_id)
+    check_record(workspace, record)
     classes = _classes(study, matrix, scores)
     every_case = grouped_cases(workspace, study, run_id, parts)
     cases = every_case.for_page()
