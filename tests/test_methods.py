@@ -59,10 +59,13 @@ def test_the_epoch_that_was_kept_is_named_and_why_training_ended(facts):
     assert "The weights of the last epoch were kept." in text_of(facts, "Training")
     assert "4 epochs on" in text_of(early, "Training")
     assert ", of 5 at most: it stopped after 2 epochs without a better one;" in text_of(early, "Training")
-    assert "weights of epoch 2 with the best macro recall (sensitivity) on the validation set" in text_of(
-        early, "Training"
+    assert (
+        "weights of epoch 2, the one with the best macro recall (sensitivity) on the validation set, were"
+        in text_of(early, "Training")
     )
-    assert "weights of epoch 2 with the lowest loss on the validation set" in text_of(by_loss, "Training")
+    assert "weights of epoch 2, the one with the lowest loss on the validation set, were" in text_of(
+        by_loss, "Training"
+    )
     assert "at most" not in text_of(by_loss, "Training")
 
 
@@ -71,7 +74,7 @@ def test_the_epoch_that_was_kept_is_named_and_why_training_ended(facts):
     [
         ("none", "not balanced"),
         ("sampling", "drawn equally often"),
-        ("weights", "loss of every class had the same weight"),
+        ("weights", "weighted against the size of its class"),
     ],
 )
 def test_optimiser_clipping_and_balance_are_said(facts, balance, sentence):
@@ -202,3 +205,14 @@ def test_without_patients_the_photograph_is_the_unit(facts):
     without = replace(facts, label_state={**facts.label_state, "patient_from": "none"})
 
     assert "take the photograph as the unit" in text_of(without, "Metrics and intervals")
+
+
+def test_keys_that_came_later_have_their_sentence(facts):
+    padded = {**facts.record.study, "model": {**facts.record.study["model"], "roi_shape": "pad"}}
+    update = {"study": padded, "seed": 8, "replicate_of": "abcd0001"}
+    again = replace(facts, record=facts.record.model_copy(update=update))
+
+    assert "gradients not clipped" in text_of(trained(facts, max_grad_norm=0), "Training")
+    assert "pixels, whatever its shape." in text_of(facts, "Photographs")
+    assert "extended to a square by what surrounds it, scaled to" in text_of(again, "Photographs")
+    assert "seed 8. It repeats run abcd0001 with another seed." in text_of(again, "Training")
