@@ -92,7 +92,11 @@ def claims() -> str:
     """Return every key of a file of claims."""
     intro = (
         "A TOML file of printed figures and of the cases they rest on, for `toolkit claims FILE.toml`; see\n"
-        "`manifests/claims/pigmented8.toml`. At its top stand `title` and, if you like, `reference`.\n"
+        "`manifests/claims/pigmented8.toml`. At its top stand `title` and, if you like, `reference`; a table\n"
+        "`[total]` holds the cases of each class in the whole study, for claims about shares of it (`part_share`).\n\n"
+        "Three things are found beyond single claims and sources: areas under curves that no classes can have at\n"
+        "once (means, numbers of classes, ranks); a source whose figures of one set are those of another set, which\n"
+        "is then held against the cases of that one too; sets whose shares do not add up.\n"
     )
     pages = [MADE, "# A file of claims\n", intro]
     for title, model in (

@@ -1,6 +1,9 @@
+import html
 import json
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import exports
@@ -13,6 +16,7 @@ from PIL import Image
 from toolkit.console.runs import rendered
 from toolkit.errors import DamagedError, LeakError, ModelError, StudyError, ToolkitError, WorkspaceError
 from toolkit.files import sha256_of_file, write_sealed
+from toolkit.formatting import moment
 from toolkit.manifest import Study
 from toolkit.manifest.cohort import ClassSection
 from toolkit.manifest.model import ExternalSection
@@ -22,10 +26,13 @@ from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import parse
 from toolkit.stages.predict import external, predict
 from toolkit.stages.report import report
+from toolkit.stages.report.facts import gather
+from toolkit.stages.report.origin import trained
 from toolkit.stages.split import split, verify
 from toolkit.stages.withdraw.results import clean_splits
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import read_run, record_run
+from toolkit.workspace.scores import unsayable
 
 CLASSES = [
     ClassSection(name="mole", answer="common mole", malignant=False),
@@ -117,6 +124,103 @@ def test_an_external_part_is_scored_reported_and_controlled(tried):
     assert {"external": 8} == scored.cases == blank.cases
     assert result.run_id == scored.run_id == made.run_id == blank.control_of
     assert "toolkit query" == status(workspace).next
+
+
+@pytest.fixture(scope="module")
+def page(tried):
+    """The page of the run on the other hospital's cases, its text, and what others get."""
+    workspace, study, result = tried
+    evaluate(workspace, study, run=result.run_id)
+    texts = {}
+    for audience in ("internal", "shared"):
+        made = report(workspace, study, run=result.run_id, audience=audience)
+        texts[audience] = html.unescape(re.sub(r"<[^>]+>", "", Path(made.page).read_text(encoding="utf-8")))
+    return texts
+
+
+def test_the_page_tells_what_the_terminal_tells(tried, finished, page):
+    """Cases left out, source run, whether it can have seen a patient, time of training, meaning of the classes."""
+    workspace, _, result = tried
+    ended = read_run(finished.workspace, finished.run_id).finished_at
+    text = page["internal"]
+
+    assert f"in another workspace, where it is run {finished.run_id}" in text
+    assert f"training ended {moment(ended)}" in text
+    assert "Left out: 4 cases / 4 patients of wart, since the run was not trained on this class." in text
+    assert "It may have seen patients of this workspace" in text
+    assert "trained on none of the photographs of 12 cases" in text
+    assert "mole is its “ephelis” or “nevus”; melasma is its “melasma”" in text
+    assert "Its answers that are no class here: " in text
+    assert "Averages are over the 2 of 3 classes that the run can say, without wart." in text
+    assert ended == read_run(workspace, result.run_id).trained_at
+
+
+def test_the_page_of_others_workspace_says_nothing_that_is_true_of_the_development_alone(tried, page):
+    text = page["internal"]
+
+    assert "The test set was not used in training" not in text
+    assert "Every case with a reference diagnosis is in the external set" in text
+    assert "It was trained in another workspace, where it is run" in text
+    assert f"finished {tried[0].rows('select finished_at from runs')[0]['finished_at']:%Y}" not in text
+
+
+def test_others_get_no_small_number_of_cases_left_out(page):
+    text = page["shared"]
+
+    assert "Left out: suppressed of wart" in text
+    assert "4 cases / 4 patients of wart" not in text
+    assert not re.search(r"training ended \d{4}-", text)
+
+
+def test_averages_are_over_the_classes_that_the_run_can_say(tried):
+    """A class that is never said has specificity 1 and NPV 1, which would raise every average."""
+    workspace, study, result = tried
+    evaluate(workspace, study, run=result.run_id)
+    rows = workspace.rows("from scores where run_id = $run", {"run": result.run_id})
+    scored = {(row["metric"], row["class_name"]): row for row in rows}
+    scores = workspace.rows("from scored where run_id = $run", {"run": result.run_id})
+    truth, predicted = ([row[column] for row in scores] for column in ("truth", "predicted"))
+
+    assert ["wart"] == unsayable(workspace, result.run_id)
+    assert {"mole", "melasma", None} == {class_name for _, class_name in scored}
+    by_hand = np.mean(
+        [
+            np.mean([p != name for t, p in zip(truth, predicted, strict=True) if t != name])
+            for name in ("mole", "melasma")
+        ]
+    )
+    assert by_hand == pytest.approx(scored["macro_specificity", None]["value"])
+    assert np.mean([t == p for t, p in zip(truth, predicted, strict=True)]) == pytest.approx(
+        scored["micro_specificity", None]["value"]
+    )
+    with workspace.reading() as connection:
+        for row in rows:
+            (again,) = connection.execute(row["query"]).fetchone()
+
+            assert row["value"] == pytest.approx(again, abs=1e-12, nan_ok=True), (row["metric"], row["class_name"])
+
+
+def test_a_case_that_was_relabelled_to_a_class_that_the_run_cannot_say_is_not_scored_silently(tried, tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    shutil.copytree(tried[0].folder, workspace.folder)
+    with workspace.writing() as connection:
+        connection.execute("update reading_history set class_name = 'wart' where class_name = 'melasma'")
+
+    with pytest.raises(WorkspaceError, match="labelled wart since they were predicted"):
+        evaluate(workspace, tried[1], run=tried[2].run_id)
+
+
+def test_the_page_of_an_input_ablation_says_what_it_is_of(tried):
+    workspace, study, result = tried
+    blank = predict(workspace, study, control="blank", run=result.run_id)
+    evaluate(workspace, study, run=blank.run_id)
+    facts = gather(workspace, study, blank.run_id)
+
+    assert f"This is an input ablation of run {result.run_id}: the model gets a grey square" in trained(facts)
+    assert "training ended" in trained(facts)
+    assert trained(replace(facts, record=facts.record.model_copy(update={"trained_at": None}))).endswith(
+        "the time of its training was not recorded)."
+    )
 
 
 def test_a_patient_can_leave_an_external_split(tried, tmp_path):

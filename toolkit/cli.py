@@ -410,7 +410,7 @@ def claims(
     file: Path,
     /,
     *,
-    seconds: float = 20.0,
+    effort: float = 1.0,
     format_: Annotated[Literal["table", "csv", "json"], Parameter(name="--format")] = "table",
     settings: Shared,
 ) -> None:
@@ -420,7 +420,7 @@ def claims(
 
     Args:
         file: File of claims, or the folder of a report: its figures must be feasible, else exit 1.
-        seconds: Time limit of one search; a claim that it does not settle is undecided.
+        effort: Work that one search may take, 1 as usual; a claim that it does not settle is undecided.
         format_: Form of the answer.
     """
     from toolkit import console
@@ -428,7 +428,7 @@ def claims(
     from toolkit.stages.claims import claims
 
     with settings.progress() as progress:
-        result = claims(file, seconds=seconds, progress=progress)
+        result = claims(file, effort=effort, progress=progress)
     if format_ == "csv":
         write_text(result.csv())
     else:

@@ -74,7 +74,7 @@ def simulate(workspace: Workspace, study: Study) -> None:
             path = workspace.run(RUN) / "predictions" / f"{part}-{number:05}-simulated.parquet"
             write_parquet(path, predictions(cases.slice(start, predict.SHARD), part, answers, rng))
             shards.append(predict.Shard(part, [], [], path))
-    predict._mirror(workspace, RUN, shards)
+    predict._mirror(workspace, RUN, shards, {})
 
 
 def predictions(cases: pa.Table, part: str, answers: Answers, rng: np.random.Generator) -> pa.Table:

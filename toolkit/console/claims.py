@@ -22,6 +22,8 @@ def claims(result: Claims) -> RenderableType:
                 verdicts.add_row(str(verdict.number), line(verdict.source), line(verdict.claim), _of_claim(verdict))
         blocks += [line(f"{part}{assumed}", "bold"), verdicts]
         blocks += [*(_of_source(joint) for joint in result.joint if joint.part == part), Text()]
+    shown = {verdict.part for verdict in result.verdicts}
+    blocks += [_of_source(joint) for joint in result.joint if joint.part not in shown]
     total = f"{len(result.contradicted)} of {counted(len(result.verdicts), 'claim')} {NOT_REPRODUCIBLE}"
     return Group(*blocks, summary("claims", total, ASSUMPTION))
 
@@ -32,7 +34,8 @@ def _of_claim(verdict: Verdict) -> Text:
 
 def _of_source(joint: JointVerdict) -> Text:
     together = Text.assemble((f"{plain(joint.source)}, all claims together: ", "dim"), _verdict(joint))
-    return together.append(f"; the other claims: {joint.others}" if joint.others else "", "default")
+    together.append(f"; the other claims: {joint.others}" if joint.others else "", "default")
+    return together.append(plain(f"\nwhy: {joint.why}" if joint.why else ""), "default")
 
 
 def _verdict(verdict: Verdict | JointVerdict) -> Text:

@@ -86,7 +86,8 @@ def _shuffled(cases: Sequence[PartCase], seed: int) -> list[AblatedCase]:
 def record(workspace: Workspace, of: RunRecord, control: str) -> str:
     """Record the ablated run beside the run it belongs to; return its ID."""
     own = {"run_id": short_id([of.run_id, control]), "control": control, "control_of": of.run_id}
-    return record_run(workspace, of.model_copy(update={**own, "shown": MEANING[control], "finished_at": now()})).run_id
+    noted = {"shown": MEANING[control], "trained_at": of.training_ended, "finished_at": now()}
+    return record_run(workspace, of.model_copy(update={**own, **noted})).run_id
 
 
 def photographs(control: str | None, sources: list[PartCase], model: ModelSection, *, size: int) -> Photographs:

@@ -33,10 +33,12 @@ from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import (
     PartCase,
     RunRecord,
+    check_photographs,
     crops_of,
     find_split,
     now,
     read_run,
+    record_photographs,
     record_run,
     resolved_cases,
 )
@@ -168,6 +170,7 @@ def _train(  # noqa: PLR0913 - the stage's inputs
     already_there = (folder / "run.json").exists()
     if already_there:
         with process.first_alone():
+            check_photographs(workspace, run.run_id, run.parts)
             record = record_run(workspace, read_run(workspace, run.run_id))
     else:
         started = time.monotonic()
@@ -250,6 +253,7 @@ def _save(
         "checkpoint_files": digests_of(folder / "checkpoint"),
         "key_fingerprint": label_state["key_fingerprint"],
     }
+    record_photographs(workspace, run.run_id, run.parts)
     record_run(workspace, RunRecord.model_validate(record))
 
 

@@ -16,6 +16,7 @@ from toolkit.files import read_parquet
 from toolkit.workspace import audited, ledger, results, runs
 from toolkit.workspace.certificate import CERTIFICATE, has_certificate, read_certificate, read_rows, split_folders
 from toolkit.workspace.registry import Workspace, insert, table_schema
+from toolkit.workspace.verification import certified_split
 
 SCORE_AGAIN = "restore the file from a backup, or move it away: toolkit evaluate makes it again"
 
@@ -26,7 +27,8 @@ def restore(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None
     Raises DamagedError for a file that was changed after it was written.
     """
     for folder in split_folders(workspace):
-        insert(connection, "splits", split_rows(workspace, folder.name))
+        if _holds_a_split(workspace, folder):
+            insert(connection, "splits", split_rows(workspace, folder.name))
     records = list(runs.records(workspace))
     for record in records:
         runs.insert_run(connection, record)
@@ -40,6 +42,17 @@ def restore(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None
         insert(connection, "comparisons", table)
     for name, table in audited.read(workspace):
         insert(connection, name, table)
+
+
+def _holds_a_split(workspace: Workspace, folder: Path) -> bool:
+    """Tell whether a folder holds a split; one that a killed command left without its certificate holds none yet.
+
+    Raises LeakError for a split that is not the one that the ledger knows.
+    """
+    if not has_certificate(folder) and ledger.last(workspace, "split", folder.name) is None:
+        return False
+    certified_split(workspace, folder.name)
+    return True
 
 
 def adopt(workspace: Workspace) -> None:

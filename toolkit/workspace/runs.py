@@ -4,7 +4,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from toolkit.cases import Box
 from toolkit.errors import DamagedError, WorkspaceError
-from toolkit.files import changed, check_files, read_sealed, sha256_of_file, unreadable, write_sealed
+from toolkit.files import changed, check_files, read_sealed, sha256_of_file, short_id, unreadable, write_sealed
 from toolkit.manifest import faults
 from toolkit.manifest.model import ModelSection
 from toolkit.photographs.crops import Crops, CropSource, PixelReader, case_pixels
@@ -29,6 +29,12 @@ PREDICTED = "predictions.json"
 """Beside a run: the files that hold the complete predictions of each part."""
 RESTORE = "restore the file from a backup, or move the folder of the run away and make the run again"
 TRAINED = "put back the checkpoint as it was trained, or train again: another model would be recorded"
+CLOCKS = timedelta(days=1)
+"""What the clocks of two computers may be apart."""
+NAMED = 5
+"""Cases that a message names."""
+PHOTOGRAPHS = "photographs.json"
+"""Beside a run: a digest of every case that it was trained on or watched, with its photograph."""
 SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
 
 
@@ -133,6 +139,18 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """Of the pseudonym key; earlier versions did not note it."""
     leaks: dict[str, Any] = {}
     """What was compared to see that an external run was not trained on these cases."""
+    processes: int | None = None
+    """Processes that trained together; earlier versions did not note it."""
+    trained_at: datetime | None = None
+    """When training ended (UTC), of a run that was recorded later: an input ablation, or a run of another workspace."""
+    shown: str = ""
+    """What an input ablation gives the model."""
+
+    @property
+    def training_ended(self) -> datetime | None:
+        """When training ended (UTC); None where an earlier version noted only when the run was recorded here."""
+        recorded_later = self.control_of or self.external_of
+        return self.trained_at if recorded_later else self.finished_at
 
     def document(self) -> dict[str, Any]:
         """Return the keys and values that stand in run.json."""
@@ -143,11 +161,35 @@ def read_record(folder: Path) -> RunRecord:
     """Read run.json in the folder of a run; raise DamagedError where it was changed after it was written."""
     path = folder / RECORD
     try:
-        return RunRecord.model_validate(read_sealed(path, remedy=RESTORE))
+        record = RunRecord.model_validate(read_sealed(path, remedy=RESTORE))
     except ValidationError as error:
         reason = "; ".join(faults(error))
         problem = f"the record of run {folder.name} cannot be read: {reason}"
         raise DamagedError(problem, place=str(path), remedy=RESTORE) from None
+    if contradictions := record_faults(record):
+        problem = f"the record of run {folder.name} contradicts itself: {'; '.join(contradictions)}"
+        raise DamagedError(problem, place=str(path), remedy=RESTORE)
+    return record
+
+
+def record_faults(record: RunRecord) -> list[str]:
+    """Return what of a record cannot be true together, or not yet."""
+    train, numbers = record.study.get("train"), [epoch.epoch for epoch in record.epochs]
+    most = train.get("epochs") if isinstance(train, dict) else None
+    steps = [epoch.step for epoch in record.epochs if epoch.step is not None]
+    times = [time.replace(tzinfo=None) for time in (record.finished_at, record.trained_at) if time is not None]
+    checks = (
+        (max(times) > now() + CLOCKS, "its time is in the future (or this computer's clock is wrong)"),
+        (record.trained_at is not None and times[-1] > times[0] + CLOCKS, "it was recorded before its training ended"),
+        (numbers != list(range(1, len(numbers) + 1)), "its epochs are not numbered from 1"),
+        (isinstance(most, int) and len(numbers) > most, f"it has {len(numbers)} epochs, and {most} were to be trained"),
+        (sum(epoch.kept for epoch in record.epochs) > 1, "the weights of several epochs were kept"),
+        (steps != sorted(set(steps)), "its steps do not grow from epoch to epoch"),
+        (not 0 <= record.seconds < math.inf, "its training took no time that can be"),
+        (not 0 <= record.train_patients <= record.train_cases, "it has more patients than cases"),
+        (record.validation_cases < 0, "it has fewer than 0 cases"),
+    )
+    return [fault for found, fault in checks if found]
 
 
 def read_run(workspace: Workspace, run_id: str) -> RunRecord:
@@ -211,11 +253,72 @@ def insert_run(connection: duckdb.DuckDBPyConnection, record: RunRecord) -> None
     insert(connection, "epochs", pa.Table.from_pylist(_epoch_rows(record), schema=table_schema("epochs")))
 
 
-def record_predictions(workspace: Workspace, run_id: str, shards: dict[str, list[str]]) -> None:
-    """Note the files that together hold the predictions of some parts, complete; other parts keep theirs."""
+def record_photographs(workspace: Workspace, run_id: str, parts: dict[str, list[PartCase]]) -> None:
+    """Note which photographs a run is trained on and watches."""
+    digests = {part: sorted(map(_photograph, cases)) for part, cases in parts.items()}
+    write_sealed(workspace.run(run_id) / PHOTOGRAPHS, {"photographs": digests})
+
+
+def check_photographs(workspace: Workspace, run_id: str, parts: dict[str, list[PartCase]]) -> None:
+    """Raise DamagedError that names the cases whose photograph is not the one that a run was trained on.
+
+    Earlier versions did not note the photographs.
+    """
+    path = workspace.run(run_id) / PHOTOGRAPHS
+    if not path.exists():
+        return
+    noted = read_sealed(path, remedy=RESTORE)["photographs"]
+    known = {part: set(digests) for part, digests in noted.items()}
+    others = [case.case_id for part, cases in parts.items() for case in cases if _photograph(case) not in known[part]]
+    if others:
+        more = f" and {len(others) - NAMED} more" if len(others) > NAMED else ""
+        raise DamagedError(
+            f"run {run_id} was trained on other photographs of {len(others)} cases than are registered now: "
+            f"{', '.join(others[:NAMED])}{more}",
+            place=str(path),
+            remedy="put the photographs back and parse again, or move the folder of the run away and train again",
+        )
+
+
+def _photograph(case: PartCase) -> str:
+    return short_id([case.case_id, case.sha256])
+
+
+class PredictedPart(BaseModel, extra="allow", frozen=True):
+    """How a part was predicted, and what was left out of it."""
+
+    views: int
+    """Orientations of a photograph that were averaged."""
+    generate: bool
+    """Whether the model also answered freely."""
+    answers: list[tuple[str, str | None]]
+    """Every answer that was scored, with its class; None where it is none of this study's."""
+    unmapped: dict[str, int] = {}
+    """Cases left out because the run was not trained on their class, by class."""
+    without_box: int = 0
+    """Cases without a ROI, which the input ablation `border` cannot use."""
+    values_left_out: int = 0
+    """Metadata values that are left out of the prompts because they name a class."""
+
+
+def record_predictions(
+    workspace: Workspace, run_id: str, shards: dict[str, list[str]], made: dict[str, PredictedPart]
+) -> None:
+    """Note the files that together hold the predictions of some parts, complete, and how they were made.
+
+    Other parts keep theirs.
+    """
     path = workspace.run(run_id) / PREDICTED
-    parts = read_sealed(path, remedy=RESTORE)["parts"] if path.exists() else {}
-    write_sealed(path, {"parts": {**parts, **shards}})
+    noted = read_sealed(path, remedy=RESTORE) if path.exists() else {}
+    how = {part: each.model_dump(mode="json") for part, each in made.items()}
+    write_sealed(path, {"parts": {**noted.get("parts", {}), **shards}, "made": {**noted.get("made", {}), **how}})
+
+
+def predicted_parts(workspace: Workspace, run_id: str) -> dict[str, PredictedPart]:
+    """Return how each part of a run was predicted; earlier versions did not note it."""
+    path = workspace.run(run_id) / PREDICTED
+    noted = read_sealed(path, remedy=RESTORE).get("made", {}) if path.exists() else {}
+    return {part: PredictedPart.model_validate(made) for part, made in noted.items()}
 
 
 def predicted_files(workspace: Workspace, run_id: str) -> list[Path]:
@@ -238,9 +341,9 @@ def forget_missing_predictions(workspace: Workspace, run_id: str) -> None:
     """Take the files that are gone off the list of a run's complete predictions."""
     path, folder = workspace.run(run_id) / PREDICTED, workspace.run(run_id) / "predictions"
     if path.exists():
-        parts = read_sealed(path, remedy=RESTORE)["parts"]
-        there = {part: [name for name in names if (folder / name).exists()] for part, names in parts.items()}
-        write_sealed(path, {"parts": {part: names for part, names in there.items() if names}})
+        noted = read_sealed(path, remedy=RESTORE)
+        there = {part: [name for name in names if (folder / name).exists()] for part, names in noted["parts"].items()}
+        write_sealed(path, {**noted, "parts": {part: names for part, names in there.items() if names}})
 
 
 def comparison_file(workspace: Workspace, run_id: str, other_id: str) -> Path:

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 from toolkit.errors import WorkspaceError
+from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 
 PARTS = ("test", "validation", "external", "train")
@@ -55,6 +56,12 @@ def read_scores(workspace: Workspace, run_id: str) -> dict[ScoreKey, Score]:
             remedy=f"toolkit evaluate --run {run_id}",
         )
     return {(row["part"], row["metric"], row["class_name"]): Score(**row) for row in rows}
+
+
+def unsayable(workspace: Workspace, run_id: str) -> list[str]:
+    """Return the classes that a run of another workspace has no answer for: it cannot say them."""
+    rows = workspace.rows(sql.statement("evaluate/unsayable"), {"run_id": run_id})
+    return [row["class_name"] for row in rows]
 
 
 def scored_parts(scores: dict[ScoreKey, Score]) -> list[str]:

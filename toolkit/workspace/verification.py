@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ from toolkit.workspace.certificate import (
 )
 from toolkit.workspace.patient_links import PatientLink, components
 from toolkit.workspace.registry import Workspace, scratch
+from toolkit.workspace.runs import CLOCKS, RECORD, RunRecord
+from toolkit.workspace.runs import RESTORE as RESTORE_RUN
 
 VERIFY_SQL_KNOWN = (
     "5a3a33372cc353e09b0d5be0ce234f071b768868c5762f92ff620db1560a1e90",
@@ -144,6 +147,25 @@ def certified_split(workspace: Workspace, split_id: str) -> dict[str, Any]:
     if faults:
         raise _broken(folder, faults, remedy=RESTORE)
     return stated
+
+
+def check_record(workspace: Workspace, record: RunRecord) -> None:
+    """Compare a run's record with its split; raise DamagedError where it has more cases, or is older than the split."""
+    stated = find_certified(workspace, record.split_id)
+    made = [entry["created_at"] for entry in ledger.entries(workspace, "split") if entry["split_id"] == record.split_id]
+    faults = []
+    if made and record.finished_at.replace(tzinfo=None) < datetime.fromisoformat(min(made)) - CLOCKS:
+        faults.append("it was finished before its split was made")
+    if stated and not record.external_of:
+        withdrawn = sum(each["cases"] for each in stated.get("withdrawn", []))
+        for part, trained in (("train", record.train_cases), ("validation", record.validation_cases)):
+            there = sum(stated["counts"].get(part, {}).values())
+            if trained > there + withdrawn:
+                faults.append(f"it has {trained} cases of part {part}, and its split {there}")
+    if faults:
+        place = str(workspace.run(record.run_id) / RECORD)
+        problem = f"the record of run {record.run_id} does not fit its split: {'; '.join(faults)}"
+        raise DamagedError(problem, place=place, remedy=RESTORE_RUN)
 
 
 def verify_photographs(workspace: Workspace, folder: Path, *, progress: Progress = silent) -> Verified:

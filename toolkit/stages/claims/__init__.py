@@ -5,7 +5,7 @@ neither was shown. Why a figure is not reproducible, only its authors can say.
 """
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -15,9 +15,10 @@ import numpy as np
 from toolkit.csv_files import csv_text
 from toolkit.errors import ClaimsError
 from toolkit.progress import Progress, silent
-from toolkit.stages.claims import recompute
-from toolkit.stages.claims.claims_file import ClaimSection, PartSection, read
+from toolkit.stages.claims import areas, recompute, shares
+from toolkit.stages.claims.claims_file import ClaimSection, ClaimsFile, PartSection, read
 from toolkit.stages.claims.feasibility import NONE, Solution, possible, solve
+from toolkit.stages.claims.misplaced import misplaced
 from toolkit.stages.claims.rounding import Rounding, share_reason
 
 __all__ = ["FEASIBLE", "NOT_REPRODUCIBLE", "UNDECIDED", "Claims", "JointVerdict", "Verdict", "claims"]
@@ -27,8 +28,7 @@ NOT_REPRODUCIBLE = "not reproducible from the stated n"
 UNDECIDED = "undecided"
 NEEDS_PROBABILITIES = "it depends on the probabilities, so no confusion matrix decides it"
 EVERY = "all sources"
-SECONDS = 20.0
-"""For the search for one matrix."""
+ALL_PARTS = "all sets"
 MOST_NARROWED = 20
 """Claims among which a smaller contradicting group is looked for."""
 
@@ -67,6 +67,8 @@ class JointVerdict:
     classes: list[str]
     matrix: list[list[int]] | None
     """A confusion matrix, truth in rows, for which the claims are true; without the impossible ones."""
+    why: str = ""
+    """Why claims about another set are held against these cases."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,10 @@ class _Searched(NamedTuple):
     figures: recompute.Figures | None = None
 
 
-def claims(file: Path, *, seconds: float = SECONDS, progress: Progress = silent) -> Claims:
+def claims(file: Path, *, effort: float = 1.0, progress: Progress = silent) -> Claims:
     """Check a file of claims, or the figures of a report; raise ClaimsError for a report that contradicts itself.
 
-    `seconds` are for one search; there are about as many as groups, and more where a conflict is narrowed down.
+    `effort` is how long one search may be, in work and not in time, so that verdicts are the same on every machine.
     """
     content = read(file)
     numbered = dict(enumerate(content.claims, start=1))
@@ -123,13 +125,56 @@ def claims(file: Path, *, seconds: float = SECONDS, progress: Progress = silent)
         if part.predictions:
             verdicts |= _recomputed(own, recompute.read_predictions(part.predictions, file.parent))
         else:
-            checks = _PartChecks(part, own, seconds)
+            checks = _PartChecks(part, {n: c for n, c in own.items() if c.metric != "part_share"}, effort)
             joint += checks.joint()
             if file.is_dir():
                 _refuse_contradictions(file, joint)
             verdicts |= checks.verdicts()
+    joint += _elsewhere(content, numbered, effort)
+    of_shares, together = _shares(content, numbered)
+    verdicts |= of_shares
+    joint += together
     assumed = {part.name: part.assumed for part in content.parts if part.assumed}
     return Claims(content.title, content.reference, assumed, [verdicts[number] for number in sorted(verdicts)], joint)
+
+
+def _elsewhere(content: ClaimsFile, numbered: Numbered, effort: float) -> list[JointVerdict]:
+    """Hold each source whose figures are those of another set against that set's cases, with its own claims."""
+    joint = []
+    for one in misplaced(content, numbered):
+        part = next(part for part in content.parts if part.name == one.other)
+        group = {
+            number: claim
+            for number, claim in numbered.items()
+            if claim.part == one.other or (claim.part, claim.source) == (one.part, one.source)
+            if claim.metric != "part_share"
+        }
+        verdict = _PartChecks(part, group, effort).of_source(
+            f"{one.source} of {one.part}, and all of {one.other}", group
+        )
+        joint += [replace(verdict, why=one.reason)] if verdict else []
+    return joint
+
+
+def _shares(content: ClaimsFile, numbered: Numbered) -> tuple[dict[int, Verdict], list[JointVerdict]]:
+    """Check claims about shares of the whole study, each by itself and all together."""
+    own = {number: claim for number, claim in numbered.items() if claim.metric == "part_share"}
+    reasons = {number: shares.impossible(content, claim) for number, claim in own.items()}
+    verdicts = {
+        number: Verdict(
+            number, claim.part, claim.source, claim.text, NOT_REPRODUCIBLE if reasons[number] else FEASIBLE,
+            reasons[number], float("nan"), "",
+        )
+        for number, claim in own.items()
+    }  # fmt: skip
+    conflict, reason = shares.contradiction(content, own)
+    if not conflict:
+        return verdicts, []
+    joint = JointVerdict(
+        ALL_PARTS, EVERY, list(own), NOT_REPRODUCIBLE, reason, [conflict],
+        others="", rounding="", classes=[], matrix=None,
+    )  # fmt: skip
+    return verdicts, [joint]
 
 
 def _refuse_contradictions(folder: Path, joint: list[JointVerdict]) -> None:
@@ -146,16 +191,17 @@ def _refuse_contradictions(folder: Path, joint: list[JointVerdict]) -> None:
 class _PartChecks:
     """The checks of all claims about one part whose counts are stated."""
 
-    def __init__(self, part: PartSection, own: Numbered, seconds: float) -> None:
-        self.part, self.own, self.seconds = part, own, seconds
+    def __init__(self, part: PartSection, own: Numbered, effort: float) -> None:
+        self.part, self.own, self.effort = part, own, effort
         self.classes = list(part.cases)
-        self.decidable = {number: claim for number, claim in own.items() if claim.decidable}
-        self.impossible = {n: reason for n, claim in self.decidable.items() if (reason := self._impossible(claim))}
+        self.impossible = {n: reason for n, claim in own.items() if (reason := self._impossible(claim))}
         self.witnesses: dict[int, float] = {}
         """By claim: its figure in a matrix that was found for it."""
 
     def _impossible(self, claim: ClaimSection) -> str:
         """Say why no counts of the class give a number; nothing where some do, or it is about all classes."""
+        if not claim.decidable:
+            return areas.impossible(self.part.cases, claim)
         everyone = sum(self.part.cases.values())
         if claim.metric == "accuracy" and claim.printed and claim.comparison == "=":
             correct = np.arange(everyone + 1)
@@ -175,14 +221,20 @@ class _PartChecks:
     def joint(self) -> list[JointVerdict]:
         """Check each source, and all of them together."""
         sources: dict[str, Numbered] = {}
-        for number, claim in self.decidable.items():
+        for number, claim in self.own.items():
             sources.setdefault(claim.source, {})[number] = claim
-        groups = sources | ({EVERY: self.decidable} if len(sources) > 1 else {})
-        return [self._joint(source, group) for source, group in groups.items()]
+        groups = sources | ({EVERY: self.own} if len(sources) > 1 else {})
+        return [verdict for source, group in groups.items() if (verdict := self.of_source(source, group))]
 
-    def _joint(self, source: str, group: Numbered) -> JointVerdict:
+    def of_source(self, source: str, group: Numbered) -> JointVerdict | None:
+        """Check some claims together; None where nothing can be said of them, since all are areas that may be true."""
         impossible = [[number] for number in group if number in self.impossible]
-        rest = {number: claim for number, claim in group.items() if number not in self.impossible}
+        possible_areas = {n: c for n, c in group.items() if not c.decidable and n not in self.impossible}
+        of_areas = list(areas.contradicting(self.part.cases, possible_areas))
+        decidable = {number: claim for number, claim in group.items() if claim.decidable}
+        if not (decidable or impossible or of_areas):
+            return None
+        rest = {number: claim for number, claim in decidable.items() if number not in self.impossible}
         conflicts = list(_contradicting(rest))
         if conflicts:
             searched = _Searched(NONE)
@@ -196,14 +248,15 @@ class _PartChecks:
         if searched.figures:
             self.witnesses |= {n: recompute.value_of(claim, searched.figures) for n, claim in rest.items()}
         verdict, reason = _verdict(solution)
+        conflicts += of_areas
         return JointVerdict(
             part=self.part.name,
             source=source,
-            claims=list(group),
-            verdict=NOT_REPRODUCIBLE if impossible else verdict,
+            claims=sorted({*decidable, *(number for conflict in impossible + conflicts for number in conflict)}),
+            verdict=NOT_REPRODUCIBLE if impossible or of_areas else verdict,
             reason="; ".join(map(_in_words, impossible + conflicts)) or reason,
             conflicts=impossible + conflicts,
-            others=verdict if impossible and rest else "",
+            others=verdict if (impossible or of_areas) and rest else "",
             rounding=searched.rounding,
             classes=self.classes,
             matrix=None if solution.matrix is None else solution.matrix.tolist(),
@@ -218,7 +271,7 @@ class _PartChecks:
         return searched if nearest.solution.matrix is None else nearest
 
     def _rounded(self, group: Numbered, rounding: Rounding) -> _Searched:
-        solution = solve(self.part.cases, list(group.values()), rounding, seconds=self.seconds)
+        solution = solve(self.part.cases, list(group.values()), rounding, effort=self.effort)
         if solution.matrix is None:
             return _Searched(solution)
         for way in ("nearest", rounding):
@@ -236,7 +289,7 @@ class _PartChecks:
         while size:
             for start in range(len(left) - 1, -1, -size):
                 without = left[: max(start - size + 1, 0)] + left[start + 1 :]
-                solution = solve(self.part.cases, [group[n] for n in without], "any", seconds=self.seconds / 4)
+                solution = solve(self.part.cases, [group[n] for n in without], "any", effort=self.effort / 4)
                 if solution.known and solution.matrix is None:
                     left = without
             size //= 2
@@ -248,10 +301,10 @@ class _PartChecks:
 
     def _single(self, number: int, claim: ClaimSection) -> Verdict:
         witness = self.witnesses.get(number, float("nan"))
-        if not claim.decidable:
-            verdict, reason = UNDECIDED, NEEDS_PROBABILITIES
-        elif number in self.impossible:
+        if number in self.impossible:
             verdict, reason = NOT_REPRODUCIBLE, self.impossible[number]
+        elif not claim.decidable:
+            verdict, reason = UNDECIDED, NEEDS_PROBABILITIES
         elif number in self.witnesses or (claim.class_name and claim.printed and not claim.rank):
             verdict, reason = FEASIBLE, ""
         else:

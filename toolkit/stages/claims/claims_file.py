@@ -30,10 +30,16 @@ Metric = Literal[
     "roc_auc",
     "pr_auc",
     "most_confused",
+    "part_share",
 ]
 Average = Literal["macro", "weighted", "micro"]
 OVER_ALL = {"accuracy": ("recall", "micro"), "balanced_accuracy": ("recall", "macro")}
 """Metrics over all classes, as the average of a metric by class."""
+TABLES = {
+    "per_class.csv": ("part", "class_name", "cases", *RATES, *AREAS),
+    "summary.csv": ("part", "metric", "value"),
+}
+"""The files of a report that are read as claims, and the columns that they must have."""
 REPORT = "report"
 REPORT_DECIMALS = 6
 """Decimals of a report's CSV files that are compared with its counts: its page prints three."""
@@ -66,8 +72,8 @@ class PartSection(Section):
 
     @model_validator(mode="after")
     def _has_cases(self) -> "PartSection":
-        if (sum(self.cases.values()) > 0) == bool(self.predictions):
-            raise ValueError("give cases or predictions, and not both")
+        if self.cases and (not sum(self.cases.values()) or self.predictions):
+            raise ValueError("give cases or predictions, and not both; some class has a case")
         if self.cases and len(self.cases) < 2:
             raise ValueError("a confusion matrix takes two classes")
         return self
@@ -81,7 +87,7 @@ class ClaimSection(Section):
     source: Name = "text"
     """Where it was printed: abstract, results; the claims of one source are also checked together."""
     metric: Metric
-    """What it is; sensitivity is recall."""
+    """What it is; sensitivity is recall, part_share the share that the set has of `total`: 80 % for training."""
     class_name: ClassName | None = None
     """The class it is about, one against the rest."""
     average: Average | None = None
@@ -112,7 +118,7 @@ class ClaimSection(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> "ClaimSection":
         about = [self.class_name is not None, self.average is not None, self.classes is not None]
-        alone = self.metric in OVER_ALL or self.metric == "most_confused"
+        alone = self.metric in OVER_ALL or self.metric in ("most_confused", "part_share")
         if sum(about) != (0 if alone else 1):
             alternatives = "no class and no average" if alone else "one of class_name, average, classes"
             raise ValueError(f"{self.metric} takes {alternatives}")
@@ -137,7 +143,7 @@ class ClaimSection(Section):
     @property
     def decidable(self) -> bool:
         """Whether a confusion matrix decides it."""
-        return self.metric not in AREAS
+        return self.metric not in (*AREAS, "part_share")
 
     @property
     def is_roc_auc(self) -> bool:
@@ -168,6 +174,8 @@ class ClaimsFile(Section):
     """What the figures are of."""
     reference: str = ""
     """Where they were published."""
+    total: dict[ClassName, Annotated[int, Field(ge=0)]] = {}
+    """Cases of each class in the whole study, for claims about shares of it."""
     parts: Annotated[list[PartSection], Field(min_length=1)]
     claims: Annotated[list[ClaimSection], Field(min_length=1)]
 
@@ -183,9 +191,28 @@ class ClaimsFile(Section):
                 named = {name for pair in [*claim.pairs, [claim.class_name]] for name in pair if name}
                 unknown = sorted(named - known)
                 problems += [f"claims.{number}: no such class in {claim.part}: {name}" for name in unknown]
+        problems += self._unstated()
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _unstated(self) -> list[str]:
+        """Name the sets and claims that lack the cases they need."""
+        shares = [claim.part for claim in self.claims if claim.metric == "part_share"]
+        others = [claim.part for claim in self.claims if claim.metric != "part_share"]
+        bare = [part.name for part in self.parts if not part.cases and not part.predictions]
+        problems = [
+            f"parts: {name} needs cases or predictions" for name in bare if name in others or name not in shares
+        ]
+        if shares and not sum(self.total.values()):
+            problems.append("total: a part_share needs the cases of the whole study")
+        problems += [
+            f"parts: {part.name} holds more {name} than total"
+            for part in self.parts
+            for name, number in part.cases.items()
+            if self.total and number > self.total.get(name, 0)
+        ]
+        return problems
 
 
 def read(path: Path) -> ClaimsFile:
@@ -210,12 +237,24 @@ def of_report(folder: Path) -> ClaimsFile:
     """Read the CSV files of a report as claims about its own cases; they must be those that were written."""
     check_sums(folder, remedy="make the report again")
     try:
-        return _of_tables(folder.name, *(read_csv(folder / name) for name in ("per_class.csv", "summary.csv")))
-    except (DamagedError, ValueError, KeyError, TypeError) as error:
+        return _of_tables(folder.name, *(_table(folder / name, columns) for name, columns in TABLES.items()))
+    except (DamagedError, ValueError, TypeError) as error:
         reason = error.problem if isinstance(error, DamagedError) else str(error)[:300]
         raise ClaimsError(
             f"this folder holds no report: {reason}", place=str(folder), remedy="give the folder of a report's page"
         ) from None
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """Return the rows of a report's table; raise ClaimsError where it lacks columns."""
+    rows = read_csv(path)
+    if missing := [name for name in columns if name not in (rows[0] if rows else {})]:
+        raise ClaimsError(
+            f"{path.name} lacks the columns {', '.join(missing)}" if rows else f"{path.name} holds no row",
+            place=str(path),
+            remedy="make the report again: toolkit report",
+        )
+    return rows
 
 
 def _of_tables(name: str, classes: list[dict[str, str]], summary: list[dict[str, str]]) -> ClaimsFile:

@@ -17,7 +17,11 @@ from toolkit.stages.claims.rounding import CLOSE, Range, Rounding
 from toolkit.stats.metrics import RATES, ConfusionCounts, shares
 
 MOST_STATES = 10_000
-"""Binaries in a programme; with more the solver may run far past its time."""
+"""Binaries in a programme; with more a single node of the search may take minutes."""
+WORK = 1_000_000
+"""Nodes of the search tree times columns of the programme: work and not time, so that a verdict is the same on every
+machine, whatever else runs there."""
+FEWEST_NODES = 20
 INFEASIBLE = 2
 """The solver's status."""
 SCALE = 1_000.0
@@ -135,8 +139,11 @@ def _allowed(
     return keep
 
 
-def solve(cases: dict[str, int], claims: list[ClaimSection], rounding: Rounding, *, seconds: float) -> Solution:
-    """Return a matrix for which the claims hold, or that there is none, or that the time was too short."""
+def solve(cases: dict[str, int], claims: list[ClaimSection], rounding: Rounding, *, effort: float = 1.0) -> Solution:
+    """Return a matrix for which the claims hold, or that there is none, or that the search was too short.
+
+    `effort` multiplies the nodes that are searched.
+    """
     states = possible(cases, claims, rounding)
     if states is None:
         return TOO_MANY
@@ -145,12 +152,12 @@ def solve(cases: dict[str, int], claims: list[ClaimSection], rounding: Rounding,
     # most printed figures fit a matrix whose classes lose about as many cases as they gain: there it is found soon
     near = states.where(np.abs(states.fn - states.fp) <= NEAR)
     if len(near.tp) < len(states.tp) and len(np.unique(near.class_index)) == len(cases):
-        solution = _Programme(near, cases, claims, rounding).solved(seconds=seconds / 4)
+        solution = _Programme(near, cases, claims, rounding).solved(effort=effort / 4)
         if solution.matrix is not None:
             return solution
     if len(states.tp) > MOST_STATES:
         return TOO_MANY
-    return _Programme(states, cases, claims, rounding).solved(seconds=seconds)
+    return _Programme(states, cases, claims, rounding).solved(effort=effort)
 
 
 def _objective(states: States, claims: list[ClaimSection], rounding: Rounding) -> np.ndarray:
@@ -249,9 +256,10 @@ class _Programme:
                 sides = [(frozenset(pair) == one) - (frozenset(pair) == other) for pair in self.pairs]
                 self._row(np.zeros(len(self.states.tp)), 0, np.inf, pairs=np.array(sides, dtype=float))
 
-    def solved(self, *, seconds: float) -> Solution:
+    def solved(self, *, effort: float) -> Solution:
         """Return a matrix that meets all rows."""
         count = len(self.objective)
+        nodes = max(FEWEST_NODES, int(effort * WORK / count))
         upper = np.concatenate([np.ones(count), np.full(len(self.pairs), self.cases.sum()), [1]])
         rows = LinearConstraint(vstack(self.rows), self.low, self.high)
         # without whole numbers first: a contradiction there is found at once
@@ -262,11 +270,11 @@ class _Programme:
             constraints=rows,
             integrality=np.ones(len(upper)),
             bounds=Bounds(0, upper),
-            options={"time_limit": seconds, "mip_rel_gap": 1e9},  # the first matrix will do
+            options={"node_limit": nodes, "mip_rel_gap": 1e9},  # the first matrix will do
         )
         if result.x is None:
-            late = Solution(None, known=False, reason=f"no matrix was found within {seconds:g} s")
-            return NONE if result.status == INFEASIBLE else late
+            ended = Solution(None, known=False, reason=f"no matrix was found in {nodes} nodes of the search")
+            return NONE if result.status == INFEASIBLE else ended
         taken = result.x[:count] > 0.5
         if self.pairs:
             off_diagonal = np.rint(result.x[count:-1]).astype(int)

@@ -20,6 +20,7 @@ from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.plan import Departure
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run
+from toolkit.workspace.scores import unsayable
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,20 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     run_id = find_run(workspace, run)
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     predicted = _predicted(workspace, run_id)
-    parts = {part: _part(workspace, study, run_id, part) for part in predicted}
-    temperature, targets = calibrated.temperature_of(parts), operating.targets(study, parts)
+    asked = _sayable(workspace, study, run_id)
+    parts = {part: _part(workspace, asked, run_id, part) for part in predicted}
+    temperature, targets = calibrated.temperature_of(parts), operating.targets(asked, parts)
     lock = plan.locked_for(workspace, run_id)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in results.TABLES}
     scorings = []
     for part, data in parts.items():
         progress(f"scoring {part}", 0, None)
         key = EvaluationKey(run_id, part, truth_id)
-        for name, of_part in _scored(workspace, study, data, key, temperature, targets).items():
+        for name, of_part in _scored(workspace, asked, data, key, temperature, targets).items():
             rows[name] += of_part
         now = datetime.now(UTC).replace(tzinfo=None)
         counts = {"cases": len(data.truth), "unresolved": predicted[part] - len(data.truth)}
+        counts["bootstrap_seed"] = study.study.seed
         scorings.append({**key._asdict(), "scored_at": now, **counts, "plan_sha256": lock and lock.sha256})
     if temperature is not None:
         fitted = {"fitted_on": calibrated.FITTED_ON, "cases": len(parts[calibrated.FITTED_ON].truth)}
@@ -65,6 +68,35 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     departures = plan.record(workspace, study, run_id)
     results.finish(workspace, run_id)
     return _summary(workspace, run_id, rows["scores"], scorings, temperature, departures)
+
+
+def _sayable(workspace: Workspace, study: Study, run_id: str) -> Study:
+    """Return the study without the classes that the run has no answer for: no average counts them."""
+    if not (lacking := unsayable(workspace, run_id)):
+        return study
+    known = {
+        "classes": [c for c in study.classes if c.name not in lacking],
+        "evaluate": study.evaluate.model_copy(
+            update={
+                "ordered": [name for name in study.evaluate.ordered if name not in lacking],
+                "operating_points": [
+                    point.model_copy(update={"classes": classes})
+                    for point in study.evaluate.operating_points
+                    if (classes := [name for name in point.classes if name not in lacking])
+                ],
+            }
+        ),
+    }
+    truths = workspace.rows(
+        "select distinct truth from scored where run_id = $run_id order by truth", {"run_id": run_id}
+    )
+    if relabelled := [row["truth"] for row in truths if row["truth"] in lacking]:
+        raise WorkspaceError(
+            f"cases were labelled {relabelled[0]} since they were predicted, which the run cannot say",
+            place=f"run {run_id}",
+            remedy=f"toolkit predict --run {run_id} leaves them out",
+        )
+    return study.model_copy(update=known)
 
 
 def _predicted(workspace: Workspace, run_id: str) -> dict[str, int]:

@@ -31,6 +31,7 @@ from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import (
     PartCase,
+    PredictedPart,
     RunRecord,
     check_checkpoint,
     find_run,
@@ -38,7 +39,7 @@ from toolkit.workspace.runs import (
     read_run,
     record_predictions,
 )
-from toolkit.workspace.verification import find_certified
+from toolkit.workspace.verification import check_record
 
 PARTS = ("validation", "test")
 SHARD = 256
@@ -131,7 +132,7 @@ def _predict(
     workspace: Workspace, task: "Task", parts: tuple[str, ...] | None, device: str | None, progress: Progress
 ) -> Predicted:
     process = this_process()
-    find_certified(workspace, task.record.split_id)
+    check_record(workspace, task.record)
     parts = parts or ((external.PART,) if task.record.external_of else PARTS)
     work = [_work(workspace, task, part, part_cases(workspace, task.record.split_id, part)) for part in parts]
     shards = [shard for each in work for shard in each.shards]
@@ -147,7 +148,7 @@ def _predict(
                 progress("predicting", done, total)
     process.wait_for_others()
     if process.is_first:
-        _mirror(workspace, task.run_id, shards)
+        _mirror(workspace, task.run_id, shards, {each.shards[0].part: _made(task, each) for each in work})
     process.wait_for_others()  # while one writes to the registry nobody can read it
     scored_now = sum(len(shard.cases) for shard in shards if shard.path in missing)
     return _summary(workspace, task, work, scored_now=scored_now)
@@ -211,15 +212,19 @@ def _work(workspace: Workspace, task: Task, part: str, cases: list[PartCase]) ->
 
 
 def _shards(folder: Path, task: Task, part: str, cases: list[AblatedCase], prompts: list[str]) -> list[Shard]:
-    """Cut a part into shards; a file's name holds a digest of all inputs, so that an outdated file is not taken."""
+    """Cut a part into shards; a file's name holds a digest of all inputs, so that an outdated file is not taken.
+
+    Earlier versions did not count the photographs' bytes among the inputs: their files are taken as they are.
+    """
     settings = [task.answers, task.study.predict.views, task.study.predict.generate]
     shards = []
     for start in range(0, len(cases), SHARD):
         some, texts = cases[start : start + SHARD], prompts[start : start + SHARD]
         sources = [[each.case.case_id, each.source.case_id, each.source.roi] for each in some]
-        digest = short_id([sources, texts, settings])
-        path = folder / "predictions" / f"{part}-{start // SHARD:05}-{digest}.parquet"
-        shards.append(Shard(part, some, texts, path))
+        seen = [] if task.control in ablation.BLIND else [each.source.sha256 for each in some]
+        digests = [short_id([sources, texts, settings, *more]) for more in ([seen], [])]
+        path, earlier = (folder / "predictions" / f"{part}-{start // SHARD:05}-{one}.parquet" for one in digests)
+        shards.append(Shard(part, some, texts, earlier if earlier.exists() else path))
     return shards
 
 
@@ -276,13 +281,26 @@ def score_shard(model: Backend | ImageBlindBackend, task: Task, shard: Shard) ->
     write_parquet(shard.path, pa.Table.from_pylist(rows, schema=table_schema("predictions")))
 
 
-def _mirror(workspace: Workspace, run_id: str, shards: list[Shard]) -> None:
+def _made(task: Task, work: PartWork) -> PredictedPart:
+    answers, predicting = task.answers, task.study.predict
+    classes = [answers.classes[number] if number >= 0 else None for number in answers.class_of]
+    return PredictedPart(
+        views=predicting.views,
+        generate=predicting.generate,
+        answers=list(zip(answers.texts, classes, strict=True)),
+        unmapped=dict(work.unmapped),
+        without_box=work.left_out,
+        values_left_out=work.values_left_out,
+    )
+
+
+def _mirror(workspace: Workspace, run_id: str, shards: list[Shard], made: dict[str, PredictedPart]) -> None:
     """Mirror the shards in the registry, and delete the files of earlier predictions of these parts."""
     current = {shard.path for shard in shards}
     parts = {part: [shard.path.name for shard in shards if shard.part == part] for part in {s.part for s in shards}}
     remedy = "move the file away, then run the same command again: it is made anew"
     tables = [read_parquet(shard.path, remedy=remedy).cast(table_schema("predictions")) for shard in shards]
-    record_predictions(workspace, run_id, parts)
+    record_predictions(workspace, run_id, parts, made)
     for part in parts:
         for path in (workspace.run(run_id) / "predictions").glob(f"{part}-*.parquet"):
             if path not in current:

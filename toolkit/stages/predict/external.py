@@ -68,6 +68,7 @@ def bring(workspace: Workspace, folder: Path) -> RunRecord:
         "replicate_of": None,
         "leaks": leaks,
         "checkpoint": str((folder / "checkpoint").resolve()),
+        "trained_at": there.finished_at,
         "finished_at": now(),
     }
     return record_run(workspace, there.model_copy(update=own))

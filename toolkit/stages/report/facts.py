@@ -8,12 +8,12 @@ from toolkit.manifest.evaluation import ReportSection
 from toolkit.stages.report.analysis_plan import PlanSummary, read_plan
 from toolkit.stages.report.cases import ReportCase, ScoredCases, grouped_cases
 from toolkit.stages.report.evaluation import Evaluation, read_evaluation
-from toolkit.workspace import sql
+from toolkit.workspace import ledger, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import RunRecord, read_run
-from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
-from toolkit.workspace.verification import find_certified
+from toolkit.workspace.runs import PredictedPart, RunRecord, predicted_parts, read_run
+from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts, unsayable
+from toolkit.workspace.verification import check_record, find_certified
 
 Audience = Literal["internal", "shared"]
 EXCLUDED = "select stage, reason, case_id, image_id, export_id, line from excluded_from($split_id)"
@@ -25,6 +25,15 @@ class CountCell(NamedTuple):
 
     cases: int | None
     patients: int | None
+
+
+class Boxes(NamedTuple):
+    """The scored cases of a part, and how many of them have a ROI that was drawn."""
+
+    cases: int
+    drawn: int
+    patients: tuple[int, int]
+    """Of the cases with a ROI and of those without."""
 
 
 class FlowStage(NamedTuple):
@@ -88,6 +97,17 @@ class ReportFacts:
     plan: PlanSummary
     seeds: list[dict[str, Any]]
     """How much each score of the first part changes with the seed of the training; empty without replicates."""
+    ingest: dict[str, Any]
+    """How labels became cases: as the run recorded, or as this study says where another workspace trained the run."""
+    made: PredictedPart | None
+    """How the first part was predicted; None where an earlier version predicted it."""
+    boxes: dict[str, Boxes]
+    bootstrap_seed: int | None
+    """None where an earlier version scored the run."""
+    unsayable: list[str]
+    """Classes that the run has no answer for."""
+    not_predicted: list[dict[str, Any]]
+    """Cases of the first part without a prediction, by class."""
     audience: Audience = "internal"
     rounded: bool = False
     """Whether averages are rounded, since they would give away counts that are suppressed."""
@@ -117,12 +137,14 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
     scores = read_scores(workspace, run_id)
     parts = scored_parts(scores)
     matrix = workspace.rows(sql.statement("report/matrix"), key)
+    record = read_run(workspace, run_id)
+    check_record(workspace, record)
     classes = _classes(study, matrix, scores)
     every_case = grouped_cases(workspace, study, run_id, parts)
     cases = every_case.for_page()
     return ReportFacts(
         run=run,
-        record=read_run(workspace, run_id),
+        record=record,
         classes=classes,
         malignant={c.name for c in study.classes if c.malignant},
         parts=parts,
@@ -153,7 +175,18 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         previous=_previous(workspace.rows(sql.statement("report/previous"), key)),
         plan=read_plan(workspace, run),
         seeds=_seeds(workspace, run_id, parts[0]),
+        ingest=study.ingest.model_dump() if record.external_of else record.study.get("ingest", {}),
+        made=predicted_parts(workspace, run_id).get(parts[0]),
+        boxes={row.pop("part"): Boxes(**row) for row in workspace.rows(sql.statement("report/boxes"), key)},
+        bootstrap_seed=_bootstrap_seed(workspace, run_id),
+        unsayable=unsayable(workspace, run_id),
+        not_predicted=workspace.rows(sql.statement("report/not_predicted"), {**key, **split, "part": parts[0]}),
     )
+
+
+def _bootstrap_seed(workspace: Workspace, run_id: str) -> int | None:
+    scorings = ledger.scorings_of(workspace, run_id)
+    return max(scorings, key=lambda scoring: scoring["scored_at"]).get("bootstrap_seed") if scorings else None
 
 
 def _classes(study: Study, matrix: list[dict[str, Any]], scores: dict[ScoreKey, Score]) -> list[str]:

@@ -32,7 +32,8 @@ from toolkit.workspace.registry import Workspace
 
 NOT_KNOWN = "not known"
 WITHHELD = "Suppressed here: the tables of this report hold what others may see."
-FILLED = ("run", "run and author", "author")
+NOT_APPLICABLE = "not applicable"
+FILLED = ("run", "run and author", "author", NOT_APPLICABLE)
 """By whom an item is filled."""
 COUNTED = ("cases", "patients", "patients_in_two_parts", "photographs_in_two_parts")
 """Columns of facts for others that may hold a small cell."""
@@ -56,6 +57,8 @@ class Item(NamedTuple):
     facts: list[GuidelineFact]
     written: list[str]
     missing: list[str]
+    why: str
+    """Why it does not apply."""
 
 
 class Guideline(NamedTuple):
@@ -63,6 +66,8 @@ class Guideline(NamedTuple):
 
     name: str
     reference: str
+    note: str
+    """What a reader must know of the list."""
     items: list[Item]
 
 
@@ -78,8 +83,10 @@ def filled(workspace: Workspace, study: Study, facts: ReportFacts) -> list[Guide
     with workspace.reading() as registry:  # opened once: opening takes longer than the queries
         known = {name: _fact(registry, facts, paragraphs, name, entry) for name, entry in document["facts"].items()}
     return [
-        Guideline(guideline["name"], guideline["reference"], [_item(item, known, study) for item in guideline["items"]])
-        for guideline in document["guidelines"]
+        Guideline(
+            each["name"], each["reference"], each.get("note", ""), [_item(i, known, study) for i in each["items"]]
+        )
+        for each in document["guidelines"]
     ]
 
 
@@ -92,6 +99,7 @@ def _item(item: dict[str, Any], known: dict[str, GuidelineFact], study: Study) -
         facts=[known[name] for name in item.get("facts", [])],
         written=[text for text in texts.values() if text],
         missing=[name for name, text in texts.items() if not text],
+        why=item.get("why", ""),
     )
 
 
@@ -103,6 +111,7 @@ def _fact(
         return GuidelineFact(name, paragraphs.get(heading, NOT_KNOWN), source)
     for kind, file, document in (
         ("record", "run.json", facts.record.document()),
+        ("predictions", "predictions.json", facts.made.model_dump() if facts.made else {}),
         ("certificate", "certificate.json", facts.certificate),
     ):
         if keys := entry.get(kind):
@@ -141,6 +150,9 @@ def _words(facts: ReportFacts, row: dict[str, Any]) -> dict[str, str]:
     words = {column: worded(facts, column, value) for column, value in row.items()}
     if "group_name" in row:
         words["group_value"] = clean(group_value(row["group_name"], row["group_value"]))
+    if "low" in row:
+        known = NOT_KNOWN not in {words["low"], words["high"]}
+        words["interval"] = f"({words['low']} to {words['high']})" if known else "(no interval)"
     if "cases" in row:
         words["support"] = support(row["cases"], row.get("patients"))
     return words
@@ -178,7 +190,7 @@ def table(guidelines: list[Guideline]) -> str:
             item.number,
             item.asks,
             item.filled,
-            " ".join([*(fact.text for fact in item.facts), *item.written]),
+            " ".join([*(fact.text for fact in item.facts), *item.written, *([left(item)] if item.why else [])]),
             "\n\n".join(fact.source for fact in item.facts),
             "; ".join(item.missing),
         )
@@ -196,7 +208,9 @@ def markdown(guidelines: list[Guideline], run_id: str) -> str:
 
 
 def left(item: Item) -> str:
-    """Say what is left to the author; "" where nothing is."""
+    """Say what is left to the author, or why the item does not apply; "" where nothing is left."""
+    if item.filled == NOT_APPLICABLE:
+        return f"Not applicable: {item.why}."
     if item.filled == "run" or (item.written and not item.missing):
         return ""
     fields = ", ".join(item.missing)

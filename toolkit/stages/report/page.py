@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.prompts.ablation import MEANING
-from toolkit.stages.report import evaluation, first_screen, layout
+from toolkit.stages.report import evaluation, first_screen, layout, origin
 from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stages.report.figures import inline
 from toolkit.stages.report.guidelines import Guideline, left
@@ -85,6 +85,8 @@ def _sections(facts: ReportFacts) -> dict[str, Any]:
         "split_parts": [p for p in ("train", "validation", "test", "external") if (p, None) in facts.by_class],
         "guarantee": evaluation.guarantee,
         "ablations": MEANING,
+        "trained": origin.trained(facts),
+        "external": origin.external(facts),
         "methods": methods(facts),
         "scored_truth": scored_truth(facts),
         "queries": table_queries(facts),

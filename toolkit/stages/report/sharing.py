@@ -16,6 +16,7 @@ from toolkit.stages.report.evaluation import Evaluation
 from toolkit.stages.report.facts import CountCell, FlowStage, ReportFacts
 from toolkit.stages.report.suppression import suppressed_cells
 from toolkit.workspace.class_arrays import ClassArrays
+from toolkit.workspace.runs import PredictedPart
 from toolkit.workspace.scores import Score
 
 SUPPRESSED = CountCell(None, None)
@@ -53,7 +54,19 @@ def shared(facts: ReportFacts) -> ReportFacts:
         evaluation=_evaluation(facts.evaluation),
         # Exact values of several runs would give away what a rounded one hides.
         seeds=[] if rounded else [row for row in facts.seeds if row["class_name"] is None],
+        boxes={part: boxes for part, boxes in facts.boxes.items() if not any(0 < n < SMALLEST for n in boxes.patients)},
+        made=_made(facts.made),
+        not_predicted=[row | _few(row) for row in facts.not_predicted],
     )
+
+
+def _made(made: PredictedPart | None) -> PredictedPart | None:
+    """Return how a part was predicted, without the counts of what was left out where one is small."""
+    if made is None:
+        return None
+    counts = [made.values_left_out, made.without_box, *made.unmapped.values()]
+    small = any(0 < number < SMALLEST for number in counts)
+    return made.model_copy(update={"values_left_out": 0, "without_box": 0, "unmapped": {}}) if small else made
 
 
 def _matrix(facts: ReportFacts, part: str) -> tuple[dict[tuple[str, str], CountCell], set[str]]:
@@ -115,6 +128,11 @@ def _reasons(excluded: list[tuple[str, int]]) -> list[tuple[str, int]]:
 
 def _small_to_none(row: dict[str, Any], *names: str) -> dict[str, Any]:
     return row | {name: None for name in names if 0 < (row.get(name) or 0) < SMALLEST}
+
+
+def _few(row: dict[str, Any]) -> dict[str, Any]:
+    """Return what takes the place of a row's counts where they are small."""
+    return {"cases": None, "patients": None} if row["patients"] < SMALLEST else {}
 
 
 def _in_year(row: dict[str, Any]) -> dict[str, Any]:

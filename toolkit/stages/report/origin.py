@@ -1,0 +1,89 @@
+"""Where a run comes from that was not trained here as it stands: another workspace's, or an input ablation."""
+
+from toolkit.formatting import UNDEFINED, clean, counted, model_name, moment, spoken, subset, support
+from toolkit.stages.report.facts import ReportFacts
+
+
+def trained(facts: ReportFacts) -> str:
+    """Say of what run this is the model, and when it was trained; nothing of a run that was trained here."""
+    record, ended = facts.record, facts.record.training_ended
+    if not (record.external_of or record.control_of):
+        return ""
+    if ended is None:
+        time = "the time of its training was not recorded"
+    else:
+        time = f"training ended {moment(ended.year if facts.audience == 'shared' else ended)}"
+    what = f"The model \N{LEFT DOUBLE QUOTATION MARK}{model_name(record.model.name)}\N{RIGHT DOUBLE QUOTATION MARK} was"
+    how = f"trained for {counted(len(record.epochs), 'epoch')} on {support(record.train_cases, record.train_patients)}"
+    where = f" in another workspace, where it is run {record.external_of}" if record.external_of else ""
+    text = f"{what} {how}{where} ({clean(record.model.device)}; {time})."
+    if record.control_of:
+        shown = clean(record.shown or spoken(record.control or ""))
+        text = f"This is an input ablation of run {record.control_of}: the model gets {shown}. {text}"
+    return text
+
+
+def external(facts: ReportFacts) -> list[str]:
+    """Return what to know of a run that comes from another workspace, a sentence each; nothing of other runs."""
+    if not facts.record.external_of:
+        return []
+    return [*_seen(facts), *_left_out(facts), *_meaning(facts), *_averages(facts)]
+
+
+def _seen(facts: ReportFacts) -> list[str]:
+    """Say whether it can have seen a photograph or a patient of this workspace."""
+    leaks = facts.record.leaks
+    compared, cases = leaks.get("photographs_compared", 0), leaks.get("cases", 0)
+    texts = [
+        f"It was trained on none of the photographs of {counted(compared, 'case')} that were compared with its own."
+    ]
+    texts.append("Copies that were saved again or cropped are not recognised.")
+    if compared < cases and facts.audience == "internal":
+        texts.append(f"The photographs of {counted(cases - compared, 'case')} could not be compared.")
+    if leaks.get("patients_compared"):
+        texts.append("It was trained on no patient of this workspace.")
+    else:
+        texts.append(
+            "It may have seen patients of this workspace: they could not be compared, since the other workspace has "
+            "another pseudonym key or did not note it."
+        )
+    if unknown := leaks.get("unknown_there"):
+        number = counted(unknown, "case") if facts.audience == "internal" else "Some cases"
+        texts.append(f"{number} that it was trained on could not be compared: withdrawn there, or without a digest.")
+    return texts
+
+
+def _left_out(facts: ReportFacts) -> list[str]:
+    """Say which cases were left out because the run does not know their class."""
+    texts = []
+    for row in facts.not_predicted:
+        known = row["class_name"] not in facts.unsayable
+        reason = "they were not predicted" if known else "the run was not trained on this class"
+        texts.append(
+            f"Left out: {support(row['cases'], row['patients'])} of {spoken(row['class_name'])}, since {reason}."
+        )
+    return texts or [f"No case of the {subset(facts.parts[0])} was left out."]
+
+
+def _meaning(facts: ReportFacts) -> list[str]:
+    """Say which of the run's answers stand for which class here."""
+    if facts.made is None:
+        return ["Which of its answers stand for which class here was not recorded."]
+    by_class: dict[str, list[str]] = {}
+    for text, class_name in facts.made.answers:
+        quoted = f"\N{LEFT DOUBLE QUOTATION MARK}{clean(text)}\N{RIGHT DOUBLE QUOTATION MARK}"
+        by_class.setdefault(class_name or "", []).append(quoted)
+    none_here = by_class.pop("", [])
+    meanings = [f"{spoken(name)} is its {' or '.join(texts)}" for name, texts in by_class.items()]
+    texts = [f"Classes here by the run's answers: {'; '.join(meanings)}."]
+    if none_here:
+        texts.append(f"Its answers that are no class here: {', '.join(none_here)}.")
+    return texts
+
+
+def _averages(facts: ReportFacts) -> list[str]:
+    if not facts.unsayable:
+        return []
+    known = len(facts.classes) - len(facts.unsayable)
+    names = ", ".join(map(spoken, facts.unsayable)) or UNDEFINED
+    return [f"Averages are over the {known} of {len(facts.classes)} classes that the run can say, without {names}."]
