@@ -384,6 +384,20 @@ def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Sh
     )
 
 
+@app.command(sort_key=8.7)
+def readers(*, settings: Shared) -> None:
+    """Compare annotators who read the same cases without the model and with it: a multi-reader multi-case study.
+
+    The study file's [readers] says where the readings stand.
+
+    Example: toolkit readers
+    """
+    from toolkit.stages.readers import readers
+
+    study = settings.study_file().study
+    settings.run(lambda progress: readers(settings.workspace, study, progress=progress))
+
+
 @app.command(sort_key=9)
 def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "internal", settings: Shared) -> None:
     """Write the HTML page, CSV files and figures of a run, and show the same tables here.

@@ -3,6 +3,7 @@
 from rich.console import Group, RenderableType
 
 from toolkit.console.claims import claims
+from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
 from toolkit.console.text import next_step, summary, table, unwrapped
 from toolkit.formatting import (
@@ -25,6 +26,7 @@ from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
 from toolkit.stages.predict import Predicted
+from toolkit.stages.readers import ReaderStudy
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
 from toolkit.stages.train import Trained, TrainingPlan
@@ -185,3 +187,8 @@ def _differences(title: str, rows: dict[str, tuple[float, float, float, float]])
         bounds = interval(low, high, missing="")
         differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))
     return differences
+
+
+@rendered.register
+def _(result: ReaderStudy) -> RenderableType:
+    return reader_study(result)

@@ -31,6 +31,7 @@ from toolkit.manifest.model import (
     PromptSection,
     TrainSection,
 )
+from toolkit.manifest.readers import ReadersSection
 
 MOST_FAULTS = 100
 LONGEST_SHOWN = 300
@@ -55,6 +56,7 @@ class Study(Section):
     external: ExternalSection = ExternalSection()
     evaluate: EvaluateSection = EvaluateSection()
     plan: PlanSection | None = None
+    readers: ReadersSection | None = None
     report: ReportSection = ReportSection()
     reporting: ReportingSection = ReportingSection()
     privacy: PrivacySection = PrivacySection()
@@ -77,6 +79,7 @@ class Study(Section):
             ("external.classes", set(self.external.classes)),
             ("evaluate.operating_points", {name for point in self.evaluate.operating_points for name in point.classes}),
             ("report.conditions", {c.class_name for c in self.report.conditions if c.class_name}),
+            ("readers.positive", set(self.readers.positive) if self.readers else set()),
             ("plan.class_name", {self.plan.class_name} if self.plan and self.plan.class_name else set()),
         ):
             if unknown := sorted(named - set(self.class_names)):

@@ -11,6 +11,7 @@ In the order of the line:
     predict   a run → exact class probabilities of every case
     evaluate  predictions → scores with patient-clustered intervals
     compare   two runs on the same cases → paired differences
+    readers   annotators without and with the model → differences that hold for others
     report    a run → HTML page, CSV files and figures
     claims    published figures against the counts they rest on
     withdraw  a patient leaves the workspace
