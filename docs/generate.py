@@ -75,8 +75,8 @@ def manifest() -> str:
         model = next(m for m in _models(section.annotation))
         pages += _keys(f"[[{name}]]" if name == "classes" else f"[{name}]", model)
         for key, field in model.model_fields.items():
-            if isinstance(field.default, BaseModel):
-                pages += _keys(f"[{name}.{key}]", type(field.default))
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                pages += _keys(f"[{name}.{key}]", field.annotation)
     return "\n".join(pages)
 
 

@@ -28,7 +28,13 @@ from toolkit.workspace.verification import verify
 ARCHIVE = Path(__file__).parent / "data" / "workspace-a9b4f86.tar.xz"
 MADE_IN = "/tmp/a9b4f86/s"
 RUN, BLANK, SPLIT = "1fda0bfd", "ebe3bea3", "5f806332"
-FREE = [question for question in sql.questions().values() if all(p.default is not None for p in question.parameters)]
+NEWER = ("readers",)
+"""Questions about tables that the workspace's version did not have: any command that writes adds them."""
+FREE = [
+    question
+    for question in sql.questions().values()
+    if all(p.default is not None for p in question.parameters) and question.name not in NEWER
+]
 
 
 def unpacked(folder: Path) -> StudyFile:
@@ -91,6 +97,11 @@ def test_its_certificate_verifies_with_the_toolkit_and_with_duckdb_alone(old, mo
 @pytest.mark.parametrize("question", FREE, ids=lambda question: question.name)
 def test_every_question_without_required_parameters_answers(old, question):
     assert old.read(question.text, sql.bind(question, {})).num_columns > 1
+
+
+@pytest.mark.parametrize("question", NEWER)
+def test_a_question_about_a_newer_table_answers_once_the_workspace_was_written_to(used, question):
+    assert 0 == used[0].ask(question).num_rows
 
 
 def test_most_questions_have_no_required_parameters():

@@ -84,7 +84,7 @@ def test_python_users_get_data_frames(parsed):
     assert isinstance(workspace, Workspace)
 
 
-MAY_HAVE_NONE = ("leakage", "length_flips", "low_label_mass", "unknown_keys")
+MAY_HAVE_NONE = ("leakage", "length_flips", "low_label_mass", "readers", "unknown_keys")
 OF_TWO_RUNS = ("comparison", "fixed_and_broken")  # tests/test_compare.py asks them
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from cyclopts.validators import Number
 
 from toolkit.errors import ToolkitError
 from toolkit.files import FULL
@@ -382,6 +383,58 @@ def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Sh
     settings.run_each(
         lambda progress: compare_with_page(settings.workspace, study, run, other, since=since, progress=progress)
     )
+
+
+@app.command(sort_key=3.5)
+def plan_size(  # noqa: PLR0913 - what is asked, and what is stated instead of estimated
+    *,
+    run: Run = "latest",
+    part: Literal["train", "validation", "test", "external"] = "test",
+    patients: Annotated[int | None, Parameter(validator=Number(gte=2))] = None,
+    width: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.1,
+    difference: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.05,
+    power: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.8,
+    recall: Annotated[float | None, Parameter(validator=Number(gt=0, lt=1))] = None,
+    icc: Annotated[float | None, Parameter(validator=Number(gte=0, lt=1))] = None,
+    disagreement: Annotated[float | None, Parameter(validator=Number(gt=0, lte=1))] = None,
+    settings: Shared,
+) -> None:
+    """Show how wide intervals will be with the present patients, which difference they can show, and how many it takes.
+
+    Studies of patients like these are simulated. How often cases are right, and right together, comes from a run's
+    scored predictions, else from the annotators' readings, else from --recall and --icc.
+
+    Example: toolkit plan-size --width 0.1 --difference 0.05 --power 0.8
+
+    Args:
+        part: Subset whose patients are looked at; without a split, all patients.
+        patients: Plan for so many patients like these, instead of for those there are.
+        width: Width of intervals (upper minus lower bound) to be reached.
+        difference: Difference between two runs to be found.
+        power: Chance to find it.
+        recall: Stated recall of every class, instead of an estimate.
+        icc: Stated intraclass correlation: 0 = cases of a patient are independent, 1 = all right or all wrong.
+        disagreement: Share of cases that exactly one of two runs has right; else as if their errors were independent.
+    """
+    from toolkit.stages.plan_size import Wanted, plan_size
+
+    study = settings.study_file().study
+    wanted = Wanted(width, difference, power, patients, recall, icc, disagreement)
+    settings.run(lambda progress: plan_size(settings.workspace, study, wanted, run=run, part=part, progress=progress))
+
+
+@app.command(sort_key=8.7)
+def readers(*, settings: Shared) -> None:
+    """Compare annotators who read the same cases without the model and with it: a multi-reader multi-case study.
+
+    The study file's [readers] says where the readings stand.
+
+    Example: toolkit readers
+    """
+    from toolkit.stages.readers import readers
+
+    study = settings.study_file().study
+    settings.run(lambda progress: readers(settings.workspace, study, progress=progress))
 
 
 @app.command(sort_key=9)

@@ -3,6 +3,8 @@
 from rich.console import Group, RenderableType
 
 from toolkit.console.claims import claims
+from toolkit.console.plan_size import planned_size
+from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
 from toolkit.console.text import next_step, summary, table, unwrapped
 from toolkit.formatting import (
@@ -24,7 +26,9 @@ from toolkit.prompts.chat_json import ChatCompared, ChatWritten
 from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
+from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
+from toolkit.stages.readers import ReaderStudy
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
 from toolkit.stages.train import Trained, TrainingPlan
@@ -207,3 +211,13 @@ def _differences(title: str, rows: dict[str, tuple[float, float, float, float]])
         bounds = interval(low, high, missing="")
         differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))
     return differences
+
+
+@rendered.register
+def _(result: ReaderStudy) -> RenderableType:
+    return reader_study(result)
+
+
+@rendered.register
+def _(result: PlannedSize) -> RenderableType:
+    return planned_size(result)

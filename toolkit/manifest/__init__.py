@@ -31,6 +31,7 @@ from toolkit.manifest.model import (
     PromptSection,
     TrainSection,
 )
+from toolkit.manifest.readers import ReadersSection
 
 NEWER = {("model", "roi_shape"): "squash", ("train", "max_grad_norm"): 1.0}
 """Keys that came after the first runs, by section and name, with the defaults that stand for what was done before."""
@@ -57,6 +58,7 @@ class Study(Section):
     external: ExternalSection = ExternalSection()
     evaluate: EvaluateSection = EvaluateSection()
     plan: PlanSection | None = None
+    readers: ReadersSection | None = None
     report: ReportSection = ReportSection()
     reporting: ReportingSection = ReportingSection()
     privacy: PrivacySection = PrivacySection()
@@ -79,6 +81,7 @@ class Study(Section):
             ("external.classes", set(self.external.classes)),
             ("evaluate.operating_points", {name for point in self.evaluate.operating_points for name in point.classes}),
             ("report.conditions", {c.class_name for c in self.report.conditions if c.class_name}),
+            ("readers.positive", set(self.readers.positive) if self.readers else set()),
             ("plan.class_name", {self.plan.class_name} if self.plan and self.plan.class_name else set()),
         ):
             if unknown := sorted(named - set(self.class_names)):

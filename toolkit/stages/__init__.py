@@ -2,18 +2,20 @@
 
 In the order of the line:
 
-    init      an export → a study file to begin with
-    pull      Labelbox → a landed export with its photographs
-    parse     landed exports → the case registry
-    audit     duplicate photographs and contradicting labels → findings
-    split     cases → train, validation and test, with a certificate
-    train     the training set of a split → a run
-    predict   a run → exact class probabilities of every case
-    evaluate  predictions → scores with patient-clustered intervals
-    compare   two runs on the same cases → paired differences
-    report    a run → HTML page, CSV files and figures
-    claims    published figures against the counts they rest on
-    withdraw  a patient leaves the workspace
+    init       an export → a study file to begin with
+    pull       Labelbox → a landed export with its photographs
+    parse      landed exports → the case registry
+    audit      duplicate photographs and contradicting labels → findings
+    plan_size  precision and power that the present patients can give, by simulation
+    split      cases → train, validation and test, with a certificate
+    train      the training set of a split → a run
+    predict    a run → exact class probabilities of every case
+    evaluate   predictions → scores with patient-clustered intervals
+    compare    two runs on the same cases → paired differences
+    readers    annotators without and with the model → differences that hold for others
+    report     a run → HTML page, CSV files and figures
+    claims     published figures against the counts they rest on
+    withdraw   a patient leaves the workspace
 
 A stage never imports another one: they hand over through files and tables.
 """

@@ -194,7 +194,7 @@ class Workspace:
         quoted = '"' + name.replace('"', '""') + '"'
         return self.read(f"select * from {quoted}").to_pandas()  # noqa: S608 - the name is quoted
 
-    def read(self, text: str, parameters: dict[str, str] | None = None) -> pa.Table:
+    def read(self, text: str, parameters: Mapping[str, Any] | None = None) -> pa.Table:
         """Return the rows of one of the toolkit's own statements, asked in this process."""
         try:
             with self.reading() as connection:
