@@ -351,6 +351,20 @@ def predict(
     )
 
 
+@app.command(sort_key=7.5)
+def baseline(*, split: SplitID = "latest", settings: Shared) -> None:
+    """Train a logistic regression on metadata alone and predict with it: how far one gets without the photograph.
+
+    It is a run like any other: evaluate and report it, and compare it with the model's.
+
+    Example: toolkit baseline
+    """
+    from toolkit.stages.baseline import baseline
+
+    study = settings.study_file().study
+    settings.run(lambda progress: baseline(settings.workspace, study, split_id=split, progress=progress))
+
+
 @app.command(sort_key=8)
 def evaluate(*, run: Run = "latest", settings: Shared) -> None:
     """Score a run's predictions, with patient-clustered intervals; every scoring is recorded.

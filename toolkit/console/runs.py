@@ -23,6 +23,7 @@ from toolkit.formatting import (
 )
 from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
+from toolkit.stages.baseline import Baseline
 from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
@@ -221,3 +222,23 @@ def _(result: ReaderStudy) -> RenderableType:
 @rendered.register
 def _(result: PlannedSize) -> RenderableType:
     return planned_size(result)
+
+
+@rendered.register
+def _(result: Baseline) -> RenderableType:
+    again = ", as before" if result.already_there else ""
+    fields, trained = ", ".join(result.fields), support(result.train_cases, result.train_patients)
+    found = {"out of fold by patient, on the training set": result.out_of_fold, "validation set": result.validation}
+    lines = [
+        f"run {result.run_id}{again}: no photograph, but {fields}; trained on {trained}",
+        *(
+            f"{where}: accuracy {proportion(values['accuracy'])}, macro recall {proportion(values['macro_recall'])}, "
+            f"macro ROC AUC {proportion(values['macro_roc_auc'])}"
+            for where, values in found.items()
+            if values
+        ),
+        f"predicted: {', '.join(f'{subset(part)} {count(cases)}' for part, cases in result.cases.items())}",
+    ]
+    if result.values_left_out:
+        lines.append(f"! {counted(result.values_left_out, 'metadata value')} left out: they name a class")
+    return Group(summary("baseline", *lines), next_step(f"toolkit evaluate --run {result.run_id}"))

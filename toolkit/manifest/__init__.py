@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 from toolkit.errors import DamagedError, StudyError
 from toolkit.files import read_toml, sha256_of
 from toolkit.manifest.base import Section, fold
+from toolkit.manifest.baseline import BaselineSection
 from toolkit.manifest.cohort import (
     ClassSection,
     IngestSection,
@@ -55,6 +56,7 @@ class Study(Section):
     train: TrainSection = TrainSection()
     features: FeaturesSection = FeaturesSection()
     predict: PredictSection = PredictSection()
+    baseline: BaselineSection = BaselineSection()
     external: ExternalSection = ExternalSection()
     evaluate: EvaluateSection = EvaluateSection()
     plan: PlanSection | None = None

@@ -10,6 +10,7 @@ In the order of the line:
     split      cases → train, validation and test, with a certificate
     train      the training set of a split → a run
     predict    a run → exact class probabilities of every case
+    baseline   a model of metadata alone → a run with its predictions
     evaluate   predictions → scores with patient-clustered intervals
     compare    two runs on the same cases → paired differences
     readers    annotators without and with the model → differences that hold for others
