@@ -9,6 +9,7 @@ import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -481,6 +482,64 @@ def test_the_index_lists_every_page(small):
 )
 def test_labels_keep_their_order_and_their_distance(wanted, expected):
     assert expected == spread(wanted, gap=0.25)
+
+
+def drawn_lines(svg: str) -> list[np.ndarray]:
+    """Return the curves of a figure, points (P, 2) in the units of its axes: all that is drawn between the axes."""
+    groups = {g: ET.fromstring(svg).find(f".//*[@id='matplotlib.axis_{g}']") for g in (1, 2)}
+    scales = []
+    for axis, group in groups.items():
+        paths = [path.attrib["d"].split() for path in group.iterfind(".//{*}path") if "clip-path" in path.attrib]
+        labels = ["".join(text.itertext()) for text in group.iterfind(".//{*}text")]
+        numbers = [float(label.replace("\N{MINUS SIGN}", "-")) for label in labels[: len(paths)]]
+        scales.append(np.polyfit([float(path[axis]) for path in paths], numbers, 1))
+    lines = []
+    for path in ET.fromstring(svg).iterfind(".//{*}path"):
+        if "stroke-width: 1.6" in path.get("style", "") or "stroke-width: 1.2" in path.get("style", ""):
+            numbers = np.array([float(word) for word in path.attrib["d"].split() if word not in "MLz"]).reshape(-1, 2)
+            points = np.column_stack([np.polyval(scale, numbers[:, side]) for side, scale in enumerate(scales)])
+            lines += [points] if points[0, 0] <= 1 else []
+    return lines
+
+
+def test_the_decision_curve_draws_what_its_table_says_below_0_too_and_nothing_else(small, facts):
+    svg = (Path(small.report.page).parent / "figures" / "decision.svg").read_text(encoding="utf-8")
+    rows = [
+        {name: float(row[name]) for name in ("threshold", "net_benefit", "everyone")}
+        for row in small.rows("decision_curve.csv")
+    ]
+    lines, drawn = drawn_lines(svg), 0
+    at = np.array([row["threshold"] for row in rows])
+
+    assert min(row["net_benefit"] for row in rows) < 0
+    assert 3 == len(lines)
+    for name in ("net_benefit", "everyone"):
+        value = np.array([row[name] for row in rows])
+        alike = [line for line in lines if abs(line[0, 1] - value[0]) < 1e-3]
+        (line,) = [line for line in alike if abs(np.interp(0.1, *line.T) - np.interp(0.1, at, value)) < 1e-3]
+        inside = value >= line[:, 1].min()
+        drawn += inside.sum()
+
+        assert np.interp(at[inside], *line.T) == pytest.approx(value[inside], abs=2e-3)
+        assert (value[~inside] < 0).all()
+    assert drawn > len(rows)
+
+
+@pytest.mark.parametrize("name", ["roc", "pr", "reliability", "losses", "decision"])
+def test_no_label_has_a_line_between_the_axes(small, facts, name):
+    path = Path(small.report.page).parent / "figures" / f"{name}.svg"
+    expected = {"roc": 2, "pr": 2, "reliability": 3, "losses": 2, "decision": 3}[name]
+    root = ET.fromstring(path.read_text(encoding="utf-8"))
+    inner = [path.attrib["d"].split() for path in root.iterfind(".//{*}path") if "clip-path" in path.attrib]
+    right = max(float(word[1]) for word in inner if len(word) == 6)
+    starts = [
+        float(path.attrib["d"].split()[1])
+        for path in root.iterfind(".//{*}path")
+        if any(width in path.get("style", "") for width in ("stroke-width: 1.6", "stroke-width: 1.2"))
+    ]
+
+    assert expected == sum(start <= right for start in starts)
+    assert expected == sum(start > right for start in starts)
 
 
 @pytest.mark.parametrize(

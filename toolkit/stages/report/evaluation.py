@@ -9,6 +9,7 @@ from toolkit.stats.metrics import Curve
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 
+TREAT_ALL, TREAT_NONE = "treat all", "treat none"
 BY_PART = ("operating_points", "decision_curve", "calibration")
 
 
@@ -63,9 +64,11 @@ def curves(evaluation: Evaluation) -> dict[str, list[tuple[Curve, str]]]:
         reliability["perfect calibration"] = [(0, 0), (1, 1)]
     benefit: dict[str, list[tuple[float, float]]] = {}
     for row in evaluation.decision_curve:
-        for name, value in ((row["target"], row["net_benefit"]), (f"{row['target']}: treat all", row["everyone"])):
-            if value >= 0:
-                benefit.setdefault(spoken(name), []).append((row["threshold"], value))
+        for name, value in ((row["target"], row["net_benefit"]), (f"{row['target']}: {TREAT_ALL}", row["everyone"])):
+            benefit.setdefault(spoken(name), []).append((row["threshold"], value))
+    if benefit:
+        ends = [row["threshold"] for row in evaluation.decision_curve]
+        benefit[TREAT_NONE] = [(min(ends), 0), (max(ends), 0)]
     return {"reliability": _lines(reliability), "decision": _lines(benefit)}
 
 
