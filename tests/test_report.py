@@ -502,7 +502,7 @@ def drawn_lines(svg: str) -> list[np.ndarray]:
     return lines
 
 
-def test_the_decision_curve_draws_what_its_table_says_below_0_too_and_nothing_else(small, facts):
+def test_the_decision_curve_draws_what_its_table_says_below_0_too_and_nothing_else(small):
     svg = (Path(small.report.page).parent / "figures" / "decision.svg").read_text(encoding="utf-8")
     rows = [
         {name: float(row[name]) for name in ("threshold", "net_benefit", "everyone")}
@@ -526,7 +526,7 @@ def test_the_decision_curve_draws_what_its_table_says_below_0_too_and_nothing_el
 
 
 @pytest.mark.parametrize("name", ["roc", "pr", "reliability", "losses", "decision"])
-def test_no_label_has_a_line_between_the_axes(small, facts, name):
+def test_no_label_has_a_line_between_the_axes(small, name):
     path = Path(small.report.page).parent / "figures" / f"{name}.svg"
     expected = {"roc": 2, "pr": 2, "reliability": 3, "losses": 2, "decision": 3}[name]
     root = ET.fromstring(path.read_text(encoding="utf-8"))

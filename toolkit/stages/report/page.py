@@ -20,7 +20,7 @@ FIGURES = {
     "losses": "Loss by epoch",
     "watched": "Metrics on the validation set by epoch",
     "reliability": "Calibration curve: observed frequency by mean predicted probability",
-    "decision": "Decision curve: net benefit by threshold probability; a line that ends at the lower edge goes on below it",
+    "decision": "Decision curve: net benefit by threshold probability; lines go on below the lower edge",
 }
 CURVES = ("roc", "pr", "losses", "watched")
 """Of the figures those that stand under "Curves"."""
