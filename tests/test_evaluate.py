@@ -244,6 +244,14 @@ def test_the_group_that_is_furthest_below_the_others_is_named(study):
     assert not rows["a", "accuracy", None]["worst"]
 
 
+def test_no_group_is_the_worst_where_q_says_nothing(study):
+    rows = grouped(study, ["a"] * 48 + ["b"] * 48, right=lambda n: n % 3 > 0 or n < 6)
+
+    assert 0 > min(row["difference"] for row in rows.values())
+    assert 0.05 < min(row["q"] for row in rows.values())
+    assert not any(row["worst"] for row in rows.values())
+
+
 def test_numbers_are_grouped_by_bands_and_cases_without_a_value_by_themselves(study):
     values = ["39"] * 20 + ["40"] * 20 + ["60.5"] * 20 + ["unknown"] * 20 + [None] * 20
     rows = grouped(study, values, bands={"site": [40, 60]})

@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
 from registries import CLASSES, FORMULA, a_registry, a_study
@@ -29,7 +30,7 @@ from toolkit.stages.report.facts import PreviousRun, ReportFacts, gather
 from toolkit.stages.report.figures import spread
 from toolkit.stages.report.first_screen import badges, headlines
 from toolkit.stages.report.layout import generator
-from toolkit.workspace.registry import Workspace
+from toolkit.workspace.registry import Workspace, insert
 
 ROOT = Path(__file__).parents[1]
 ERRORS = ["0007", "0003", "0008", "0004", "0006", "0009", "0011"]
@@ -435,6 +436,7 @@ def test_every_column_of_every_table_has_its_meaning(small):
 
 def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
     before = PreviousRun("bbbb0002", True, {("test", "accuracy", None): 0.5})
+    enough = {key: score._replace(cases=90) for key, score in facts.scores.items()}
     asked = ReportSection(
         conditions=[
             Condition(metric="accuracy", at_least=0.4),
@@ -443,12 +445,52 @@ def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
             Condition(metric="recall", class_name="keratosis", at_least=0.9),
         ]
     )
-    found = dataclasses.replace(facts, previous=before, report=asked)
+    found = dataclasses.replace(facts, previous=before, report=asked, scores=enough)
     verdicts = [badge for badge in badges(found) if badge.link == "per-class"]
 
     assert "\N{MINUS SIGN}0.056 since run bbbb0002" == headlines(found)[2].change
     assert ["fact", "good", "look", "look"] == [badge.shape for badge in verdicts]
     assert "Nevus recall \N{GREATER-THAN OR EQUAL TO} 0.9: not met, 0.600" == verdicts[2].text
+
+
+def test_a_number_that_rests_on_too_little_is_a_count_on_the_first_screen(small, facts):
+    recalls = {"nevus": (0.8, 20, 20), "malignant_melanoma": (0.9, 30, 4), "keratosis": (0.0, 1, 1)}
+    scores = {
+        ("test", "recall", name): facts.scores["test", "recall", "nevus"]._replace(
+            class_name=name, value=value, cases=cases, patients=patients
+        )
+        for name, (value, cases, patients) in recalls.items()
+    }
+    lowest = headlines(dataclasses.replace(facts, scores=facts.scores | scores))[3]
+    alone = {key: score._replace(cases=1, patients=1, value=0.0) for key, score in scores.items()}
+    nothing_else = headlines(dataclasses.replace(facts, scores=facts.scores | alone))[3]
+
+    assert ("lowest recall: nevus", 0.8, "") == (lowest.name, lowest.score.value, lowest.counts)
+    assert "keratosis: 0 of 1, 1 case: too few for a headline number" == lowest.note
+    assert "0 of 1" == nothing_else.counts
+    assert nothing_else.note.startswith("1 case: too few for a headline number")
+    # the test set of the small run has 9 cases
+    first = small.text.partition('<ul class="headlines">')[2].partition("</ul>")[0]
+    assert "9 cases: too few for a headline number" in first
+    assert ">4 of 9</span>" in first
+    assert "0.444" not in first.partition("select")[0]
+    assert not re.search(r'class="number">[01]\.\d', first)
+
+
+@pytest.mark.parametrize("q", [0.04, 1.0])
+def test_a_group_is_called_the_worst_only_where_q_says_so(small, q):
+    nothing = {"group_name": "site", "class_name": None, "metric": "accuracy", "worst": True, "confidence": 0.95}
+    row = nothing | {"group_value": "arm", "difference": -0.1, "q": q, "run_id": "aaaa0001", "part": "test"}
+    row |= {"method": "none", "replicates": 0, "cases": 20, "patients": 20, "truth_id": "t"}
+    with small.workspace.writing() as connection:
+        insert(connection, "subgroup_scores", pa.Table.from_pylist([row]))
+    try:
+        found = badges(gather(small.workspace, small.study, "aaaa0001"))
+    finally:
+        with small.workspace.writing() as connection:
+            connection.execute("delete from subgroup_scores")
+
+    assert (q < 0.05) == ("Worst group: site arm" in [badge.text for badge in found])
 
 
 @pytest.mark.parametrize(

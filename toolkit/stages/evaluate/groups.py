@@ -18,6 +18,8 @@ from toolkit.stats.intervals import UNDEFINED, patient_bootstrap, percentile
 from toolkit.workspace.class_arrays import ClassArrays, places
 
 LEAST_PATIENTS = 5
+LARGEST_Q = 0.05
+"""From which on q says nothing of a group, and it is not called the worst."""
 NONE = "(none)"
 """The group of cases without a value."""
 OVER_ALL = ("accuracy", "macro_recall", "macro_specificity", "macro_f1")
@@ -73,8 +75,7 @@ def rows(study: Study, data: ClassArrays, key: EvaluationKey, groups: list[Group
         row["q"] = float(q)
     for metric, class_name in {(row["metric"], row["class_name"]) for row in scores}:
         same = [r for r in scores if (r["metric"], r["class_name"]) == (metric, class_name)]
-        below = [r for r in same if r["difference"] < 0]
-        if below:
+        if below := [r for r in same if r["difference"] < 0 and r["q"] < LARGEST_Q]:
             min(below, key=lambda row: row["difference"])["worst"] = True
     return scores
 

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from toolkit.formatting import (
+    UNDEFINED,
     clean,
+    count,
     counted,
     few,
     group_name,
@@ -23,6 +25,8 @@ from toolkit.stages.report.facts import ReportFacts
 from toolkit.stages.report.methods import scored_truth
 from toolkit.workspace.scores import Score
 
+LEAST_CASES, LEAST_PATIENTS = 10, 5
+"""What a number of the first screen rests on at least; counts stand in the place of others."""
 CONTROLS = {
     "blank": "a blank photograph",
     "border": "the border without the lesion",
@@ -47,6 +51,11 @@ class Headline(NamedTuple):
     note: str
     change: str
 
+    @property
+    def counts(self) -> str:
+        """What stands in the number's place where it rests on too little: "0 of 1", or a dash; "" where it stands."""
+        return "" if _carries(self.score) else _counts(self.score)
+
 
 def headlines(facts: ReportFacts) -> list[Headline]:
     """Return macro recall, macro ROC AUC, accuracy and the recall of the class in which it is lowest."""
@@ -54,15 +63,45 @@ def headlines(facts: ReportFacts) -> list[Headline]:
     for metric in ("macro_recall", "macro_roc_auc", "accuracy"):
         if score := facts.scores.get((part, metric, None)):
             note = "" if score.classes is None else f"over {score.classes} of {len(facts.classes)} classes"
-            numbers.append(Headline(short_metric_name(metric), score, note, change(facts, score)))
+            numbers.append(_headline(facts, short_metric_name(metric), score, [note]))
     recalls = [facts.scores.get((part, "recall", name)) for name in facts.classes]
     if defined := [score for score in recalls if score and score.cases > 0]:
-        lowest = min(defined, key=lambda score: score.value)
-        alike = sum(score.value == lowest.value for score in defined) - 1
-        note = f"{counted(alike, 'other class', 'other classes')} as low" if alike else ""
-        name = f"lowest recall: {spoken(lowest.class_name or '')}"
-        numbers.append(Headline(name, lowest, note, change(facts, lowest)))
+        numbers.append(_lowest(facts, defined))
     return numbers
+
+
+def _lowest(facts: ReportFacts, recalls: list[Score]) -> Headline:
+    """Return the lowest recall of the classes with enough cases for a number; lower ones of few cases are its note."""
+    enough = [score for score in recalls if _carries(score)] or recalls
+    lowest = min(enough, key=lambda score: score.value)
+    alike = sum(score.value == lowest.value for score in enough) - 1
+    notes = [f"{counted(alike, 'other class', 'other classes')} as low" if alike else ""]
+    lower = [score for score in recalls if not _carries(score) and score.value < lowest.value]
+    notes += [f"{spoken(score.class_name or '')}: {_counts(score)}, {_too_few(score)}" for score in lower]
+    return _headline(facts, f"lowest recall: {spoken(lowest.class_name or '')}", lowest, notes)
+
+
+def _headline(facts: ReportFacts, name: str, score: Score, notes: list[str]) -> Headline:
+    if not _carries(score):
+        return Headline(name, score, "; ".join(filter(None, [_too_few(score), *notes])), "")
+    return Headline(name, score, "; ".join(filter(None, notes)), change(facts, score))
+
+
+def _carries(score: Score) -> bool:
+    """Whether a score rests on enough cases and patients to stand as a large number."""
+    return score.cases >= LEAST_CASES and score.patients >= LEAST_PATIENTS
+
+
+def _too_few(score: Score) -> str:
+    few_cases = score.cases < LEAST_CASES
+    what = counted(score.cases, "case") if few_cases else counted(score.patients, "patient")
+    return f"{what}: too few for a headline number"
+
+
+def _counts(score: Score) -> str:
+    if score.metric not in ("recall", "accuracy"):
+        return UNDEFINED
+    return f"{count(round(score.value * score.cases))} of {count(score.cases)}"
 
 
 def change(facts: ReportFacts, score: Score) -> str:
@@ -137,7 +176,7 @@ def _control(facts: ReportFacts) -> Badge:
         row for row in facts.evaluation.controls if (row["part"], row["metric"]) == (facts.parts[0], "macro_recall")
     ]
     if not rows:
-        return Badge("fact", "No control without the lesion yet", "control")
+        return Badge("fact", "No comparison with a control without the lesion", "control")
     if not_beaten := [row for row in rows if row["high"] is None or not row["high"] < 0]:
         return Badge("look", f"Macro recall is not clearly lower with {_names(not_beaten)}", "control")
     least = proportion(-max(row["difference"] for row in rows))
@@ -176,5 +215,5 @@ def _evaluation(facts: ReportFacts) -> list[Badge]:
         )
     if worst := facts.evaluation.worst_group:
         name = clean(group_name(worst["group_name"], worst["group_value"]))
-        checks.append(Badge("look" if worst["q"] < 0.05 else "fact", f"Worst group: {name}", "groups"))
+        checks.append(Badge("look", f"Worst group: {name}", "groups"))
     return checks
