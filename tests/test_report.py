@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
-from registries import CLASSES, FORMULA, a_registry, a_study
+from registries import CASES, CLASSES, FORMULA, a_registry, a_study
 
 from toolkit import formatting
 from toolkit.console import show_scores
@@ -475,6 +475,36 @@ def test_a_number_that_rests_on_too_little_is_a_count_on_the_first_screen(small,
     assert ">4 of 9</span>" in first
     assert "0.444" not in first.partition("select")[0]
     assert not re.search(r'class="number">[01]\.\d', first)
+
+
+def test_the_validation_set_says_what_was_chosen_on_it_and_stands_folded_behind_test(small, capsys):
+    said = "The validation set was used to choose the temperature and thresholds, so its numbers are optimistic."
+    tables = small.text.partition('id="per-class"')[2].partition("</section>")[0]
+    own = tables.partition("<h3>Validation set</h3>")[2]
+    matrix = small.text.partition("<h3>Confusion matrix, validation set</h3>")[2]
+    show_scores(small.workspace, "aaaa0001")
+
+    assert own.lstrip().startswith(f'<p class="chosen">{said}</p>')
+    assert '<details class="more"><summary>Show the metrics per class, validation set</summary>' in own[:300]
+    assert matrix.lstrip().startswith(f'<p class="chosen">{said}</p>')
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert said not in tables.partition("<h3>Validation set</h3>")[0]
+
+
+def test_no_badge_is_judged_on_the_validation_set(tmp_path):
+    asked = [{"metric": "accuracy", "at_least": 0.01}, {"metric": "recall", "class_name": "nevus", "at_least": 0.01}]
+    study = a_study(conditions=asked)
+    workspace = a_registry(tmp_path, study, [row for row in CASES if row[0] != "test"])
+    evaluate(workspace, study)
+    found = badges(gather(workspace, study, "aaaa0001"))
+    page = Path(report(workspace, study).page).read_text(encoding="utf-8")
+
+    assert [] == [badge for badge in found if badge.link in ("calibration", "operating", "groups", "control")]
+    assert ["Only the validation set was evaluated: nothing is judged on it"] == [
+        badge.text for badge in found if badge.link == "per-class"
+    ]
+    head = page.partition('<ul class="headlines">')[0]
+    assert "was used to choose the temperature and thresholds, so its numbers are optimistic" in head
 
 
 @pytest.mark.parametrize("q", [0.04, 1.0])

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from toolkit.privacy import scrub
@@ -112,6 +112,14 @@ def spoken(name: str) -> str:
 def subset(part: str) -> str:
     """Name the subset of a split that the registry calls a part: "test set"."""
     return f"{'training' if part == 'train' else spoken(part)} set"
+
+
+def used_to_choose(chosen: Sequence[str]) -> str:
+    """Say what was chosen on the validation set, where its numbers stand; nothing where nothing was."""
+    if not chosen:
+        return ""
+    names = " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
+    return f"The validation set was used to choose the {names}, so its numbers are optimistic."
 
 
 def field_name(field: str) -> str:

@@ -20,7 +20,9 @@ from toolkit.formatting import (
     short_metric_name,
     signed,
     subset,
+    used_to_choose,
 )
+from toolkit.stages.report.evaluation import chosen_on_validation
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
@@ -85,9 +87,11 @@ def _averages(workspace: Workspace, scores: dict[ScoreKey, Score], metrics: tupl
             cells.append(signed(own[0].value - before[metric]) if known else UNDEFINED)
         averages.add_row(short_metric_name(metric), *cells)
     notes = _undefined_classes(scores, metrics)
+    if "validation" in parts:
+        notes.append(used_to_choose(chosen_on_validation(workspace, any_score.run_id)))
     if before and not previous[0]["same_split"]:
         notes.append("The previous run was scored on another split: its test cases differ.")
-    averages.caption = "\n".join(notes) or None
+    averages.caption = "\n".join(filter(None, notes)) or None
     return averages
 
 

@@ -8,6 +8,7 @@ from toolkit.formatting import clean, confirmation, detection, percent, proporti
 from toolkit.stats.metrics import Curve
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import read_run
 
 TREAT_ALL, TREAT_NONE = "treat all", "treat none"
 BY_PART = ("operating_points", "decision_curve", "calibration")
@@ -23,6 +24,8 @@ class Evaluation(NamedTuple):
     compared: list[dict[str, Any]]
     controls: list[dict[str, Any]]
     temperature: float | None
+    chosen: list[str]
+    """What was chosen on the validation set: epoch, temperature, thresholds."""
 
     @property
     def guarantees(self) -> list[dict[str, Any]]:
@@ -52,7 +55,17 @@ def read_evaluation(workspace: Workspace, run_id: str, part: str) -> Evaluation:
         compared=compared,
         controls=controls,
         temperature=fitted[0]["temperature"] if fitted else None,
+        chosen=chosen_on_validation(workspace, run_id),
     )
+
+
+def chosen_on_validation(workspace: Workspace, run_id: str) -> list[str]:
+    """Return what was chosen on the validation set, so that numbers on it say more than is true of other patients."""
+    train = read_run(workspace, run_id).study.get("train", {})
+    fitted = workspace.rows(sql.statement("report/chosen"), {"run_id": run_id})[0]
+    epoch = train.get("best", "last") != "last" or train.get("patience") is not None
+    choices = {"epoch": epoch, "temperature": fitted["temperatures"] > 0, "thresholds": fitted["thresholds"] > 0}
+    return [name for name, was_chosen in choices.items() if was_chosen]
 
 
 def curves(evaluation: Evaluation) -> dict[str, list[tuple[Curve, str]]]:

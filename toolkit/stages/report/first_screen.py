@@ -27,6 +27,7 @@ from toolkit.workspace.scores import Score
 
 LEAST_CASES, LEAST_PATIENTS = 10, 5
 """What a number of the first screen rests on at least; counts stand in the place of others."""
+FITTED_ON = "validation"
 CONTROLS = {
     "blank": "a blank photograph",
     "border": "the border without the lesion",
@@ -115,8 +116,7 @@ def change(facts: ReportFacts, score: Score) -> str:
 
 def badges(facts: ReportFacts) -> list[Badge]:
     """Return what to know before believing a number."""
-    checks = [_leakage(facts), *(judged(facts, condition) for condition in facts.report.conditions), _control(facts)]
-    checks += [*_calibration(facts), *_evaluation(facts)]
+    checks = [_leakage(facts), *_judged(facts)]
     if not facts.patients_known:
         checks.insert(0, Badge("look", NO_PATIENTS[0].upper() + NO_PATIENTS[1:], "split"))
     if not facts.certificate:
@@ -128,6 +128,14 @@ def badges(facts: ReportFacts) -> list[Badge]:
     if scored_truth(facts) != facts.label_state["truth_id"]:
         checks.append(Badge("look", "Labels changed since the evaluation: run toolkit evaluate", "provenance"))
     return checks
+
+
+def _judged(facts: ReportFacts) -> list[Badge]:
+    """Return what the scores say of the model; the validation set, on which choices were made, says nothing of it."""
+    if facts.parts[0] == FITTED_ON:
+        return [Badge("look", "Only the validation set was evaluated: nothing is judged on it", "per-class")]
+    conditions = [judged(facts, condition) for condition in facts.report.conditions]
+    return [*conditions, _control(facts), *_calibration(facts), *_evaluation(facts)]
 
 
 def _leakage(facts: ReportFacts) -> Badge:

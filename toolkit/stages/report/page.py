@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from toolkit.formatting import used_to_choose
 from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.prompts.ablation import MEANING
 from toolkit.stages.report import evaluation, first_screen, layout
@@ -84,6 +85,7 @@ def _sections(facts: ReportFacts) -> dict[str, Any]:
         "undrawn": [facts.classes[k] for k in range(len(facts.classes)) if not (facts.ranked.truth == k).any()],
         "split_parts": [p for p in ("train", "validation", "test", "external") if (p, None) in facts.by_class],
         "guarantee": evaluation.guarantee,
+        "used_to_choose": used_to_choose(facts.evaluation.chosen),
         "ablations": MEANING,
         "methods": methods(facts),
         "scored_truth": scored_truth(facts),
