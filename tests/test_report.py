@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -24,13 +25,16 @@ from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.manifest.evaluation import Condition, ReportSection
 from toolkit.stages.evaluate import evaluate
+from toolkit.stages.evaluate.scoring import EvaluationKey, Scorer
 from toolkit.stages.report import Report, report
 from toolkit.stages.report.cases import first_of_each
 from toolkit.stages.report.facts import PreviousRun, ReportFacts, gather
 from toolkit.stages.report.figures import spread
-from toolkit.stages.report.first_screen import badges, headlines
+from toolkit.stages.report.first_screen import badges, calibration_verdict, headlines, judged
 from toolkit.stages.report.layout import generator
+from toolkit.workspace.class_arrays import ClassArrays
 from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace.scores import Score
 
 ROOT = Path(__file__).parents[1]
 ERRORS = ["0007", "0003", "0008", "0004", "0006", "0009", "0011"]
@@ -436,7 +440,7 @@ def test_every_column_of_every_table_has_its_meaning(small):
 
 def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
     before = PreviousRun("bbbb0002", True, {("test", "accuracy", None): 0.5})
-    enough = {key: score._replace(cases=90) for key, score in facts.scores.items()}
+    enough = {key: score._replace(cases=90, too_few=False) for key, score in facts.scores.items()}
     asked = ReportSection(
         conditions=[
             Condition(metric="accuracy", at_least=0.4),
@@ -505,6 +509,41 @@ def test_no_badge_is_judged_on_the_validation_set(tmp_path):
     ]
     head = page.partition('<ul class="headlines">')[0]
     assert "was used to choose the temperature and thresholds, so its numbers are optimistic" in head
+
+
+@pytest.mark.parametrize(("few", "shape", "word"), [(True, "fact", "cannot be told"), (False, "good", "met")])
+def test_a_condition_is_not_met_by_few_patients(facts, few, shape, word):
+    score = facts.scores["test", "recall", "nevus"]._replace(value=0.95, low=0.85, high=0.99, too_few=few)
+    found = dataclasses.replace(facts, scores={("test", "recall", "nevus"): score})
+    badge = judged(found, Condition(metric="recall", class_name="nevus", at_least=0.8))
+
+    assert (shape, True) == (badge.shape, f": {word}, 0.950" in badge.text)
+
+
+def calibration_verdicts(*, patients: int, logits: float, studies: int) -> Counter:
+    """Return the verdicts on studies whose model's logits are too large by a factor; two cases of each patient."""
+    study, rng, verdicts = a_study(), np.random.default_rng(11), Counter()
+    for _ in range(studies):
+        true = np.repeat(rng.normal(0, 1.2, (patients, 1, 3)), 2, axis=1) + rng.normal(0, 0.8, (patients, 2, 3))
+        true = true.reshape(-1, 3)
+        chances = np.exp(true) / np.exp(true).sum(axis=1, keepdims=True)
+        truth = (rng.random((len(true), 1)) > chances.cumsum(axis=1)).sum(axis=1)
+        said = np.exp(logits * true) / np.exp(logits * true).sum(axis=1, keepdims=True)
+        data = ClassArrays(truth, said.argmax(axis=1), said, np.repeat(np.arange(patients), 2))
+        rows = Scorer(study, data, EvaluationKey("r", "test", "t")).rows()
+        scores = {row["metric"]: Score(**row) for row in rows if row["class_name"] is None}
+        verdicts[calibration_verdict(scores)] += 1
+    return verdicts
+
+
+def test_calibration_is_called_good_only_where_the_data_could_have_shown_otherwise():
+    few = calibration_verdicts(patients=60, logits=1.5, studies=60)
+    many = calibration_verdicts(patients=1500, logits=1.5, studies=6)
+    calibrated = calibration_verdicts(patients=1500, logits=1, studies=12)
+
+    assert 0.05 >= few["good"] / 60
+    assert {"look": 6} == dict(many)
+    assert calibrated["good"] >= 9
 
 
 @pytest.mark.parametrize("q", [0.04, 1.0])

@@ -28,6 +28,9 @@ from toolkit.workspace.scores import Score
 LEAST_CASES, LEAST_PATIENTS = 10, 5
 """What a number of the first screen rests on at least; counts stand in the place of others."""
 FITTED_ON = "validation"
+LEVEL = 0.05
+TOO_SURE = 1.5
+"""Logits this much too large must have been visible in the data before a badge says that there is no miscalibration."""
 CONTROLS = {
     "blank": "a blank photograph",
     "border": "the border without the lesion",
@@ -158,7 +161,7 @@ def _scorings(facts: ReportFacts) -> Badge:
 
 
 def judged(facts: ReportFacts, condition: Condition) -> Badge:
-    """Return the verdict on a condition: met by the interval, by the value only, or not met."""
+    """Return the verdict on a condition: met by the interval, by the value only, not met, or more than can be told."""
     least = condition.at_least is not None
     bound, sign = (
         (condition.at_least, "\N{GREATER-THAN OR EQUAL TO}")
@@ -173,6 +176,8 @@ def judged(facts: ReportFacts, condition: Condition) -> Badge:
         return Badge("look", f"{what}: not known", "per-class")
     if score.value < bound if least else score.value > bound:
         return Badge("look", f"{what}: not met, {proportion(score.value)}", "per-class")
+    if score.too_few:
+        return Badge("fact", f"{what}: cannot be told, {proportion(score.value)} on few patients", "per-class")
     if not (score.low >= bound if least else score.high <= bound):  # NaN is no proof
         return Badge("fact", f"{what}: {proportion(score.value)}, not confirmed by its interval", "per-class")
     return Badge("good", f"{what}: met, {proportion(score.value)}", "per-class")
@@ -197,21 +202,37 @@ def _names(controls: Iterable[dict[str, Any]]) -> str:
 
 
 def _calibration(facts: ReportFacts) -> list[Badge]:
-    """Return whether slope 1 and intercept 0 lie within their intervals."""
-    part, ideal = facts.parts[0], {"calibration_slope": 1, "calibration_intercept": 0}
-    pairs = [(score, goal) for name, goal in ideal.items() if (score := facts.scores.get((part, name, None)))]
-    if not pairs or not all(score.has_interval for score, _ in pairs):
+    """Return whether probabilities are calibrated: seen from slope and intercept, or from the test of both."""
+    part = facts.parts[0]
+    scores = {name: score for (of, name, class_name), score in facts.scores.items() if (of, class_name) == (part, None)}
+    verdict = calibration_verdict(scores)
+    if verdict is None:
         return []
-    within = all(score.low <= goal <= score.high for score, goal in pairs)
-    error = facts.scores.get((part, "ece", None))
+    error = scores.get("ece")
     of = f", {metric_name('ece')} {proportion(error.value)}" if error else ""
-    return [
-        Badge(
-            "good" if within else "look",
-            f"{'No miscalibration shown' if within else 'Miscalibrated'}{of}",
-            "calibration",
-        )
-    ]
+    words = {
+        "good": "No miscalibration shown",
+        "look": "Miscalibrated",
+        "fact": "Whether it is calibrated cannot be told from these patients",
+    }
+    return [Badge(verdict, f"{words[verdict]}{of}", "calibration")]
+
+
+def calibration_verdict(scores: dict[str, Score]) -> str | None:
+    """Return "look" for miscalibration, "good" where the data would have shown it, else "fact"; None without intervals.
+
+    They would have where slopes of TOO_SURE and its inverse, and odds off by that factor, lie outside the intervals.
+    """
+    slope, intercept = scores.get("calibration_slope"), scores.get("calibration_intercept")
+    if slope is None or intercept is None or not (slope.has_interval and intercept.has_interval):
+        return None
+    p = scores.get("calibration_p")
+    holds = slope.low <= 1 <= slope.high and intercept.low <= 0 <= intercept.high
+    if not holds or (p is not None and p.value < LEVEL):
+        return "look"
+    narrow = slope.low > 1 / TOO_SURE and slope.high < TOO_SURE
+    narrow &= max(-intercept.low, intercept.high) < math.log(TOO_SURE)
+    return "good" if narrow and not slope.too_few else "fact"
 
 
 def _evaluation(facts: ReportFacts) -> list[Badge]:
