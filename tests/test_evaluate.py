@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score
 
 from toolkit.errors import WorkspaceError
+from toolkit.manifest.evaluation import OperatingPoint
 from toolkit.stages.evaluate import evaluate, groups, operating, readers
 from toolkit.stages.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, EvaluationKey, Scorer
 from toolkit.stats import agreement
@@ -192,6 +193,27 @@ def test_few_melanomas_confirm_nothing(finished):
     assert row["patients"] < 59
 
 
+def guaranteed(study, *, patients, missed_of_one):
+    """Return the guarantee where every patient has one malignant lesion that is found, and one has more, all missed."""
+    truth = np.zeros(patients + missed_of_one, dtype=int)
+    patient = np.r_[np.arange(patients), np.zeros(missed_of_one, dtype=int)]
+    score = np.r_[np.ones(patients), np.zeros(missed_of_one)]
+    data = ClassArrays(truth, truth, np.stack([score, 1 - score], axis=1), patient)
+    point = OperatingPoint(name="melanoma", classes=[study.class_names[0]])
+    return operating.guarantee(study, data, EvaluationKey("r", "test", "t"), operating.Target(point, [0], 0.5))
+
+
+def test_a_sensitivity_is_confirmed_only_where_patients_and_lesions_both_confirm_it(study):
+    one_patient = guaranteed(study, patients=110, missed_of_one=30)
+    none_missed = guaranteed(study, patients=110, missed_of_one=0)
+    at_least = binomtest(109, 110).proportion_ci(confidence_level=0.9, method="exact").low
+
+    assert at_least == pytest.approx(one_patient["at_least"])
+    assert at_least > 0.95 > one_patient["found"] / one_patient["positives"]
+    assert not one_patient["vouched"]
+    assert none_missed["vouched"]
+
+
 def test_the_decision_curve_stands_beside_calling_everyone(finished):
     curve = finished.workspace.rows("from decision_curves where part = 'test' and target = 'malignant'")
     share = finished.workspace.rows(
@@ -242,6 +264,33 @@ def test_the_group_that_is_furthest_below_the_others_is_named(study):
     assert worst["difference_high"] < 0
     assert worst["p"] <= worst["q"] < 0.05
     assert not rows["a", "accuracy", None]["worst"]
+
+
+def test_a_group_with_other_classes_and_the_same_recall_in_each_is_not_below_the_others(study):
+    own = study.model_copy(
+        update={"evaluate": study.evaluate.model_copy(update={"groups": ["site"], "replicates": 200})}
+    )
+    low = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        inside = np.arange(160) < 60
+        truth = np.where(inside, rng.integers(4, 8, 160), rng.integers(0, 8, 160))
+        right = rng.random(160) < np.where(truth < 4, 0.95, 0.55)  # the same wherever the case is
+        predicted = np.where(right, truth, (truth + 1) % 8)
+        names = tuple(str(n) for n in range(160))
+        data = ClassArrays(truth, predicted, np.eye(8)[predicted], np.arange(160), names)
+        rows = groups.rows(own, data, EvaluationKey("r", "test", "t"), [groups.Group("site", "a", inside)])
+        low += any(row["q"] < 0.05 for row in rows if row["metric"] in ("accuracy", "macro_recall"))
+
+    assert low <= 3
+
+
+def test_nothing_is_compared_with_the_cases_of_four_patients(study):
+    rows = grouped(study, ["a"] * 40 + ["b"] * 4)
+
+    assert not math.isnan(rows["a", "accuracy", None]["value"])
+    assert math.isnan(rows["a", "accuracy", None]["difference"])
+    assert math.isnan(rows["a", "accuracy", None]["p"])
 
 
 def test_no_group_is_the_worst_where_q_says_nothing(study):

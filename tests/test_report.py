@@ -317,7 +317,7 @@ def test_what_was_evaluated_stands_on_the_page_and_in_its_tables(small):
 
     assert {"recall", "specificity", "precision", "npv", "benign_per_found"} == set(points)
     assert {"malignant"} == {row["target"] for row in points.values()}
-    assert "every malignant lesion was detected: sensitivity ≥ 0.95 not reached." in small.text
+    assert "every malignant lesion was detected; the sensitivity of lesions is 0." in small.text
     assert {"stage", "reason", "number"} == set(small.rows("flow.csv")[0])
     assert 9 == sum(
         int(row["cases"]) for row in small.rows("calibration.csv") if row["probabilities"] == "as predicted"
@@ -671,15 +671,25 @@ def test_no_label_has_a_line_between_the_axes(small, name):
         (formatting.group_name("capture_site", "(none)"), "capture site not recorded"),
         (formatting.detection("malignant", 31, 33), "In 31 of 33 patients every malignant lesion was detected"),
         (
-            formatting.confirmation(0.9, confirmed=False, detected=31, patients=33),
-            "too few patients to confirm sensitivity ≥ 0.9",
+            formatting.confirmation(0.9, confirmed=False, detected=31, patients=33, of_lesions=0.95),
+            "too few patients to confirm sensitivity ≥ 0.9 of patients and of lesions",
         ),
-        (formatting.confirmation(0.95, confirmed=False, detected=31, patients=33), "sensitivity ≥ 0.95 not reached"),
         (
-            formatting.confirmation(0.95, confirmed=False, detected=None, patients=33),
-            "sensitivity ≥ 0.95 not confirmed",
+            formatting.confirmation(0.95, confirmed=False, detected=99, patients=100, of_lesions=0.786),
+            "sensitivity ≥ 0.95 of lesions not reached",
         ),
-        (formatting.confirmation(0.95, confirmed=True, detected=99, patients=99), "sensitivity ≥ 0.95 confirmed"),
+        (
+            formatting.confirmation(0.95, confirmed=False, detected=31, patients=33, of_lesions=0.9),
+            "sensitivity ≥ 0.95 of patients and of lesions not reached",
+        ),
+        (
+            formatting.confirmation(0.95, confirmed=False, detected=None, patients=33, of_lesions=0.9),
+            "sensitivity ≥ 0.95 of patients and of lesions not confirmed",
+        ),
+        (
+            formatting.confirmation(0.95, confirmed=True, detected=99, patients=99, of_lesions=1.0),
+            "sensitivity ≥ 0.95 of patients and of lesions confirmed",
+        ),
         (formatting.percent(0.999), "99.9%"),
         (formatting.model_name("/a/b/c"), "c"),
         (formatting.model_name("org/model"), "org/model"),

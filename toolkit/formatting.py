@@ -89,14 +89,20 @@ def detection(target: str, detected: int | None, patients: int) -> str:
     return f"In {number} of {counted(patients, 'patient')} every {spoken(target)} lesion was detected"
 
 
-def confirmation(required: float, *, confirmed: bool, detected: int | None, patients: int) -> str:
-    """Say whether so many patients confirm a sensitivity: "too few patients to confirm sensitivity ≥ 0.95"."""
-    bound = f"sensitivity \N{GREATER-THAN OR EQUAL TO} {required:g}"
+def confirmation(required: float, *, confirmed: bool, detected: int | None, patients: int, of_lesions: float) -> str:
+    """Say whether so many patients confirm a sensitivity, of patients in whom nothing was missed and of lesions.
+
+    "sensitivity ≥ 0.95 of patients and of lesions confirmed", "too few patients to confirm sensitivity ≥ 0.95 of …".
+    """
+    bound, both = f"sensitivity \N{GREATER-THAN OR EQUAL TO} {required:g}", "of patients and of lesions"
     if confirmed:
-        return f"{bound} confirmed"
+        return f"{bound} {both} confirmed"
     if detected is None:
-        return f"{bound} not confirmed"
-    return f"{bound} not reached" if detected < required * patients else f"too few patients to confirm {bound}"
+        return f"{bound} {both} not confirmed"
+    short = {"patients": detected < required * patients, "lesions": of_lesions < required}
+    if missing := " and ".join(f"of {name}" for name, is_short in short.items() if is_short):
+        return f"{bound} {missing} not reached"
+    return f"too few patients to confirm {bound} {both}"
 
 
 def percent(share: float) -> str:

@@ -20,7 +20,12 @@ select
     guarantees.patients as patients_to_be_found,
     guarantees.patients_found,
     guarantees.at_least,
-    guarantees.vouched,
+    -- of earlier versions only the patients were asked
+    guarantees.vouched
+    and coalesce(
+        max(points.low) filter (where points.metric = 'recall') over (partition by points.target) >= points.required,
+        false
+    ) as vouched,
     guarantees.needed_without_a_miss,
     guarantees.needed,
     points.truth_id,

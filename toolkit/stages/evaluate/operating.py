@@ -90,10 +90,15 @@ def _per_found(precision: float, interval: Interval) -> tuple[float, Interval]:
 
 
 def guarantee(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) -> dict[str, Any]:
-    """Return whether a part confirms the sensitivity: a patient is found where none of their positives is missed."""
+    """Return whether a part confirms the sensitivity, of patients in whom no positive is missed and of positives.
+
+    Patients alone would confirm it where one of them has many positives that are missed, positives alone where many of
+    a few patients' are found: both lower bounds must reach it.
+    """
     confidence, required = study.evaluate.confidence, target.point.sensitivity
-    positive = target.positive(data)
-    missed = positive & (target.score(data) < target.threshold)
+    positive, score = target.positive(data), target.score(data)
+    missed = positive & (score < target.threshold)
+    rates = thresholds.rates_at(positive, score, target.threshold, data.patient, confidence=confidence)
     patients = len(np.unique(data.patient[positive]))
     missed_patients = len(np.unique(data.patient[missed]))
     at_least = thresholds.confirmed_sensitivity(patients - missed_patients, patients, confidence=confidence)
@@ -107,7 +112,7 @@ def guarantee(study: Study, data: ClassArrays, key: EvaluationKey, target: Targe
         "patients": patients,
         "patients_found": patients - missed_patients,
         "at_least": at_least,
-        "vouched": bool(at_least >= required),
+        "vouched": bool(at_least >= required and rates["recall"][1].low >= required),
         "needed_without_a_miss": thresholds.needed(0, required, confidence=confidence),
         "needed": thresholds.needed(missed_patients, required, confidence=confidence),
     }

@@ -29,8 +29,8 @@ class Evaluation(NamedTuple):
 
     @property
     def guarantees(self) -> list[dict[str, Any]]:
-        """A row per operating point."""
-        return list({row["target"]: row for row in self.operating_points}.values())
+        """The row of each operating point's sensitivity, with what its patients confirm."""
+        return [row for row in self.operating_points if row["metric"] == "recall"]
 
     @property
     def worst_group(self) -> dict[str, Any] | None:
@@ -92,18 +92,20 @@ def _lines(points: dict[str, list[tuple[float, float]]]) -> list[tuple[Curve, st
 def confirmed(row: dict[str, Any]) -> str:
     """Say whether the patients confirm the sensitivity that is required of an operating point."""
     patients = {"detected": row["patients_found"], "patients": row["patients_to_be_found"]}
-    return confirmation(row["required"], confirmed=row["vouched"], **patients)
+    return confirmation(row["required"], confirmed=row["vouched"], of_lesions=row["value"], **patients)
 
 
 def guarantee(row: dict[str, Any]) -> str:
-    """Say in how many patients every lesion was detected, and what that confirms."""
+    """Say in how many patients every lesion was detected, which share of lesions was, and what both confirm."""
     required, detected, needed = row["required"], row["patients_found"], row["needed_without_a_miss"]
-    sentences = [f"{detection(row['target'], detected, row['patients_to_be_found'])}: {confirmed(row)}."]
+    lesions = f"the sensitivity of lesions is {proportion(row['value'])}"
+    sentences = [f"{detection(row['target'], detected, row['patients_to_be_found'])}; {lesions}: {confirmed(row)}."]
     if detected is not None:
         sentences.append(
-            f"With {percent(row['confidence'])} confidence the sensitivity is at least {proportion(row['at_least'])} "
-            "(one-sided, exact binomial over patients)."
+            f"With {percent(row['confidence'])} confidence the share of patients without a missed lesion is at least "
+            f"{proportion(row['at_least'])} (one-sided, exact binomial); the interval of the lesions' sensitivity "
+            f"begins at {proportion(row['low'])} (Wilson, effective size by patient). Both must reach {required:g}."
         )
     more = "" if row["needed"] in (None, needed) else f", or {row['needed']} patients if as many as here have one"
-    sentences.append(f"Confirming {required:g} takes {needed} patients without a missed lesion{more}.")
+    sentences.append(f"Confirming {required:g} takes at least {needed} patients without a missed lesion{more}.")
     return " ".join(sentences)
