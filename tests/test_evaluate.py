@@ -397,8 +397,36 @@ def test_without_a_positive_on_validation_there_is_no_operating_point(study):
     truth = np.zeros(10, dtype=int)
     data = ClassArrays(truth, truth, np.eye(8)[truth], np.arange(10))
 
-    assert [] == operating.targets(study, {"validation": data})
-    assert [] == operating.targets(study, {"test": data})
+    assert [] == operating.targets(study, {"validation": data}, {})
+    assert [] == operating.targets(study, {"test": data}, {})
+
+
+def test_predictive_values_at_a_prevalence_follow_bayes_and_are_given_again_by_their_queries(finished, copied):
+    evaluated = finished.study_file.study.evaluate.model_copy(update={"prevalences": [0.01, 0.05]})
+    evaluate(copied, finished.study_file.study.model_copy(update={"evaluate": evaluated}))
+    points = copied.rows("from operating_points where part = 'test'")
+    by = {(point["target"], point["metric"]): point for point in points}
+    with copied.reading() as connection:
+        again = [connection.execute(point["query"]).fetchone()[0] for point in points]
+
+    assert [point["value"] for point in points] == pytest.approx(again, abs=1e-12, nan_ok=True)
+    for target in ("malignant", "melanoma"):
+        sensitivity, specificity = (by[target, name]["value"] for name in ("recall", "specificity"))
+        for prevalence in (0.01, 0.05):
+            # of a million cases
+            found = 1e6 * prevalence * sensitivity
+            false = 1e6 * (1 - prevalence) * (1 - specificity)
+            missed = 1e6 * prevalence * (1 - sensitivity)
+            passed = 1e6 * (1 - prevalence) * specificity
+            ppv, npv = by[target, f"precision_at_{prevalence}"], by[target, f"npv_at_{prevalence}"]
+
+            assert found / (found + false) == pytest.approx(ppv["value"])
+            assert passed / (passed + missed) == pytest.approx(npv["value"])
+            assert ppv["low"] <= ppv["value"] <= ppv["high"]
+            assert npv["low"] <= npv["value"] <= npv["high"]
+    asked = [row["metric"] for row in copied.shipped_rows("operating_points", part="test")][:9]
+    assert ["recall", "specificity", "precision", "npv", "benign_per_found"] == asked[:5]
+    assert {"precision_at_0.01", "precision_at_0.05", "npv_at_0.01", "npv_at_0.05"} == set(asked[5:])
 
 
 ROW = {"case_id": "c", "patient_id": "p", "truth": "nevus", "predicted": "mole", "probabilities": [("nevus", 0.4)]}

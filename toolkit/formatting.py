@@ -182,11 +182,17 @@ METRICS = {
 
 def short_metric_name(metric: str) -> str:
     """Return a metric's name for a narrow column."""
+    bare, _, prevalence = metric.partition("_at_")
+    if prevalence:
+        return f"{'PPV' if bare == 'precision' else 'NPV'}, prevalence {prevalence}"
     return {"npv": "NPV", "benign_per_found": "FP per TP"}.get(metric, metric_name(metric).partition(" (")[0])
 
 
 def metric_name(metric: str) -> str:
     """Return a metric as a reader knows it."""
+    if "_at_" in metric:
+        name, _, prevalence = metric.partition("_at_")
+        return f"{'positive' if name == 'precision' else 'negative'} predictive value at a prevalence of {prevalence}"
     bare = metric.removeprefix("macro_")
     name = METRICS.get(bare, spoken(bare))
     return name if bare == metric else f"macro {name}"

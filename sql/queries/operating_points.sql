@@ -39,4 +39,6 @@ inner join run_names on run_names.run_id = points.run_id
 where run_names.name = $run and points.part = $part
 order by
     points.target,
-    list_position(['recall', 'specificity', 'precision', 'npv', 'benign_per_found'], points.metric);
+    points.metric like '%_at_%',
+    list_position(['recall', 'specificity', 'precision', 'npv', 'benign_per_found'], points.metric),
+    points.metric desc;

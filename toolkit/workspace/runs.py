@@ -125,6 +125,8 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """Of the pseudonym key; earlier versions did not note it."""
     leaks: dict[str, Any] = {}
     """What was compared to see that an external run was not trained on these cases."""
+    frozen: dict[str, Any] = {}
+    """Temperature and thresholds of an external run, as they were chosen where it was trained."""
 
     def document(self) -> dict[str, Any]:
         """Return the keys and values that stand in run.json."""

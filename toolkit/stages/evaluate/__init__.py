@@ -19,7 +19,7 @@ from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.plan import Departure
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import find_run
+from toolkit.workspace.runs import find_run, read_run
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     predicted = _predicted(workspace, run_id)
     parts = {part: _part(workspace, study, run_id, part) for part in predicted}
-    temperature, targets = calibrated.temperature_of(parts), operating.targets(study, parts)
+    frozen = read_run(workspace, run_id).frozen
+    fitted, targets = calibrated.temperature_of(parts, frozen, truth_id), operating.targets(study, parts, frozen)
+    temperature = None if fitted is None else fitted["temperature"]
     lock = plan.locked_for(workspace, run_id)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in results.TABLES}
     scorings = []
@@ -58,9 +60,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
         now = datetime.now(UTC).replace(tzinfo=None)
         counts = {"cases": len(data.truth), "unresolved": predicted[part] - len(data.truth)}
         scorings.append({**key._asdict(), "scored_at": now, **counts, "plan_sha256": lock and lock.sha256})
-    if temperature is not None:
-        fitted = {"fitted_on": calibrated.FITTED_ON, "cases": len(parts[calibrated.FITTED_ON].truth)}
-        rows["temperatures"] = [{"run_id": run_id, "temperature": temperature, "truth_id": truth_id, **fitted}]
+    rows["temperatures"] = [{"run_id": run_id, **fitted}] if fitted else []
     results.record(workspace, run_id, rows, scorings)
     departures = plan.record(workspace, study, run_id)
     results.finish(workspace, run_id)
