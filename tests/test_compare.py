@@ -3,6 +3,7 @@ import pytest
 
 from toolkit.errors import WorkspaceError
 from toolkit.stages.compare import AREAS, MEANS, RunPair, compare, differences
+from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
 
 OTHER = "0000000b"
@@ -67,6 +68,30 @@ def test_labels_that_did_not_change_explain_nothing(finished, two_runs):
 
     assert 0 == result.relabelling["test"]["accuracy"][0]
     assert 1 == result.relabelling["test"]["accuracy"][3]
+
+
+@pytest.mark.parametrize("control_first", [False, True])
+def test_a_comparison_with_a_control_is_found_whichever_run_was_given_first(finished, two_runs, control_first):
+    run = finished.run_id
+    with two_runs.writing() as connection:
+        connection.execute(f"update runs set control = 'blank', control_of = '{run}' where run_id = '{OTHER}'")
+    compare(two_runs, finished.study_file.study, *((OTHER, run) if control_first else (run, OTHER)))
+
+    def asked(run_id, others):
+        values = {"run_id": run_id, "others": others}
+        return {(r["part"], r["metric"]): r for r in two_runs.rows(sql.statement("report/comparisons"), values)}
+
+    row = asked(run, "controls")["test", "accuracy"]
+    question = {r["shown"]: r for r in two_runs.shipped_rows("controls", run=run, part="test", metric="accuracy")}
+
+    assert (run, OTHER, "blank") == (row["run_id"], row["other_run_id"], row["control"])
+    assert row["other_value"] - row["value"] == pytest.approx(row["difference"])
+    assert 0 < row["difference"]
+    assert row["low"] <= row["difference"] <= row["high"]
+    assert row["difference"] == question["blank"]["difference_from_run"]
+    assert {} == asked(run, "runs")
+    # the control's own page has a comparison, too
+    assert asked(OTHER, "runs")
 
 
 @pytest.mark.parametrize(

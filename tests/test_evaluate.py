@@ -9,6 +9,7 @@ from scipy.stats import binomtest, chi2
 from sklearn.metrics import cohen_kappa_score
 
 from toolkit.errors import WorkspaceError
+from toolkit.manifest.evaluation import OperatingPoint
 from toolkit.stages.evaluate import evaluate, groups, operating, readers
 from toolkit.stages.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, EvaluationKey, Scorer
 from toolkit.stats import agreement, delong
@@ -251,6 +252,27 @@ def test_few_melanomas_confirm_nothing(finished):
     assert row["patients"] < 59
 
 
+def guaranteed(study, *, patients, missed_of_one):
+    """Return the guarantee where every patient has one malignant lesion that is found, and one has more, all missed."""
+    truth = np.zeros(patients + missed_of_one, dtype=int)
+    patient = np.r_[np.arange(patients), np.zeros(missed_of_one, dtype=int)]
+    score = np.r_[np.ones(patients), np.zeros(missed_of_one)]
+    data = ClassArrays(truth, truth, np.stack([score, 1 - score], axis=1), patient)
+    point = OperatingPoint(name="melanoma", classes=[study.class_names[0]])
+    return operating.guarantee(study, data, EvaluationKey("r", "test", "t"), operating.Target(point, [0], 0.5))
+
+
+def test_a_sensitivity_is_confirmed_only_where_patients_and_lesions_both_confirm_it(study):
+    one_patient = guaranteed(study, patients=110, missed_of_one=30)
+    none_missed = guaranteed(study, patients=110, missed_of_one=0)
+    at_least = binomtest(109, 110).proportion_ci(confidence_level=0.9, method="exact").low
+
+    assert at_least == pytest.approx(one_patient["at_least"])
+    assert at_least > 0.95 > one_patient["found"] / one_patient["positives"]
+    assert not one_patient["vouched"]
+    assert none_missed["vouched"]
+
+
 def test_the_decision_curve_stands_beside_calling_everyone(finished):
     curve = finished.workspace.rows("from decision_curves where part = 'test' and target = 'malignant'")
     share = finished.workspace.rows(
@@ -301,6 +323,41 @@ def test_the_group_that_is_furthest_below_the_others_is_named(study):
     assert worst["difference_high"] < 0
     assert worst["p"] <= worst["q"] < 0.05
     assert not rows["a", "accuracy", None]["worst"]
+
+
+def test_a_group_with_other_classes_and_the_same_recall_in_each_is_not_below_the_others(study):
+    own = study.model_copy(
+        update={"evaluate": study.evaluate.model_copy(update={"groups": ["site"], "replicates": 200})}
+    )
+    low = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        inside = np.arange(160) < 60
+        truth = np.where(inside, rng.integers(4, 8, 160), rng.integers(0, 8, 160))
+        right = rng.random(160) < np.where(truth < 4, 0.95, 0.55)  # the same wherever the case is
+        predicted = np.where(right, truth, (truth + 1) % 8)
+        names = tuple(str(n) for n in range(160))
+        data = ClassArrays(truth, predicted, np.eye(8)[predicted], np.arange(160), names)
+        rows = groups.rows(own, data, EvaluationKey("r", "test", "t"), [groups.Group("site", "a", inside)])
+        low += any(row["q"] < 0.05 for row in rows if row["metric"] in ("accuracy", "macro_recall"))
+
+    assert low <= 3
+
+
+def test_nothing_is_compared_with_the_cases_of_four_patients(study):
+    rows = grouped(study, ["a"] * 40 + ["b"] * 4)
+
+    assert not math.isnan(rows["a", "accuracy", None]["value"])
+    assert math.isnan(rows["a", "accuracy", None]["difference"])
+    assert math.isnan(rows["a", "accuracy", None]["p"])
+
+
+def test_no_group_is_the_worst_where_q_says_nothing(study):
+    rows = grouped(study, ["a"] * 48 + ["b"] * 48, right=lambda n: n % 3 > 0 or n < 6)
+
+    assert 0 > min(row["difference"] for row in rows.values())
+    assert 0.05 < min(row["q"] for row in rows.values())
+    assert not any(row["worst"] for row in rows.values())
 
 
 def test_numbers_are_grouped_by_bands_and_cases_without_a_value_by_themselves(study):
@@ -399,8 +456,36 @@ def test_without_a_positive_on_validation_there_is_no_operating_point(study):
     truth = np.zeros(10, dtype=int)
     data = ClassArrays(truth, truth, np.eye(8)[truth], np.arange(10))
 
-    assert [] == operating.targets(study, {"validation": data})
-    assert [] == operating.targets(study, {"test": data})
+    assert [] == operating.targets(study, {"validation": data}, {})
+    assert [] == operating.targets(study, {"test": data}, {})
+
+
+def test_predictive_values_at_a_prevalence_follow_bayes_and_are_given_again_by_their_queries(finished, copied):
+    evaluated = finished.study_file.study.evaluate.model_copy(update={"prevalences": [0.01, 0.05]})
+    evaluate(copied, finished.study_file.study.model_copy(update={"evaluate": evaluated}))
+    points = copied.rows("from operating_points where part = 'test'")
+    by = {(point["target"], point["metric"]): point for point in points}
+    with copied.reading() as connection:
+        again = [connection.execute(point["query"]).fetchone()[0] for point in points]
+
+    assert [point["value"] for point in points] == pytest.approx(again, abs=1e-12, nan_ok=True)
+    for target in ("malignant", "melanoma"):
+        sensitivity, specificity = (by[target, name]["value"] for name in ("recall", "specificity"))
+        for prevalence in (0.01, 0.05):
+            # of a million cases
+            found = 1e6 * prevalence * sensitivity
+            false = 1e6 * (1 - prevalence) * (1 - specificity)
+            missed = 1e6 * prevalence * (1 - sensitivity)
+            passed = 1e6 * (1 - prevalence) * specificity
+            ppv, npv = by[target, f"precision_at_{prevalence}"], by[target, f"npv_at_{prevalence}"]
+
+            assert found / (found + false) == pytest.approx(ppv["value"])
+            assert passed / (passed + missed) == pytest.approx(npv["value"])
+            assert ppv["low"] <= ppv["value"] <= ppv["high"]
+            assert npv["low"] <= npv["value"] <= npv["high"]
+    asked = [row["metric"] for row in copied.shipped_rows("operating_points", part="test")][:9]
+    assert ["recall", "specificity", "precision", "npv", "benign_per_found"] == asked[:5]
+    assert {"precision_at_0.01", "precision_at_0.05", "npv_at_0.01", "npv_at_0.05"} == set(asked[5:])
 
 
 ROW = {"case_id": "c", "patient_id": "p", "truth": "nevus", "predicted": "mole", "probabilities": [("nevus", 0.4)]}

@@ -25,6 +25,7 @@ from toolkit.privacy import PseudonymKey
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import parse
 from toolkit.stages.predict import external, predict
+from toolkit.stages.predict.frozen import frozen
 from toolkit.stages.report import report
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.origin import trained
@@ -221,6 +222,59 @@ def test_the_page_of_an_input_ablation_says_what_it_is_of(tried):
     assert trained(replace(facts, record=facts.record.model_copy(update={"trained_at": None}))).endswith(
         "the time of its training was not recorded)."
     )
+
+
+def test_an_external_run_keeps_threshold_and_temperature_of_the_study_that_trained_it(finished, noise, tmp_path):
+    mapped = ExternalSection(classes={"mole": ["nevus"], "wart": ["malignant_melanoma"]})
+    study = own(finished.study_file.study, mapped)
+    workspace = workspace_of(tmp_path, study, noise)
+    result = predict(workspace, study, run=str(finished.workspace.run(finished.run_id)))
+    evaluate(workspace, study)
+    page = Path(report(workspace, study).page)
+    (there,) = finished.workspace.rows(
+        "from operating_points where part = 'validation' and target = 'melanoma' limit 1"
+    )
+    here = workspace.rows("from operating_points")
+    temperatures = [
+        each.rows("select temperature, cases, truth_id from temperatures") for each in (finished.workspace, workspace)
+    ]
+
+    assert {(there["threshold"], "melanoma", "wart", "external")} == {
+        (row["threshold"], row["target"], row["classes"], row["part"]) for row in here
+    }
+    assert temperatures[0] == temperatures[1]
+    assert workspace.rows("select 1 from scores where metric = 'scaled_brier'")
+    assert 49 == len(workspace.rows("from decision_curves"))
+    # flagged by hand: the probability of the one class that the point has
+    rows = workspace.rows("select truth, probabilities from scored where run_id = $run", {"run": result.run_id})
+    flagged = [dict(row["probabilities"])["wart"] >= there["threshold"] for row in rows if row["truth"] == "wart"]
+    (recall,) = [row for row in here if row["metric"] == "recall"]
+    assert (np.mean(flagged), len(flagged)) == (recall["value"], recall["cases"])
+    assert "chosen on the validation set of the study that trained the run" in page.read_text(encoding="utf-8")
+
+
+def test_an_operating_point_is_left_out_where_its_probability_cannot_be_had(finished):
+    folder = finished.workspace.run(finished.run_id)
+    both = {"basal_cell_carcinoma": "a", "malignant_melanoma": "b", "nevus": "c"}
+
+    def names(mapped):
+        return {point["name"] for point in frozen(folder, mapped)["operating_points"]}
+
+    assert {"malignant", "melanoma"} == names(both)
+    assert {"melanoma"} == names({name: own for name, own in both.items() if own != "a"})
+    assert {"malignant"} == names(both | {"malignant_melanoma": "a"})
+    assert set() == names(both | {"malignant_melanoma": "c"})
+
+
+def test_thresholds_that_were_changed_are_refused(finished, tmp_path):
+    folder = finished.workspace.run(finished.run_id)
+    data = bytearray((folder / "operating_points.parquet").read_bytes())
+    data[len(data) // 2] ^= 1
+    (tmp_path / "operating_points.parquet").write_bytes(data)
+
+    with pytest.raises(DamagedError, match="operating_points"):
+        frozen(tmp_path, {"nevus": "nevus"})
+    assert {"temperature": None, "operating_points": []} == frozen(tmp_path / "nothing", {})
 
 
 def test_a_patient_can_leave_an_external_split(tried, tmp_path):

@@ -7,13 +7,16 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from PIL import Image
-from registries import CLASSES, FORMULA, a_registry, a_study
+from registries import CASES, CLASSES, FORMULA, a_registry, a_study
 
 from toolkit import formatting
 from toolkit.console import show_scores
@@ -22,13 +25,16 @@ from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.manifest.evaluation import Condition, ReportSection
 from toolkit.stages.evaluate import evaluate
+from toolkit.stages.evaluate.scoring import EvaluationKey, Scorer
 from toolkit.stages.report import Report, report
 from toolkit.stages.report.cases import first_of_each
 from toolkit.stages.report.facts import PreviousRun, ReportFacts, gather
 from toolkit.stages.report.figures import spread
-from toolkit.stages.report.first_screen import badges, headlines
+from toolkit.stages.report.first_screen import badges, calibration_verdict, headlines, judged
 from toolkit.stages.report.layout import generator
-from toolkit.workspace.registry import Workspace
+from toolkit.workspace.class_arrays import ClassArrays
+from toolkit.workspace.registry import Workspace, insert
+from toolkit.workspace.scores import Score
 
 ROOT = Path(__file__).parents[1]
 ERRORS = ["0007", "0003", "0008", "0004", "0006", "0009", "0011"]
@@ -311,7 +317,7 @@ def test_what_was_evaluated_stands_on_the_page_and_in_its_tables(small):
 
     assert {"recall", "specificity", "precision", "npv", "benign_per_found"} == set(points)
     assert {"malignant"} == {row["target"] for row in points.values()}
-    assert "every malignant lesion was detected: sensitivity ≥ 0.95 not reached." in small.text
+    assert "every malignant lesion was detected; the sensitivity of lesions is 0." in small.text
     assert {"stage", "reason", "number"} == set(small.rows("flow.csv")[0])
     assert 9 == sum(
         int(row["cases"]) for row in small.rows("calibration.csv") if row["probabilities"] == "as predicted"
@@ -434,6 +440,7 @@ def test_every_column_of_every_table_has_its_meaning(small):
 
 def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
     before = PreviousRun("bbbb0002", True, {("test", "accuracy", None): 0.5})
+    enough = {key: score._replace(cases=90, too_few=False) for key, score in facts.scores.items()}
     asked = ReportSection(
         conditions=[
             Condition(metric="accuracy", at_least=0.4),
@@ -442,12 +449,117 @@ def test_a_run_is_held_beside_the_one_before_and_its_conditions(facts):
             Condition(metric="recall", class_name="keratosis", at_least=0.9),
         ]
     )
-    found = dataclasses.replace(facts, previous=before, report=asked)
+    found = dataclasses.replace(facts, previous=before, report=asked, scores=enough)
     verdicts = [badge for badge in badges(found) if badge.link == "per-class"]
 
     assert "\N{MINUS SIGN}0.056 since run bbbb0002" == headlines(found)[2].change
     assert ["fact", "good", "look", "look"] == [badge.shape for badge in verdicts]
     assert "Nevus recall \N{GREATER-THAN OR EQUAL TO} 0.9: not met, 0.600" == verdicts[2].text
+
+
+def test_a_number_that_rests_on_too_little_is_a_count_on_the_first_screen(small, facts):
+    recalls = {"nevus": (0.8, 20, 20), "malignant_melanoma": (0.9, 30, 4), "keratosis": (0.0, 1, 1)}
+    scores = {
+        ("test", "recall", name): facts.scores["test", "recall", "nevus"]._replace(
+            class_name=name, value=value, cases=cases, patients=patients
+        )
+        for name, (value, cases, patients) in recalls.items()
+    }
+    lowest = headlines(dataclasses.replace(facts, scores=facts.scores | scores))[3]
+    alone = {key: score._replace(cases=1, patients=1, value=0.0) for key, score in scores.items()}
+    nothing_else = headlines(dataclasses.replace(facts, scores=facts.scores | alone))[3]
+
+    assert ("lowest recall: nevus", 0.8, "") == (lowest.name, lowest.score.value, lowest.counts)
+    assert "keratosis: 0 of 1, 1 case: too few for a headline number" == lowest.note
+    assert "0 of 1" == nothing_else.counts
+    assert nothing_else.note.startswith("1 case: too few for a headline number")
+    # the test set of the small run has 9 cases
+    first = small.text.partition('<ul class="headlines">')[2].partition("</ul>")[0]
+    assert "9 cases: too few for a headline number" in first
+    assert ">4 of 9</span>" in first
+    assert "0.444" not in first.partition("select")[0]
+    assert not re.search(r'class="number">[01]\.\d', first)
+
+
+def test_the_validation_set_says_what_was_chosen_on_it_and_stands_folded_behind_test(small, capsys):
+    said = "The validation set was used to choose the temperature and thresholds, so its numbers are optimistic."
+    tables = small.text.partition('id="per-class"')[2].partition("</section>")[0]
+    own = tables.partition("<h3>Validation set</h3>")[2]
+    matrix = small.text.partition("<h3>Confusion matrix, validation set</h3>")[2]
+    show_scores(small.workspace, "aaaa0001")
+
+    assert own.lstrip().startswith(f'<p class="chosen">{said}</p>')
+    assert '<details class="more"><summary>Show the metrics per class, validation set</summary>' in own[:300]
+    assert matrix.lstrip().startswith(f'<p class="chosen">{said}</p>')
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert said not in tables.partition("<h3>Validation set</h3>")[0]
+
+
+def test_no_badge_is_judged_on_the_validation_set(tmp_path):
+    asked = [{"metric": "accuracy", "at_least": 0.01}, {"metric": "recall", "class_name": "nevus", "at_least": 0.01}]
+    study = a_study(conditions=asked)
+    workspace = a_registry(tmp_path, study, [row for row in CASES if row[0] != "test"])
+    evaluate(workspace, study)
+    found = badges(gather(workspace, study, "aaaa0001"))
+    page = Path(report(workspace, study).page).read_text(encoding="utf-8")
+
+    assert [] == [badge for badge in found if badge.link in ("calibration", "operating", "groups", "control")]
+    assert ["Only the validation set was evaluated: nothing is judged on it"] == [
+        badge.text for badge in found if badge.link == "per-class"
+    ]
+    head = page.partition('<ul class="headlines">')[0]
+    assert "was used to choose the temperature and thresholds, so its numbers are optimistic" in head
+
+
+@pytest.mark.parametrize(("few", "shape", "word"), [(True, "fact", "cannot be told"), (False, "good", "met")])
+def test_a_condition_is_not_met_by_few_patients(facts, few, shape, word):
+    score = facts.scores["test", "recall", "nevus"]._replace(value=0.95, low=0.85, high=0.99, too_few=few)
+    found = dataclasses.replace(facts, scores={("test", "recall", "nevus"): score})
+    badge = judged(found, Condition(metric="recall", class_name="nevus", at_least=0.8))
+
+    assert (shape, True) == (badge.shape, f": {word}, 0.950" in badge.text)
+
+
+def calibration_verdicts(*, patients: int, logits: float, studies: int) -> Counter:
+    """Return the verdicts on studies whose model's logits are too large by a factor; two cases of each patient."""
+    study, rng, verdicts = a_study(), np.random.default_rng(11), Counter()
+    for _ in range(studies):
+        true = np.repeat(rng.normal(0, 1.2, (patients, 1, 3)), 2, axis=1) + rng.normal(0, 0.8, (patients, 2, 3))
+        true = true.reshape(-1, 3)
+        chances = np.exp(true) / np.exp(true).sum(axis=1, keepdims=True)
+        truth = (rng.random((len(true), 1)) > chances.cumsum(axis=1)).sum(axis=1)
+        said = np.exp(logits * true) / np.exp(logits * true).sum(axis=1, keepdims=True)
+        data = ClassArrays(truth, said.argmax(axis=1), said, np.repeat(np.arange(patients), 2))
+        rows = Scorer(study, data, EvaluationKey("r", "test", "t")).rows()
+        scores = {row["metric"]: Score(**row) for row in rows if row["class_name"] is None}
+        verdicts[calibration_verdict(scores)] += 1
+    return verdicts
+
+
+def test_calibration_is_called_good_only_where_the_data_could_have_shown_otherwise():
+    few = calibration_verdicts(patients=60, logits=1.5, studies=60)
+    many = calibration_verdicts(patients=1500, logits=1.5, studies=6)
+    calibrated = calibration_verdicts(patients=1500, logits=1, studies=12)
+
+    assert 0.05 >= few["good"] / 60
+    assert {"look": 6} == dict(many)
+    assert calibrated["good"] >= 9
+
+
+@pytest.mark.parametrize("q", [0.04, 1.0])
+def test_a_group_is_called_the_worst_only_where_q_says_so(small, q):
+    nothing = {"group_name": "site", "class_name": None, "metric": "accuracy", "worst": True, "confidence": 0.95}
+    row = nothing | {"group_value": "arm", "difference": -0.1, "q": q, "run_id": "aaaa0001", "part": "test"}
+    row |= {"method": "none", "replicates": 0, "cases": 20, "patients": 20, "truth_id": "t"}
+    with small.workspace.writing() as connection:
+        insert(connection, "subgroup_scores", pa.Table.from_pylist([row]))
+    try:
+        found = badges(gather(small.workspace, small.study, "aaaa0001"))
+    finally:
+        with small.workspace.writing() as connection:
+            connection.execute("delete from subgroup_scores")
+
+    assert (q < 0.05) == ("Worst group: site arm" in [badge.text for badge in found])
 
 
 @pytest.mark.parametrize(
@@ -483,6 +595,64 @@ def test_labels_keep_their_order_and_their_distance(wanted, expected):
     assert expected == spread(wanted, gap=0.25)
 
 
+def drawn_lines(svg: str) -> list[np.ndarray]:
+    """Return the curves of a figure, points (P, 2) in the units of its axes: all that is drawn between the axes."""
+    groups = {g: ET.fromstring(svg).find(f".//*[@id='matplotlib.axis_{g}']") for g in (1, 2)}
+    scales = []
+    for axis, group in groups.items():
+        paths = [path.attrib["d"].split() for path in group.iterfind(".//{*}path") if "clip-path" in path.attrib]
+        labels = ["".join(text.itertext()) for text in group.iterfind(".//{*}text")]
+        numbers = [float(label.replace("\N{MINUS SIGN}", "-")) for label in labels[: len(paths)]]
+        scales.append(np.polyfit([float(path[axis]) for path in paths], numbers, 1))
+    lines = []
+    for path in ET.fromstring(svg).iterfind(".//{*}path"):
+        if "stroke-width: 1.6" in path.get("style", "") or "stroke-width: 1.2" in path.get("style", ""):
+            numbers = np.array([float(word) for word in path.attrib["d"].split() if word not in "MLz"]).reshape(-1, 2)
+            points = np.column_stack([np.polyval(scale, numbers[:, side]) for side, scale in enumerate(scales)])
+            lines += [points] if points[0, 0] <= 1 else []
+    return lines
+
+
+def test_the_decision_curve_draws_what_its_table_says_below_0_too_and_nothing_else(small):
+    svg = (Path(small.report.page).parent / "figures" / "decision.svg").read_text(encoding="utf-8")
+    rows = [
+        {name: float(row[name]) for name in ("threshold", "net_benefit", "everyone")}
+        for row in small.rows("decision_curve.csv")
+    ]
+    lines, drawn = drawn_lines(svg), 0
+    at = np.array([row["threshold"] for row in rows])
+
+    assert min(row["net_benefit"] for row in rows) < 0
+    assert 3 == len(lines)
+    for name in ("net_benefit", "everyone"):
+        value = np.array([row[name] for row in rows])
+        alike = [line for line in lines if abs(line[0, 1] - value[0]) < 1e-3]
+        (line,) = [line for line in alike if abs(np.interp(0.1, *line.T) - np.interp(0.1, at, value)) < 1e-3]
+        inside = value >= line[:, 1].min()
+        drawn += inside.sum()
+
+        assert np.interp(at[inside], *line.T) == pytest.approx(value[inside], abs=2e-3)
+        assert (value[~inside] < 0).all()
+    assert drawn > len(rows)
+
+
+@pytest.mark.parametrize("name", ["roc", "pr", "reliability", "losses", "decision"])
+def test_no_label_has_a_line_between_the_axes(small, name):
+    path = Path(small.report.page).parent / "figures" / f"{name}.svg"
+    expected = {"roc": 2, "pr": 2, "reliability": 3, "losses": 2, "decision": 3}[name]
+    root = ET.fromstring(path.read_text(encoding="utf-8"))
+    inner = [path.attrib["d"].split() for path in root.iterfind(".//{*}path") if "clip-path" in path.attrib]
+    right = max(float(word[1]) for word in inner if len(word) == 6)
+    starts = [
+        float(path.attrib["d"].split()[1])
+        for path in root.iterfind(".//{*}path")
+        if any(width in path.get("style", "") for width in ("stroke-width: 1.6", "stroke-width: 1.2"))
+    ]
+
+    assert expected == sum(start <= right for start in starts)
+    assert expected == sum(start > right for start in starts)
+
+
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
@@ -501,15 +671,25 @@ def test_labels_keep_their_order_and_their_distance(wanted, expected):
         (formatting.group_name("capture_site", "(none)"), "capture site not recorded"),
         (formatting.detection("malignant", 31, 33), "In 31 of 33 patients every malignant lesion was detected"),
         (
-            formatting.confirmation(0.9, confirmed=False, detected=31, patients=33),
-            "too few patients to confirm sensitivity ≥ 0.9",
+            formatting.confirmation(0.9, confirmed=False, detected=31, patients=33, of_lesions=0.95),
+            "too few patients to confirm sensitivity ≥ 0.9 of patients and of lesions",
         ),
-        (formatting.confirmation(0.95, confirmed=False, detected=31, patients=33), "sensitivity ≥ 0.95 not reached"),
         (
-            formatting.confirmation(0.95, confirmed=False, detected=None, patients=33),
-            "sensitivity ≥ 0.95 not confirmed",
+            formatting.confirmation(0.95, confirmed=False, detected=99, patients=100, of_lesions=0.786),
+            "sensitivity ≥ 0.95 of lesions not reached",
         ),
-        (formatting.confirmation(0.95, confirmed=True, detected=99, patients=99), "sensitivity ≥ 0.95 confirmed"),
+        (
+            formatting.confirmation(0.95, confirmed=False, detected=31, patients=33, of_lesions=0.9),
+            "sensitivity ≥ 0.95 of patients and of lesions not reached",
+        ),
+        (
+            formatting.confirmation(0.95, confirmed=False, detected=None, patients=33, of_lesions=0.9),
+            "sensitivity ≥ 0.95 of patients and of lesions not confirmed",
+        ),
+        (
+            formatting.confirmation(0.95, confirmed=True, detected=99, patients=99, of_lesions=1.0),
+            "sensitivity ≥ 0.95 of patients and of lesions confirmed",
+        ),
         (formatting.percent(0.999), "99.9%"),
         (formatting.model_name("/a/b/c"), "c"),
         (formatting.model_name("org/model"), "org/model"),

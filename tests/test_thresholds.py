@@ -3,6 +3,7 @@ import pytest
 from published import example
 
 from toolkit.stats import metrics, thresholds
+from toolkit.stats.intervals import wilson
 
 
 def test_published_operating_points_are_met():
@@ -45,6 +46,23 @@ def test_fifty_nine_melanomas_without_a_miss_confirm_95_percent():
     assert 93 == thresholds.needed(1, 0.95, confidence=0.95)
     assert np.isnan(thresholds.confirmed_sensitivity(0, 0, confidence=0.95))
     assert 0 == thresholds.confirmed_sensitivity(0, 5, confidence=0.95)
+
+
+def test_intervals_of_predictive_values_at_a_prevalence_cover_what_they_state():
+    rng, prevalence, studies = np.random.default_rng(3), 0.03, 400
+    sensitivity, specificity = 0.9, 0.95
+    ppv = prevalence * sensitivity / (prevalence * sensitivity + (1 - prevalence) * (1 - specificity))
+    npv = (1 - prevalence) * specificity / ((1 - prevalence) * specificity + prevalence * (1 - sensitivity))
+    held = np.zeros(2)
+    for _ in range(studies):
+        rates = [
+            (hits / trials, wilson(hits, trials, confidence=0.95))
+            for hits, trials in ((rng.binomial(60, sensitivity), 60), (rng.binomial(150, specificity), 150))
+        ]
+        bounds = [of(prevalence, *rates)[1] for of in (thresholds.precision_at, thresholds.npv_at)]
+        held += [low <= true <= high for (low, high), true in zip(bounds, (ppv, npv), strict=True)]
+
+    assert (held / studies >= 0.95 - 2 * np.sqrt(0.95 * 0.05 / studies)).all()
 
 
 @pytest.mark.parametrize(("required", "threshold"), [(1.0, 0.15), (0.75, 0.35), (0.5, 0.55)])

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from toolkit.privacy import scrub
@@ -89,14 +89,20 @@ def detection(target: str, detected: int | None, patients: int) -> str:
     return f"In {number} of {counted(patients, 'patient')} every {spoken(target)} lesion was detected"
 
 
-def confirmation(required: float, *, confirmed: bool, detected: int | None, patients: int) -> str:
-    """Say whether so many patients confirm a sensitivity: "too few patients to confirm sensitivity ≥ 0.95"."""
-    bound = f"sensitivity \N{GREATER-THAN OR EQUAL TO} {required:g}"
+def confirmation(required: float, *, confirmed: bool, detected: int | None, patients: int, of_lesions: float) -> str:
+    """Say whether so many patients confirm a sensitivity, of patients in whom nothing was missed and of lesions.
+
+    "sensitivity ≥ 0.95 of patients and of lesions confirmed", "too few patients to confirm sensitivity ≥ 0.95 of …".
+    """
+    bound, both = f"sensitivity \N{GREATER-THAN OR EQUAL TO} {required:g}", "of patients and of lesions"
     if confirmed:
-        return f"{bound} confirmed"
+        return f"{bound} {both} confirmed"
     if detected is None:
-        return f"{bound} not confirmed"
-    return f"{bound} not reached" if detected < required * patients else f"too few patients to confirm {bound}"
+        return f"{bound} {both} not confirmed"
+    short = {"patients": detected < required * patients, "lesions": of_lesions < required}
+    if missing := " and ".join(f"of {name}" for name, is_short in short.items() if is_short):
+        return f"{bound} {missing} not reached"
+    return f"too few patients to confirm {bound} {both}"
 
 
 def percent(share: float) -> str:
@@ -112,6 +118,14 @@ def spoken(name: str) -> str:
 def subset(part: str) -> str:
     """Name the subset of a split that the registry calls a part: "test set"."""
     return f"{'training' if part == 'train' else spoken(part)} set"
+
+
+def used_to_choose(chosen: Sequence[str]) -> str:
+    """Say what was chosen on the validation set, where its numbers stand; nothing where nothing was."""
+    if not chosen:
+        return ""
+    names = " and ".join(filter(None, [", ".join(chosen[:-1]), chosen[-1]]))
+    return f"The validation set was used to choose the {names}, so its numbers are optimistic."
 
 
 def field_name(field: str) -> str:
@@ -171,11 +185,17 @@ METRICS = {
 
 def short_metric_name(metric: str) -> str:
     """Return a metric's name for a narrow column."""
+    bare, _, prevalence = metric.partition("_at_")
+    if prevalence:
+        return f"{'PPV' if bare == 'precision' else 'NPV'}, prevalence {prevalence}"
     return {"npv": "NPV", "benign_per_found": "FP per TP"}.get(metric, metric_name(metric).partition(" (")[0])
 
 
 def metric_name(metric: str) -> str:
     """Return a metric as a reader knows it."""
+    if "_at_" in metric:
+        name, _, prevalence = metric.partition("_at_")
+        return f"{'positive' if name == 'precision' else 'negative'} predictive value at a prevalence of {prevalence}"
     bare = metric.removeprefix("macro_")
     name = METRICS.get(bare, spoken(bare))
     return name if bare == metric else f"macro {name}"

@@ -18,7 +18,7 @@ select
     difference_high,
     p,
     q,
-    worst,
+    worst and q < 0.05 as worst, -- earlier versions named one whatever its q
     refused,
     truth_id,
 from subgroup_scores

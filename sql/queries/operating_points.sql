@@ -20,7 +20,12 @@ select
     guarantees.patients as patients_to_be_found,
     guarantees.patients_found,
     guarantees.at_least,
-    guarantees.vouched,
+    -- of earlier versions only the patients were asked
+    guarantees.vouched
+    and coalesce(
+        max(points.low) filter (where points.metric = 'recall') over (partition by points.target) >= points.required,
+        false
+    ) as vouched,
     guarantees.needed_without_a_miss,
     guarantees.needed,
     points.truth_id,
@@ -34,4 +39,6 @@ inner join run_names on run_names.run_id = points.run_id
 where run_names.name = $run and points.part = $part
 order by
     points.target,
-    list_position(['recall', 'specificity', 'precision', 'npv', 'benign_per_found'], points.metric);
+    points.metric like '%_at_%',
+    list_position(['recall', 'specificity', 'precision', 'npv', 'benign_per_found'], points.metric),
+    points.metric desc;

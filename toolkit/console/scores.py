@@ -20,7 +20,9 @@ from toolkit.formatting import (
     short_metric_name,
     signed,
     subset,
+    used_to_choose,
 )
+from toolkit.stages.report.evaluation import chosen_on_validation
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
@@ -85,9 +87,11 @@ def _averages(workspace: Workspace, scores: dict[ScoreKey, Score], metrics: tupl
             cells.append(signed(own[0].value - before[metric]) if known else UNDEFINED)
         averages.add_row(short_metric_name(metric), *cells)
     notes = _undefined_classes(scores, metrics)
+    if "validation" in parts:
+        notes.append(used_to_choose(chosen_on_validation(workspace, any_score.run_id)))
     if before and not previous[0]["same_split"]:
         notes.append("The previous run was scored on another split: its test cases differ.")
-    averages.caption = "\n".join(notes) or None
+    averages.caption = "\n".join(filter(None, notes)) or None
     return averages
 
 
@@ -160,16 +164,18 @@ def _operating_points(rows: list[dict[str, Any]], part: str) -> Table:
             interval(row["low"], row["high"], missing=""),
             f"{row['cases']}/{row['patients']}{FEW_PATIENTS if row['too_few'] else ''}",
         )
-    points.caption = "\n".join(_confirmation(row) for row in {row["target"]: row for row in rows}.values())
+    points.caption = "\n".join(_confirmation(row) for row in rows if row["metric"] == "recall")
     return points
 
 
 def _confirmation(row: dict[str, Any]) -> str:
     detected, patients = row["patients_found"], row["patients_to_be_found"]
-    verdict = confirmation(row["required"], confirmed=row["vouched"], detected=detected, patients=patients)
+    numbers = {"detected": detected, "patients": patients, "of_lesions": row["value"]}
+    verdict = confirmation(row["required"], confirmed=row["vouched"], **numbers)
     return (
-        f"{line(detection(row['target'], detected, patients))}: {verdict} "
-        f"(lower bound {proportion(row['at_least'])}; it takes {row['needed_without_a_miss']} patients without a miss)."
+        f"{line(detection(row['target'], detected, patients))}: {verdict} (lower bounds: "
+        f"{proportion(row['at_least'])} of patients without a miss, {proportion(row['low'])} of lesions; "
+        f"it takes {row['needed_without_a_miss']} patients without a miss)."
     )
 
 
@@ -185,7 +191,8 @@ def _groups(rows: list[dict[str, Any]], part: str) -> Table:
         bar = interval_bar(row["value"], row["low"], row["high"])
         q = proportion(row["q"]) + (" worst" if row["worst"] else "")
         groups.add_row(name, support, proportion(row["value"]), bar, signed(row["difference"]), q)
-    notes = ["q is the p-value of the difference, corrected for the number of groups (Benjamini-Hochberg)."]
+    notes = ["Differences are at the same mix of classes: on the classes that the group and all others have."]
+    notes.append("q is the p-value of the difference, corrected for the number of groups (Benjamini-Hochberg).")
     if any(row["refused"] for row in rows):
         notes.append(f"{UNDEFINED} few cases or patients: the group is not scored")
     groups.caption = "\n".join(notes)

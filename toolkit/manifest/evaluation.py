@@ -32,6 +32,9 @@ class EvaluateSection(Section):
     operating_points: list[OperatingPoint] = []
     """Tables `[[evaluate.operating_points]]` with `name`, `classes`, `sensitivity` (default 0.95) and `rule`
     ("sensitivity" or "youden"); without any, the malignant classes together."""
+    prevalences: list[Annotated[float, Field(gt=0, lt=1)]] = []
+    """Shares of positives at which PPV and NPV of each operating point are given, beside those of the subset:
+    `prevalences = [0.01, 0.05]`."""
     groups: list[Name] = []
     """Metadata fields by whose values cases are grouped and scored; `annotator` groups by who read the case."""
     bands: dict[Name, list[float]] = {}

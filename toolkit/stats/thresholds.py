@@ -3,6 +3,7 @@
 A case is flagged where its score is at least the threshold.
 """
 
+from collections.abc import Callable
 from math import ceil, log
 
 import numpy as np
@@ -48,6 +49,43 @@ def rates_at(
     of_cases = shares(outcomes(positive, score >= threshold))
     rates = {name: by_patient(*share, patient) for name, share in of_cases.items() if name != "f1"}
     return {name: (share, clustered_wilson(share, confidence=confidence)) for name, share in rates.items()}
+
+
+Rate = tuple[float, Interval]
+"""A value with its interval."""
+
+
+def precision_at(prevalence: float, sensitivity: Rate, specificity: Rate) -> Rate:
+    """Return the precision (PPV) where so many cases are positive, by Bayes' theorem.
+
+    It rises with both rates, so its bounds are those at both lower and both upper bounds: they cover at least as much.
+
+    >>> value, interval = precision_at(0.01, (0.9, Interval(0.8, 0.96)), (0.95, Interval(0.93, 0.97)))
+    >>> round(value, 3), round(float(interval.low), 3), round(float(interval.high), 3)
+    (0.154, 0.104, 0.244)
+    """
+
+    def of(found: float, passed: float) -> float:
+        flagged = prevalence * found + (1 - prevalence) * (1 - passed)
+        return prevalence * found / flagged if flagged > 0 else float("nan")
+
+    return _at_both_bounds(of, sensitivity, specificity)
+
+
+def npv_at(prevalence: float, sensitivity: Rate, specificity: Rate) -> Rate:
+    """Return the negative predictive value where so many cases are positive, as for `precision_at`."""
+
+    def of(found: float, passed: float) -> float:
+        left = (1 - prevalence) * passed + prevalence * (1 - found)
+        return (1 - prevalence) * passed / left if left > 0 else float("nan")
+
+    return _at_both_bounds(of, sensitivity, specificity)
+
+
+def _at_both_bounds(of: Callable[[float, float], float], sensitivity: Rate, specificity: Rate) -> Rate:
+    (found, between), (passed, other) = sensitivity, specificity
+    low, high = of(float(between.low), float(other.low)), of(float(between.high), float(other.high))
+    return of(found, passed), Interval(low, high)
 
 
 def confirmed_sensitivity(found: int, positives: int, *, confidence: float) -> float:

@@ -1,41 +1,52 @@
 -- How a run compares over all classes, on the same cases: $others = runs, or its controls (models without the lesion).
+-- A control stands second, as control minus run, whichever of the two was given to compare first.
+with own as (
+    select
+        comparisons.*,
+        peers.run_id as peer,
+        peers.control,
+        $others = 'controls' and comparisons.run_id <> $run_id as turned,
+    from comparisons
+    inner join runs as peers
+        on peers.run_id = if(comparisons.run_id = $run_id, comparisons.other_run_id, comparisons.run_id)
+    where
+        comparisons.class_name is null
+        and $run_id in (comparisons.run_id, comparisons.other_run_id)
+        and case $others
+            when 'controls' then
+                peers.control_of = $run_id
+                and comparisons.cause = 'model'
+                and comparisons.metric in ('macro_recall', 'macro_roc_auc', 'accuracy')
+            else peers.control_of is distinct from $run_id
+        end
+)
 select
-    comparisons.run_id,
-    comparisons.other_run_id,
-    runs.control,
-    comparisons.part,
-    comparisons.cause,
-    comparisons.metric,
-    comparisons.class_name,
-    comparisons.value,
-    comparisons.other_value,
-    comparisons.difference,
-    comparisons.low,
-    comparisons.high,
-    comparisons.p,
-    comparisons.confidence,
-    comparisons.method,
-    comparisons.cases,
-    comparisons.patients,
-from comparisons
-inner join runs on runs.run_id = comparisons.other_run_id
-where
-    comparisons.class_name is null
-    and case $others
-        when 'controls' then
-            comparisons.run_id = $run_id
-            and runs.control_of = $run_id
-            and comparisons.cause = 'model'
-            and comparisons.metric in ('macro_recall', 'macro_roc_auc', 'accuracy')
-        else
-            $run_id in (comparisons.run_id, comparisons.other_run_id)
-            and (runs.control is null or comparisons.cause = 'relabelling')
-    end
+    if(turned, $run_id, run_id) as run_id,
+    if(turned, peer, other_run_id) as other_run_id,
+    control,
+    part,
+    cause,
+    metric,
+    class_name,
+    if(turned, other_value, value) as value,
+    if(turned, value, other_value) as other_value,
+    if(turned, -difference, difference) as difference,
+    if(turned, -high, low) as low,
+    if(turned, -low, high) as high,
+    p,
+    confidence,
+    method,
+    cases,
+    patients,
+from own
+qualify
+    $others <> 'controls'
+    or row_number() over (partition by peer, part, cause, metric order by turned) = 1
 order by
-    comparisons.run_id,
-    list_position(['blank', 'border', 'shuffled', 'metadata'], runs.control),
-    comparisons.other_run_id,
-    comparisons.cause,
-    comparisons.part,
-    list_position(['macro_recall', 'macro_roc_auc', 'accuracy'], comparisons.metric),
-    comparisons.metric;
+    run_id,
+    list_position(['blank', 'border', 'shuffled', 'metadata'], control),
+    other_run_id,
+    cause,
+    part,
+    list_position(['macro_recall', 'macro_roc_auc', 'accuracy'], metric),
+    metric;

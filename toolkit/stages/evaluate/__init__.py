@@ -19,7 +19,7 @@ from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.plan import Departure
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import find_run
+from toolkit.workspace.runs import find_run, read_run
 from toolkit.workspace.scores import unsayable
 
 
@@ -46,9 +46,10 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     run_id = find_run(workspace, run)
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     predicted = _predicted(workspace, run_id)
-    asked = _sayable(workspace, study, run_id)
+    asked, frozen = _sayable(workspace, study, run_id), read_run(workspace, run_id).frozen
     parts = {part: _part(workspace, asked, run_id, part) for part in predicted}
-    temperature, targets = calibrated.temperature_of(parts), operating.targets(asked, parts)
+    fitted, targets = calibrated.temperature_of(parts, frozen, truth_id), operating.targets(asked, parts, frozen)
+    temperature = None if fitted is None else fitted["temperature"]
     lock = plan.locked_for(workspace, run_id)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in results.TABLES}
     scorings = []
@@ -61,9 +62,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
         counts = {"cases": len(data.truth), "unresolved": predicted[part] - len(data.truth)}
         counts["bootstrap_seed"] = study.study.seed
         scorings.append({**key._asdict(), "scored_at": now, **counts, "plan_sha256": lock and lock.sha256})
-    if temperature is not None:
-        fitted = {"fitted_on": calibrated.FITTED_ON, "cases": len(parts[calibrated.FITTED_ON].truth)}
-        rows["temperatures"] = [{"run_id": run_id, "temperature": temperature, "truth_id": truth_id, **fitted}]
+    rows["temperatures"] = [{"run_id": run_id, **fitted}] if fitted else []
     results.record(workspace, run_id, rows, scorings)
     departures = plan.record(workspace, study, run_id)
     results.finish(workspace, run_id)

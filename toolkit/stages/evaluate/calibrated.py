@@ -13,10 +13,14 @@ from toolkit.workspace.class_arrays import ClassArrays
 FITTED_ON = "validation"
 
 
-def temperature_of(parts: dict[str, ClassArrays]) -> float | None:
-    """Return the temperature fitted on validation; None where validation is not scored."""
-    data = parts.get(FITTED_ON)
-    return None if data is None else calibration.fit_temperature(data.truth, data.probabilities)
+def temperature_of(parts: dict[str, ClassArrays], frozen: dict[str, Any], truth_id: str) -> dict[str, Any] | None:
+    """Return the temperature fitted on validation, an external run's where it was trained; None without validation."""
+    if fixed := frozen.get("temperature"):
+        return {**fixed, "fitted_on": FITTED_ON}
+    if (data := parts.get(FITTED_ON)) is None:
+        return None
+    temperature = calibration.fit_temperature(data.truth, data.probabilities)
+    return {"temperature": temperature, "cases": len(data.truth), "truth_id": truth_id, "fitted_on": FITTED_ON}
 
 
 def bins(study: Study, data: ClassArrays, key: EvaluationKey, temperature: float | None) -> list[dict[str, Any]]:

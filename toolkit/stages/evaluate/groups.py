@@ -13,11 +13,15 @@ from toolkit.manifest import Study
 from toolkit.stages.evaluate import estimates
 from toolkit.stages.evaluate.estimates import RECOVERED, WILSON
 from toolkit.stages.evaluate.scoring import EvaluationKey, Measured
-from toolkit.stats import metrics, significance
-from toolkit.stats.intervals import UNDEFINED, patient_bootstrap, percentile
+from toolkit.stats import significance
+from toolkit.stats.group_differences import Difference, Differences, GroupedCases, differences
+from toolkit.stats.intervals import UNDEFINED
 from toolkit.workspace.class_arrays import ClassArrays, places
 
 LEAST_PATIENTS = 5
+"""Of the group, and of the other cases, for a difference; from here on the permutation test holds its level."""
+LARGEST_Q = 0.05
+"""From which on q says nothing of a group, and it is not called the worst."""
 NONE = "(none)"
 """The group of cases without a value."""
 OVER_ALL = ("accuracy", "macro_recall", "macro_specificity", "macro_f1")
@@ -29,13 +33,6 @@ class Group(NamedTuple):
     name: str
     value: str
     inside: np.ndarray
-
-
-class _Difference(NamedTuple):
-    """A metric inside a group minus that outside, and its bootstrap replicates (R,); of all classes (C,), (R, C)."""
-
-    value: np.ndarray
-    replicates: np.ndarray
 
 
 def groups_of(study: Study, case_ids: tuple[str, ...], values: pa.Table) -> list[Group]:
@@ -59,13 +56,11 @@ def groups_of(study: Study, case_ids: tuple[str, ...], values: pa.Table) -> list
 def rows(study: Study, data: ClassArrays, key: EvaluationKey, groups: list[Group]) -> list[dict[str, Any]]:
     """Return every group's scores; p-values are corrected over all of them together."""
     scores: list[dict[str, Any]] = []
-    large = [_is_large(study, data, group) for group in groups]
-    differences = iter(_differences(study, data, [group for group, kept in zip(groups, large, strict=True) if kept]))
-    for group, is_scored in zip(groups, large, strict=True):
+    for group in groups:
         shared = {"group_name": group.name, "group_value": group.value, **key._asdict(), "worst": False}
         shared["confidence"] = study.evaluate.confidence
-        if is_scored:
-            scores += [{**shared, **row} for row in _scored(study, data, group.inside, next(differences))]
+        if _is_large(study, data, group.inside):
+            scores += [{**shared, **row} for row in _scored(study, data, group.inside)]
         else:
             scores.append({**shared, **_not_scored(data, group.inside)})
     corrected = significance.benjamini_hochberg(np.array([row["p"] for row in scores], dtype=float))
@@ -73,31 +68,33 @@ def rows(study: Study, data: ClassArrays, key: EvaluationKey, groups: list[Group
         row["q"] = float(q)
     for metric, class_name in {(row["metric"], row["class_name"]) for row in scores}:
         same = [r for r in scores if (r["metric"], r["class_name"]) == (metric, class_name)]
-        below = [r for r in same if r["difference"] < 0]
-        if below:
+        if below := [r for r in same if r["difference"] < 0 and r["q"] < LARGEST_Q]:
             min(below, key=lambda row: row["difference"])["worst"] = True
     return scores
 
 
-def _is_large(study: Study, data: ClassArrays, group: Group) -> bool:
-    patients = len(np.unique(data.patient[group.inside]))
-    return group.inside.sum() >= study.evaluate.smallest_group and patients >= LEAST_PATIENTS
+def _is_large(study: Study, data: ClassArrays, inside: np.ndarray) -> bool:
+    return inside.sum() >= study.evaluate.smallest_group and _patients(data, inside) >= LEAST_PATIENTS
+
+
+def _patients(data: ClassArrays, inside: np.ndarray) -> int:
+    return len(np.unique(data.patient[inside]))
 
 
 def _not_scored(data: ClassArrays, inside: np.ndarray) -> dict[str, Any]:
-    undefined = dict.fromkeys(("value", "low", "high", "difference", "difference_low", "difference_high", "p"), np.nan)
     shared = {"metric": "accuracy", "class_name": None, "method": "none", "replicates": 0}
-    support = {"cases": int(inside.sum()), "patients": len(np.unique(data.patient[inside]))}
-    return {**shared, **undefined, **support, "refused": "too few cases or patients"}
+    support = {"cases": int(inside.sum()), "patients": _patients(data, inside)}
+    values = {"value": np.nan, **UNDEFINED._asdict(), **_between(None)}
+    return {**shared, **values, **support, "refused": "too few cases or patients"}
 
 
-def _scored(
-    study: Study, data: ClassArrays, inside: np.ndarray, differences: dict[str, _Difference]
-) -> list[dict[str, Any]]:
+def _scored(study: Study, data: ClassArrays, inside: np.ndarray) -> list[dict[str, Any]]:
     confidence = study.evaluate.confidence
     own = _subset(data, inside)
     of_classes = estimates.per_class(own, confidence=confidence).estimates
     everyone = np.ones(len(own.truth), dtype=bool)
+    compared = _compared(study, data, inside)
+    between = {"accuracy": compared and compared.accuracy, "macro_recall": compared and compared.macro_recall}
     scores = []
     for metric in OVER_ALL:
         if metric == "accuracy":
@@ -105,63 +102,50 @@ def _scored(
         else:
             macro = estimates.macro(of_classes[metric.removeprefix("macro_")])
             measured = Measured(*macro, RECOVERED, everyone)
-        scores.append({"metric": metric, "class_name": None, **_row(study, own, measured, differences[metric])})
+        scores.append({"metric": metric, "class_name": None, **_row(study, own, measured, between.get(metric))})
     recall = of_classes["recall"]
     for number, name in enumerate(study.class_names):
         value, interval = float(recall.value[number]), recall.interval_of(number)
         measured = Measured(value, interval, WILSON, own.truth == number)
-        of_class = _Difference(differences["recall"].value[number], differences["recall"].replicates[:, number])
-        scores.append({"metric": "recall", "class_name": name, **_row(study, own, measured, of_class)})
+        difference = compared.recall[number] if compared else None
+        scores.append({"metric": "recall", "class_name": name, **_row(study, own, measured, difference)})
     return scores
 
 
-def _row(study: Study, own: ClassArrays, measured: Measured, difference: _Difference) -> dict[str, Any]:
-    defined = not np.isnan(difference.value)
-    between = percentile(difference.replicates, confidence=study.evaluate.confidence) if defined else UNDEFINED
+def _compared(study: Study, data: ClassArrays, inside: np.ndarray) -> Differences | None:
+    """Compare a group with all other cases; None where those are of fewer patients than LEAST_PATIENTS."""
+    if _patients(data, ~inside) < LEAST_PATIENTS:
+        return None
+    return differences(
+        GroupedCases(data.truth, data.right, data.patient, inside),
+        len(study.class_names),
+        replicates=study.evaluate.replicates,
+        confidence=study.evaluate.confidence,
+        seed=study.study.seed,
+    )
+
+
+def _row(study: Study, own: ClassArrays, measured: Measured, difference: Difference | None) -> dict[str, Any]:
     return {
         "value": measured.value,
         **measured.interval._asdict(),
         "method": measured.method,
-        "replicates": study.evaluate.replicates,
+        "replicates": study.evaluate.replicates if difference else 0,
         "cases": int(measured.rests_on.sum()),
-        "patients": len(np.unique(own.patient[measured.rests_on])),
-        "difference": float(difference.value),
-        "difference_low": between.low,
-        "difference_high": between.high,
-        "p": significance.bootstrap_p(difference.replicates) if defined else np.nan,
+        "patients": _patients(own, measured.rests_on),
+        **_between(difference),
         "refused": None,
     }
+
+
+def _between(difference: Difference | None) -> dict[str, Any]:
+    if difference is None:
+        return dict.fromkeys(("difference", "difference_low", "difference_high", "p"), np.nan)
+    low, high = difference.interval
+    bounds = {"difference": difference.value, "difference_low": low, "difference_high": high}
+    return bounds | {"p": difference.p}
 
 
 def _subset(data: ClassArrays, inside: np.ndarray) -> ClassArrays:
     _, patient = np.unique(data.patient[inside], return_inverse=True)
     return ClassArrays(data.truth[inside], data.predicted[inside], data.probabilities[inside], patient)
-
-
-def _differences(study: Study, data: ClassArrays, groups: list[Group]) -> list[dict[str, _Difference]]:
-    """Return each metric's difference of every group; the same replicates serve all of them."""
-    if not groups:
-        return []
-    classes = data.probabilities.shape[1]
-    matrices = [metrics.Matrices(data.truth, data.predicted, classes, group.inside) for group in groups]
-    whole = metrics.Matrices(data.truth, data.predicted, classes)
-
-    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        inside = np.stack([matrix(weights) for matrix in matrices], axis=1)
-        own, others = _rates(inside), _rates(whole(weights)[:, None] - inside)
-        return {name: own[name] - others[name] for name in (*OVER_ALL, "recall")}
-
-    points = measure(np.ones((1, len(data.truth))))
-    replicates = patient_bootstrap(measure, data.patient, replicates=study.evaluate.replicates, seed=study.study.seed)
-    return [
-        {name: _Difference(points[name][0, number], replicates[name][:, number]) for name in points}
-        for number in range(len(groups))
-    ]
-
-
-def _rates(matrix: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the rates of confusion matrices (R, groups, C, C): (R, groups), and of the classes (R, groups, C)."""
-    rates = metrics.rates(metrics.confusion_counts(matrix))
-    macro = {f"macro_{name}": value for name, value in metrics.macro(rates).items()}
-    right = metrics.ratio(np.trace(matrix, axis1=-2, axis2=-1), matrix.sum(axis=(-2, -1)))
-    return {"accuracy": right, "recall": rates["recall"], **macro}

@@ -14,6 +14,8 @@ from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
 
 CHOSEN_ON = "validation"
+SAME_SUPPORT = {"benign_per_found": "precision"}
+OF_BOUNDS = "from both bounds of sensitivity and specificity"
 CURVE = np.round(np.arange(0.02, 1, 0.02), 2)
 """Thresholds of the decision curve."""
 
@@ -34,9 +36,17 @@ class Target(NamedTuple):
         return data.probabilities[:, self.numbers].sum(axis=1)
 
 
-def targets(study: Study, parts: dict[str, ClassArrays]) -> list[Target]:
-    """Return the study's operating points with the thresholds chosen on validation; none where it has no positives."""
+def targets(study: Study, parts: dict[str, ClassArrays], frozen: dict[str, Any]) -> list[Target]:
+    """Return the study's operating points with the thresholds chosen on validation; none where it has no positives.
+
+    Those of an external run are the ones that were fixed where it was trained.
+    """
     targets = []
+    for fixed in frozen.get("operating_points", []):
+        point = OperatingPoint(**{name: value for name, value in fixed.items() if name != "threshold"})
+        if set(point.classes) <= set(study.class_names):
+            numbers = [study.class_names.index(name) for name in point.classes]
+            targets.append(Target(point, numbers, fixed["threshold"]))
     for point in study.operating_points if CHOSEN_ON in parts else []:
         target = Target(point, [study.class_names.index(name) for name in point.classes], float("nan"))
         positive, score = target.positive(parts[CHOSEN_ON]), target.score(parts[CHOSEN_ON])
@@ -58,6 +68,10 @@ def rows(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) ->
     )
     values = {name: (float(share.value), interval) for name, (share, interval) in rates.items()}
     values["benign_per_found"] = _per_found(*values["precision"])
+    for prevalence in study.evaluate.prevalences:
+        sensitivity, specificity = values["recall"], values["specificity"]
+        for name, predictive in (("precision", thresholds.precision_at), ("npv", thresholds.npv_at)):
+            values[f"{name}_at_{prevalence}"] = predictive(prevalence, sensitivity, specificity)
     shared = {
         **key._asdict(),
         "target": point.name,
@@ -66,16 +80,22 @@ def rows(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) ->
         "required": point.sensitivity,
         "threshold": target.threshold,
         "confidence": confidence,
-        "method": WILSON,
     }
     literals = {"run_id": key.run_id, "part": key.part, "classes": shared["classes"]}
     literals["threshold"] = repr(target.threshold)
     table = []
     for metric, (value, interval) in values.items():
-        share = rates["precision" if metric == "benign_per_found" else metric][0]
-        patients = int(np.count_nonzero(share.trials))
+        at_prevalence = "_at_" in metric
+        names = ["recall", "specificity"] if at_prevalence else [SAME_SUPPORT.get(metric, metric)]
+        trials = [rates[name][0].trials for name in names]
+        together = np.sum(trials, axis=0)
+        support = {
+            "cases": int(together.sum()),
+            "patients": int(np.count_nonzero(together)),
+            "too_few": min(np.count_nonzero(each) for each in trials) < TOO_FEW,
+            "method": OF_BOUNDS if at_prevalence else WILSON,
+        }
         query = sql.metric_query("operating_point", metric=metric, **literals)
-        support = {"cases": int(share.trials.sum()), "patients": patients, "too_few": patients < TOO_FEW}
         table.append({**shared, "metric": metric, "value": value, **interval._asdict(), **support, "query": query})
     return table
 
@@ -90,10 +110,15 @@ def _per_found(precision: float, interval: Interval) -> tuple[float, Interval]:
 
 
 def guarantee(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) -> dict[str, Any]:
-    """Return whether a part confirms the sensitivity: a patient is found where none of their positives is missed."""
+    """Return whether a part confirms the sensitivity, of patients in whom no positive is missed and of positives.
+
+    Patients alone would confirm it where one of them has many positives that are missed, positives alone where many of
+    a few patients' are found: both lower bounds must reach it.
+    """
     confidence, required = study.evaluate.confidence, target.point.sensitivity
-    positive = target.positive(data)
-    missed = positive & (target.score(data) < target.threshold)
+    positive, score = target.positive(data), target.score(data)
+    missed = positive & (score < target.threshold)
+    rates = thresholds.rates_at(positive, score, target.threshold, data.patient, confidence=confidence)
     patients = len(np.unique(data.patient[positive]))
     missed_patients = len(np.unique(data.patient[missed]))
     at_least = thresholds.confirmed_sensitivity(patients - missed_patients, patients, confidence=confidence)
@@ -107,7 +132,7 @@ def guarantee(study: Study, data: ClassArrays, key: EvaluationKey, target: Targe
         "patients": patients,
         "patients_found": patients - missed_patients,
         "at_least": at_least,
-        "vouched": bool(at_least >= required),
+        "vouched": bool(at_least >= required and rates["recall"][1].low >= required),
         "needed_without_a_miss": thresholds.needed(0, required, confidence=confidence),
         "needed": thresholds.needed(missed_patients, required, confidence=confidence),
     }

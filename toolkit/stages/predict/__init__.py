@@ -160,7 +160,7 @@ def _task(workspace: Workspace, study: Study, run: str, control: str | None) -> 
     An external run and an input ablation are recorded here.
     """
     if (Path(run) / "run.json").is_file():
-        record = external.bring(workspace, Path(run))
+        record = external.bring(workspace, Path(run), study)
     else:
         record = read_run(workspace, find_run(workspace, run))
     if record.control_of:

@@ -18,6 +18,7 @@ from toolkit.manifest.cohort import ClassSection
 from toolkit.manifest.model import ModelSection, PromptSection, TrainSection
 from toolkit.models import BUILT_IN
 from toolkit.prompts.answers import Answers, mapped_answers
+from toolkit.stages.predict.frozen import frozen
 from toolkit.workspace import ledger, sql
 from toolkit.workspace.certificate import Certified, digest, read_certificate, read_rows
 from toolkit.workspace.registry import Workspace
@@ -54,8 +55,11 @@ class TrainedOn(NamedTuple):
     withdrawn: int
 
 
-def bring(workspace: Workspace, folder: Path) -> RunRecord:
-    """Record another workspace's run here and return its record; raise LeakError where it was trained on a case."""
+def bring(workspace: Workspace, folder: Path, study: Study | None = None) -> RunRecord:
+    """Record another workspace's run here and return its record; raise LeakError where it was trained on a case.
+
+    With the study, whose classes its own are mapped to, the record holds its thresholds and temperature.
+    """
     here, home = _external_split(workspace), Workspace(folder.resolve().parent.parent)
     there = _record_of(home, folder)
     trained_on = _trained_on(home.split(there.split_id), home, there)
@@ -67,6 +71,7 @@ def bring(workspace: Workspace, folder: Path) -> RunRecord:
         "external_of": there.run_id,
         "replicate_of": None,
         "leaks": leaks,
+        "frozen": frozen(folder, meaning(study, _sections(there)[1])) if study else {},
         "checkpoint": str((folder / "checkpoint").resolve()),
         "trained_at": there.finished_at,
         "finished_at": now(),

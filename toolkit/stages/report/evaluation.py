@@ -8,7 +8,9 @@ from toolkit.formatting import clean, confirmation, detection, percent, proporti
 from toolkit.stats.metrics import Curve
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import read_run
 
+TREAT_ALL, TREAT_NONE = "treat all", "treat none"
 BY_PART = ("operating_points", "decision_curve", "calibration")
 
 
@@ -22,11 +24,13 @@ class Evaluation(NamedTuple):
     compared: list[dict[str, Any]]
     controls: list[dict[str, Any]]
     temperature: float | None
+    chosen: list[str]
+    """What was chosen on the validation set: epoch, temperature, thresholds."""
 
     @property
     def guarantees(self) -> list[dict[str, Any]]:
-        """A row per operating point."""
-        return list({row["target"]: row for row in self.operating_points}.values())
+        """The row of each operating point's sensitivity, with what its patients confirm."""
+        return [row for row in self.operating_points if row["metric"] == "recall"]
 
     @property
     def worst_group(self) -> dict[str, Any] | None:
@@ -51,7 +55,17 @@ def read_evaluation(workspace: Workspace, run_id: str, part: str) -> Evaluation:
         compared=compared,
         controls=controls,
         temperature=fitted[0]["temperature"] if fitted else None,
+        chosen=chosen_on_validation(workspace, run_id),
     )
+
+
+def chosen_on_validation(workspace: Workspace, run_id: str) -> list[str]:
+    """Return what was chosen on the validation set, so that numbers on it say more than is true of other patients."""
+    train = read_run(workspace, run_id).study.get("train", {})
+    fitted = workspace.rows(sql.statement("report/chosen"), {"run_id": run_id})[0]
+    epoch = train.get("best", "last") != "last" or train.get("patience") is not None
+    choices = {"epoch": epoch, "temperature": fitted["temperatures"] > 0, "thresholds": fitted["thresholds"] > 0}
+    return [name for name, was_chosen in choices.items() if was_chosen]
 
 
 def curves(evaluation: Evaluation) -> dict[str, list[tuple[Curve, str]]]:
@@ -63,9 +77,11 @@ def curves(evaluation: Evaluation) -> dict[str, list[tuple[Curve, str]]]:
         reliability["perfect calibration"] = [(0, 0), (1, 1)]
     benefit: dict[str, list[tuple[float, float]]] = {}
     for row in evaluation.decision_curve:
-        for name, value in ((row["target"], row["net_benefit"]), (f"{row['target']}: treat all", row["everyone"])):
-            if value >= 0:
-                benefit.setdefault(spoken(name), []).append((row["threshold"], value))
+        for name, value in ((row["target"], row["net_benefit"]), (f"{row['target']}: {TREAT_ALL}", row["everyone"])):
+            benefit.setdefault(spoken(name), []).append((row["threshold"], value))
+    if benefit:
+        ends = [row["threshold"] for row in evaluation.decision_curve]
+        benefit[TREAT_NONE] = [(min(ends), 0), (max(ends), 0)]
     return {"reliability": _lines(reliability), "decision": _lines(benefit)}
 
 
@@ -76,18 +92,20 @@ def _lines(points: dict[str, list[tuple[float, float]]]) -> list[tuple[Curve, st
 def confirmed(row: dict[str, Any]) -> str:
     """Say whether the patients confirm the sensitivity that is required of an operating point."""
     patients = {"detected": row["patients_found"], "patients": row["patients_to_be_found"]}
-    return confirmation(row["required"], confirmed=row["vouched"], **patients)
+    return confirmation(row["required"], confirmed=row["vouched"], of_lesions=row["value"], **patients)
 
 
 def guarantee(row: dict[str, Any]) -> str:
-    """Say in how many patients every lesion was detected, and what that confirms."""
+    """Say in how many patients every lesion was detected, which share of lesions was, and what both confirm."""
     required, detected, needed = row["required"], row["patients_found"], row["needed_without_a_miss"]
-    sentences = [f"{detection(row['target'], detected, row['patients_to_be_found'])}: {confirmed(row)}."]
+    lesions = f"the sensitivity of lesions is {proportion(row['value'])}"
+    sentences = [f"{detection(row['target'], detected, row['patients_to_be_found'])}; {lesions}: {confirmed(row)}."]
     if detected is not None:
         sentences.append(
-            f"With {percent(row['confidence'])} confidence the sensitivity is at least {proportion(row['at_least'])} "
-            "(one-sided, exact binomial over patients)."
+            f"With {percent(row['confidence'])} confidence the share of patients without a missed lesion is at least "
+            f"{proportion(row['at_least'])} (one-sided, exact binomial); the interval of the lesions' sensitivity "
+            f"begins at {proportion(row['low'])} (Wilson, effective size by patient). Both must reach {required:g}."
         )
     more = "" if row["needed"] in (None, needed) else f", or {row['needed']} patients if as many as here have one"
-    sentences.append(f"Confirming {required:g} takes {needed} patients without a missed lesion{more}.")
+    sentences.append(f"Confirming {required:g} takes at least {needed} patients without a missed lesion{more}.")
     return " ".join(sentences)

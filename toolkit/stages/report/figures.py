@@ -13,7 +13,7 @@ import numpy as np
 
 from toolkit.formatting import SUPPRESSED, count, proportion, spoken
 from toolkit.manifest import shipped
-from toolkit.stages.report.evaluation import curves
+from toolkit.stages.report.evaluation import TREAT_ALL, TREAT_NONE, curves
 from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stats import metrics
 from toolkit.stats.metrics import Curve
@@ -29,12 +29,14 @@ WATCHED = {"macro_recall": "macro recall", "macro_roc_auc": "macro ROC AUC", "ac
 """Metrics drawn by epoch, and their labels."""
 LABEL_GAP = 0.062
 """Height of a curve's label, as a share of the axes."""
-LEFT, AXES, HEIGHT, LEADER, CHARACTER = 0.55, 3.2, 3.4, 0.45, 0.074
-"""Inches: beside the axes, the axes, the whole, the line to a label, a label's character."""
+LEFT, AXES, HEIGHT, KEY, CHARACTER = 0.72, 3.2, 3.4, 0.45, 0.074
+"""Inches: beside the axes, the axes, the whole, the key before a label, a label's character."""
+LEAST_BELOW = 0.25
+"""How far a decision curve's axis goes below 0 at least, as a share of how far it goes above."""
 
 
 class PlotLine(NamedTuple):
-    """A curve with the label that stands at its end."""
+    """A curve with its label."""
 
     curve: Curve
     label: str
@@ -42,12 +44,13 @@ class PlotLine(NamedTuple):
 
 
 class Plot(NamedTuple):
-    """Lines on one pair of axes; the y axis goes from 0 to `top`."""
+    """Lines on one pair of axes; the y axis goes from `bottom` to `top`, and what is below it is cut off."""
 
     across: str
     up: str
     lines: list[PlotLine]
     top: float
+    bottom: float = 0
     step: bool = False
 
 
@@ -65,8 +68,8 @@ def draw(facts: ReportFacts) -> dict[str, Drawing]:
     plots = {
         "roc": Plot("1 \N{MINUS SIGN} specificity", "recall (sensitivity)", roc, 1),
         "pr": Plot("recall (sensitivity)", "precision", pr, 1, step=True),
-        "reliability": _of_evaluation(facts, "reliability", "mean predicted probability", "observed frequency"),
-        "decision": _of_evaluation(facts, "decision", "threshold probability", "net benefit"),
+        "reliability": _reliability(facts),
+        "decision": _decision(facts),
         "losses": _losses(facts),
         "watched": Plot("epoch", "on the validation set", _series(facts, WATCHED), 1),
     }
@@ -97,12 +100,22 @@ def pr_steps(positive: np.ndarray, score: np.ndarray) -> Curve:
     return Curve(np.r_[0, recall[rises]], np.r_[precision[rises][:1], precision[rises]])
 
 
-def _of_evaluation(facts: ReportFacts, name: str, across: str, up: str) -> Plot:
-    own = curves(facts.evaluation)[name]
-    lines = [PlotLine(curve, label, style) for style, (curve, label) in enumerate(own)]
-    top = 1.0 if name == "reliability" else max((line.curve.y.max() for line in lines), default=1.0) * 1.1 or 1.0
-    lines.sort(key=lambda line: -line.curve.y[-1])
-    return Plot(across, up, lines, top)
+def _reliability(facts: ReportFacts) -> Plot:
+    return Plot("mean predicted probability", "observed frequency", _of_evaluation(facts, "reliability"), 1)
+
+
+def _decision(facts: ReportFacts) -> Plot:
+    """Return the decision curves: as far below 0 as a model's net benefit goes, at most as far as above."""
+    lines = _of_evaluation(facts, "decision")
+    top = max((line.curve.y.max() for line in lines), default=1.0) * 1.1 or 1.0
+    models = [line.curve.y.min() for line in lines if not line.label.endswith((TREAT_ALL, TREAT_NONE))]
+    bottom = -min(max(LEAST_BELOW * top, -1.1 * min(models, default=0)), top)
+    return Plot("threshold probability", "net benefit", lines, top, bottom)
+
+
+def _of_evaluation(facts: ReportFacts, name: str) -> list[PlotLine]:
+    lines = [PlotLine(curve, label, style) for style, (curve, label) in enumerate(curves(facts.evaluation)[name])]
+    return sorted(lines, key=lambda line: -line.curve.y[-1])
 
 
 def _losses(facts: ReportFacts) -> Plot:
@@ -136,7 +149,7 @@ def spread(wanted: list[float], *, gap: float) -> list[float]:
 def _drawn(plot: Plot) -> Drawing:
     from matplotlib.figure import Figure
 
-    width = LEFT + AXES + LEADER + CHARACTER * max(24, *(len(line.label) for line in plot.lines))
+    width = LEFT + AXES + KEY + CHARACTER * max(24, *(len(line.label) for line in plot.lines))
     with _styled():
         figure = Figure(figsize=(width, HEIGHT))
         _plot(figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81)), plot)
@@ -186,7 +199,7 @@ def _confusions(facts: ReportFacts, part: str) -> Drawing:
 def _plot(axes: Any, plot: Plot) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set(xlabel=plot.across, ylabel=plot.up, ylim=(0, plot.top))
+    axes.set(xlabel=plot.across, ylabel=plot.up, ylim=(plot.bottom, plot.top))
     axes.grid(visible=True)
     if plot.across == "epoch":
         axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
@@ -194,24 +207,26 @@ def _plot(axes: Any, plot: Plot) -> None:
         axes.set_xlim(0, 1)
     for line in plot.lines:
         style = "steps-pre" if plot.step else "default"
-        axes.plot(*line.curve, linewidth=1.6, drawstyle=style, clip_on=False, **_look(line))
-    _label_ends(axes, plot)
+        axes.plot(*line.curve, linewidth=1.6, drawstyle=style, clip_on=plot.bottom < 0, **_look(line))
+    _label(axes, plot)
 
 
 def _look(line: PlotLine) -> dict[str, Any]:
     return {"color": COLOURS[line.style % len(COLOURS)], "linestyle": DASHES[line.style % len(DASHES)]}
 
 
-def _label_ends(axes: Any, plot: Plot) -> None:
-    """Write each label beside its curve's end, joined to it; curves that end at one point keep their order."""
-    ends = [line.curve.y[-1] / plot.top for line in plot.lines]
+def _label(axes: Any, plot: Plot) -> None:
+    """Write the labels beside the axes, in the order in which the curves end, each after a key of its curve's look.
+
+    Nothing joins a key to its curve: such a line would look like more of the curve.
+    """
+    height = plot.top - plot.bottom
+    ends = [min(max((line.curve.y[-1] - plot.bottom) / height, 0), 1) for line in plot.lines]
     order = sorted(range(len(ends)), key=lambda number: -round(ends[number], 9))
-    left, right = axes.get_xlim()
-    for number, height in zip(order, spread([ends[n] for n in order], gap=LABEL_GAP), strict=True):
+    for number, place in zip(order, spread([ends[n] for n in order], gap=LABEL_GAP), strict=True):
         line = plot.lines[number]
-        across, up = [(line.curve.x[-1] - left) / (right - left), 1.06, 1.12], [ends[number], height, height]
-        axes.plot(across, up, transform=axes.transAxes, linewidth=1.2, clip_on=False, **_look(line))
-        axes.text(1.135, height, line.label, transform=axes.transAxes, va="center", fontsize=8)
+        axes.plot([1.05, 1.12], [place, place], transform=axes.transAxes, linewidth=1.6, clip_on=False, **_look(line))
+        axes.text(1.135, place, line.label, transform=axes.transAxes, va="center", fontsize=8)
 
 
 def inline(svg: bytes, *, prefix: str, title: str) -> str:

@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from toolkit.formatting import (
+    UNDEFINED,
     clean,
+    count,
     counted,
     few,
     group_name,
@@ -23,6 +25,12 @@ from toolkit.stages.report.facts import ReportFacts
 from toolkit.stages.report.methods import scored_truth
 from toolkit.workspace.scores import Score
 
+LEAST_CASES, LEAST_PATIENTS = 10, 5
+"""What a number of the first screen rests on at least; counts stand in the place of others."""
+FITTED_ON = "validation"
+LEVEL = 0.05
+TOO_SURE = 1.5
+"""Logits this much too large must have been visible in the data before a badge says that there is no miscalibration."""
 CONTROLS = {
     "blank": "a blank photograph",
     "border": "the border without the lesion",
@@ -47,6 +55,11 @@ class Headline(NamedTuple):
     note: str
     change: str
 
+    @property
+    def counts(self) -> str:
+        """What stands in the number's place where it rests on too little: "0 of 1", or a dash; "" where it stands."""
+        return "" if _carries(self.score) else _counts(self.score)
+
 
 def headlines(facts: ReportFacts) -> list[Headline]:
     """Return macro recall, macro ROC AUC, accuracy and the recall of the class in which it is lowest."""
@@ -54,15 +67,45 @@ def headlines(facts: ReportFacts) -> list[Headline]:
     for metric in ("macro_recall", "macro_roc_auc", "accuracy"):
         if score := facts.scores.get((part, metric, None)):
             note = "" if score.classes is None else f"over {score.classes} of {len(facts.classes)} classes"
-            numbers.append(Headline(short_metric_name(metric), score, note, change(facts, score)))
+            numbers.append(_headline(facts, short_metric_name(metric), score, [note]))
     recalls = [facts.scores.get((part, "recall", name)) for name in facts.classes]
     if defined := [score for score in recalls if score and score.cases > 0]:
-        lowest = min(defined, key=lambda score: score.value)
-        alike = sum(score.value == lowest.value for score in defined) - 1
-        note = f"{counted(alike, 'other class', 'other classes')} as low" if alike else ""
-        name = f"lowest recall: {spoken(lowest.class_name or '')}"
-        numbers.append(Headline(name, lowest, note, change(facts, lowest)))
+        numbers.append(_lowest(facts, defined))
     return numbers
+
+
+def _lowest(facts: ReportFacts, recalls: list[Score]) -> Headline:
+    """Return the lowest recall of the classes with enough cases for a number; lower ones of few cases are its note."""
+    enough = [score for score in recalls if _carries(score)] or recalls
+    lowest = min(enough, key=lambda score: score.value)
+    alike = sum(score.value == lowest.value for score in enough) - 1
+    notes = [f"{counted(alike, 'other class', 'other classes')} as low" if alike else ""]
+    lower = [score for score in recalls if not _carries(score) and score.value < lowest.value]
+    notes += [f"{spoken(score.class_name or '')}: {_counts(score)}, {_too_few(score)}" for score in lower]
+    return _headline(facts, f"lowest recall: {spoken(lowest.class_name or '')}", lowest, notes)
+
+
+def _headline(facts: ReportFacts, name: str, score: Score, notes: list[str]) -> Headline:
+    if not _carries(score):
+        return Headline(name, score, "; ".join(filter(None, [_too_few(score), *notes])), "")
+    return Headline(name, score, "; ".join(filter(None, notes)), change(facts, score))
+
+
+def _carries(score: Score) -> bool:
+    """Whether a score rests on enough cases and patients to stand as a large number."""
+    return score.cases >= LEAST_CASES and score.patients >= LEAST_PATIENTS
+
+
+def _too_few(score: Score) -> str:
+    few_cases = score.cases < LEAST_CASES
+    what = counted(score.cases, "case") if few_cases else counted(score.patients, "patient")
+    return f"{what}: too few for a headline number"
+
+
+def _counts(score: Score) -> str:
+    if score.metric not in ("recall", "accuracy"):
+        return UNDEFINED
+    return f"{count(round(score.value * score.cases))} of {count(score.cases)}"
 
 
 def change(facts: ReportFacts, score: Score) -> str:
@@ -76,8 +119,7 @@ def change(facts: ReportFacts, score: Score) -> str:
 
 def badges(facts: ReportFacts) -> list[Badge]:
     """Return what to know before believing a number."""
-    checks = [_leakage(facts), *(judged(facts, condition) for condition in facts.report.conditions), _control(facts)]
-    checks += [*_calibration(facts), *_evaluation(facts)]
+    checks = [_leakage(facts), *_judged(facts)]
     if not facts.patients_known:
         checks.insert(0, Badge("look", NO_PATIENTS[0].upper() + NO_PATIENTS[1:], "split"))
     if not facts.certificate:
@@ -89,6 +131,14 @@ def badges(facts: ReportFacts) -> list[Badge]:
     if scored_truth(facts) != facts.label_state["truth_id"]:
         checks.append(Badge("look", "Labels changed since the evaluation: run toolkit evaluate", "provenance"))
     return checks
+
+
+def _judged(facts: ReportFacts) -> list[Badge]:
+    """Return what the scores say of the model; the validation set, on which choices were made, says nothing of it."""
+    if facts.parts[0] == FITTED_ON:
+        return [Badge("look", "Only the validation set was evaluated: nothing is judged on it", "per-class")]
+    conditions = [judged(facts, condition) for condition in facts.report.conditions]
+    return [*conditions, _control(facts), *_calibration(facts), *_evaluation(facts)]
 
 
 def _leakage(facts: ReportFacts) -> Badge:
@@ -111,7 +161,7 @@ def _scorings(facts: ReportFacts) -> Badge:
 
 
 def judged(facts: ReportFacts, condition: Condition) -> Badge:
-    """Return the verdict on a condition: met by the interval, by the value only, or not met."""
+    """Return the verdict on a condition: met by the interval, by the value only, not met, or more than can be told."""
     least = condition.at_least is not None
     bound, sign = (
         (condition.at_least, "\N{GREATER-THAN OR EQUAL TO}")
@@ -126,6 +176,8 @@ def judged(facts: ReportFacts, condition: Condition) -> Badge:
         return Badge("look", f"{what}: not known", "per-class")
     if score.value < bound if least else score.value > bound:
         return Badge("look", f"{what}: not met, {proportion(score.value)}", "per-class")
+    if score.too_few:
+        return Badge("fact", f"{what}: cannot be told, {proportion(score.value)} on few patients", "per-class")
     if not (score.low >= bound if least else score.high <= bound):  # NaN is no proof
         return Badge("fact", f"{what}: {proportion(score.value)}, not confirmed by its interval", "per-class")
     return Badge("good", f"{what}: met, {proportion(score.value)}", "per-class")
@@ -137,7 +189,7 @@ def _control(facts: ReportFacts) -> Badge:
         row for row in facts.evaluation.controls if (row["part"], row["metric"]) == (facts.parts[0], "macro_recall")
     ]
     if not rows:
-        return Badge("fact", "No control without the lesion yet", "control")
+        return Badge("fact", "No comparison with a control without the lesion", "control")
     if not_beaten := [row for row in rows if row["high"] is None or not row["high"] < 0]:
         return Badge("look", f"Macro recall is not clearly lower with {_names(not_beaten)}", "control")
     least = proportion(-max(row["difference"] for row in rows))
@@ -150,21 +202,37 @@ def _names(controls: Iterable[dict[str, Any]]) -> str:
 
 
 def _calibration(facts: ReportFacts) -> list[Badge]:
-    """Return whether slope 1 and intercept 0 lie within their intervals."""
-    part, ideal = facts.parts[0], {"calibration_slope": 1, "calibration_intercept": 0}
-    pairs = [(score, goal) for name, goal in ideal.items() if (score := facts.scores.get((part, name, None)))]
-    if not pairs or not all(score.has_interval for score, _ in pairs):
+    """Return whether probabilities are calibrated: seen from slope and intercept, or from the test of both."""
+    part = facts.parts[0]
+    scores = {name: score for (of, name, class_name), score in facts.scores.items() if (of, class_name) == (part, None)}
+    verdict = calibration_verdict(scores)
+    if verdict is None:
         return []
-    within = all(score.low <= goal <= score.high for score, goal in pairs)
-    error = facts.scores.get((part, "ece", None))
+    error = scores.get("ece")
     of = f", {metric_name('ece')} {proportion(error.value)}" if error else ""
-    return [
-        Badge(
-            "good" if within else "look",
-            f"{'No miscalibration shown' if within else 'Miscalibrated'}{of}",
-            "calibration",
-        )
-    ]
+    words = {
+        "good": "No miscalibration shown",
+        "look": "Miscalibrated",
+        "fact": "Whether it is calibrated cannot be told from these patients",
+    }
+    return [Badge(verdict, f"{words[verdict]}{of}", "calibration")]
+
+
+def calibration_verdict(scores: dict[str, Score]) -> str | None:
+    """Return "look" for miscalibration, "good" where the data would have shown it, else "fact"; None without intervals.
+
+    They would have where slopes of TOO_SURE and its inverse, and odds off by that factor, lie outside the intervals.
+    """
+    slope, intercept = scores.get("calibration_slope"), scores.get("calibration_intercept")
+    if slope is None or intercept is None or not (slope.has_interval and intercept.has_interval):
+        return None
+    p = scores.get("calibration_p")
+    holds = slope.low <= 1 <= slope.high and intercept.low <= 0 <= intercept.high
+    if not holds or (p is not None and p.value < LEVEL):
+        return "look"
+    narrow = slope.low > 1 / TOO_SURE and slope.high < TOO_SURE
+    narrow &= max(-intercept.low, intercept.high) < math.log(TOO_SURE)
+    return "good" if narrow and not slope.too_few else "fact"
 
 
 def _evaluation(facts: ReportFacts) -> list[Badge]:
@@ -176,5 +244,5 @@ def _evaluation(facts: ReportFacts) -> list[Badge]:
         )
     if worst := facts.evaluation.worst_group:
         name = clean(group_name(worst["group_name"], worst["group_value"]))
-        checks.append(Badge("look" if worst["q"] < 0.05 else "fact", f"Worst group: {name}", "groups"))
+        checks.append(Badge("look", f"Worst group: {name}", "groups"))
     return checks

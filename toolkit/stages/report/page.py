@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+from toolkit.formatting import used_to_choose
 from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.prompts.ablation import MEANING
 from toolkit.stages.report import evaluation, first_screen, layout, origin
@@ -20,7 +21,7 @@ FIGURES = {
     "losses": "Loss by epoch",
     "watched": "Metrics on the validation set by epoch",
     "reliability": "Calibration curve: observed frequency by mean predicted probability",
-    "decision": "Decision curve: net benefit by threshold probability (treat none has 0)",
+    "decision": "Decision curve: net benefit by threshold probability; lines go on below the lower edge",
 }
 CURVES = ("roc", "pr", "losses", "watched")
 """Of the figures those that stand under "Curves"."""
@@ -84,6 +85,7 @@ def _sections(facts: ReportFacts) -> dict[str, Any]:
         "undrawn": [facts.classes[k] for k in range(len(facts.classes)) if not (facts.ranked.truth == k).any()],
         "split_parts": [p for p in ("train", "validation", "test", "external") if (p, None) in facts.by_class],
         "guarantee": evaluation.guarantee,
+        "used_to_choose": used_to_choose(facts.evaluation.chosen),
         "ablations": MEANING,
         "trained": origin.trained(facts),
         "external": origin.external(facts),
