@@ -151,6 +151,7 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
         """When training ended (UTC); None where an earlier version noted only when the run was recorded here."""
         recorded_later = self.control_of or self.external_of
         return self.trained_at if recorded_later else self.finished_at
+
     frozen: dict[str, Any] = {}
     """Temperature and thresholds of an external run, as they were chosen where it was trained."""
 
