@@ -24,7 +24,7 @@ from toolkit.stats import metrics
 from toolkit.workspace import sql
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
-from toolkit.workspace.runs import RunRecord, find_split, now, read_run, record_predictions, record_run
+from toolkit.workspace.runs import PredictedPart, RunRecord, find_split, now, read_run, record_predictions, record_run
 from toolkit.workspace.verification import certified_split, verify
 
 NAME = "metadata-baseline"
@@ -272,7 +272,9 @@ def _predict(workspace: Workspace, study: Study, model: MetadataModel, run_id: s
         tables.append(pa.Table.from_pylist(rows, schema=table_schema("predictions")))
         files[part] = [f"{part}-00000-{short_id([NAME, own.ids])}.parquet"]
         write_parquet(workspace.run(run_id) / "predictions" / files[part][0], tables[-1])
-    record_predictions(workspace, run_id, files)
+    named = list(zip(study.answers, study.class_names, strict=True))
+    how = PredictedPart(views=1, generate=False, answers=named)
+    record_predictions(workspace, run_id, files, dict.fromkeys(files, how))
     with workspace.writing() as connection:
         connection.execute("delete from predictions where run_id = ?", [run_id])
         insert(connection, "predictions", pa.concat_tables(tables))
