@@ -13,7 +13,9 @@ from sklearn.metrics import recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from toolkit.console import show
 from toolkit.errors import ModelError, StudyError
+from toolkit.formatting import proportion
 from toolkit.manifest.baseline import BaselineSection
 from toolkit.models import metadata
 from toolkit.pipeline import rebuild
@@ -117,13 +119,16 @@ def test_one_class_cannot_be_learned():
         metadata.fit(["a"], [{}, {}], np.zeros(2, int), penalty=1.0, balanced=False)
 
 
-def test_it_is_a_run_that_is_scored_compared_and_reported(finished, based):
+def test_it_is_a_run_that_is_scored_compared_and_reported(finished, based, capsys):
     workspace, study, made = based
+    show(made, as_json=False)
+    words = " ".join(capsys.readouterr().out.split())
     scored = evaluate(workspace, study, run=made.run_id)
     compared = compare(workspace, study, finished.run_id, made.run_id)
     page = report(workspace, study, run=finished.run_id)
     rows = workspace.rows("from runs where run_id = $run", {"run": made.run_id})
 
+    assert f"out of fold by patient, on the training set: accuracy {proportion(made.out_of_fold['accuracy'])}" in words
     assert (NAME, None) == (rows[0]["model"], rows[0]["control"])
     assert {"validation", "test"} == set(scored.cases) == set(compared.differences) == set(made.cases)
     assert made.run_id in Path(page.page).read_text(encoding="utf-8")

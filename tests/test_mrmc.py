@@ -10,7 +10,9 @@ import pytest
 from exports import label, radio, row
 from sklearn.metrics import roc_auc_score
 
+from toolkit.console import show
 from toolkit.errors import StudyError, WorkspaceError
+from toolkit.formatting import signed
 from toolkit.manifest.readers import ReaderArm, ReadersSection
 from toolkit.stages.parse import parse
 from toolkit.stages.readers import FEW_WAYS, NOT_CROSSED, readers
@@ -312,8 +314,7 @@ def by_hand(rows, people):
     return theta.mean(axis=1), difference, difference**2 / (2 / readers * total), total**2 / spread**2 * (readers - 1)
 
 
-def test_sensitivity_of_labelbox_readings_is_the_one_computed_by_hand(workspace, reading_study, key, tmp_path):
-
+def test_sensitivity_of_labelbox_readings_is_the_one_computed_by_hand(workspace, reading_study, key, tmp_path, capsys):
     study = with_expert(reading_study)
     rows = simulated(np.random.default_rng(3), patients=24, people=PEOPLE, gain=0.8)
     lines = [read_row(f"i{p}-{n}", f"P-{p}", s[MINE], s[THEIRS], expert=truth) for p, n, truth, s in rows]
@@ -326,6 +327,11 @@ def test_sensitivity_of_labelbox_readings_is_the_one_computed_by_hand(workspace,
     }
     stored = workspace.rows("from reader_study where metric = 'recall' and inference = 'readers and cases'")
 
+    show(result, as_json=False)
+    words = " ".join(capsys.readouterr().out.split())
+
+    assert signed(found["difference"]["value"]) in words
+    assert "3 readers, 48 cases / 24 patients" in words
     assert (3, 48, 24) == (result.readers, result.cases, result.patients)
     assert list(means) == pytest.approx([found["aided"]["value"], found["unaided"]["value"]])
     assert difference == pytest.approx(found["difference"]["value"])

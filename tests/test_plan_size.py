@@ -1,5 +1,7 @@
 """Expected precision and power: against closed forms where patients have one case, and from what a study knows."""
 
+import json
+
 import numpy as np
 import pytest
 from exports import label, row
@@ -7,7 +9,9 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
+from toolkit.cli import main
 from toolkit.errors import WorkspaceError
+from toolkit.manifest import shipped
 from toolkit.manifest.evaluation import PlanSection
 from toolkit.stages.plan_size import Wanted, plan_size
 from toolkit.stats import sample_size
@@ -178,3 +182,20 @@ def test_a_scored_run_is_what_is_known(finished):
     assert f"{scored} scored cases" in planned.basis
     assert "test" == planned.part
     assert 0.3 < rows["roc_auc_malignant", None].value <= 1
+
+
+def test_the_command_says_the_same_in_words_and_as_json(with_readings, tmp_path, capsys):
+    file = tmp_path / "study.toml"
+    file.write_text((shipped("manifests") / "demo.toml").read_text(encoding="utf-8").replace("pinned", "# pinned"))
+    options = ["--study", str(file), "--workspace", str(with_readings.folder), "--quiet"]
+    asked = ["plan-size", "--recall", "0.8", "--icc", "0.3", "--size", "100", "--width", "0.2"]
+    for arguments in ([*options, *asked], ["--json", *options, *asked]):
+        with pytest.raises(SystemExit) as left:
+            main(arguments)
+        assert not left.value.code
+    words, _, document = capsys.readouterr().out.partition("{")
+    planned = json.loads("{" + document)
+    macro = next(each for each in planned["rows"] if each["metric"] == "macro_recall")
+
+    assert f"expected to be {macro['width']:.2f} wide" in " ".join(words.split())
+    assert (100, 0.3, 0.2) == (planned["planned_for"], planned["icc"], planned["wanted"]["width"])

@@ -404,7 +404,7 @@ def plan_size(  # noqa: PLR0913 - what is asked, and what is stated instead of e
     *,
     run: Run = "latest",
     part: Literal["train", "validation", "test", "external"] = "test",
-    patients: Annotated[int | None, Parameter(validator=Number(gte=2))] = None,
+    size: Annotated[int | None, Parameter(validator=Number(gte=2))] = None,
     width: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.1,
     difference: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.05,
     power: Annotated[float, Parameter(validator=Number(gt=0, lt=1))] = 0.8,
@@ -422,7 +422,7 @@ def plan_size(  # noqa: PLR0913 - what is asked, and what is stated instead of e
 
     Args:
         part: Subset whose patients are looked at; without a split, all patients.
-        patients: Plan for so many patients like these, instead of for those there are.
+        size: Plan for so many patients like these, instead of for those there are.
         width: Width of intervals (upper minus lower bound) to be reached.
         difference: Difference between two runs to be found.
         power: Chance to find it.
@@ -433,7 +433,7 @@ def plan_size(  # noqa: PLR0913 - what is asked, and what is stated instead of e
     from toolkit.stages.plan_size import Wanted, plan_size
 
     study = settings.study_file().study
-    wanted = Wanted(width, difference, power, patients, recall, icc, disagreement)
+    wanted = Wanted(width, difference, power, size, recall, icc, disagreement)
     settings.run(lambda progress: plan_size(settings.workspace, study, wanted, run=run, part=part, progress=progress))
 
 
