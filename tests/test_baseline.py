@@ -19,13 +19,15 @@ from toolkit.formatting import proportion
 from toolkit.manifest.baseline import BaselineSection
 from toolkit.models import metadata
 from toolkit.pipeline import rebuild
-from toolkit.stages.baseline import NAME, baseline
+from toolkit.stages.baseline import baseline
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.report import report
+from toolkit.stages.report.facts import gather
+from toolkit.stages.report.methods import methods
 from toolkit.stages.withdraw.results import runs_on
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import find_split, read_run
+from toolkit.workspace.runs import METADATA_BASELINE, find_run, find_split, read_run
 
 FIELDS = ["age", "sex", "anatomical_site"]
 
@@ -129,7 +131,7 @@ def test_it_is_a_run_that_is_scored_compared_and_reported(finished, based, capsy
     rows = workspace.rows("from runs where run_id = $run", {"run": made.run_id})
 
     assert f"out of fold by patient, on the training set: accuracy {proportion(made.out_of_fold['accuracy'])}" in words
-    assert (NAME, None) == (rows[0]["model"], rows[0]["control"])
+    assert (METADATA_BASELINE, None) == (rows[0]["model"], rows[0]["control"])
     assert {"validation", "test"} == set(scored.cases) == set(compared.differences) == set(made.cases)
     assert made.run_id in Path(page.page).read_text(encoding="utf-8")
 
@@ -221,3 +223,25 @@ def test_a_value_that_names_a_class_is_left_out(finished, copied):
 
     assert made.values_left_out > 100
     assert ["age", "sex"] == made.fields
+
+
+def test_the_latest_run_is_the_one_with_photographs(based, finished):
+    """A baseline stands beside a run; what is evaluated and reported without a name is that run."""
+    workspace, _, made = based
+
+    assert finished.run_id == find_run(workspace, "latest")
+    assert made.run_id == find_run(workspace, made.run_id)
+    named = workspace.rows("select run_id from run_names where name = 'latest'")
+    assert [finished.run_id] == [row["run_id"] for row in named]
+
+
+def test_methods_of_a_baseline_say_nothing_of_photographs_or_epochs(based):
+    workspace, study, made = based
+    evaluate(workspace, study, run=made.run_id)
+    text = " ".join(paragraph.text for paragraph in methods(gather(workspace, study, made.run_id)))
+
+    assert "multinomial logistic regression (scikit-learn) on metadata alone: " in text
+    assert "given no photograph" in text
+    assert "ridge penalty 1" in text
+    for untrue in ("trained for", "epochs", "learning rate", "AdamW", "cropped", "ROI", "likelihood", "ASSISTANT"):
+        assert untrue not in text, untrue

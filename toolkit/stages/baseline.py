@@ -24,11 +24,18 @@ from toolkit.stats import metrics
 from toolkit.workspace import sql
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
-from toolkit.workspace.runs import PredictedPart, RunRecord, find_split, now, read_run, record_predictions, record_run
+from toolkit.workspace.runs import (
+    METADATA_BASELINE,
+    PredictedPart,
+    RunRecord,
+    find_split,
+    now,
+    read_run,
+    record_predictions,
+    record_run,
+)
 from toolkit.workspace.verification import certified_split, verify
 
-NAME = "metadata-baseline"
-"""Of its model and its backend."""
 PARTS = ("validation", "test")
 
 
@@ -185,7 +192,7 @@ def _run_id(workspace: Workspace, study: Study, split_id: str, names: list[str],
         for part, own in sorted(parts.items())
         if part in ("train", *PARTS)
     }
-    return short_id([NAME, version("lesion-toolkit"), split_id, truth_id, settings, content])
+    return short_id([METADATA_BASELINE, version("lesion-toolkit"), split_id, truth_id, settings, content])
 
 
 def _numbered(patients: Sequence[str]) -> np.ndarray:
@@ -228,8 +235,8 @@ def _record(workspace: Workspace, study: Study, fitted: _Fitted) -> None:
     stated = study.model_dump(mode="json", exclude={"privacy": True, "ingest": {"annotator"}})
     weights = model.coefficients.size + model.intercepts.size
     facts = {
-        "name": NAME,
-        "backend": NAME,
+        "name": METADATA_BASELINE,
+        "backend": METADATA_BASELINE,
         "device": "cpu",
         "architecture": "multinomial logistic regression (scikit-learn)",
         "scikit_learn": version("scikit-learn"),
@@ -242,7 +249,7 @@ def _record(workspace: Workspace, study: Study, fitted: _Fitted) -> None:
         "run_id": run_id,
         "split_id": fitted.split_id,
         "truth_id": state["truth_id"],
-        "study": {**stated, "model": {**stated["model"], "name": NAME, "backend": NAME}},
+        "study": {**stated, "model": {**stated["model"], "name": METADATA_BASELINE, "backend": METADATA_BASELINE}},
         "model": facts,
         "toolkit": version("lesion-toolkit"),
         "train_cases": len(training.ids),
@@ -270,7 +277,7 @@ def _predict(workspace: Workspace, study: Study, model: MetadataModel, run_id: s
             for case, of_case in zip(own.ids, columns, strict=True)
         ]
         tables.append(pa.Table.from_pylist(rows, schema=table_schema("predictions")))
-        files[part] = [f"{part}-00000-{short_id([NAME, own.ids])}.parquet"]
+        files[part] = [f"{part}-00000-{short_id([METADATA_BASELINE, own.ids])}.parquet"]
         write_parquet(workspace.run(run_id) / "predictions" / files[part][0], tables[-1])
     named = list(zip(study.answers, study.class_names, strict=True))
     how = PredictedPart(views=1, generate=False, answers=named)

@@ -33,6 +33,8 @@ CLOCKS = timedelta(days=1)
 """What the clocks of two computers may be apart."""
 NAMED = 5
 """Cases that a message names."""
+METADATA_BASELINE = "metadata-baseline"
+"""Name and backend of the model that is given no photograph."""
 PHOTOGRAPHS = "photographs.json"
 """Beside a run: a digest of every case that it was trained on or watched, with its photograph."""
 SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
@@ -58,10 +60,12 @@ def find_split(workspace: Workspace, name: str = "latest") -> str:
 
 
 def find_run(workspace: Workspace, name: str) -> str:
-    """Return a run's ID; "latest" is the run that was finished last, input ablations and replicates aside."""
+    """Return a run's ID; "latest" is the run that was finished last; ablations, replicates and baselines aside."""
     # A registry that no command has written to since an earlier version has no column `replicate_of`.
     rows = workspace.rows("select * from runs order by finished_at desc, run_id")
-    own = [row["run_id"] for row in rows if not row["control"] and not row.get("replicate_of")]
+    whole = [row for row in rows if not row["control"] and not row.get("replicate_of")]
+    baselines = [row["run_id"] for row in whole if row["model"] == METADATA_BASELINE]
+    own = [row["run_id"] for row in whole if row["run_id"] not in baselines] or baselines
     known = [row["run_id"] for row in rows]
     return _chosen(name, known, own, kind="run", place=workspace.folder / "runs", remedy="toolkit train")
 
