@@ -173,7 +173,7 @@ def test_every_row_that_rests_on_few_patients_of_a_class_is_marked(study):
     assert averages == {name for name, class_name in marked if class_name is None}
     of_first = {name for name, class_name in marked if class_name == first}
     of_events = set(OF_A_CLASS) - {"calibration_slope"}  # separated events have none
-    assert {"precision", "recall", "f1", "roc_auc", "pr_auc", *of_events} == of_first
+    assert {"precision", "recall", "npv", "f1", "roc_auc", "pr_auc", *of_events} == of_first
     assert not {key for key in marked if key[1] in rest}
 
 
