@@ -49,6 +49,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     frozen = read_run(workspace, run_id).frozen
     fitted, targets = calibrated.temperature_of(parts, frozen, truth_id), operating.targets(study, parts, frozen)
     temperature = None if fitted is None else fitted["temperature"]
+    prior = calibrated.prior_of(workspace, study, run_id)
     lock = plan.locked_for(workspace, run_id)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in results.TABLES}
     scorings = []
@@ -57,6 +58,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
         key = EvaluationKey(run_id, part, truth_id)
         for name, of_part in _scored(workspace, study, data, key, temperature, targets).items():
             rows[name] += of_part
+        rows["scores"] += calibrated.at_prior_rows(study, data, key, prior)
         now = datetime.now(UTC).replace(tzinfo=None)
         counts = {"cases": len(data.truth), "unresolved": predicted[part] - len(data.truth)}
         scorings.append({**key._asdict(), "scored_at": now, **counts, "plan_sha256": lock and lock.sha256})
