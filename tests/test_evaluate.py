@@ -10,7 +10,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from toolkit.errors import WorkspaceError
 from toolkit.manifest.evaluation import OperatingPoint
-from toolkit.stages.evaluate import evaluate, groups, operating, readers
+from toolkit.stages.evaluate import calibrated, evaluate, groups, operating, readers
 from toolkit.stages.evaluate.scoring import OF_A_CLASS, OF_PROBABILITIES, SCALED, EvaluationKey, Scorer
 from toolkit.stats import agreement, delong
 from toolkit.stats.metrics import AVERAGED
@@ -18,6 +18,7 @@ from toolkit.workspace import ledger
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import table_schema
 from toolkit.workspace.results import TABLES
+from toolkit.workspace.runs import read_run, record_run
 
 
 def test_every_score_is_given_again_by_its_query(finished):
@@ -174,7 +175,7 @@ def test_every_row_that_rests_on_few_patients_of_a_class_is_marked(study):
     assert averages == {name for name, class_name in marked if class_name is None}
     of_first = {name for name, class_name in marked if class_name == first}
     of_events = set(OF_A_CLASS) - {"calibration_slope"}  # separated events have none
-    assert {"precision", "recall", "f1", "roc_auc", "pr_auc", *of_events} == of_first
+    assert {"precision", "recall", "npv", "f1", "roc_auc", "pr_auc", *of_events} == of_first
     assert not {key for key in marked if key[1] in rest}
 
 
@@ -458,6 +459,38 @@ def test_without_a_positive_on_validation_there_is_no_operating_point(study):
 
     assert [] == operating.targets(study, {"validation": data}, {})
     assert [] == operating.targets(study, {"test": data}, {})
+
+
+def test_probabilities_of_a_balanced_training_are_corrected_for_the_classes_of_the_training_set(finished, copied):
+    assert not copied.rows("select 1 from scores where metric like 'prior_%'")
+    record = read_run(copied, finished.run_id)
+    balanced = record.study | {"train": record.study["train"] | {"balance": "weights"}}
+    record_run(copied, record.model_copy(update={"study": balanced}))
+    evaluate(copied, finished.study_file.study)
+    rows = {row["metric"]: row for row in copied.rows("from scores where metric like 'prior_%' and part = 'test'")}
+    with copied.reading() as connection:
+        again = {name: connection.execute(row["query"]).fetchone()[0] for name, row in rows.items()}
+
+    assert {"prior_accuracy", "prior_brier", "prior_log_loss", "prior_ece"} == set(rows)
+    assert {name: row["value"] for name, row in rows.items()} == pytest.approx(again, abs=1e-12)
+    counts = Counter(row["class_name"] for row in copied.rows("select class_name from splits where part = 'train'"))
+    cases = copied.rows("select truth, probabilities from scored where part = 'test'")
+    weighed = [{name: p * counts[name] for name, p in dict(case["probabilities"]).items()} for case in cases]
+    chances = [each[case["truth"]] / sum(each.values()) for each, case in zip(weighed, cases, strict=True)]
+    assert -np.log(np.maximum(chances, 2.2e-16)).mean() == pytest.approx(rows["prior_log_loss"]["value"])
+    right = [max(each, key=each.get) == case["truth"] for each, case in zip(weighed, cases, strict=True)]
+    assert np.mean(right) == rows["prior_accuracy"]["value"]
+
+
+def test_a_shift_of_classes_is_undone_by_the_prior():
+    rng, prior = np.random.default_rng(8), np.array([0.8, 0.15, 0.05])
+    truth = rng.choice(3, 40_000, p=prior)
+    seen = rng.normal(truth[:, None] == np.arange(3), 1.0)
+    balanced = np.exp(seen) / np.exp(seen).sum(axis=1, keepdims=True)  # Bayes' rule for equally frequent classes
+    corrected = calibrated.at_prior(balanced, prior)
+
+    assert abs(corrected.mean(axis=0) - prior).max() < 0.01 < abs(balanced.mean(axis=0) - prior).max()
+    assert (corrected.argmax(axis=1) == truth).mean() > (balanced.argmax(axis=1) == truth).mean()
 
 
 def test_predictive_values_at_a_prevalence_follow_bayes_and_are_given_again_by_their_queries(finished, copied):

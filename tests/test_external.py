@@ -606,7 +606,7 @@ def test_cases_that_were_withdrawn_there_are_said_not_to_be_compared(fresh, here
 def test_a_record_that_its_own_ledger_does_not_know_is_refused(here, finished, tmp_path):
     there = Workspace(tmp_path / "there")
     shutil.copytree(finished.workspace.folder, there.folder)
-    rewrite(there.run(finished.run_id), train_cases=2)
+    rewrite(there.run(finished.run_id), train_cases=115)
 
     with pytest.raises(ModelError, match="not the one that was noted in the ledger"):
         external.bring(here, there.run(finished.run_id))

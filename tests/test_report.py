@@ -332,7 +332,7 @@ def test_summary_csv_holds_the_averages_with_their_method(small):
     assert repr(4 / 9) == rows["test", "accuracy"]["value"]
     assert "2" == rows["test", "macro_recall"]["classes"]
     assert "0" == rows["test", "macro_recall"]["replicates"]
-    assert "100" == rows["test", "macro_pr_auc"]["replicates"]
+    assert "0" == rows["test", "macro_pr_auc"]["replicates"]
     assert ("9", "7") == (rows["test", "accuracy"]["cases"], rows["test", "accuracy"]["patients"])
 
 

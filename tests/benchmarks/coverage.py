@@ -2,7 +2,7 @@
 
 A case is of its patient's own class with probability 0.7, else of any; the logits are the class's signal, plus noise of
 which the share ICC belongs to the patient. The other run of a comparison shares 0.6 of the noise and has 1.3 times the
-signal. The true value is that of a study of 60,000 patients. A line says, for each number of patients, the share of
+signal. The true value is that of a study of 120,000 patients. A line says, for each number of patients, the share of
 intervals that hold it and their median width: of the studies in which the row is marked as resting on few patients
 (then with a sign) where those are most, else of the others. `--write` puts the tables into docs/benchmarks.md.
 """
@@ -128,7 +128,7 @@ def study_of(design: Design) -> Study:
 
 def true_values(design: Design) -> dict[Key, float]:
     """Return what a very large study finds."""
-    rows = rows_of(study_of(design), draw(design, 60_000, np.random.default_rng(0)))
+    rows = rows_of(study_of(design), draw(design, 120_000, np.random.default_rng(0)))
     return {key: row["difference"] if key[0].startswith("difference") else row["value"] for key, row in rows.items()}
 
 
@@ -189,12 +189,12 @@ def tables(repetitions: dict[int, int], workers: int) -> list[str]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repetitions", type=int, default=1000, help="studies; of 1,000 patients a fifth of them")
+    parser.add_argument("--repetitions", type=int, default=1000, help="studies; of 1,000 patients a quarter of them")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     began = time.perf_counter()
-    repetitions = {patients: given.repetitions // (5 if patients >= 1000 else 1) for patients in PATIENTS}
+    repetitions = {patients: given.repetitions // (4 if patients >= 1000 else 1) for patients in PATIENTS}
     lines = tables(repetitions, given.workers)
     counts = f"Studies: {given.repetitions} each, {repetitions[1000]} of 1,000 patients."
     text = "\n".join([counts, *lines])

@@ -186,7 +186,7 @@ def _support(pair: RunPair, metric: str, number: int | None) -> list[np.ndarray]
     )
     if metric in metrics.AREAS:
         return [truth, others]
-    return [{"precision": predicted, "npv": unpredicted, "specificity": others}.get(metric, truth)]
+    return {"precision": [predicted], "npv": [unpredicted, truth], "specificity": [others]}.get(metric, [truth])
 
 
 class _PairedMetrics:

@@ -78,7 +78,7 @@ def wilson(successes: float | np.ndarray, trials: float | np.ndarray, *, confide
     return _wilson(successes, trials, float(ndtri((1 + confidence) / 2)))
 
 
-def _wilson(successes: float | np.ndarray, trials: float | np.ndarray, z: float) -> Interval:
+def _wilson(successes: float | np.ndarray, trials: float | np.ndarray, z: float | np.ndarray) -> Interval:
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.divide(successes, trials)
         centre = (share + z * z / (2 * trials)) / (1 + z * z / trials)
@@ -126,13 +126,19 @@ def effective_trials(share: Share) -> np.ndarray:
 def clustered_wilson(share: Share, *, confidence: float) -> Interval:
     """Return the Wilson interval at the effective size: the plain one where every patient has a single trial.
 
+    Where patients have several the size rests on an estimated variance, so the quantile is Student's.
+
     >>> correct, patient = np.array([1, 1, 1, 0, 1, 1]), np.array([0, 0, 1, 1, 2, 2])
     >>> interval = clustered_wilson(by_patient(correct, np.ones(6), patient), confidence=0.95)
     >>> round(interval.low, 3), round(interval.high, 3)
-    (0.319, 0.982)
+    (0.101, 0.996)
     """
     trials = effective_trials(share)
-    return wilson(share.value * trials, trials, confidence=confidence)
+    z = float(ndtri((1 + confidence) / 2))
+    patients = np.count_nonzero(share.trials, axis=-1)
+    several = (share.trials.max(axis=-1, initial=0) > 1) & (patients > 1)
+    quantile = np.where(several, stdtrit(np.maximum(patients - 1, 1), (1 + confidence) / 2), z)
+    return _wilson(share.value * trials, trials, quantile)
 
 
 class Estimate(NamedTuple):

@@ -50,6 +50,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     parts = {part: _part(workspace, asked, run_id, part) for part in predicted}
     fitted, targets = calibrated.temperature_of(parts, frozen, truth_id), operating.targets(asked, parts, frozen)
     temperature = None if fitted is None else fitted["temperature"]
+    prior = calibrated.prior_of(workspace, study, run_id)
     lock = plan.locked_for(workspace, run_id)
     rows: dict[str, list[dict[str, Any]]] = {name: [] for name in results.TABLES}
     scorings = []
@@ -58,6 +59,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
         key = EvaluationKey(run_id, part, truth_id)
         for name, of_part in _scored(workspace, asked, data, key, temperature, targets).items():
             rows[name] += of_part
+        rows["scores"] += calibrated.at_prior_rows(study, data, key, prior)
         now = datetime.now(UTC).replace(tzinfo=None)
         counts = {"cases": len(data.truth), "unresolved": predicted[part] - len(data.truth)}
         counts["bootstrap_seed"] = study.study.seed

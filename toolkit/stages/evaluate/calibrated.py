@@ -5,12 +5,19 @@ from typing import Any
 import numpy as np
 
 from toolkit.manifest import Study
+from toolkit.stages.evaluate import estimates
 from toolkit.stages.evaluate.estimates import WILSON
-from toolkit.stages.evaluate.scoring import EvaluationKey
-from toolkit.stats import calibration
+from toolkit.stages.evaluate.scoring import TOO_FEW, EvaluationKey
+from toolkit.stats import calibration, metrics
+from toolkit.stats.intervals import UNDEFINED
+from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import read_run
 
 FITTED_ON = "validation"
+AT_PRIOR = "prior_"
+NO_INTERVAL = "none: to be held beside the row as predicted"
 
 
 def temperature_of(parts: dict[str, ClassArrays], frozen: dict[str, Any], truth_id: str) -> dict[str, Any] | None:
@@ -21,6 +28,67 @@ def temperature_of(parts: dict[str, ClassArrays], frozen: dict[str, Any], truth_
         return None
     temperature = calibration.fit_temperature(data.truth, data.probabilities)
     return {"temperature": temperature, "cases": len(data.truth), "truth_id": truth_id, "fitted_on": FITTED_ON}
+
+
+def prior_of(workspace: Workspace, study: Study, run_id: str) -> np.ndarray | None:
+    """Return the cases of each class (C,) that a run was trained on, where training balanced them; else None.
+
+    Of an external run the training set is not here.
+    """
+    record = read_run(workspace, run_id)
+    if record.study.get("train", {}).get("balance", "none") == "none" or record.external_of:
+        return None
+    rows = workspace.rows(sql.statement("evaluate/trained_on"), {"run_id": run_id})
+    cases = {row["class_name"]: row["cases"] for row in rows}
+    prior = np.array([cases.get(name, 0) for name in study.class_names], dtype=float)
+    return prior if prior.any() else None
+
+
+def at_prior(probabilities: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Return probabilities (N, C) of a model that was trained on balanced classes, for classes as frequent as `prior`.
+
+    Saerens, Latinne and Decaestecker, Neural Comput 2002;14:21.
+    """
+    weighed = probabilities * prior
+    total = weighed.sum(axis=1, keepdims=True)
+    return np.divide(weighed, total, out=probabilities.copy(), where=total > 0)
+
+
+def at_prior_rows(
+    study: Study, data: ClassArrays, key: EvaluationKey, prior: np.ndarray | None
+) -> list[dict[str, Any]]:
+    """Return scores at the class shares of the training set, where training was balanced: rows of `scores`."""
+    if prior is None:
+        return []
+    chances = at_prior(data.probabilities, prior)
+    corrected = data._replace(predicted=chances.argmax(axis=1), probabilities=chances)
+    losses = metrics.losses(data.truth, chances)
+    confident = (chances.max(axis=1), corrected.right)
+    error = calibration.calibration_error(
+        calibration.gaps(*confident, study.evaluate.bins).sum(axis=0), len(data.truth)
+    )
+    accuracy, interval = estimates.accuracy(corrected, confidence=study.evaluate.confidence)
+    measured = {
+        "accuracy": (accuracy, interval, WILSON),
+        "brier": (float(losses["brier"].mean()), UNDEFINED, NO_INTERVAL),
+        "log_loss": (float(losses["log_loss"].mean()), UNDEFINED, NO_INTERVAL),
+        "ece": (float(error), UNDEFINED, NO_INTERVAL),
+    }
+    patients = len(np.unique(data.patient))
+    shared = {**key._asdict(), "class_name": None, "confidence": study.evaluate.confidence, "replicates": 0}
+    shared |= {"cases": len(data.truth), "patients": patients, "too_few": patients < TOO_FEW, "classes": None}
+    literals = {"run_id": key.run_id, "part": key.part, "class_name": "", "bins": str(study.evaluate.bins)}
+    return [
+        {
+            **shared,
+            "metric": f"{AT_PRIOR}{name}",
+            "value": value,
+            **between._asdict(),
+            "method": method,
+            "query": sql.metric_query(name, source="at_prior", **literals),
+        }
+        for name, (value, between, method) in measured.items()
+    ]
 
 
 def bins(study: Study, data: ClassArrays, key: EvaluationKey, temperature: float | None) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from toolkit.manifest import Study
 from toolkit.stages.evaluate import estimates
-from toolkit.stages.evaluate.estimates import RECOVERED, WILSON
+from toolkit.stages.evaluate.estimates import WILSON
 from toolkit.stages.evaluate.replicates import Measures
 from toolkit.stats import calibration, intervals, metrics
 from toolkit.stats.intervals import UNDEFINED, Interval
@@ -100,9 +100,12 @@ class Scorer:
         return {"precision": predicted, "npv": ~predicted, "specificity": ~truth}.get(metric, truth)
 
     def _groups(self, metric: str, number: int) -> list[np.ndarray]:
-        """Return the cases that a class's value needs enough patients of: for an area the other classes' too."""
-        others = [self.data.truth != number] if metric in metrics.AREAS else []
-        return [self._rests_on(metric, number), *others]
+        """Return the cases that a class's value needs enough patients of.
+
+        For an area those are the other classes' too, for NPV the class's own, of which its errors are.
+        """
+        own = self.data.truth == number
+        return [self._rests_on(metric, number), *{"npv": [own], "roc_auc": [~own], "pr_auc": [~own]}.get(metric, [])]
 
     def _of_event(self, probability: np.ndarray, occurred: np.ndarray) -> dict[str, Measured]:
         """Return what calibration of one event's probabilities is measured by."""
@@ -131,7 +134,7 @@ class Scorer:
         }
         rows = [self._row(metric, None, each, self._query(metric)) for metric, each in measured.items()]
         balanced = self._query("macro", metric="recall")
-        rows.append(self._average("balanced_accuracy", "recall", self._macro("recall"), balanced))
+        rows.append(self._average("balanced_accuracy", "recall", self._mean("macro_recall", "recall"), balanced))
         if self.temperature is None:
             return rows
         scaled = calibration.at_temperature(self.data.probabilities, self.temperature)
@@ -162,12 +165,11 @@ class Scorer:
                 if metric in micro
                 else self._jackknifed(f"micro_{metric}", self.everyone)
             )
-            weighted, query = self._weighted(metric), self._query("weighted", metric=metric)
-            rows += [
-                self._average(f"macro_{metric}", metric, self._macro(metric), self._query("macro", metric=metric)),
-                self._average(f"weighted_{metric}", metric, weighted, query),
-                self._row(f"micro_{metric}", None, pooled, self._query(MICRO_QUERIES.get(metric, "accuracy"))),
-            ]
+            for kind in ("macro", "weighted"):
+                measured, query = self._mean(f"{kind}_{metric}", metric), self._query(kind, metric=metric)
+                rows.append(self._average(f"{kind}_{metric}", metric, measured, query))
+            query = self._query(MICRO_QUERIES.get(metric, "accuracy"))
+            rows.append(self._row(f"micro_{metric}", None, pooled, query))
         return rows
 
     def _average(self, name: str, metric: str, measured: Measured, query: str) -> dict[str, Any]:
@@ -177,19 +179,13 @@ class Scorer:
         few = intervals.too_few(self.data.patient, *groups, *intervals.classes_in(self.data.truth))
         return {**self._row(name, None, measured._replace(few=few), query), "classes": len(defined)}
 
-    def _macro(self, metric: str) -> Measured:
-        if metric not in self.analytic.estimates:
-            return self._jackknifed(f"macro_{metric}", self.everyone)
-        interval = estimates.macro(self.analytic.estimates[metric])[1]
-        return Measured(float(self.points[f"macro_{metric}"][0]), interval, RECOVERED, self.everyone)
-
-    def _weighted(self, metric: str) -> Measured:
-        """Return the weighted mean; that of specificity and NPV rests on the patients outside the commonest class."""
+    def _mean(self, name: str, metric: str) -> Measured:
+        """Return a mean over classes; that of specificity and NPV rests on the patients outside the commonest class."""
         patients = None
         if metric in ("specificity", "npv"):
             classes = np.unique(self.data.truth)
             patients = min(self._patients(self._rests_on(metric, number)) for number in classes)
-        return self._jackknifed(f"weighted_{metric}", self.everyone, patients=patients)
+        return self._jackknifed(name, self.everyone, patients=patients)
 
     def _jackknifed(
         self,
