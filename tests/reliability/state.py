@@ -8,11 +8,10 @@ from typing import Any
 import duckdb
 import pyarrow.parquet as pq
 
-TIMES = ("scored_at", "created_at", "finished_at", "seconds")
+TIMES = ("scored_at", "created_at", "finished_at", "seconds", "task")
+"""Columns and keys that are others each time; Labelbox gives each export a new task."""
 DIGESTS_OF_TIMES = ("record_sha256", "previous", "sha256", "seal")
 """Digests of what holds times, too."""
-BY_CONTENT = ("registry.duckdb", "run.json", "ledger.jsonl", "certificate.json")
-"""Files that are compared by what they say."""
 
 
 def state_of(workspace: Path) -> dict[str, Any]:
@@ -25,7 +24,7 @@ def state_of(workspace: Path) -> dict[str, Any]:
                 found[name] = repr(pq.ParquetFile(path).read().to_pylist())
             elif path.name == "ledger.jsonl":
                 found[name] = [without_times(json.loads(line)) for line in path.read_text().splitlines()]
-            elif path.name == "run.json":
+            elif path.name == "run.json" or path.match("exports/*.json"):
                 found[name] = without_times(json.loads(path.read_text()))
             elif path.name != "registry.duckdb":
                 found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
