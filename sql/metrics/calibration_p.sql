@@ -43,5 +43,11 @@ variances as (
     from patients
     cross join correlated
 )
-select coalesce(case when a * d - b * b > 1e-12 then exp(-(d * u * u - 2 * b * u * v + a * v * v) / (a * d - b * b) / 2) end, 'nan') as value
+select
+    coalesce(
+        case when a * d - b * b > 1e-12
+            then exp(-(d * u * u - 2 * b * u * v + a * v * v) / (a * d - b * b) / 2)
+        end,
+        'nan'
+    ) as value
 from variances
