@@ -1,5 +1,4 @@
--- Every run under its ID, and under the name "latest" the run that was finished last; controls, replicates and baselines of
--- metadata alone are not meant, the latter where there is another run.
+-- Every run under its ID, and as "latest" the run finished last; controls, replicates and metadata baselines stand aside.
 create or replace view run_names as
 select run_id as name, run_id,
 from runs
