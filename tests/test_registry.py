@@ -71,7 +71,9 @@ def test_python_variables_are_out_of_reach(parsed):
 def test_nan_stays_nan(parsed):
     workspace = parsed(row("i1", label("L1", "nevus")))
     with workspace.writing() as connection:
-        connection.execute("insert into runs values ('r', 's', 't', 'm', 1, 1, 1, 1, 'cpu', now(), null, null)")
+        connection.execute(
+            "insert into runs values ('r', 's', 't', 'm', 1, 1, 1, 1, 'cpu', now(), null, null, null, null)"
+        )
         insert(connection, "epochs", pa.table({"run_id": ["r"], "epoch": [1], "metric": ["x"], "value": [math.nan]}))
 
     assert math.isnan(workspace.rows("select value from epochs")[0]["value"])
@@ -85,7 +87,7 @@ def test_python_users_get_data_frames(parsed):
 
 
 MAY_HAVE_NONE = ("leakage", "length_flips", "low_label_mass", "readers", "unknown_keys")
-OF_TWO_RUNS = ("comparison", "fixed_and_broken")  # tests/test_compare.py asks them
+OF_TWO_RUNS = ("comparison", "fixed_and_broken", "seed_differences")  # asked by compare's tests
 
 
 def test_every_question_file_is_a_question():

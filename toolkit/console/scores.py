@@ -48,7 +48,6 @@ def show_scores(workspace: Workspace, run_id: str) -> None:
     stdout.print(_calibration(scores, part), "")
     if controls := workspace.rows(sql.statement("report/comparisons"), {"run_id": run_id, "others": "controls"}):
         stdout.print(_controls(controls), "")
-    _show_legend(scores)
 
 
 def show_in_short(workspace: Workspace, run_id: str) -> None:
@@ -57,17 +56,11 @@ def show_in_short(workspace: Workspace, run_id: str) -> None:
     part = scored_parts(scores)[0]
     stdout.print(_averages(workspace, scores, IN_SHORT))
     stdout.print(_per_class(scores, part))
-    _show_legend(scores)
     confusions = [
         f"{row['truth']} predicted as {row['predicted']}: {counted(row['cases'], 'case')}"
         for row in _most_confused(workspace, run_id, part, most=3)
     ]
     stdout.print(summary("confused", *confusions or ["none"]))
-
-
-def _show_legend(scores: dict[ScoreKey, Score]) -> None:
-    if any(score.too_few for score in scores.values()):
-        stdout.print(f"{FEW_PATIENTS} few patients: the interval is only approximate")
 
 
 def _averages(workspace: Workspace, scores: dict[ScoreKey, Score], metrics: tuple[str, ...]) -> Table:
@@ -120,7 +113,9 @@ def _undefined_classes(scores: dict[ScoreKey, Score], metrics: tuple[str, ...]) 
 
 def _per_class(scores: dict[ScoreKey, Score], part: str) -> Table:
     columns = ("class", ">n/pat.", ">recall", "0 to 1", ">prec.", ">spec.", ">F1", ">ROC", ">PR")
-    classes = table(*columns, title=f"per class, {subset(part)}")
+    few = any(score.too_few for score in scores.values())
+    legend = f" ({FEW_PATIENTS} few patients: the interval is only approximate)" if few else ""
+    classes = table(*columns, title=f"per class, {subset(part)}{legend}")
     names = sorted({class_name for _, _, class_name in scores if class_name})
     for recall in (scores[part, "recall", name] for name in names):
         others = (scores[part, metric, recall.class_name] for metric in OTHERS)

@@ -36,8 +36,8 @@ SAFE: dict[str, str | bool | int | float | list[str]] = {
 }
 READING = {**SAFE, "enable_external_access": False, "lock_configuration": True}
 """For a database that is only read: SQL can reach nothing else."""
-WORKING = {**SAFE, "memory_limit": "256MB"}
-"""For a database that is worked in: what it may take before it spills to disk."""
+WORKING = {**SAFE, "memory_limit": "1GB"}
+"""For a database that is worked in: what it may take before it spills to disk (256 MB fail at a million rows)."""
 CONFLICT = "Conflicting lock"
 """What DuckDB says when another process has a database open."""
 BROKEN = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
