@@ -315,6 +315,16 @@ def test_small_groups_are_counted_and_not_scored(study):
     assert math.isnan(rows["b", "accuracy", None]["q"])
 
 
+def test_scores_of_groups_are_marked_by_the_rule_of_all_others(study):
+    rows = grouped(study, ["a"] * 160 + ["b"] * 24 + ["c"] * 16)
+    marked = {(value, metric) for (value, metric, _), row in rows.items() if row["too_few"]}
+
+    # 20 patients of each class in a; 24 patients in b, but 3 of each class; 16 in c.
+    assert {"b", "c"} == {value for value, _ in marked}
+    assert {"accuracy", "macro_recall", "macro_specificity", "macro_f1", "recall"} == {m for v, m in marked if v == "c"}
+    assert {"macro_recall", "macro_specificity", "macro_f1", "recall"} == {m for v, m in marked if v == "b"}
+
+
 def test_the_group_that_is_furthest_below_the_others_is_named(study):
     rows = grouped(study, ["a"] * 48 + ["b"] * 48, right=lambda n: n <= 48 or n % 2 == 0)
     worst = rows["b", "accuracy", None]

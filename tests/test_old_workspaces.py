@@ -99,6 +99,10 @@ def test_every_question_without_required_parameters_answers(old, question):
     assert old.read(question.text, sql.bind(question, {})).num_columns > 1
 
 
+def test_what_it_compared_is_told(old):
+    assert {None} == {row["too_few"] for row in old.shipped_rows("comparison", run=BLANK, other=RUN)}
+
+
 @pytest.mark.parametrize("question", NEWER)
 def test_a_question_about_a_newer_table_answers_once_the_workspace_was_written_to(used, question):
     assert 0 == used[0].ask(question).num_rows
@@ -147,10 +151,14 @@ def test_its_run_is_compared_and_reported_and_the_page_says_that_photographs_are
 
 def test_a_new_export_is_parsed_beside_its_own(copied_old, study_file, tmp_path):
     key = study_file.key(copied_old)
+    [landed] = copied_old.exports.glob("*.json")  # whatever stands on this machine where the photographs once stood
+    landed.write_text(landed.read_text(encoding="utf-8").replace(MADE_IN, str(tmp_path / "gone")), encoding="utf-8")
     new = exports.write(tmp_path / "new.ndjson", [row("i1", label("L1", "nevus"), patient="P-new")])
     parsed = parse(copied_old, study_file.study, key, [new])
 
-    assert (2, 66, 65, 34) == (parsed.exports, parsed.photographs, parsed.cases, parsed.patients)
+    assert (2, 66, 34) == (parsed.exports, parsed.photographs, parsed.patients)
+    assert 65 == parsed.kept_out["image_missing"]
+    assert 1 == parsed.cases
     assert {RUN, BLANK} == {run["run_id"] for run in status(copied_old).runs}
     assert [SPLIT] == [split["split_id"] for split in status(copied_old).splits]
 

@@ -2,6 +2,14 @@
 -- $run: ID of the run before
 -- $other = latest: ID of the run after, or latest
 -- $part = test: subset of the split
+with known as (
+    select *,
+    from comparisons
+    union all by name
+    select null::boolean as too_few, -- a registry of an earlier version lacks it
+    where false
+)
+
 select
     cause,
     metric,
@@ -19,8 +27,8 @@ select
     method,
     replicates,
     truth_id,
-from comparisons
-inner join run_names as first_name on first_name.run_id = comparisons.run_id
-inner join run_names as second_name on second_name.run_id = comparisons.other_run_id
+from known
+inner join run_names as first_name on first_name.run_id = known.run_id
+inner join run_names as second_name on second_name.run_id = known.other_run_id
 where first_name.name = $run and (cause = 'relabelling' or second_name.name = $other) and part = $part
 order by cause, class_name is not null, metric, class_name;

@@ -3,6 +3,14 @@
 -- $part = test: subset of the split
 -- $metric = accuracy: accuracy, macro_recall, macro_specificity, macro_f1, or recall of a class
 -- $class_name = : class; empty = over all classes
+with known as (
+    select *,
+    from subgroup_scores
+    union all by name
+    select null::boolean as too_few, -- a registry of an earlier version lacks it
+    where false
+)
+
 select
     group_name,
     group_value,
@@ -13,6 +21,7 @@ select
     high,
     cases,
     patients,
+    too_few,
     difference,
     difference_low,
     difference_high,
@@ -21,8 +30,8 @@ select
     worst and q < 0.05 as worst, -- earlier versions named one whatever its q
     refused,
     truth_id,
-from subgroup_scores
-inner join run_names on run_names.run_id = subgroup_scores.run_id
+from known
+inner join run_names on run_names.run_id = known.run_id
 where
     run_names.name = $run
     and part = $part

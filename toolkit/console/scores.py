@@ -183,6 +183,7 @@ def _groups(rows: list[dict[str, Any]], part: str) -> Table:
         if row["refused"]:
             groups.add_row(name, support, UNDEFINED)
             continue
+        support += FEW_PATIENTS if row["too_few"] else ""
         bar = interval_bar(row["value"], row["low"], row["high"])
         q = proportion(row["q"]) + (" worst" if row["worst"] else "")
         groups.add_row(name, support, proportion(row["value"]), bar, signed(row["difference"]), q)

@@ -15,7 +15,7 @@ from toolkit.stages.evaluate.estimates import RECOVERED, WILSON
 from toolkit.stages.evaluate.scoring import EvaluationKey, Measured
 from toolkit.stats import significance
 from toolkit.stats.group_differences import Difference, Differences, GroupedCases, differences
-from toolkit.stats.intervals import UNDEFINED
+from toolkit.stats.intervals import UNDEFINED, classes_in, too_few
 from toolkit.workspace.class_arrays import ClassArrays, places
 
 LEAST_PATIENTS = 5
@@ -85,7 +85,7 @@ def _not_scored(data: ClassArrays, inside: np.ndarray) -> dict[str, Any]:
     shared = {"metric": "accuracy", "class_name": None, "method": "none", "replicates": 0}
     support = {"cases": int(inside.sum()), "patients": _patients(data, inside)}
     values = {"value": np.nan, **UNDEFINED._asdict(), **_between(None)}
-    return {**shared, **values, **support, "refused": "too few cases or patients"}
+    return {**shared, **values, **support, "too_few": True, "refused": "too few cases or patients"}
 
 
 def _scored(study: Study, data: ClassArrays, inside: np.ndarray) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ def _scored(study: Study, data: ClassArrays, inside: np.ndarray) -> list[dict[st
             measured = Measured(*estimates.accuracy(own, confidence=confidence), WILSON, everyone)
         else:
             macro = estimates.macro(of_classes[metric.removeprefix("macro_")])
-            measured = Measured(*macro, RECOVERED, everyone)
+            measured = Measured(*macro, RECOVERED, everyone, too_few(own.patient, *classes_in(own.truth)))
         scores.append({"metric": metric, "class_name": None, **_row(study, own, measured, between.get(metric))})
     recall = of_classes["recall"]
     for number, name in enumerate(study.class_names):
@@ -133,6 +133,7 @@ def _row(study: Study, own: ClassArrays, measured: Measured, difference: Differe
         "replicates": study.evaluate.replicates if difference else 0,
         "cases": int(measured.rests_on.sum()),
         "patients": _patients(own, measured.rests_on),
+        "too_few": too_few(own.patient, measured.rests_on) if measured.few is None else measured.few,
         **_between(difference),
         "refused": None,
     }
