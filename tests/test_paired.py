@@ -50,6 +50,29 @@ def test_the_difference_of_two_areas_is_near_delongs_in_a_large_study():
     assert found.p == pytest.approx(theirs.p, abs=0.005)
 
 
+def test_the_difference_of_two_areas_in_plain_steps():
+    generator = np.random.default_rng(5)
+    positive = np.arange(60) < 20
+    scores = generator.normal(0, 1, (2, 60)) + np.array([[1.0], [1.8]]) * positive
+    first, second = (areas(positive, score) for score in scores)
+    found = paired.of_areas(first, second, 60, confidence=0.95)
+
+    difference = second.left_out - first.left_out
+    most = np.argmax(np.abs(difference - difference.mean()))
+    a, b = (np.append(number.left_out, number.left_out[most]) for number in (first, second))
+    r = np.corrcoef(a, b)[0, 1]
+    sides = []
+    for number, left_out in ((first, a), (second, b)):
+        error = np.sqrt(60 / 61 * ((left_out - left_out.mean()) ** 2).sum()) / (number.value * (1 - number.value))
+        odds = np.log(number.value / (1 - number.value)) + np.array([-1, 1]) * stats.t.ppf(0.975, 59) * error
+        sides.append(1 / (1 + np.exp(-odds)))
+    down, up = second.value - sides[1][0], sides[1][1] - second.value
+    own_down, own_up = first.value - sides[0][0], sides[0][1] - first.value
+    low = found.value - np.sqrt(down**2 + own_up**2 - 2 * r * down * own_up)
+    high = found.value + np.sqrt(up**2 + own_down**2 - 2 * r * up * own_down)
+    assert [low, high] == pytest.approx(list(found.interval), abs=1e-12)
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10_000), st.integers(6, 40), st.sampled_from([0.8, 0.95, 0.99]))
 def test_p_and_interval_of_areas_agree(seed, cases, confidence):
