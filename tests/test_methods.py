@@ -179,7 +179,7 @@ def test_the_seed_of_the_bootstrap_is_that_of_the_scoring(finished, copied):
     evaluate(copied, other)
     facts = gather(copied, study, finished.run_id)
 
-    assert "bootstrap seed 99." in text_of(facts, "Metrics and intervals")
+    assert "permutations have the seed 99." in text_of(facts, "Metrics and intervals")
     assert "not recorded" in text_of(replace(facts, bootstrap_seed=None), "Metrics and intervals")
 
 

@@ -176,7 +176,7 @@ METRICS = {
     "brier": "Brier score",
     "ece": "expected calibration error",
     "ece_debiased": "debiased calibration error",
-    "calibration_p": "p of calibration",
+    "calibration_p": "p of the calibration test",
     "calibration_power": "power of the calibration test",
     "log_loss": "log loss",
     "benign_per_found": "false positives per true positive",
@@ -196,6 +196,7 @@ def metric_name(metric: str) -> str:
     if "_at_" in metric:
         name, _, prevalence = metric.partition("_at_")
         return f"{'positive' if name == 'precision' else 'negative'} predictive value at a prevalence of {prevalence}"
-    bare = metric.removeprefix("macro_")
-    name = METRICS.get(bare, spoken(bare))
-    return name if bare == metric else f"macro {name}"
+    kind, _, bare = metric.partition("_")
+    if kind in ("macro", "micro", "weighted"):
+        return f"{kind} {METRICS.get(bare, spoken(bare))}"
+    return METRICS.get(metric, spoken(metric))

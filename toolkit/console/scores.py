@@ -31,7 +31,15 @@ IN_SHORT = ("macro_recall", "macro_specificity", "macro_f1", "macro_roc_auc")
 AVERAGES = (*IN_SHORT, "macro_precision", "macro_pr_auc", "accuracy")
 OTHERS = ("precision", "specificity", "f1", "roc_auc", "pr_auc")
 """Columns of the table of classes beside recall."""
-CALIBRATION = ("brier", "log_loss", "ece", "calibration_slope", "calibration_intercept")
+CALIBRATION = (
+    "brier",
+    "log_loss",
+    "ece",
+    "calibration_p",
+    "calibration_power",
+    "calibration_slope",
+    "calibration_intercept",
+)
 
 
 def show_scores(workspace: Workspace, run_id: str) -> None:

@@ -33,7 +33,7 @@ class Paragraph(NamedTuple):
 
 def methods(facts: ReportFacts) -> list[Paragraph]:
     """Return what was done, in the order in which it was done."""
-    scores = facts.scores.values()
+    scores = [score for score in facts.scores.values() if score.has_interval]
     values = {
         "run": facts.run,
         "certificate": facts.certificate,
