@@ -13,13 +13,14 @@ from rich.console import Console
 
 from toolkit.console.runs import rendered
 from toolkit.errors import ModelError
-from toolkit.formatting import signed
+from toolkit.formatting import proportion, signed
 from toolkit.pipeline import StudyFile, rebuild, run, status
 from toolkit.privacy import normalise
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import parse
 from toolkit.stages.predict import predict
+from toolkit.stages.report.compare_page import compare_page
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.sharing import shared
 from toolkit.stages.train import train
@@ -206,6 +207,15 @@ def test_a_comparison_of_two_trainings_with_seeds_says_what_the_difference_owes_
     expected = (2, differences.mean(), differences.std(ddof=1), differences.min(), differences.max())
     assert expected == pytest.approx(compared.seeds["test"]["accuracy"], abs=1e-12)
     assert f"accuracy over 2 pairs of trainings: mean {signed(differences.mean())}" in terminal(compared)
+
+    page = Path(compare_page(seeded, other, finished.run_id, trained.run_id).page)
+    shown = page.read_text(encoding="utf-8").partition('<section id="seeds"')[2].partition("</section>")[0]
+    assert "test set" in shown
+    assert f'<td class="n">2</td><td class="n">{proportion(differences.mean())}</td>' in shown
+    assert "seeds.csv" in {path.name for path in page.parent.iterdir()}
+    index = (seeded.reports / "index.html").read_text(encoding="utf-8")
+    own = [row["seed"] for row in runs_of(seeded) if row["replicate_of"] == finished.run_id]
+    assert all(f"; run {finished.run_id} with seed {seed}" in index for seed in own)
 
 
 def test_withdrawing_a_patient_takes_their_cases_out_of_every_replicate(finished, seeded, study):

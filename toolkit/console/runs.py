@@ -8,6 +8,7 @@ from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
 from toolkit.console.text import next_step, summary, table, unwrapped
 from toolkit.formatting import (
+    FEW_PATIENTS,
     UNDEFINED,
     chance,
     count,
@@ -191,9 +192,10 @@ def _(result: Compared) -> RenderableType:
     blocks: list[RenderableType] = []
     for part, rows in result.differences.items():
         title = f"{subset(part)}: run {result.other_run_id} minus run {result.run_id}"
-        blocks += [_differences(title, rows), *_between_seeds(result, part), f"cases: {listed(result.cases[part])}", ""]
+        differences = _differences(title, rows, _few(result, part))
+        blocks += [differences, *_between_seeds(result, part), f"cases: {listed(result.cases[part])}", ""]
     for part, rows in result.relabelling.items():
-        blocks += [_differences(f"{subset(part)}: change from new labels alone", rows), ""]
+        blocks += [_differences(f"{subset(part)}: change from new labels alone", rows, _few(result, part)), ""]
     return Group(*blocks, next_step(result.next))
 
 
@@ -206,10 +208,15 @@ def _between_seeds(result: Compared, part: str) -> list[RenderableType]:
     ]
 
 
-def _differences(title: str, rows: dict[str, tuple[float, float, float, float]]) -> RenderableType:
+def _few(result: Compared, part: str) -> set[str]:
+    return {metric for each, metric in result.too_few if each == part}
+
+
+def _differences(title: str, rows: dict[str, tuple[float, float, float, float]], few: set[str]) -> RenderableType:
     differences = table("metric", ">difference", ">interval", ">p", title=title)
+    differences.caption = f"{FEW_PATIENTS} few patients: the interval is only approximate" if few else None
     for metric, (difference, low, high, p) in rows.items():
-        bounds = interval(low, high, missing="")
+        bounds = interval(low, high, missing="") + (FEW_PATIENTS if metric in few else "")
         differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))
     return differences
 

@@ -3,6 +3,7 @@
 Only scored runs are compared: `evaluate` counts how often a part was scored.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ class Compared:
     seeds: dict[str, dict[str, tuple[int, float, float, float, float]]] = field(default_factory=dict)
     """By part and metric, where both runs were trained with several seeds: how many, and the mean, standard deviation,
     lowest and highest of the differences between the k-th training of one and of the other."""
+    too_few: list[tuple[str, str]] = field(default_factory=list)
+    """Part and metric of the differences whose intervals are only approximate, since patients are few."""
 
 
 class RunPair(NamedTuple):
@@ -89,19 +92,27 @@ def compare(
         _headline(rows, "model"),
         _headline(rows, "relabelling"),
         f"toolkit query fixed_and_broken --set run={run_id} --set other={other_id}",
-        {part: seeds for part in parts if (seeds := _between_seeds(workspace, run_id, other_id, part))},
+        _by_part(between_seeds(workspace, run_id, other_id, parts)),
+        sorted({(row["part"], row["metric"]) for row in rows if row["too_few"] and row["class_name"] is None}),
     )
 
 
-def _between_seeds(
-    workspace: Workspace, run_id: str, other_id: str, part: str
-) -> dict[str, tuple[int, float, float, float, float]]:
-    rows = workspace.shipped_rows("seed_differences", run=run_id, other=other_id, part=part)
-    return {
-        row["metric"]: (row["seeds"], row["mean"], row["sd"], row["lowest"], row["highest"])
-        for row in rows
-        if row["class_name"] is None and row["seeds"] > 1
-    }
+def between_seeds(workspace: Workspace, run_id: str, other_id: str, parts: Iterable[str]) -> list[dict[str, Any]]:
+    """Return by part and metric what differences over all classes owe to seeds, where both runs have several."""
+    rows: list[dict[str, Any]] = [
+        {"part": part, **row}
+        for part in parts
+        for row in workspace.shipped_rows("seed_differences", run=run_id, other=other_id, part=part)
+    ]
+    return [row for row in rows if row["class_name"] is None and row["seeds"] > 1]
+
+
+def _by_part(rows: list[dict[str, Any]]) -> dict[str, dict[str, tuple[int, float, float, float, float]]]:
+    found: dict[str, dict[str, tuple[int, float, float, float, float]]] = {}
+    for row in rows:
+        numbers = (row["seeds"], row["mean"], row["sd"], row["lowest"], row["highest"])
+        found.setdefault(row["part"], {})[row["metric"]] = numbers
+    return found
 
 
 def _parts(workspace: Workspace, run_id: str, other_id: str) -> list[str]:

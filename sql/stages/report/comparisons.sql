@@ -1,25 +1,34 @@
 -- How a run compares over all classes, on the same cases: $others = runs, or its controls (models without the lesion).
 -- A control stands second, as control minus run, whichever of the two was given to compare first.
-with own as (
+with known as (
+    select *,
+    from comparisons
+    union all by name
+    select null::boolean as too_few, -- a registry of an earlier version lacks it
+    where false
+),
+
+own as (
     select
-        comparisons.*,
+        known.*,
         peers.run_id as peer,
         peers.control,
-        $others = 'controls' and comparisons.run_id <> $run_id as turned,
-    from comparisons
+        $others = 'controls' and known.run_id <> $run_id as turned,
+    from known
     inner join runs as peers
-        on peers.run_id = if(comparisons.run_id = $run_id, comparisons.other_run_id, comparisons.run_id)
+        on peers.run_id = if(known.run_id = $run_id, known.other_run_id, known.run_id)
     where
-        comparisons.class_name is null
-        and $run_id in (comparisons.run_id, comparisons.other_run_id)
+        known.class_name is null
+        and $run_id in (known.run_id, known.other_run_id)
         and case $others
             when 'controls' then
                 peers.control_of = $run_id
-                and comparisons.cause = 'model'
-                and comparisons.metric in ('macro_recall', 'macro_roc_auc', 'accuracy')
+                and known.cause = 'model'
+                and known.metric in ('macro_recall', 'macro_roc_auc', 'accuracy')
             else peers.control_of is distinct from $run_id
         end
 )
+
 select
     if(turned, $run_id, run_id) as run_id,
     if(turned, peer, other_run_id) as other_run_id,
@@ -38,6 +47,7 @@ select
     method,
     cases,
     patients,
+    too_few,
 from own
 qualify
     $others <> 'controls'

@@ -1,4 +1,12 @@
 -- All differences of two runs on the same cases, over all classes first.
+with known as (
+    select *,
+    from comparisons
+    union all by name
+    select null::boolean as too_few, -- a registry of an earlier version lacks it
+    where false
+)
+
 select
     part,
     cause,
@@ -16,8 +24,9 @@ select
     p_corrected,
     cases,
     patients,
+    too_few,
     truth_id,
-from comparisons
+from known
 where
     (run_id = $run_id and other_run_id = $other_run_id)
     or (run_id = $run_id and other_run_id = $run_id and cause = 'relabelling')

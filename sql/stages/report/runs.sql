@@ -1,5 +1,13 @@
 -- Every run, newest first, with its macro recall on the part that is shown first.
-with first as (
+with known as (
+    select *,
+    from runs
+    union all by name
+    select null::text as replicate_of, null::bigint as seed, -- a registry of an earlier version lacks them
+    where false
+),
+
+first as (
     select *,
     from scores
     where metric = 'macro_recall' and class_name is null
@@ -10,6 +18,7 @@ with first as (
         )
         = 1
 )
+
 select
     runs.run_id,
     runs.split_id,
@@ -19,12 +28,15 @@ select
     runs.finished_at,
     runs.control,
     runs.control_of,
+    runs.replicate_of,
+    runs.seed,
     first.part,
     first.value,
     first.low,
     first.high,
     first.cases,
     first.patients,
-from runs
+    first.too_few,
+from known as runs
 left join first on first.run_id = runs.run_id
 order by runs.finished_at desc, runs.run_id;

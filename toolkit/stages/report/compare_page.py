@@ -11,11 +11,12 @@ from toolkit.files import PRIVATE
 from toolkit.formatting import support
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
+from toolkit.stages.compare import between_seeds
 from toolkit.stages.report import layout
 from toolkit.stages.report.bundle import write_page
 from toolkit.stages.report.cases import ReportCase, first_of_each, read_cases
 from toolkit.stages.report.embedded_data import EmbeddedContext, document
-from toolkit.stages.report.table_queries import statement
+from toolkit.stages.report.table_queries import question, statement
 from toolkit.stages.report.tables import csv_of
 from toolkit.stages.report.thumbnails import thumbnails
 from toolkit.workspace import sql
@@ -41,6 +42,7 @@ def compare_page(
     """Write the page of two runs that were compared, and its CSV files."""
     name = f"{run_id}-to-{other_run_id}"
     differences = workspace.rows(sql.statement("report/differences"), {"run_id": run_id, "other_run_id": other_run_id})
+    seeds = between_seeds(workspace, run_id, other_run_id, dict.fromkeys(row["part"] for row in differences))
     cases = _cases(workspace, run_id, other_run_id)
     shown = _shown(cases)
     seen = {class_name for case in cases for class_name in (case.truth, case.before or "", case.predicted)}
@@ -54,6 +56,8 @@ def compare_page(
         limited=len(shown) < len(cases),
     )
     tables = {"comparison.csv": csv_of(tuple(differences[0]), differences), "cases.csv": _cases_csv(cases)}
+    if seeds:
+        tables["seeds.csv"] = csv_of(tuple(seeds[0]), seeds)
     one_file = sum(case.outcome != "both_right" for case in shown) <= study.report.gallery
 
     def rendered(folder: Path) -> dict[str, bytes]:
@@ -64,6 +68,7 @@ def compare_page(
             "run_id": run_id,
             "other_run_id": other_run_id,
             "differences": differences,
+            "seeds": seeds,
             "parts": context.parts,
             "counts": _counts(cases, context.parts),
             "embedded": document(context, shown, pictures),
@@ -122,5 +127,9 @@ def _render(study: Study, values: dict[str, Any], *, one_file: bool) -> bytes:
         costs=study.report.costs,
         outcomes=OUTCOMES,
         query=statement("report/differences", command, **key),
+        seed_queries=[
+            question("seed_differences", run=key["run_id"], other=key["other_run_id"], part=part)
+            for part in dict.fromkeys(row["part"] for row in values["seeds"])
+        ],
         **values,
     )

@@ -23,8 +23,8 @@ def table_queries(facts: ReportFacts) -> dict[str, TableQuery]:
     return {
         **{name: statement(f"report/{name}", **key) for name in STATEMENTS},
         **{others: statement("report/comparisons", **key, others=others) for others in ("runs", "controls")},
-        **{name: _question(name, run=run, part=part) for name in QUESTIONS},
-        "departures": _question("departures", run=run),
+        **{name: question(name, run=run, part=part) for name in QUESTIONS},
+        "departures": question("departures", run=run),
     }
 
 
@@ -33,8 +33,9 @@ def statement(name: str, command: str = "", **literals: str) -> TableQuery:
     return TableQuery(command, sql.written_out(sql.statement(name), **literals))
 
 
-def _question(name: str, **parameters: str) -> TableQuery:
-    question = sql.questions()[name]
+def question(name: str, **parameters: str) -> TableQuery:
+    """Return a shipped question, its parameters written out."""
+    asked = sql.questions()[name]
     flags = " ".join(f"--set {key}={value}" for key, value in parameters.items())
-    text = sql.written_out(question.text, **sql.bind(question, parameters))
+    text = sql.written_out(asked.text, **sql.bind(asked, parameters))
     return TableQuery(f"toolkit query {name} {flags}", text)
