@@ -33,7 +33,7 @@ bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/report.py
 	$(BIN)/python tests/benchmarks/growth.py
 
-# 20 minutes: how often the intervals of evaluate hold the true value.
+# Half an hour: how often the intervals of evaluate hold the true value.
 coverage: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/coverage.py --write
 
