@@ -490,6 +490,8 @@ def test_probabilities_of_a_balanced_training_are_corrected_for_the_classes_of_t
     assert -np.log(np.maximum(chances, 2.2e-16)).mean() == pytest.approx(rows["prior_log_loss"]["value"])
     right = [max(each, key=each.get) == case["truth"] for each, case in zip(weighed, cases, strict=True)]
     assert np.mean(right) == rows["prior_accuracy"]["value"]
+    for name in ("prior_accuracy", "prior_brier", "prior_log_loss"):
+        assert rows[name]["low"] < rows[name]["value"] < rows[name]["high"], name
 
 
 def test_a_shift_of_classes_is_undone_by_the_prior():

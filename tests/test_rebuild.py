@@ -157,9 +157,9 @@ def test_a_workspace_of_an_earlier_version_is_rebuilt_with_what_only_its_registr
     before = tables(workspace)
     rebuild(workspace, study_file)
     after = tables(workspace)
-    # It is now said, too, that no run's seed was noted and that it repeats none, nor few patients of a comparison.
+    # It is now said, too, that no run's seed was noted and that it repeats none, nor few patients of some rows.
     assert {(None, None)} == {(row.pop("seed"), row.pop("replicate_of")) for row in after["runs"]}
-    assert {None} == {row.pop("too_few") for row in after["comparisons"]}
+    assert {None} == {row.pop("too_few") for name in ("comparisons", "subgroup_scores") for row in after[name]}
 
     # Its photographs are not here: what parse knows of their files, and which cases they make, is another.
     of_labels = {"images", "cases", "case_history", "readings", "reading_history", "findings", "ingest_issues"}

@@ -3,7 +3,6 @@
 Only scored runs are compared: `evaluate` counts how often a part was scored.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import comparison_file, find_run
-from toolkit.workspace.scores import read_scores, scored_parts
+from toolkit.workspace.scores import read_scores, scored_parts, seed_differences
 
 MEANS = "paired t by patient, variance from leaving patients out, four half patients added"
 AREAS = "recovered from both intervals on the logit scale, variance from leaving patients out"
@@ -92,19 +91,9 @@ def compare(
         _headline(rows, "model"),
         _headline(rows, "relabelling"),
         f"toolkit query fixed_and_broken --set run={run_id} --set other={other_id}",
-        _by_part(between_seeds(workspace, run_id, other_id, parts)),
+        _by_part(seed_differences(workspace, run_id, other_id, parts)),
         sorted({(row["part"], row["metric"]) for row in rows if row["too_few"] and row["class_name"] is None}),
     )
-
-
-def between_seeds(workspace: Workspace, run_id: str, other_id: str, parts: Iterable[str]) -> list[dict[str, Any]]:
-    """Return by part and metric what differences over all classes owe to seeds, where both runs have several."""
-    rows: list[dict[str, Any]] = [
-        {"part": part, **row}
-        for part in parts
-        for row in workspace.shipped_rows("seed_differences", run=run_id, other=other_id, part=part)
-    ]
-    return [row for row in rows if row["class_name"] is None and row["seeds"] > 1]
 
 
 def _by_part(rows: list[dict[str, Any]]) -> dict[str, dict[str, tuple[int, float, float, float, float]]]:

@@ -15,7 +15,7 @@ from toolkit.stats.significance import permutation_p
 CELLS = 2_000_000
 """Exchanges made at once: bounds memory."""
 MOST_CELLS = 200_000_000
-"""Exchanges made in all: of more than a hundred thousand patients fewer permutations are made, at least FEWEST."""
+"""Exchanges made in all: of over a hundred thousand unlike patients fewer permutations are made, at least FEWEST."""
 FEWEST = 500
 ROUNDING = 1e-12
 """What an interval is wider by, so that a difference as large as the critical one does not exclude 0."""
@@ -49,8 +49,13 @@ class Differences(NamedTuple):
 
 
 class _Blocks(NamedTuple):
-    """What is exchanged, (B,): a patient's cases on one side; right cases and all cases by class, (B, C)."""
+    """What is exchanged: a patient's cases on one side. Those alike are one line.
 
+    Of each line (B,): how many blocks, how many of them inside, the stratum; right cases and all cases of one block by
+    class, (B, C).
+    """
+
+    number: np.ndarray
     inside: np.ndarray
     stratum: np.ndarray
     right: np.ndarray
@@ -78,7 +83,7 @@ def differences(group: GroupedCases, classes: int, *, replicates: int, confidenc
     (-0.8, True)
     """
     blocks = _blocks(group, classes)
-    observed = _compared(blocks, blocks.inside[None].astype(float))
+    observed = _compared(blocks, blocks.inside[None])
     made = min(replicates, max(FEWEST, MOST_CELLS // len(blocks.inside)))
     permuted = [_compared(blocks, sides) for sides in _exchanged(blocks, made, seed)]
     ratios = np.concatenate([_ratio(each) for each in permuted]) if permuted else np.full((0, 2 + classes), np.nan)
@@ -99,7 +104,11 @@ def _blocks(group: GroupedCases, classes: int) -> _Blocks:
     size = len(keys) * classes
     cases = np.bincount(place, minlength=size).reshape(-1, classes).astype(float)
     hits = np.bincount(place, weights=group.right, minlength=size).reshape(-1, classes)
-    return _Blocks(keys % 2 == 1, _strata(cases), hits, cases)
+    lines, line, number = np.unique(
+        np.column_stack([_strata(cases), hits, cases]), axis=0, return_inverse=True, return_counts=True
+    )
+    inside = np.bincount(line.ravel(), weights=keys % 2, minlength=len(lines)).astype(int)
+    return _Blocks(number, inside, lines[:, 0], lines[:, 1 : 1 + classes], lines[:, 1 + classes :])
 
 
 def _strata(cases: np.ndarray) -> np.ndarray:
@@ -111,27 +120,26 @@ def _strata(cases: np.ndarray) -> np.ndarray:
 
 
 def _exchanged(blocks: _Blocks, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield which blocks are inside, (R, B): as many of each stratum as there are; nothing where none can change."""
+    """Yield how many are inside, (R, B): as many of each stratum as there are; nothing where none can change."""
     strata = [np.flatnonzero(blocks.stratum == stratum) for stratum in np.unique(blocks.stratum)]
-    mixed = [(own, int(blocks.inside[own].sum())) for own in strata if 0 < blocks.inside[own].sum() < len(own)]
-    rng, at_once = np.random.default_rng(seed), max(1, CELLS // len(blocks.inside))
+    mixed = [own for own in strata if len(own) > 1 and 0 < blocks.inside[own].sum() < blocks.number[own].sum()]
+    rng, at_once = np.random.default_rng(seed), max(1, CELLS // len(blocks.number))
     for start in range(0, replicates if mixed else 0, at_once):
         rows = min(at_once, replicates - start)
-        sides = np.repeat(blocks.inside[None].astype(float), rows, axis=0)
-        for own, number in mixed:
-            chosen = np.argpartition(rng.random((rows, len(own))), number - 1, axis=1)[:, :number]
-            sides[:, own] = 0
-            sides[np.arange(rows)[:, None], own[chosen]] = 1
+        sides = np.repeat(blocks.inside[None], rows, axis=0)
+        for own in mixed:
+            sides[:, own] = rng.multivariate_hypergeometric(blocks.number[own], blocks.inside[own].sum(), size=rows)
         yield sides
 
 
 def _compared(blocks: _Blocks, sides: np.ndarray) -> _Compared:
-    own, others = _side(blocks, sides), _side(blocks, 1 - sides)
+    own, others = (_side(blocks, each.astype(float)) for each in (sides, blocks.number - sides))
     shared = (own.cases > 0) & (others.cases > 0)
     apart = np.where(shared, own.recall - others.recall, 0)
     variance = np.where(shared, own.variance + others.variance, 0)
     each = shared[:, None, :] * np.eye(shared.shape[1])
-    weights = np.concatenate([(shared * blocks.cases.sum(axis=0))[:, None], shared[:, None], each], axis=1)
+    total_cases = blocks.number @ blocks.cases
+    weights = np.concatenate([(shared * total_cases)[:, None], shared[:, None], each], axis=1)
     total = weights.sum(axis=2, keepdims=True)
     weights = np.divide(weights, total, out=np.full(weights.shape, np.nan), where=total > 0)
     value, squared = np.einsum("rkc,rc->rk", weights, apart), np.einsum("rkc,rc->rk", weights**2, variance)

@@ -1,7 +1,8 @@
 """The scores of a run as `evaluate` stored them, one record each."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from toolkit.errors import WorkspaceError
 from toolkit.workspace import sql
@@ -67,3 +68,13 @@ def unsayable(workspace: Workspace, run_id: str) -> list[str]:
 def scored_parts(scores: dict[ScoreKey, Score]) -> list[str]:
     """Return the parts that were scored, the one that people are shown first (test, where it was scored) first."""
     return sorted({part for part, _, _ in scores}, key=PARTS.index)
+
+
+def seed_differences(workspace: Workspace, run_id: str, other_id: str, parts: Iterable[str]) -> list[dict[str, Any]]:
+    """Return by part and metric what differences over all classes owe to seeds, where both runs have several."""
+    rows: list[dict[str, Any]] = [
+        {"part": part, **row}
+        for part in parts
+        for row in workspace.shipped_rows("seed_differences", run=run_id, other=other_id, part=part)
+    ]
+    return [row for row in rows if row["class_name"] is None and row["seeds"] > 1]

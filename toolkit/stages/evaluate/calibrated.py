@@ -5,11 +5,9 @@ from typing import Any
 import numpy as np
 
 from toolkit.manifest import Study
-from toolkit.stages.evaluate import estimates
 from toolkit.stages.evaluate.estimates import WILSON
-from toolkit.stages.evaluate.scoring import TOO_FEW, EvaluationKey
-from toolkit.stats import calibration, metrics
-from toolkit.stats.intervals import UNDEFINED
+from toolkit.stages.evaluate.scoring import EvaluationKey, Scorer
+from toolkit.stats import calibration
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
 from toolkit.workspace.registry import Workspace
@@ -17,7 +15,6 @@ from toolkit.workspace.runs import read_run
 
 FITTED_ON = "validation"
 AT_PRIOR = "prior_"
-NO_INTERVAL = "none: to be held beside the row as predicted"
 
 
 def temperature_of(parts: dict[str, ClassArrays], frozen: dict[str, Any], truth_id: str) -> dict[str, Any] | None:
@@ -62,32 +59,15 @@ def at_prior_rows(
         return []
     chances = at_prior(data.probabilities, prior)
     corrected = data._replace(predicted=chances.argmax(axis=1), probabilities=chances)
-    losses = metrics.losses(data.truth, chances)
-    confident = (chances.max(axis=1), corrected.right)
-    error = calibration.calibration_error(
-        calibration.gaps(*confident, study.evaluate.bins).sum(axis=0), len(data.truth)
-    )
-    accuracy, interval = estimates.accuracy(corrected, confidence=study.evaluate.confidence)
-    measured = {
-        "accuracy": (accuracy, interval, WILSON),
-        "brier": (float(losses["brier"].mean()), UNDEFINED, NO_INTERVAL),
-        "log_loss": (float(losses["log_loss"].mean()), UNDEFINED, NO_INTERVAL),
-        "ece": (float(error), UNDEFINED, NO_INTERVAL),
-    }
-    patients = len(np.unique(data.patient))
-    shared = {**key._asdict(), "class_name": None, "confidence": study.evaluate.confidence, "replicates": 0}
-    shared |= {"cases": len(data.truth), "patients": patients, "too_few": patients < TOO_FEW, "classes": None}
+    rows = {row["metric"]: row for row in Scorer(study, corrected, key).over_all()}
     literals = {"run_id": key.run_id, "part": key.part, "class_name": "", "bins": str(study.evaluate.bins)}
     return [
         {
-            **shared,
+            **rows[name],
             "metric": f"{AT_PRIOR}{name}",
-            "value": value,
-            **between._asdict(),
-            "method": method,
             "query": sql.metric_query(name, source="at_prior", **literals),
         }
-        for name, (value, between, method) in measured.items()
+        for name in ("accuracy", "brier", "log_loss", "ece")
     ]
 
 

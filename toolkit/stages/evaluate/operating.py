@@ -7,9 +7,9 @@ import numpy as np
 from toolkit.manifest import Study
 from toolkit.manifest.evaluation import OperatingPoint
 from toolkit.stages.evaluate.estimates import WILSON
-from toolkit.stages.evaluate.scoring import BOOTSTRAP, TOO_FEW, EvaluationKey
+from toolkit.stages.evaluate.scoring import BOOTSTRAP, EvaluationKey
 from toolkit.stats import thresholds
-from toolkit.stats.intervals import Interval, patient_bootstrap, percentile
+from toolkit.stats.intervals import TOO_FEW, Interval, patient_bootstrap, percentile
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
 

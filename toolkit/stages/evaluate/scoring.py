@@ -13,7 +13,6 @@ from toolkit.stats.intervals import UNDEFINED, Interval
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
 
-TOO_FEW = intervals.TOO_FEW
 BOOTSTRAP = "patient bootstrap, percentile"
 JACKKNIFE = "Wilson, effective size from leaving patients out"
 LOGARITHM = "logarithmic scale, variance from leaving patients out"
@@ -67,7 +66,7 @@ class Scorer:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every score of the part."""
-        return [*self._per_class(), *self._over_all(), *self._averages()]
+        return [*self._per_class(), *self.over_all(), *self._averages()]
 
     def _per_class(self) -> list[dict[str, Any]]:
         rows = []
@@ -121,7 +120,8 @@ class Scorer:
             "calibration_intercept": Measured(fit.intercept, fit.intercept_interval, SCORE_TEST, self.everyone),
         }
 
-    def _over_all(self) -> list[dict[str, Any]]:
+    def over_all(self) -> list[dict[str, Any]]:
+        """Return the scores that are not of a class, nor averages over classes but balanced accuracy."""
         event = (self.data.probabilities[self.cases, self.data.predicted], self.data.right)
         test = calibration.calibration_test(event[0], event[1].astype(float), self.data.patient)
         accuracy = estimates.accuracy(self.data, confidence=self.confidence)

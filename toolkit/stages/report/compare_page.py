@@ -11,7 +11,6 @@ from toolkit.files import PRIVATE
 from toolkit.formatting import support
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
-from toolkit.stages.compare import between_seeds
 from toolkit.stages.report import layout
 from toolkit.stages.report.bundle import write_page
 from toolkit.stages.report.cases import ReportCase, first_of_each, read_cases
@@ -22,7 +21,7 @@ from toolkit.stages.report.thumbnails import thumbnails
 from toolkit.workspace import sql
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.scores import PARTS
+from toolkit.workspace.scores import PARTS, seed_differences
 
 OUTCOMES = [("broken", "broken"), ("fixed", "fixed"), ("both_wrong", "both wrong"), ("both_right", "both right")]
 
@@ -42,7 +41,7 @@ def compare_page(
     """Write the page of two runs that were compared, and its CSV files."""
     name = f"{run_id}-to-{other_run_id}"
     differences = workspace.rows(sql.statement("report/differences"), {"run_id": run_id, "other_run_id": other_run_id})
-    seeds = between_seeds(workspace, run_id, other_run_id, dict.fromkeys(row["part"] for row in differences))
+    seeds = seed_differences(workspace, run_id, other_run_id, dict.fromkeys(row["part"] for row in differences))
     cases = _cases(workspace, run_id, other_run_id)
     shown = _shown(cases)
     seen = {class_name for case in cases for class_name in (case.truth, case.before or "", case.predicted)}
