@@ -16,7 +16,7 @@ OTHERS = {"models", "checkpoint", "features", "training"}
 FOR_OTHERS = "-shared"
 
 
-@pytest.fixture(params=[0o022, 0o027, 0o077], ids=oct)
+@pytest.fixture(params=[0o022, 0o077], ids=oct)
 def umask(request):
     before = os.umask(request.param)
     yield request.param
