@@ -66,6 +66,15 @@ def test_the_differences_are_those_of_standardised_recalls():
     assert np.isnan(found.recall[3].p)
 
 
+def test_the_others_against_the_group_give_the_same_with_the_other_sign():
+    for seed in range(8):
+        truth, right, patient, inside = a_study(np.random.default_rng(seed), patients=60, mix=[0.4, 0.3, 0.2, 0.1])
+        one, other = compared((truth, right, patient, inside)), compared((truth, right, patient, ~inside))
+        for a, b in zip([*one[:2], *one.recall], [*other[:2], *other.recall], strict=True):
+            turned = [-b.value, -b.interval.high, -b.interval.low, b.p]
+            assert turned == pytest.approx([a.value, *a.interval, a.p], abs=1e-12, nan_ok=True)
+
+
 def test_p_is_that_of_a_permutation_test_where_every_patient_has_one_case_of_one_class():
     rng = np.random.default_rng(6)
     inside, patient = np.arange(60) < 20, np.arange(60)

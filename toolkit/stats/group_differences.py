@@ -74,7 +74,8 @@ def differences(group: GroupedCases, classes: int, *, replicates: int, confidenc
 
     Patients are exchanged between the sides among those with the same classes.
     The statistic is the difference over its standard error (Janssen, Stat Probab Lett 1997;36:9), so that one set of
-    permutations gives p and interval: 0 lies outside the interval where p is at most 1 - confidence.
+    permutations gives p and interval: 0 lies outside the interval where p is at most 1 - confidence. The others against
+    the group give the same with the other sign.
 
     >>> truth, patient = np.zeros(40, dtype=int), np.arange(40)
     >>> group = GroupedCases(truth, right=patient > 15, patient=patient, inside=patient < 20)
@@ -83,6 +84,9 @@ def differences(group: GroupedCases, classes: int, *, replicates: int, confidenc
     (-0.8, True)
     """
     blocks = _blocks(group, classes)
+    if tuple(blocks.inside) > tuple(blocks.number - blocks.inside):
+        others = group._replace(inside=~group.inside)
+        return _turned(differences(others, classes, replicates=replicates, confidence=confidence, seed=seed))
     observed = _compared(blocks, blocks.inside[None])
     made = min(replicates, max(FEWEST, MOST_CELLS // len(blocks.inside)))
     permuted = [_compared(blocks, sides) for sides in _exchanged(blocks, made, seed)]
@@ -96,6 +100,13 @@ def differences(group: GroupedCases, classes: int, *, replicates: int, confidenc
         interval = UNDEFINED if np.isnan(half) else Interval(max(value - half, -1), min(value + half, 1))
         found.append(Difference(value, interval, float(permutation_p(float(ratio[place]), own))))
     return Differences(found[0], found[1], found[2:])
+
+
+def _turned(found: Differences) -> Differences:
+    def turned(each: Difference) -> Difference:
+        return Difference(-each.value, Interval(-each.interval.high, -each.interval.low), each.p)
+
+    return Differences(turned(found.accuracy), turned(found.macro_recall), [turned(each) for each in found.recall])
 
 
 def _blocks(group: GroupedCases, classes: int) -> _Blocks:
