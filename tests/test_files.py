@@ -1,6 +1,8 @@
 import errno
 import math
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -47,3 +49,24 @@ def test_what_json_cannot_say_is_null():
 
 def test_a_digest_does_not_depend_on_the_order_of_keys():
     assert sha256_of({"a": 1, "b": 2}) == sha256_of({"b": 2, "a": 1})
+
+
+def test_staging_that_a_full_disk_ends_says_so_once(tmp_path):
+    """In a process of its own: what pyarrow prints of a forgotten writer goes to standard error."""
+    program = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from toolkit.labelbox_json.staging_tables import StagingWriter, UnknownKey\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    with StagingWriter(Path(sys.argv[1]), {'a': UnknownKey, 'b': UnknownKey}, 'x') as writer:\n"
+        "        for name in ('a', 'b'):\n"
+        "            writer.add(name, [UnknownKey(str(n)) for n in range(5000)])\n"
+        "        writer.flush('a')\n"
+        "except OSError as error:\n"
+        "    print(error.errno)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False)
+
+    assert (str(errno.EFBIG), "") == (done.stdout.strip(), done.stderr)

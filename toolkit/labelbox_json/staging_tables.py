@@ -215,10 +215,14 @@ class StagingWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for name, writer in self.writers.items():
-            self.flush(name)
-            writer.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            for name, writer in self.writers.items() if kind is None else ():
+                self.flush(name)
+                writer.close()
+        finally:
+            for writer in self.writers.values():
+                writer.is_open = False  # else pyarrow closes it once more when it is forgotten, and prints what fails
 
     def schema_of(self, kind: type[msgspec.Struct]) -> pa.Schema:
         """Return a type's columns."""
