@@ -250,7 +250,11 @@ def test_an_external_run_keeps_threshold_and_temperature_of_the_study_that_train
     flagged = [dict(row["probabilities"])["wart"] >= there["threshold"] for row in rows if row["truth"] == "wart"]
     (recall,) = [row for row in here if row["metric"] == "recall"]
     assert (np.mean(flagged), len(flagged)) == (recall["value"], recall["cases"])
-    assert "chosen on the validation set of the study that trained the run" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "Thresholds were chosen on the validation set of the study that trained the run" in text
+    assert "was fitted on the validation set of the study that trained the run; Calibration" in text
+    assert "which was chosen on the validation set of the study that trained the run (rule" in text
+    assert "on the validation set (rule" not in text
 
 
 def test_an_operating_point_is_left_out_where_its_probability_cannot_be_had(finished):

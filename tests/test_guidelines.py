@@ -206,6 +206,8 @@ def test_sentences_of_numbers_have_no_empty_interval_and_no_zero_replicates(fini
     used = finished.workspace.rows("select distinct method from scores where low is not null and not isnan(low)")
     assert all(f"{each['method']} (95%)" in texts["intervals"] for each in used)
     assert "replicates" not in texts["intervals"]
+    assert "was fitted on the validation set; Calibration" in texts["temperature"]
+    assert "which was chosen on the validation set (rule" in texts["thresholds"]
     assert "It is 0.100 (no interval)." == guidelines._sentence(facts, {"says": "It is {value} {interval}."}, [row])
     assert "averaged at test time: 1; free text generated besides: no." in texts["execution"]
     older = texts_of(guidelines.filled(finished.workspace, finished.study_file.study, replace(facts, made=None)))
