@@ -11,6 +11,7 @@ from rich.console import Console
 from toolkit import pipeline
 from toolkit.cli import app, main
 from toolkit.console import bars
+from toolkit.formatting import proportion, signed
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [name for name in app if not name.startswith("-")]
@@ -125,6 +126,12 @@ def test_markup_and_control_characters_are_shown_not_obeyed(call):
 
     assert "[red]x[/red]" in out
     assert "\x1b]" not in out
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, -0.0004])
+def test_what_rounds_to_0_has_no_minus(value):
+    assert ("0.000", "+0.000") == (proportion(value), signed(value))
+    assert ("\N{MINUS SIGN}0.001", "\N{MINUS SIGN}0.001") == (proportion(-0.0006), signed(-0.0006))
 
 
 def test_output_is_plain_when_piped(finished):

@@ -11,6 +11,7 @@ SMALLEST = 5
 """Patients; counts of fewer are suppressed for others."""
 SUPPRESSED, FEW_PATIENTS = "*", "\N{DAGGER}"
 """Signs in narrow cells; a legend beside the table says what they mean."""
+FEW_PATIENTS_LEGEND = f"{FEW_PATIENTS} few patients: the interval is only approximate"
 UNDEFINED = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
 ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*:/{2,}\S*", re.IGNORECASE)
@@ -20,10 +21,10 @@ FILE = re.compile(r"[\w.%+-]+\.(?:jpe?g|png|webp|tiff?|bmp|gif|heic|dcm)\b", re.
 
 
 def proportion(value: float | None) -> str:
-    """Write a value with three decimals; an en dash where it is undefined."""
+    """Write a value with three decimals, 0 without a sign; an en dash where it is undefined."""
     if value is None or math.isnan(value):
         return UNDEFINED
-    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:z.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def short_number(value: object) -> str:
@@ -49,7 +50,7 @@ def signed(value: float | None) -> str:
     """Write a difference with its sign and three decimals; an en dash where it is undefined."""
     if value is None or math.isnan(value):
         return UNDEFINED
-    return f"{value:+.3f}".replace("-", "\N{MINUS SIGN}")
+    return f"{value:+z.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def count(number: int | None) -> str:

@@ -5,6 +5,7 @@ from rich.console import Group, RenderableType
 from toolkit.console.text import line, next_step, summary, table
 from toolkit.formatting import (
     FEW_PATIENTS,
+    FEW_PATIENTS_LEGEND,
     chance,
     counted,
     interval,
@@ -64,7 +65,7 @@ def _lines(result: ReaderStudy) -> list[str]:
     if result.readers < FEW_READERS:
         lines.append(f"! {counted(result.readers, 'reader')}: what holds for other readers is hardly known")
     if any(row["too_few"] for row in result.rows):
-        lines.append(f"! {FEW_PATIENTS} few patients: the interval may cover less than it states")
+        lines.append(f"! {FEW_PATIENTS_LEGEND}")
     if result.in_training:
         lines.append(
             f"! {counted(result.in_training, 'case')} in the training set of a run: there the model knew the class"

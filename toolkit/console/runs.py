@@ -9,6 +9,7 @@ from toolkit.console.results import rendered
 from toolkit.console.text import next_step, summary, table, unwrapped
 from toolkit.formatting import (
     FEW_PATIENTS,
+    FEW_PATIENTS_LEGEND,
     UNDEFINED,
     chance,
     count,
@@ -214,7 +215,7 @@ def _few(result: Compared, part: str) -> set[str]:
 
 def _differences(title: str, rows: dict[str, tuple[float, float, float, float]], few: set[str]) -> RenderableType:
     differences = table("metric", ">difference", ">interval", ">p", title=title)
-    differences.caption = f"{FEW_PATIENTS} few patients: the interval is only approximate" if few else None
+    differences.caption = FEW_PATIENTS_LEGEND if few else None
     for metric, (difference, low, high, p) in rows.items():
         bounds = interval(low, high, missing="") + (FEW_PATIENTS if metric in few else "")
         differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))

@@ -8,6 +8,7 @@ from rich.text import Text
 from toolkit.console.text import interval_bar, line, stdout, summary, table
 from toolkit.formatting import (
     FEW_PATIENTS,
+    FEW_PATIENTS_LEGEND,
     UNDEFINED,
     confirmation,
     count,
@@ -122,7 +123,7 @@ def _undefined_classes(scores: dict[ScoreKey, Score], metrics: tuple[str, ...]) 
 def _per_class(scores: dict[ScoreKey, Score], part: str) -> Table:
     columns = ("class", ">n/pat.", ">recall", "0 to 1", ">prec.", ">spec.", ">F1", ">ROC", ">PR")
     few = any(score.too_few for score in scores.values())
-    legend = f" ({FEW_PATIENTS} few patients: the interval is only approximate)" if few else ""
+    legend = f" ({FEW_PATIENTS_LEGEND})" if few else ""
     classes = table(*columns, title=f"per class, {subset(part)}{legend}")
     names = sorted({class_name for _, _, class_name in scores if class_name})
     for recall in (scores[part, "recall", name] for name in names):
@@ -199,6 +200,8 @@ def _groups(rows: list[dict[str, Any]], part: str) -> Table:
     notes.append("q is the p-value of the difference, corrected for the number of groups (Benjamini-Hochberg).")
     if any(row["refused"] for row in rows):
         notes.append(f"{UNDEFINED} few cases or patients: the group is not scored")
+    if any(row["too_few"] for row in rows if not row["refused"]):
+        notes.append(FEW_PATIENTS_LEGEND)
     groups.caption = "\n".join(notes)
     return groups
 

@@ -22,7 +22,7 @@ from toolkit.workspace.runs import comparison_file, find_run
 from toolkit.workspace.scores import read_scores, scored_parts, seed_differences
 
 MEANS = "paired t by patient, variance from leaving patients out, four half patients added"
-AREAS = "recovered from both intervals on the logit scale, variance from leaving patients out"
+AREAS = "recovered from both intervals on the logit scale, from leaving patients out, the most influential twice"
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def differences(group: GroupedCases, classes: int, *, replicates: int, confidenc
 
 def _turned(found: Differences) -> Differences:
     def turned(each: Difference) -> Difference:
-        return Difference(-each.value, Interval(-each.interval.high, -each.interval.low), each.p)
+        return Difference(0.0 - each.value, Interval(0.0 - each.interval.high, 0.0 - each.interval.low), each.p)
 
     return Differences(turned(found.accuracy), turned(found.macro_recall), [turned(each) for each in found.recall])
 
