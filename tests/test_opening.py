@@ -8,7 +8,8 @@ from PIL import Image
 from toolkit.cases import Box
 from toolkit.errors import PhotographError, WorkspaceError
 from toolkit.photographs.crops import Crops, CropSource, batches, case_pixels, crop
-from toolkit.photographs.opening import find_photograph, open_photograph, probe, read_photograph, thumbnail
+from toolkit.photographs.names import PhotographFolder
+from toolkit.photographs.opening import open_photograph, probe, read_photograph, thumbnail
 from toolkit.progress import silent
 
 ORIENTATION = 0x0112
@@ -64,16 +65,16 @@ def test_no_name_leads_outside_the_photographs_folder(tmp_path, name):
     (folder / "link.jpg").symlink_to(tmp_path / "outside.jpg")
 
     with pytest.raises(PhotographError) as caught:
-        find_photograph(folder, [name])
+        PhotographFolder(folder).find([name])
     assert "unsafe_path" == caught.value.reason
 
 
 def test_the_first_name_that_is_there_is_taken(tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"x")
 
-    assert tmp_path / "b.jpg" == find_photograph(tmp_path, [None, "", "a.jpg", "b.jpg"])
+    assert tmp_path / "b.jpg" == PhotographFolder(tmp_path).find(["a.jpg", "b.jpg"])
     with pytest.raises(PhotographError, match="no file"):
-        find_photograph(tmp_path, ["a.jpg"])
+        PhotographFolder(tmp_path).find(["a.jpg"])
 
 
 def test_a_pipe_does_not_block(tmp_path):

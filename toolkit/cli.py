@@ -110,7 +110,7 @@ Exports = Annotated[
 ]
 Images = Annotated[
     Path | None,
-    Parameter(help="Folder of the photographs, named by external ID, global key or the last part of their URL."),
+    Parameter(help="Folder of the photographs, named by global key, external ID or the last part of their URL."),
 ]
 Device = Annotated[
     Literal["cuda", "mps", "cpu"] | None,

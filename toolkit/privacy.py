@@ -21,6 +21,8 @@ from toolkit.files import read_bytes
 DIGITS = 16
 MOST_KEY_BYTES = 64 * 1024
 E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+WORD = re.compile(r"[^\W_]+")
+MOST_WORDS = 12
 URL_QUERY = re.compile(r"(?P<address>\b[a-z][a-z0-9+.-]*://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
 
 
@@ -140,3 +142,14 @@ def scrub(text: str, *, secrets_in_it: tuple[str, ...] = ()) -> str:
         if len(secret) >= 3 and secret.casefold() in clean.casefold():
             clean = re.sub(re.escape(secret), "[identifier removed]", clean, flags=re.IGNORECASE)
     return clean
+
+
+def spans(name: str) -> set[str]:
+    """Return the words of a file's name and all words in a row, normalised: what may be a patient's identifier."""
+    words = list(WORD.finditer(name))[:MOST_WORDS]
+    return {normalise(name[a.start() : b.end()]) for start, a in enumerate(words) for b in words[start:]}
+
+
+def printable(text: str) -> str:
+    """Return a text with control and invisible characters as escapes."""
+    return "".join(x if x.isprintable() else x.encode("unicode_escape").decode() for x in text)

@@ -9,7 +9,6 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,19 +54,6 @@ class Probe(NamedTuple):
 def file_name(identifier: str) -> str:
     """Return the file name of a pulled photograph or mask: its Labelbox ID, or a digest where that is no safe name."""
     return identifier if SAFE_NAME.fullmatch(identifier) else f"x-{hashlib.sha256(identifier.encode()).hexdigest()}"
-
-
-def find_photograph(root: Path, names: Iterable[str | None]) -> Path:
-    """Return the first of these names that is a file under `root`; links that lead outside are refused."""
-    base = root.resolve()
-    for name in names:
-        if not name or "\x00" in name or not os.path.lexists(base / name):
-            continue
-        path = (base / name).resolve()
-        if not path.is_relative_to(base):
-            raise PhotographError("unsafe_path", "the photograph's name leads outside the photographs' folder")
-        return path
-    raise PhotographError("image_missing", "no file under the photographs' folder has its name")
 
 
 def read_photograph(path: Path) -> bytes:

@@ -14,8 +14,9 @@ from toolkit.errors import DamagedError
 from toolkit.labelbox_json.staging_tables import TABLES as STAGED
 from toolkit.labelbox_json.staging_tables import StagingWriter
 from toolkit.manifest import Study
+from toolkit.photographs.names import PhotographNames
 from toolkit.photographs.opening import file_name
-from toolkit.privacy import PseudonymKey, normalise, scrub
+from toolkit.privacy import PseudonymKey, normalise, printable, scrub, spans
 from toolkit.progress import Progress
 from toolkit.stages.parse import photographs
 from toolkit.stages.parse.case_rules import CaseFinding, CaseReading, CaseRecord, CaseRules, Issue, PhotographHistory
@@ -104,17 +105,28 @@ class Derivation:
         if not roots:
             return {}
         self.database.register("rooted", pa.table({"export_id": list(roots)}))
-        requests = [
-            photographs.PhotographRequest(
-                row["image_id"],
-                roots[row["looked_in"]],
-                (file_name(row["image_id"]), row["external_id"], row["global_key"], row["url_name"]),
-                row["width"],
-                row["height"],
-            )
-            for row in self.rows(sql.statement("parse/photographs"))
-        ]
-        return photographs.look(requests, self.progress)
+        requests, others = [], []
+        for row in self.rows(sql.statement("parse/photographs")):
+            image_id = row["image_id"]
+            files = (file_name(image_id), row["global_key"], row["external_id"], row["url_name"])
+            names = PhotographNames(image_id, roots[row["looked_in"]], files)
+            if row["is_stored"]:
+                requests.append(photographs.PhotographRequest(names, row["width"], row["height"]))
+            else:
+                others.append(names)
+        lookups = photographs.look(requests, others, self.progress)
+        return {image_id: self.told(lookup) if lookup.near else lookup for image_id, lookup in lookups.items()}
+
+    def told(self, lookup: photographs.PhotographLookup) -> photographs.PhotographLookup:
+        """Name the files that nearly have a photograph's name, unless one holds a patient's identifier."""
+        near = [f"{scrub(printable(x.file)) if self.may_show(x.file) else 'a file'} {x.how}" for x in lookup.near]
+        return lookup._replace(detail=f"{lookup.detail}; {', '.join(dict.fromkeys(near))}")
+
+    def may_show(self, name: str) -> bool:
+        """Tell whether no word of a file's name, and no words in a row, are the identifier of a patient known here."""
+        pseudonyms = [self.key.pseudonym("p", words) for words in spans(name)]
+        known = "select count(*) from merged_images where patient_id in (select unnest($pseudonyms))"
+        return not self.database.execute(known, {"pseudonyms": pseudonyms}).fetchall()[0][0]
 
     def apply_rules(self, files: dict[str, photographs.PhotographLookup]) -> None:
         """Apply the study's rules to every photograph in each of its states, and write the tables made of that."""
