@@ -10,7 +10,7 @@ from PIL import Image
 
 from toolkit.errors import PhotographError
 from toolkit.manifest import load_study
-from toolkit.photographs.names import Claims, NoFileError, PhotographFolder, PhotographNames
+from toolkit.photographs.names import NameOwners, NoFileError, PhotographFolder, PhotographNames
 from toolkit.stages.parse import parse
 from toolkit.workspace.registry import Workspace
 
@@ -166,10 +166,10 @@ def test_a_name_that_no_file_can_have_is_missing(tmp_path, name):
 def test_a_name_belongs_to_who_has_it_as_the_better_one(tmp_path):
     first = PhotographNames("a", tmp_path, ("a", "x.jpg", None))
     second = PhotographNames("b", tmp_path, ("b", "y.jpg", "x.jpg"))
-    claims = Claims([second, first])
+    owners = NameOwners([second, first])
 
-    assert (["a", "x.jpg"], []) == claims.divide(first)
-    assert (["b", "y.jpg"], ["x.jpg"]) == claims.divide(second)
+    assert (["a", "x.jpg"], []) == owners.divide(first)
+    assert (["b", "y.jpg"], ["x.jpg"]) == owners.divide(second)
 
 
 @pytest.fixture

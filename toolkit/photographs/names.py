@@ -43,7 +43,7 @@ class NoFileError(PhotographError):
         self.near = near
 
 
-class Claims:
+class NameOwners:
     """Whose a name is, among all photographs of a study.
 
     A name belongs to the photograph that has it as a better name than any other has it (a global key goes before an

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from toolkit.errors import PhotographError
 from toolkit.photographs.crops import THREADS
-from toolkit.photographs.names import Claims, NearMiss, NoFileError, PhotographFolder, PhotographNames
+from toolkit.photographs.names import NameOwners, NearMiss, NoFileError, PhotographFolder, PhotographNames
 from toolkit.photographs.opening import Probe, probe, read_photograph
 from toolkit.progress import Progress
 
@@ -34,21 +34,21 @@ def look(
     requests: list[PhotographRequest], others: list[PhotographNames], progress: Progress
 ) -> dict[str, PhotographLookup]:
     """Find and open every photograph; a bad one costs itself only. `others` have names too, and are not looked for."""
-    claims = Claims([*(request.names for request in requests), *others])
+    owners = NameOwners([*(request.names for request in requests), *others])
     folders = {root: PhotographFolder(root) for root in {request.names.root for request in requests}}
     lookups = {}
     with ThreadPoolExecutor(THREADS) as pool:
-        results = pool.map(lambda request: _look(request, claims, folders[request.names.root]), requests)
+        results = pool.map(lambda request: _look(request, owners, folders[request.names.root]), requests)
         for done, lookup in enumerate(results, start=1):
             lookups[lookup.image_id] = lookup
             progress("opening photographs", done, len(requests))
     return lookups
 
 
-def _look(request: PhotographRequest, claims: Claims, folder: PhotographFolder) -> PhotographLookup:
+def _look(request: PhotographRequest, owners: NameOwners, folder: PhotographFolder) -> PhotographLookup:
     path, image_id = None, request.names.image_id
     try:
-        path = folder.find(*claims.divide(request.names))
+        path = folder.find(*owners.divide(request.names))
         facts = probe(read_photograph(path), path.suffix)
     except NoFileError as error:
         return PhotographLookup(image_id, reason=error.reason, detail=error.problem, near=tuple(error.near))
