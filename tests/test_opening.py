@@ -122,14 +122,6 @@ def test_hostile_photographs_end_as_their_manifest_says(shared):
         assert caught.value.reason in expected["reason"].split("|"), expected["name"]
 
 
-def test_sixteen_bit_grey_is_scaled_not_clipped(shared):
-    path = shared / "hostile" / "images" / "12_gray16.png"
-    with Image.open(path) as raw:
-        expected = np.asarray(raw, dtype=float).mean() / 257
-
-    assert expected == pytest.approx(np.asarray(open_photograph(path.read_bytes())).mean(), abs=1)
-
-
 def test_a_photograph_that_is_gone_is_told_by_its_case_not_by_its_name(tmp_path):
     crops = Crops([CropSource("c1", tmp_path / "PAT_7.png", None)], margin=0.1, size=8)
 

@@ -17,6 +17,8 @@ from PIL import Image, ImageOps
 from PIL.ExifTags import IFD, Base
 
 from toolkit.errors import DamagedError, PhotographError
+from toolkit.photographs.colour import has_16_bits, has_alpha, note_white, profile_of, to_rgb
+from toolkit.photographs.formats import SUFFIXES, formats, refused
 
 LARGEST = 89_478_485
 """Pixels; Pillow only warns from here on, and a 12-megapixel camera stays far below."""
@@ -24,16 +26,6 @@ SMALLEST = 16
 """Pixels on the shorter side."""
 LONGEST_ASPECT = 20
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,119}")
-SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"},
-    "PNG": {".png"},
-    "WEBP": {".webp"},
-    "TIFF": {".tif", ".tiff"},
-    "BMP": {".bmp", ".dib"},
-    "GIF": {".gif"},
-    "MPO": {".jpg", ".jpeg", ".mpo"},
-}
-FORMATS = tuple(SUFFIXES)
 PERSONAL = (Base.ImageDescription, Base.Artist, Base.Copyright, Base.XPAuthor, Base.XPComment, Base.XPTitle)
 """EXIF fields that may hold a name."""
 
@@ -86,8 +78,8 @@ def read_parsed(path: Path, sha256: str | None, *, name: str) -> bytes:
 
 
 def open_photograph(content: bytes) -> Image.Image:
-    """Decode a photograph whole, upright and in RGB."""
-    return _rgb(ImageOps.exif_transpose(_decoded(content)))
+    """Decode a photograph whole, upright and in sRGB."""
+    return to_rgb(ImageOps.exif_transpose(_decoded(content)))
 
 
 def _decoded(content: bytes, *, at_least: int | None = None) -> Image.Image:
@@ -96,17 +88,21 @@ def _decoded(content: bytes, *, at_least: int | None = None) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(io.BytesIO(content), formats=formats())
             _check_header(image)
+            of_16_bits = has_16_bits(image)
             if at_least is not None:
                 image.draft(None, (at_least, at_least))
             image.load()
             image.getexif()
+            note_white(image, of_16_bits=of_16_bits)
     except PhotographError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise PhotographError("image_too_large", f"more than {LARGEST} pixels") from None
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything on hostile bytes
+        if other := refused(content):
+            raise other from None
         cut = "truncated" in str(error).lower()
         reason = "image_truncated" if cut else "image_unreadable"
         raise PhotographError(reason, f"cannot be decoded: {type(error).__name__}") from None
@@ -125,27 +121,13 @@ def _check_header(image: Image.Image) -> None:
         raise PhotographError("image_multiframe", "several frames or pages")
 
 
-def _has_alpha(image: Image.Image) -> bool:
-    return "A" in image.getbands() or "transparency" in image.info
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB; 16-bit grey is scaled (Pillow's own conversion clips it), alpha goes over white."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().astype(np.uint8)).convert("RGB")
-    if _has_alpha(image):
-        layered = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered).convert("RGB")
-    return image.convert("RGB")
-
-
 def probe(content: bytes, suffix: str = "") -> Probe:
     """Return the digests and upright size of a photograph; `suffix` is its file's, and may lie."""
     decoded = _decoded(content)
     changes = _changes(decoded, suffix.lower())
     if decoded.info.get("comment") or (decoded.format == "JPEG" and _has_late_comment(content)):
         changes["re-encoded"] = "its file holds a comment; what is made from it does not"
-    image = _rgb(ImageOps.exif_transpose(decoded))
+    image = to_rgb(ImageOps.exif_transpose(decoded), managed=False)
     digest = hashlib.sha256(f"{image.width}x{image.height}\0".encode())
     digest.update(image.tobytes())
     return Probe(hashlib.sha256(content).hexdigest(), digest.hexdigest(), image.width, image.height, changes)
@@ -161,14 +143,17 @@ def _changes(image: Image.Image, suffix: str) -> dict[str, str]:
     """Return what is done to a photograph before it is used, as reason codes with words."""
     changes = {}
     exif = image.getexif()
-    if image.mode != "RGB" or _has_alpha(image):
-        mode = "alpha" if _has_alpha(image) else image.mode
-        changes[f"converted:{mode}->RGB"] = "its pixels are converted to RGB"
+    if image.mode != "RGB" or has_alpha(image):
+        mode = "alpha" if has_alpha(image) else image.mode
+        white = f"; {image.info['white']:.6g} is taken as white" if image.mode == "F" else ""
+        changes[f"converted:{mode}->RGB"] = f"its pixels are converted to RGB{white}"
+    if profile := profile_of(image):
+        changes[profile.reason] = profile.detail
     if exif.get(Base.Orientation, 1) in range(2, 9):
         changes["rotated:exif"] = "it is rotated upright as its EXIF says"
     if exif.get(IFD.GPSInfo) or any(exif.get(field) for field in PERSONAL):
         changes["exif_stripped"] = "its file says where or by whom it was taken; what is made from it does not"
-    if suffix not in SUFFIXES[image.format or ""] and suffix in set().union(*SUFFIXES.values()):
+    if suffix not in SUFFIXES.get(image.format or "", ()) and suffix in set().union(*SUFFIXES.values()):
         changes["mime_mismatch"] = f"its name ends in {suffix}, its content is {image.format}"
     return changes
 
@@ -184,7 +169,8 @@ def thumbnail(image: Image.Image, *, longest: int) -> bytes:
 
 def grayscale_thumbnail(content: bytes, *, longest: int) -> np.ndarray:
     """Return a small upright photograph, (rows, columns) uint8; JPEG is decoded at a fraction of its size."""
-    image = _rgb(ImageOps.exif_transpose(_decoded(content, at_least=2 * longest))).convert("L")
+    decoded = _decoded(content, at_least=2 * longest)
+    image = to_rgb(ImageOps.exif_transpose(decoded), managed=False).convert("L")
     scale = longest / max(image.size)
     width, height = (max(round(side * scale), 1) for side in image.size)
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
