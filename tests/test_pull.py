@@ -560,6 +560,38 @@ def test_masks_are_fetched_with_the_key_and_photographs_without(ask, workspace, 
     assert picture(1) == (workspace.folder / "masks" / "f1").read_bytes()
 
 
+def test_a_mask_that_is_pulled_gives_its_lesion_a_roi_and_goes_with_the_patient(
+    ask, workspace, labelbox, hospital, key
+):
+    drawn = {**box("f1", 1, 1, 20, 20, "nevus"), "annotation_kind": "ImageSegmentationMask"}
+    del drawn["bounding_box"]
+    drawn["mask"] = {"url": f"{labelbox.url}/api/v1/projects/p/annotations/f1/mask"}
+    line = row("i1", label("L1", boxes=[drawn]))
+    line["data_row"]["row_data"] = f"{labelbox.url}/photographs/1.jpg?Signature=SECRET-SIGNATURE"
+    labelbox.export = text_of([line, row("i2", label("L2", "nevus"), patient="P-2")])
+    mask = Image.new("L", (200, 100))
+    mask.paste(255, (30, 10, 80, 60))
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
+    labelbox.files["/api/v1/projects/p/annotations/f1/mask"] = ("image/png", buffer.getvalue())
+    ask(photographs=True)
+    parse(workspace, hospital, key, [])
+    rois = [tuple(r.values()) for r in workspace.rows("select roi_left, roi_top, roi_width, roi_height from cases")]
+
+    def reparse():
+        return parse(workspace, hospital, key, [], anew=True)
+
+    reparse()
+
+    assert (30.0, 10.0, 50.0, 50.0) in rois
+    assert rois == [
+        tuple(r.values()) for r in workspace.rows("select roi_left, roi_top, roi_width, roi_height from cases")
+    ]
+    withdraw(workspace, hospital, key, "P-1", reparse=reparse, apply=True)
+    assert ["index.jsonl"] == [path.name for path in (workspace.folder / "masks").iterdir()]
+    assert b"" == (workspace.folder / "masks" / "index.jsonl").read_bytes()
+
+
 def test_a_row_names_its_photograph_and_each_mask_once_and_a_strange_one_nothing(workspace, tmp_path):
     shared = {"composite_mask": {"url": "https://x/c", "color_rgb": [1, 2, 3]}}
     drawn = [{**box("f1", 1, 1, 9, 9), **shared}, {**box("f2", 1, 1, 9, 9), **shared}, {"mask": 7}, "nonsense"]

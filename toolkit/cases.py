@@ -1,7 +1,7 @@
 """The cases on a photograph, found by matching the boxes of all annotators and revisions: one lesion is one case."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import NamedTuple
 
@@ -33,11 +33,17 @@ class Box(NamedTuple):
 
 
 class LabelledBox(NamedTuple):
-    """A box of a submission with the answers nested in it (raw spellings; empty where none)."""
+    """A box, or the extent of an outline, with the answers nested in it (raw spellings; empty where none).
+
+    An outline whose extent is not known has no box; `problem` says why.
+    """
 
     object_id: str
-    box: Box
+    box: Box | None
     answers: tuple[str, ...]
+    is_outline: bool = False
+    """Whether it was drawn as a polygon or a mask."""
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Submission:
     annotator: str | None
     boxes: tuple[LabelledBox, ...] = ()
     answers: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    """Where it holds answers that are not read, such as "ImagePoint" or "a text answer"."""
 
 
 class Reading(NamedTuple):
@@ -87,15 +95,19 @@ class Lesion:
     @property
     def roi(self) -> Box | None:
         """Return the middle box: the median of each side over the annotators' latest boxes."""
-        if not self.boxes:
-            return None
-        if len(self.boxes) == 1:
-            return next(iter(self.boxes.values())).box
-        edges = [
-            (m.box.left, m.box.top, m.box.left + m.box.width, m.box.top + m.box.height) for m in self.boxes.values()
-        ]
+        boxes = [marked.box for marked in self.boxes.values() if marked.box]
+        if len(boxes) < 2:
+            return boxes[0] if boxes else None
+        edges = [(box.left, box.top, box.left + box.width, box.top + box.height) for box in boxes]
         left, top, right, bottom = (float(median(side)) for side in zip(*edges, strict=True))
         return Box(left, top, right - left, bottom - top)
+
+    @property
+    def without_roi(self) -> str | None:
+        """Return why an outlined lesion has no ROI; None where it has one, or was never outlined."""
+        if self.roi or not self.boxes:
+            return None
+        return "; ".join(sorted({marked.problem or "its outline has no extent" for marked in self.boxes.values()}))
 
 
 class PhotographCases(NamedTuple):
@@ -118,6 +130,7 @@ def find_cases(image_id: str, submissions: list[Submission], *, iou: float) -> P
     """
     findings: list[Finding] = []
     known: list[Lesion] = []
+    submissions = [replace(s, boxes=_one_per_lesion(s.boxes, iou)) if _has_outlines(s) else s for s in submissions]
     for submission in submissions:
         if not submission.skipped:
             _match(image_id, submission, known, findings, iou)
@@ -133,11 +146,35 @@ def find_cases(image_id: str, submissions: list[Submission], *, iou: float) -> P
     return PhotographCases(lesions, findings)
 
 
+def _has_outlines(submission: Submission) -> bool:
+    return len(submission.boxes) > 1 and any(marked.is_outline for marked in submission.boxes)
+
+
+def _one_per_lesion(boxes: tuple[LabelledBox, ...], iou: float) -> tuple[LabelledBox, ...]:
+    """Return a label's boxes and outlines, each box with the answers of the outline that it surrounds."""
+    drawn = [marked for marked in boxes if not marked.is_outline]
+    outlines = [marked for marked in boxes if marked.is_outline]
+    overlap = [[_shared(box.box, outline.box) for outline in outlines] for box in drawn]
+    if len(drawn) == len(outlines) == 1 and None in (drawn[0].box, outlines[0].box):
+        pairs = [(0, 0)]
+    else:
+        pairs = [(row, column) for row, column in _assigned(overlap) if overlap[row][column] >= iou]
+    answers = {drawn[row].object_id: outlines[column].answers for row, column in pairs}
+    within = {outlines[column].object_id for _, column in pairs}
+    return tuple(
+        marked._replace(answers=(*marked.answers, *answers.get(marked.object_id, ())))
+        for marked in boxes
+        if marked.object_id not in within
+    )
+
+
 def _match(image_id: str, submission: Submission, known: list[Lesion], findings: list[Finding], iou: float) -> None:
     """Give every box its lesion: the one its object had before, else the best overlap, else a new one."""
     home = {m.object_id: lesion for m in submission.boxes for lesion in known if m.object_id in lesion.objects}
     taken = {id(lesion) for lesion in home.values()}
     free = [lesion for lesion in known if id(lesion) not in taken]
+    if not home and len(known) == len(submission.boxes) == 1 and None in (known[0].last, submission.boxes[0].box):
+        home = {submission.boxes[0].object_id: known[0]}  # one lesion by each: no overlap is needed
     new = [marked for marked in submission.boxes if marked.object_id not in home]
     overlap = [[_overlap(marked, lesion) for lesion in free] for marked in new]
     for marked, overlaps in zip(new, overlap, strict=True):
@@ -160,12 +197,16 @@ def _assigned(overlap: list[list[float]]) -> list[tuple[int, int]]:
 
 
 def _overlap(marked: LabelledBox, lesion: Lesion) -> float:
-    return lesion.last.iou(marked.box) if lesion.last else 0.0
+    return _shared(lesion.last, marked.box)
+
+
+def _shared(one: Box | None, other: Box | None) -> float:
+    return one.iou(other) if one and other else 0.0
 
 
 def _join(lesion: Lesion, submission: Submission, marked: LabelledBox) -> None:
     lesion.objects.add(marked.object_id)
-    lesion.last = marked.box
+    lesion.last = marked.box or lesion.last
     if submission.latest:
         lesion.boxes[submission.label_id] = marked
 
@@ -181,12 +222,22 @@ def _read(submission: Submission, lesions: list[Lesion], findings: list[Finding]
             unanswered.append((lesion, marked.object_id if marked else None))
     if not submission.answers:
         return
+    _contradict(submission, lesions, findings)
     if len(lesions) == 1:
         for lesion, object_id in unanswered:
             _attach(lesion, submission, object_id, submission.answers)
     elif unanswered:
         finding = f"label {submission.label_id}: one answer for {len(lesions)} lesions"
         findings.append(Finding("ambiguous_answer", finding))
+
+
+def _contradict(submission: Submission, lesions: list[Lesion], findings: list[Finding]) -> None:
+    """Tell where a submission's answers about the photograph are none of those in its boxes."""
+    marked = [lesion.boxes[submission.label_id] for lesion in lesions if submission.label_id in lesion.boxes]
+    in_boxes = {answer for each in marked for answer in each.answers}
+    if others := sorted(set(submission.answers) - in_boxes) if in_boxes else []:
+        words = f"{', '.join(sorted(in_boxes))} in the box, {', '.join(others)} about the photograph"
+        findings.append(Finding("contradiction", f"label {submission.label_id}: {words}"))
 
 
 def _attach(lesion: Lesion, submission: Submission, object_id: str | None, answers: tuple[str, ...]) -> None:

@@ -26,6 +26,15 @@ def is_entry(raw: Any) -> bool:
     return isinstance(raw, dict) and "data_row" not in raw and bool({"DataRow ID", "Labeled Data"} & set(raw))
 
 
+def is_oldest(entry: dict) -> bool:
+    """Tell whether an entry has the form of 2018: its polygons' y counts from the bottom of the photograph.
+
+    So labelbox-exporters (2018), which subtracts every y from the photograph's height.
+    """
+    label = entry.get("Label")
+    return isinstance(label, dict) and bool(label) and not PARTS & set(label)
+
+
 def as_row(entry: dict) -> dict:
     """Return an entry as a row of version 2 with one label; what has a wrong type is kept, for `shapes` to refuse."""
     media, metadata = entry.get("Media Attributes"), entry.get("DataRow Metadata")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from toolkit.labelbox_json.outlines import mask_links
 from toolkit.labelbox_json.reader import raw_rows
 from toolkit.labelbox_json.shapes import as_dict, dict_values, dicts, lenient
 from toolkit.workspace.landed import Landed
@@ -51,9 +52,9 @@ def links_of(landed: Landed, *, longest: int) -> Iterator[FileLink]:
             yield FileLink(image_id, address, image_id, is_mask=False)
         seen: set[str] = set()
         for thing in _objects(row):
-            for mask in (as_dict(thing.get("mask")), as_dict(thing.get("composite_mask"))):
-                feature, url = thing.get("feature_id"), mask.get("url")
-                if isinstance(feature, str) and isinstance(url, str) and url not in seen:
+            feature = thing.get("feature_id")
+            for url in mask_links(thing):
+                if isinstance(feature, str) and url not in seen:
                     seen.add(url)
                     yield FileLink(feature, url, image_id, is_mask=True)
 

@@ -9,18 +9,14 @@ from urllib.parse import unquote
 import msgspec
 
 from toolkit.labelbox_json import shapes, staging_tables
+from toolkit.labelbox_json.contents import Canvas, LabelContents, Tables, as_json, encode
 from toolkit.labelbox_json.identifiers import identify
 from toolkit.labelbox_json.terms import Terms
 from toolkit.manifest import Study
+from toolkit.photographs.masks import Size
 from toolkit.privacy import PseudonymKey, normalise, scrub, without_queries
 
-NO_BOX = (None, None, None, None)
 NOWHERE = shapes.ProjectDetails()
-
-encode = msgspec.json.Encoder(order="deterministic").encode
-
-Tables = dict[str, list]
-"""Staged records by table."""
 
 
 class RowContent(NamedTuple):
@@ -46,15 +42,17 @@ class Records:
     def __init__(self, study: Study, key: PseudonymKey) -> None:
         self.labelbox, self.key, self.terms = study.labelbox, key, Terms(study)
 
-    def of(self, row: shapes.Row, raw: dict | None) -> RowContent:
+    def of(self, row: shapes.Row, raw: dict | None, *, from_below: bool = False) -> RowContent:
         """Return everything a row holds.
 
         `raw` is the same row undecoded where it has keys that no type knows: they are part of its labels' digests.
+        `from_below` tells that its y counts from the bottom, as in the export of 2018.
         """
         tables: Tables = defaultdict(list)
         details = row.data_row.details
         times = [utc(details.updated_at), utc(details.last_activity_at)]
         secrets = self.image(row, tables)
+        canvas = Canvas(Size(row.media_attributes.width, row.media_attributes.height), from_below)
         for project_id, project in row.projects.items():
             in_study = self.terms.in_study(project.name, project_id)
             tables["projects"].append(_project(row, project_id, project, in_study))
@@ -62,10 +60,10 @@ class Records:
                 own = raw["projects"][project_id]["labels"][position] if raw else None
                 place = Place(label.id, project_id, project.name, in_study)
                 contents = self.label(row, place, label, own, project.project_details, tables)
-                _Contents(self.terms, tables, contents, secrets).fill(label.annotations)
+                LabelContents(self.terms, tables, contents, secrets, canvas).fill(label.annotations)
                 times += (contents.created_at, contents.updated_at)
         if row.experiments:
-            self.runs(row, raw, secrets, tables)
+            self.runs(row, raw, secrets, canvas, tables)
         for position, item in enumerate(row.attachments or ()):
             tables["attachments"].append(_attachment(row, position, item, secrets))
         for position, item in enumerate(row.embeddings or ()):
@@ -132,7 +130,7 @@ class Records:
         tables["labels"].append(record)
         return record
 
-    def runs(self, row: shapes.Row, raw: dict | None, secrets: tuple[str, ...], tables: Tables) -> None:
+    def runs(self, row: shapes.Row, raw: dict | None, secrets: tuple[str, ...], canvas: Canvas, tables: Tables) -> None:
         """Add what model runs hold of the photograph, under IDs of its own: it is nobody's reading."""
         image_id = row.data_row.id
         for model_id, run_id, run in row.runs():
@@ -145,82 +143,7 @@ class Records:
                     place = Place(own, run_id, run_id, kind=kind)
                     raw_label = raw_run[field][position] if raw else None
                     contents = self.label(row, place, label, raw_label, NOWHERE, tables)
-                    _Contents(self.terms, tables, contents, secrets).fill(label.annotations)
-
-
-class _Contents:
-    """Adds the objects, answers and relationships of one label."""
-
-    def __init__(self, terms: Terms, tables: Tables, label: staging_tables.Label, secrets: tuple[str, ...]) -> None:
-        self.terms, self.tables, self.secrets = terms, tables, secrets
-        self.key = (label.label_id, label.content_sha256)
-        self.object_count = self.answer_count = self.relationship_count = 0
-
-    def fill(self, annotations: shapes.Annotations) -> None:
-        for thing in annotations.objects or ():
-            if thing.unidirectional_relationship is not None:
-                self.relationship(thing.name, thing.unidirectional_relationship)
-            else:
-                self.object(thing)
-        for row in annotations.relationships or ():
-            self.relationship(row.name, row.unidirectional_relationship or shapes.Relationship())
-        if annotations.classifications:
-            self.answers(annotations.classifications, None, None)
-
-    def object(self, thing: shapes.Object) -> None:
-        position, box = self.object_count, thing.bounding_box
-        self.object_count += 1
-        class_name = self.terms.class_marked(thing.name, thing.value)
-        marks_case = box is not None and (class_name is not None or self.terms.is_roi(thing.name, thing.value))
-        object_id = thing.feature_id or f"{self.key[0]}/{position}"
-        sides = NO_BOX if box is None else (box.left, box.top, box.width, box.height)
-        self.tables["objects"].append(
-            staging_tables.Object(
-                *self.key,
-                position,
-                object_id,
-                thing.name,
-                thing.value,
-                thing.annotation_kind,
-                _geometry(thing),
-                *sides,
-                marks_case,
-                class_name,
-            )
-        )
-        if thing.classifications:
-            self.answers(thing.classifications, position, None)
-
-    def answers(self, questions: list[shapes.Classification], object_position: int | None, parent: int | None) -> None:
-        """Add every answer to these questions and, below each, the answers nested in it."""
-        beside = self.terms.certainty(questions)
-        for question in questions:
-            nested_in = (parent, object_position, question.name, question.value)
-            options = (question.radio_answer, *(question.checklist_answers or ()))
-            kind = "radio" if question.radio_answer else "checklist"
-            for option in options:
-                if option is None:
-                    continue
-                below = option.classifications or []
-                diagnosis = self.terms.diagnosis(question.name, question.value, option.name, option.value)
-                certainty = (self.terms.certainty(below) or beside) if diagnosis else None
-                position = self.answer(nested_in, kind, option.name, option.value, diagnosis, certainty)
-                if below:
-                    self.answers(below, object_position, position)
-            if question.text_answer:
-                text = scrub(question.text_answer.content, secrets_in_it=self.secrets)
-                self.answer(nested_in, "text", text, None, None, None)
-
-    def answer(self, nested_in: tuple, *values: str | None) -> int:
-        position = self.answer_count
-        self.tables["answers"].append(staging_tables.Answer(*self.key, position, *nested_in, *values))
-        self.answer_count += 1
-        return position
-
-    def relationship(self, name: str, ends: shapes.Relationship) -> None:
-        record = staging_tables.Relationship(*self.key, self.relationship_count, name, ends.source, ends.target)
-        self.tables["relationships"].append(record)
-        self.relationship_count += 1
+                    LabelContents(self.terms, tables, contents, secrets, canvas).fill(label.annotations)
 
 
 def _project(row: shapes.Row, project_id: str, project: shapes.Project, in_study: bool) -> staging_tables.Project:  # noqa: FBT001
@@ -231,7 +154,7 @@ def _project(row: shapes.Row, project_id: str, project: shapes.Project, in_study
         in_study=in_study,
         workflow_status=project.project_details.workflow_status,
         batch=project.project_details.batch_name,
-        tags=_json(project.project_tags) if project.project_tags else None,
+        tags=as_json(project.project_tags) if project.project_tags else None,
     )
 
 
@@ -241,16 +164,6 @@ def _attachment(
     value = None if item.value is None else scrub(_as_text(item.value), secrets_in_it=secrets)
     name = scrub(item.name, secrets_in_it=secrets) if item.name else None
     return staging_tables.Attachment(row.data_row.id, position, item.type, name, value)
-
-
-def _geometry(thing: shapes.Object) -> str | None:
-    """Return an object's geometry as JSON, under its key of the export."""
-    box = thing.bounding_box
-    others = thing.polygon or thing.line or thing.point or thing.mask or thing.composite_mask
-    if others is None:
-        return _json({"bounding_box": box}) if box else None
-    names = ("bounding_box", "polygon", "line", "point", "mask", "composite_mask")
-    return _json({name: getattr(thing, name) for name in names if getattr(thing, name) is not None})
 
 
 def _label_digest(label: shapes.Label, raw: dict | None) -> str:
@@ -275,11 +188,6 @@ def utc(time: datetime | None) -> datetime | None:
     if time is None or time.tzinfo is None:
         return time
     return (time if time.tzinfo is UTC else time.astimezone(UTC)).replace(tzinfo=None)
-
-
-def _json(value: Any) -> str:
-    """Return JSON in which no URL has a query."""
-    return scrub(encode(value).decode())
 
 
 def sha256(content: bytes) -> str:

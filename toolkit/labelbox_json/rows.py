@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from toolkit.labelbox_json import keys, legacy, shapes, staging_tables
+from toolkit.labelbox_json.contents import Tables, encode
 from toolkit.labelbox_json.reader import RawRow
-from toolkit.labelbox_json.records import Records, Tables, encode, fuller, sha256
+from toolkit.labelbox_json.records import Records, fuller, sha256
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey, scrub
 
@@ -107,11 +108,11 @@ class RowReader:
             result.reason, result.detail = "value_range", "a number or a time that no table can hold"
         return result
 
-    def fill(self, result: ReadRow, row: shapes.Row, raw: dict | None) -> None:
+    def fill(self, result: ReadRow, row: shapes.Row, raw: dict | None, *, from_below: bool = False) -> None:
         """Fill in what a decoded row holds; raise at the first fault."""
         _check(row)
         result.image_id = row.data_row.id
-        result.records, result.latest_at = self.records.of(row, raw)
+        result.records, result.latest_at = self.records.of(row, raw, from_below=from_below)
 
     def look_closely(self, result: ReadRow) -> None:
         """Read a row whose keys are not all known and unique: find what is wrong with it, or which keys are new."""
@@ -125,12 +126,13 @@ class RowReader:
         if isinstance(raw, dict) and "data_row" not in raw and isinstance(raw.get("dataRow"), dict):
             raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
         unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
+        from_below = is_entry and legacy.is_oldest(raw)
         if is_entry:
             result.part, raw = str(raw.get("ID")), legacy.as_row(raw)
             result.facts_sha256 = legacy.facts_digest(raw)
         row = msgspec.convert(raw, shapes.Row)
         result.content_sha256 = sha256(written if is_entry else fuller(encode(row), written))
-        self.fill(result, row, raw)
+        self.fill(result, row, raw, from_below=from_below)
         result.records["unknown_keys"] = [staging_tables.UnknownKey(path) for path in sorted(unknown)]
 
 

@@ -98,6 +98,8 @@ class Label(StagingRecord):
     consensus_score: float | None
     benchmark_score: float | None
     benchmark_reference: str | None
+    elsewhere: str | None = None
+    """Where it answers a question that names classes and is not read, in words between semicolons."""
 
 
 class Object(StagingRecord):
@@ -117,6 +119,15 @@ class Object(StagingRecord):
     box_height: float | None
     marks_case: bool
     class_name: str | None
+    extent_left: float | None
+    """Of what marks a case: its box, its polygon's or its mask's extent."""
+    extent_top: float | None
+    extent_width: float | None
+    extent_height: float | None
+    no_extent: str | None
+    """Why there is none."""
+    mask_address: str | None
+    mask_color: str | None
 
 
 class Answer(StagingRecord):

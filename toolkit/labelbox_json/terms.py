@@ -28,6 +28,7 @@ class Terms:
         self.is_roi = remembered(lambda *names: self.roi in {fold(name) for name in names if name})
         self.class_marked = remembered(self._class_marked)
         self.diagnosis = remembered(self._diagnosis)
+        self.asks_class = remembered(self._asks_class)
         self.asks_certainty = remembered(lambda *names: self.certain in {fold(name) for name in names if name})
 
     def _class_marked(self, *names: str | None) -> str | None:
@@ -45,6 +46,11 @@ class Terms:
         if known and other not in (known, None):  # its name decides, and its slug must not contradict
             return f"{answer} / {answer_slug}"
         return known or answer
+
+    def _asks_class(self, *names: str | None) -> bool:
+        """Tell whether a question's name or slug is one whose answer names a class."""
+        asked = [name for name in names if name]
+        return self.question in map(fold, asked) or any(map(self.study.class_asked, asked))
 
     def certainty(self, questions: list[shapes.Classification]) -> str | None:
         """Return the answer to the question of certainty among these."""

@@ -37,7 +37,7 @@ class LabelboxSection(Section):
     question: Name = "diagnosis"
     """The question whose answer is the class, about the photograph or nested in a box."""
     roi: Name = "lesion_roi"
-    """The bounding box around a lesion; a box named like a class is one too."""
+    """The box, polygon or mask around a lesion, whose extent is the ROI; one named like a class is one too."""
     patient: Name = "patient_id"
     """Metadata field with the patient's identifier."""
     lesion: Name = "lesion_id"

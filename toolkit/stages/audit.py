@@ -24,7 +24,7 @@ MEANING = {
     "identical_pixels": "pairs of photographs whose pixels are identical, in different files",
     "near_duplicate": "pairs of near-duplicate photographs: mirrored, rotated, cropped or saved again",
     "duplicate_within_patient": "pairs of duplicates of one patient: no leak, but each counts as a case",
-    "contradiction": "pairs of photographs of one lesion, or of duplicates, whose classes differ",
+    "contradiction": "pairs of photographs of one lesion, or of duplicates, whose classes differ; labels with two",
     "disagreement": "cases whose annotators give different classes",
     "unmatched_box": "boxes that not every annotator of the photograph drew",
     "ambiguous_box": "boxes that overlap several lesions",

@@ -69,6 +69,11 @@ class Workspace:
         return self.folder / "photographs"
 
     @property
+    def masks(self) -> Path:
+        """Masks that were fetched."""
+        return self.folder / "masks"
+
+    @property
     def reports(self) -> Path:
         """Rendered pages and their CSV."""
         return self.folder / "reports"

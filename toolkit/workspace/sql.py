@@ -159,14 +159,18 @@ def folder(name: str) -> list[Path]:
 
 
 def schema_tables() -> list[SchemaTable]:
-    """Return the tables of `sql/schema` in order, by their comments and by newer words for them."""
+    """Return the tables of `sql/schema` in order, by their comments and by newer words for them.
+
+    One that a later file makes anew stands where it was first.
+    """
     schema = "\n".join(path.read_text(encoding="utf-8") for path in folder("schema"))
     newer = {name: words.replace("''", "'") for name, words in COMMENT.findall(schema)}
-    return [
-        SchemaTable(
+    tables = {
+        name: SchemaTable(
             name,
             newer.get(name, meaning),
             [(column, kind, newer.get(f"{name}.{column}", words)) for column, kind, words in COLUMN.findall(body)],
         )
         for name, meaning, body in TABLE.findall(schema)
-    ]
+    }
+    return list(tables.values())

@@ -29,8 +29,10 @@ marked as (
         list(
             json_array(
                 objects.object_id,
-                [box_left, box_top, box_width, box_height],
-                coalesce(nested.answers, if(class_name is null, [], [class_name]))
+                case when extent_left is not null then [extent_left, extent_top, extent_width, extent_height] end,
+                coalesce(nested.answers, if(class_name is null, [], [class_name])),
+                box_left is null,
+                no_extent
             ) order by objects.position
         ) as boxes,
     from merged_objects as objects
@@ -66,6 +68,7 @@ submissions as (
                 'annotator': labels.annotator,
                 'boxes': coalesce(marked.boxes, []),
                 'answers': coalesce(whole.answers, []),
+                'elsewhere': coalesce(string_split(labels.elsewhere, '; '), []),
             } order by coalesce(labels.updated_at, labels.created_at) nulls first, labels.label_id, labels.revision
         ) as submissions,
     from labels_here as labels

@@ -1,4 +1,5 @@
--- Contradicting labels: duplicates or photographs of one lesion with two classes, readings that disagree.
+-- Contradicting labels: duplicates or photographs of one lesion with two classes, readings that disagree, a label that says
+-- one class in the box and another about the photograph.
 select
     findings.kind,
     findings.case_id,

@@ -43,6 +43,7 @@ class LabelRevision(msgspec.Struct, gc=False):
     annotator: str | None
     boxes: list[LabelledBox]
     answers: tuple[str, ...]
+    elsewhere: tuple[str, ...]
 
     def submission(self, labels: dict[tuple[str, int], StateLabel]) -> Submission:
         """Return it as a submission in a state with these labels; an object that is listed twice counts once."""
@@ -54,6 +55,7 @@ class LabelRevision(msgspec.Struct, gc=False):
             annotator=self.annotator,
             boxes=tuple({marked.object_id: marked for marked in self.boxes}.values()),
             answers=self.answers,
+            elsewhere=self.elsewhere,
         )
 
 
@@ -155,7 +157,7 @@ class CaseRules:
         size = (file.probe.width, file.probe.height) if file and file.probe else (state.width, state.height)
         for lesion in [lesion for lesion in lesions if self.is_kept(lesion, usable) and photograph_usable]:
             clipped = _clipped(lesion.roi, size)
-            if self.fits(lesion, clipped, usable):
+            if self.has_place(lesion, lesions, usable) and self.fits(lesion, clipped, usable):
                 unread = None if lesion.readings else _why_unread(submissions)
                 own = (photograph.image_id, photograph.patient_id, photograph.lesion_id)
                 span = (state.since, state.until)
@@ -164,6 +166,9 @@ class CaseRules:
                     label = labels[reading.label_id, reading.revision]
                     counts = self.counts(reading, label.workflow_status)
                     usable.readings.append(CaseReading(lesion.case_id, *reading, counts, label.benchmark, *span))
+        for submission in submissions:
+            if submission.elsewhere and submission.latest and not submission.skipped:
+                usable.issue("answer_elsewhere", _not_read(submission), level="warning")
         if usable.cases:
             first = usable.cases[0].case_id
             usable.findings = [CaseFinding(kind, "parse", first, detail) for kind, detail in findings]
@@ -183,7 +188,7 @@ class CaseRules:
             usable.issue(reason, change, level="warning")
         latest = [submission for submission in submissions if submission.latest]
         skipped = ingest.skipped_label == "keep_out" and any(s.skipped for s in latest)
-        empty = ingest.empty_label == "keep_out" and any(not (s.skipped or s.boxes or s.answers) for s in latest)
+        empty = ingest.empty_label == "keep_out" and any(map(_is_empty, latest))
         if skipped:
             usable.issue("skipped_label", "an annotator skipped the photograph, and the study keeps such ones out")
         if empty:
@@ -198,6 +203,16 @@ class CaseRules:
         for line in lesion.ambiguous:
             usable.issue("ambiguous_label", f"case {lesion.case_id}: {line}")
         return not unknown and not lesion.ambiguous
+
+    def has_place(self, lesion: Lesion, lesions: list[Lesion], usable: UsableCases) -> bool:
+        """Tell whether it is known where a case lies; one outline without extent is the photograph's only lesion."""
+        if (problem := lesion.without_roi) is None:
+            return True
+        several = len(lesions) > 1
+        rest = f", and the photograph has {len(lesions)} lesions" if several else "; its answer counts, without ROI"
+        level = "case" if several else "warning"
+        usable.issue("roi_missing", f"case {lesion.case_id}: {problem}{rest}", level=level)
+        return not several
 
     def fits(self, lesion: Lesion, clipped: Box | None, usable: UsableCases) -> bool:
         """Tell whether a case lies on its photograph; a box over the edge is clipped or kept out, as the study says."""
@@ -228,8 +243,20 @@ def _clipped(roi: Box | None, size: Size) -> Box | None:
     return roi.clipped(width, height) if roi and width and height else roi
 
 
+def _is_empty(submission: Submission) -> bool:
+    return not (submission.skipped or submission.boxes or submission.answers or submission.elsewhere)
+
+
 def _why_unread(submissions: list[Submission]) -> str:
     latest = [submission for submission in submissions if submission.latest]
     if not latest:
         return "unlabelled"
-    return "skipped" if all(submission.skipped for submission in latest) else "no_answer"
+    if all(submission.skipped for submission in latest):
+        return "skipped"
+    answered = any(submission.answers or submission.elsewhere for submission in latest if not submission.skipped)
+    return "answer_elsewhere" if answered else "no_answer"
+
+
+def _not_read(submission: Submission) -> str:
+    """Say where a label's answers stand that are not read."""
+    return f"label {submission.label_id}: its answer is not read: {', '.join(submission.elsewhere)}"

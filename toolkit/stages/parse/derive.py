@@ -20,6 +20,7 @@ from toolkit.privacy import PseudonymKey, normalise, printable, scrub, spans
 from toolkit.progress import Progress
 from toolkit.stages.parse import photographs
 from toolkit.stages.parse.case_rules import CaseFinding, CaseReading, CaseRecord, CaseRules, Issue, PhotographHistory
+from toolkit.stages.parse.masks import LinkedMask, extents_table, read_masks
 from toolkit.workspace import sql
 from toolkit.workspace.landed import Landed, noted_issues
 from toolkit.workspace.registry import Workspace, scratch, table_schema
@@ -57,8 +58,18 @@ MOST = 20_000
 class Derivation:
     """One pass from the staging tables in `folder` to one Parquet file per table, `table-derived.parquet`."""
 
-    def __init__(self, folder: Path, study: Study, key: PseudonymKey, landed: list[Landed], progress: Progress) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        study: Study,
+        key: PseudonymKey,
+        landed: list[Landed],
+        progress: Progress,
+        *,
+        masks: Path,
+    ) -> None:
         self.folder, self.study, self.key, self.landed, self.progress = folder, study, key, landed, progress
+        self.masks = masks
         self.database: duckdb.DuckDBPyConnection = scratch(folder, on_disk=True)
         annotator = study.ingest.annotator
         self.rules = CaseRules(study, key.pseudonym("a", normalise(annotator)) if annotator else None)
@@ -66,6 +77,7 @@ class Derivation:
     def derive(self) -> dict[str, Path]:
         """Write every table and return its file."""
         self.merge()
+        self.read_masks()
         files = self.look_for_photographs()
         self.apply_rules(files)
         sources = {name: f"merged_{name}" for name in (*MERGED, *HISTORY)}
@@ -98,6 +110,14 @@ class Derivation:
         for table in OF_LABELS:
             rows = f"{table} inner join merged_labels using (export_id, line, label_id, content_sha256)"
             self.database.execute(f"create table merged_{table} as select revision, {table}.* from {rows}")  # noqa: S608 - names of our schema
+
+    def read_masks(self) -> None:
+        """Give the objects whose masks an export links to the extents of the files that were fetched."""
+        linked = [LinkedMask(**row) for row in self.rows(sql.statement("parse/linked_masks"))]
+        if not linked:
+            return
+        self.database.register("mask_extents", extents_table(read_masks(self.masks, linked, self.progress)))
+        self.database.execute(sql.statement("parse/mask_extents"))
 
     def look_for_photographs(self) -> dict[str, photographs.PhotographLookup]:
         """Look for the photographs that any export was given with a folder."""

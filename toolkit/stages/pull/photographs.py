@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 from toolkit.errors import ServiceError
 from toolkit.files import private, sha256_of_file, written_atomically
 from toolkit.labelbox_json.links import FileLink
+from toolkit.labelbox_json.outlines import address_digest
 from toolkit.photographs.opening import file_name
 from toolkit.progress import Progress
 from toolkit.stages.pull.fetch import RefusedError, Rules, fetch
@@ -61,12 +61,12 @@ class Store:
     def has(self, name: str, address: str) -> dict[str, Any] | None:
         """Return a file's record when it is here whole and came from this address, whatever its signature."""
         record, path = self.known.get(name), self.folder / name
-        same = record is not None and record["address"] == _unsigned(address)
+        same = record is not None and record["address"] == address_digest(address)
         return record if same and path.is_file() and sha256_of_file(path) == record["sha256"] else None
 
     def outdate(self, name: str, address: str) -> None:
         """Remove a file that came from another address than the one that could not be fetched: it is not this one."""
-        if name in self.known and self.known[name]["address"] != _unsigned(address):
+        if name in self.known and self.known[name]["address"] != address_digest(address):
             (self.folder / name).unlink(missing_ok=True)
 
     def add(self, records: list[dict[str, Any]]) -> None:
@@ -137,7 +137,7 @@ def _one(link: FileLink, stores: dict[bool, Store], rules: Rules, patience: Pati
             patience.keep(attempt)
             record = {
                 "name": name,
-                "address": _unsigned(link.address),
+                "address": address_digest(link.address),
                 "bytes": temporary.stat().st_size,
                 "sha256": sha256_of_file(temporary),
             }
@@ -148,11 +148,6 @@ def _one(link: FileLink, stores: dict[bool, Store], rules: Rules, patience: Pati
         store.outdate(name, link.address)
         return FetchOutcome(link, reason="url_unreachable", problem=str(error))
     return FetchOutcome(link, record)
-
-
-def _unsigned(address: str) -> str:
-    """Return a digest of an address without what signs it: photographs' names may hold patients' identifiers."""
-    return sha256(address.partition("?")[0].partition("#")[0].encode(errors="replace")).hexdigest()
 
 
 def _issue(outcome: FetchOutcome) -> dict[str, Any]:

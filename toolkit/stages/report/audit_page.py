@@ -153,7 +153,8 @@ def _cohort_csv(cohort: list[StratumLevel]) -> str:
 def _badges(facts: dict[str, Any]) -> list[Badge]:
     """Return what to know first."""
     across = sum(row["patients"] == "across" for row in facts["duplicates"])
-    against = sum(row["kind"] == "contradiction" for row in facts["contradictions"])
+    pairs = [row for row in facts["contradictions"] if row["other_case_id"]]
+    against = sum(row["kind"] == "contradiction" for row in pairs)
     excluded = sum(issue["found"] for issue in facts["issues"] if issue["level"] in ("case", "row"))
     counts = [
         (across, f"Duplicates of two patients: {counted(across, 'pair')}", "duplicates"),

@@ -233,7 +233,7 @@ def _sweep(workspace: Workspace, study: Study) -> None:
     for export in landed_exports(workspace):
         for link in links_of(export, longest=study.ingest.longest_row):
             kept[link.is_mask].add(file_name(link.id))
-    for folder, names in ((workspace.photographs, kept[False]), (workspace.folder / "masks", kept[True])):
+    for folder, names in ((workspace.photographs, kept[False]), (workspace.masks, kept[True])):
         index = folder / PHOTOGRAPH_INDEX
         if index.is_file():
             records = fetched_files(folder)
