@@ -17,7 +17,7 @@ from exports import box, label, radio, row
 
 from toolkit.cases import case_id_of
 from toolkit.errors import ExportError
-from toolkit.labelbox_json import shapes
+from toolkit.labelbox_json.counting import Counts
 from toolkit.labelbox_json.reader import RawRow, raw_rows
 from toolkit.labelbox_json.rows import Quarantine, ReadRow, RowReader
 from toolkit.pipeline import status
@@ -553,7 +553,7 @@ def test_a_row_of_known_keys_is_read_alike_whether_it_is_looked_at_closely_or_no
     reader, plain = RowReader(study, key), 0
     for number, content in enumerate((shared / "labelbox_exports" / name).read_bytes().splitlines(), start=1):
         taken = reader.read(line := RawRow(number, number, 0, content))
-        closely = ReadRow(line, shapes.Counts())
+        closely = ReadRow(line, Counts())
         with suppress(Quarantine, msgspec.ValidationError):
             reader.look_closely(closely)
         if taken.reason is None and "unknown_keys" not in taken.records:

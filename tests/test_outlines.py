@@ -323,6 +323,7 @@ def test_an_answer_that_is_stored_but_not_read_has_a_reason_of_its_own(parsed, p
         ({"radio_answers": [{"name": "nevus"}]}, "an answer of a shape that is not known"),
         ({"text_answer": {"content": " "}}, None),
         ({"checklist_answers": []}, None),
+        ({"radio_answer": None}, None),
     ],
 )
 def test_an_answer_in_words_or_of_a_new_shape_is_told(parsed, answered, place):

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from toolkit.labelbox_json import shapes, staging_tables
+from toolkit.labelbox_json.counting import relationships_of
 from toolkit.labelbox_json.outlines import Outline, is_outline, outline_of
 from toolkit.labelbox_json.terms import Terms
 from toolkit.photographs.masks import Size
@@ -23,10 +24,12 @@ Tables = dict[str, list]
 
 
 class Canvas(NamedTuple):
-    """What an object's outline is drawn on: a photograph of this size, and whether y counts from its bottom."""
+    """What labels are drawn on: a photograph of this size, and whether y counts from its bottom."""
 
     size: Size
-    from_below: bool
+    from_below: bool = False
+    new_answers: bool = False
+    """Whether some question of the row has a key that Labelbox did not have: its answer may stand there."""
 
 
 class LabelContents:
@@ -45,15 +48,18 @@ class LabelContents:
         self.label = label
         self.object_count = self.answer_count = self.relationship_count = 0
         self.elsewhere: set[str] = set()
+        self.outlined: set[str] = set()
 
     def fill(self, annotations: shapes.Annotations) -> None:
         """Add everything that a label's annotations hold."""
+        if self.canvas.from_below:  # masks of 2018 are the same outlines once more, as pixels
+            self.outlined = {thing.name for thing in annotations.objects or () if thing.polygon is not None}
         for thing in annotations.objects or ():
             if thing.unidirectional_relationship is not None:
                 self.relationship(thing.name, thing.unidirectional_relationship)
             else:
                 self.object(thing)
-        for row in annotations.relationships or ():
+        for row in relationships_of(annotations):
             self.relationship(row.name, row.unidirectional_relationship or shapes.Relationship())
         if annotations.classifications:
             self.answers(annotations.classifications, None, None)
@@ -66,8 +72,13 @@ class LabelContents:
         self.object_count += 1
         class_name = self.terms.class_marked(thing.name, thing.value)
         named = class_name is not None or self.terms.is_roi(thing.name, thing.value)
-        outline = outline_of(thing, *self.canvas) if named and is_outline(thing) else None
-        place = None if outline else thing.annotation_kind or NO_GEOMETRY
+        again = thing.mask is not None and thing.name in self.outlined
+        outline = (
+            outline_of(thing, self.canvas.size, from_below=self.canvas.from_below)
+            if named and is_outline(thing) and not again
+            else None
+        )
+        place = None if outline or again else thing.annotation_kind or NO_GEOMETRY
         if place and class_name:
             self.elsewhere.add(place)
         object_id = thing.feature_id or f"{self.key[0]}/{position}"
@@ -128,9 +139,9 @@ class LabelContents:
         if question.radio_answer or question.checklist_answers is not None:
             return
         if self.terms.asks_class(question.name, question.value):
-            if question.text_answer is None:
+            if question.text_answer is None and self.canvas.new_answers:
                 self.elsewhere.add(UNKNOWN_SHAPE)
-            elif question.text_answer.content.strip():
+            elif question.text_answer is not None and question.text_answer.content.strip():
                 self.elsewhere.add(IN_WORDS)
 
     def answer(self, nested_in: tuple, *values: str | None) -> int:

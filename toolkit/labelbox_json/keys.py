@@ -86,9 +86,10 @@ def _unknown_paths(raw: dict) -> Iterator[str]:
                 yield f"{path}{name}"
             else:
                 step = "*" if free else name
-                waiting.append((f"{path}{step}.", inner, not free and _is_named_freely(name, inner)))
+                waiting.append((f"{path}{step}.", inner, not free and is_named_freely(name, inner)))
 
 
-def _is_named_freely(name: str, value: Any) -> bool:
+def is_named_freely(name: str, value: Any) -> bool:
+    """Tell whether the keys of a key's value are IDs or names of somebody's choice."""
     oldest = name == "Label" and isinstance(value, dict) and not {"objects", "classifications"} & set(value)
     return oldest or name in NAMED_FREELY

@@ -7,7 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from toolkit.labelbox_json.shapes import Counts, as_dict, dicts
+from toolkit.labelbox_json.counting import Counts, ends_of, not_repeated
+from toolkit.labelbox_json.shapes import as_dict, dicts
 from toolkit.privacy import scrub
 
 GEOMETRIES = {
@@ -36,7 +37,11 @@ def is_oldest(entry: dict) -> bool:
 
 
 def as_row(entry: dict) -> dict:
-    """Return an entry as a row of version 2 with one label; what has a wrong type is kept, for `shapes` to refuse."""
+    """Return an entry as a row of version 2 with one label; what has a wrong type is kept, for `shapes` to refuse.
+
+    Where there is nothing, the form of 2018 has an empty text.
+    """
+    entry = {name: value for name, value in entry.items() if value != ""}
     media, metadata = entry.get("Media Attributes"), entry.get("DataRow Metadata")
     if isinstance(media, dict):
         media = {name: media[name] for name in ("height", "width") if name in media}
@@ -115,8 +120,9 @@ def _seconds(value: Any) -> Any:
 
 
 def _score(value: Any) -> Any:
-    """Return an agreement; -1 means none."""
-    return None if value == -1 else value
+    """Return an agreement; -1 means none, and numbers may be texts."""
+    number = _seconds(value)
+    return None if number == -1 else number
 
 
 def _annotations(label: Any, masks: Any) -> Any:
@@ -135,7 +141,7 @@ def _annotations(label: Any, masks: Any) -> Any:
 
 
 def _object(thing: dict) -> dict:
-    if "unidirectional_relationship" in thing:
+    if thing.get("unidirectional_relationship") is not None:
         return {**_relationship(thing), "annotation_kind": "ImageUnidirectionalRelationship"}
     geometry = {}
     key = next((key for key in GEOMETRIES if thing.get(key) is not None), None)
@@ -223,7 +229,9 @@ def _drawn(name: str, outline: Any) -> dict:
 
 
 def count(entry: dict) -> Counts:
-    """Count nouns in an undecoded entry, trusting no type; not in its row of version 2, which might hide a loss."""
+    """Count nouns in an undecoded entry wherever they stand, trusting no type; not in its row of version 2, which might
+    hide a loss.
+    """
     counts = Counts(project=1, label=1)
     label = entry.get("Label")
     if not isinstance(label, dict):
@@ -232,21 +240,28 @@ def count(entry: dict) -> Counts:
     if not PARTS & set(label):
         _count_oldest(label, entry, counts)
         return counts
-    counts.relationship += len(dicts(label.get("relationships")))
-    waiting = _inner_dicts(label.get("classifications"))
-    for thing in dicts(label.get("objects")):
-        if "unidirectional_relationship" in thing:
-            counts.relationship += 1
-            continue
-        counts.object += 1
-        waiting += _inner_dicts(thing.get("classifications"))
+    waiting: list[Any] = [label]
     while waiting:
-        question = waiting.pop()
-        for answer in (question.get("answer"), question.get("answers")):
-            chosen = answer if isinstance(answer, list) else [answer]
-            counts.answer += sum(one is not None for one in chosen)
-            waiting += [inner for one in dicts(chosen) for inner in _inner_dicts(one.get("classifications"))]
+        value = waiting.pop()
+        if isinstance(value, dict):
+            _count_here(value, counts)
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
     return counts
+
+
+def _count_here(value: dict, counts: Counts) -> None:
+    """Count what stands right in a JSON object."""
+    things = dicts(value.get("objects"))
+    related = [thing for thing in things if thing.get("unidirectional_relationship") is not None]
+    links = [ends_of(_relationship(link)) for link in dicts(value.get("relationships"))]
+    counts.object += len(things) - len(related)
+    own = [ends_of(_relationship(link)) for link in related]
+    counts.relationship += len(related) + len(list(not_repeated(links, own)))
+    for answer in (value.get("answer"), value.get("answers")):
+        chosen = answer if isinstance(answer, list) else [answer]
+        counts.answer += sum(one is not None for one in chosen)
 
 
 def _count_oldest(label: dict, entry: dict, counts: Counts) -> None:
@@ -260,10 +275,6 @@ def _count_oldest(label: dict, entry: dict, counts: Counts) -> None:
             counts.object += 1 if value and all(_is_point(item) for item in value) else len(value)
         elif not texts:
             counts.object += 1
-
-
-def _inner_dicts(value: Any) -> list[dict]:
-    return dicts(list(_flat(value))) if isinstance(value, list) else []
 
 
 def _each(value: Any, convert: Any) -> Any:

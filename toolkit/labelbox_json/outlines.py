@@ -37,7 +37,7 @@ def is_outline(thing: shapes.Object) -> bool:
     return thing.annotation_kind in KINDS or any(geometry is not None for geometry in drawn)
 
 
-def outline_of(thing: shapes.Object, size: Size, from_below: bool) -> Outline:  # noqa: FBT001 - as Canvas has them
+def outline_of(thing: shapes.Object, size: Size, *, from_below: bool = False) -> Outline:
     """Return an object's extent in a photograph of this size; `from_below` is how the export of 2018 counts."""
     try:
         if (box := thing.bounding_box) is not None:

@@ -42,17 +42,17 @@ class Records:
     def __init__(self, study: Study, key: PseudonymKey) -> None:
         self.labelbox, self.key, self.terms = study.labelbox, key, Terms(study)
 
-    def of(self, row: shapes.Row, raw: dict | None, *, from_below: bool = False) -> RowContent:
+    def of(self, row: shapes.Row, raw: dict | None, **drawn: bool) -> RowContent:
         """Return everything a row holds.
 
         `raw` is the same row undecoded where it has keys that no type knows: they are part of its labels' digests.
-        `from_below` tells that its y counts from the bottom, as in the export of 2018.
+        `drawn` is what else a `Canvas` says of it.
         """
         tables: Tables = defaultdict(list)
         details = row.data_row.details
         times = [utc(details.updated_at), utc(details.last_activity_at)]
         secrets = self.image(row, tables)
-        canvas = Canvas(Size(row.media_attributes.width, row.media_attributes.height), from_below)
+        canvas = Canvas(Size(row.media_attributes.width, row.media_attributes.height), **drawn)
         for project_id, project in row.projects.items():
             in_study = self.terms.in_study(project.name, project_id)
             tables["projects"].append(_project(row, project_id, project, in_study))

@@ -2,20 +2,20 @@
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from toolkit.labelbox_json import keys, legacy, shapes, staging_tables
+from toolkit.labelbox_json import control_characters, counting, keys, legacy, media, shapes, staging_tables
 from toolkit.labelbox_json.contents import Tables, encode
 from toolkit.labelbox_json.reader import RawRow
 from toolkit.labelbox_json.records import Records, fuller, sha256
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey, scrub
 
-CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 WHERE = re.compile(r" - at `\$?(?P<path>[^`]*)`$")
 
 NONFINITE = re.compile(rb"[:\[,]\s*-?(?:NaN|Infinity)")
@@ -25,6 +25,9 @@ PARTS = {
     "checklist_answers": "checklist_answers",
     "text_answer": "text_answer",
 }
+RELATED = b'"unidirectional_relationship"'
+"""Rows with relationships are counted in full: some stand twice, and what hangs on them is not read."""
+MOST_PATHS = 5
 LARGEST_SIDE = 1_000_000
 """Pixels of a photograph's side; what is larger is a slip, and no number for a table."""
 KINDS = {
@@ -47,7 +50,7 @@ class ReadRow:
     """
 
     line: RawRow
-    counts: shapes.Counts
+    counts: counting.Counts
     reason: str | None = None
     detail: str | None = None
     image_id: str | None = None
@@ -90,11 +93,11 @@ class RowReader:
 
     def read(self, line: RawRow) -> ReadRow:
         """Decode one row strictly."""
-        result = ReadRow(line, shapes.Counts())
+        result = ReadRow(line, counting.Counts())
         try:
             if (plain := _plain(line.content)) is not None:
                 row, written = plain
-                result.counts, result.content_sha256 = shapes.count_decoded(row), sha256(written)
+                result.counts, result.content_sha256 = counting.count_decoded(row), sha256(written)
                 self.fill(result, row, None)
             else:
                 self.look_closely(result)
@@ -108,32 +111,39 @@ class RowReader:
             result.reason, result.detail = "value_range", "a number or a time that no table can hold"
         return result
 
-    def fill(self, result: ReadRow, row: shapes.Row, raw: dict | None, *, from_below: bool = False) -> None:
+    def fill(self, result: ReadRow, row: shapes.Row, raw: dict | None, **drawn: bool) -> None:
         """Fill in what a decoded row holds; raise at the first fault."""
         _check(row)
         result.image_id = row.data_row.id
-        result.records, result.latest_at = self.records.of(row, raw, from_below=from_below)
+        result.records, result.latest_at = self.records.of(row, raw, **drawn)
 
     def look_closely(self, result: ReadRow) -> None:
         """Read a row whose keys are not all known and unique: find what is wrong with it, or which keys are new."""
         raw = _decoded(result.line, self.longest)
         is_entry = legacy.is_entry(raw)
-        result.counts = legacy.count(raw) if is_entry else shapes.count(raw)
+        result.counts = legacy.count(raw) if is_entry else counting.count(raw)
         written = encode(raw)
         names = keys.names_of(written)
         if repeated := keys.repeated(result.line.content or b"", len(names)):
             raise Quarantine("json_duplicate_key", f"an object has the key {scrub(repeated)[:120]!r} twice")
         if isinstance(raw, dict) and "data_row" not in raw and isinstance(raw.get("dataRow"), dict):
             raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
+        _refuse_by_content(raw, written)
         unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
         from_below = is_entry and legacy.is_oldest(raw)
         if is_entry:
             result.part, raw = str(raw.get("ID")), legacy.as_row(raw)
             result.facts_sha256 = legacy.facts_digest(raw)
-        row = msgspec.convert(raw, shapes.Row)
+        row, raw = _converted(raw)
         result.content_sha256 = sha256(written if is_entry else fuller(encode(row), written))
-        self.fill(result, row, raw, from_below=from_below)
+        new_answers = any(".classifications." in path for path in unknown)
+        self.fill(result, row, raw, from_below=from_below, new_answers=new_answers)
         result.records["unknown_keys"] = [staging_tables.UnknownKey(path) for path in sorted(unknown)]
+        if more := result.counts.beyond(counting.count_decoded(row)):
+            where = f": {', '.join(sorted(unknown)[:MOST_PATHS])}" if unknown else ""
+            what = ", ".join(f"{times} {noun}" for noun, times in more.items())
+            detail = f"{what} where nothing is read{where}"
+            result.records["unread"] = [staging_tables.Unread(noun, times, detail) for noun, times in more.items()]
 
 
 def _plain(content: bytes | None) -> tuple[shapes.Row, bytes] | None:
@@ -142,7 +152,7 @@ def _plain(content: bytes | None) -> tuple[shapes.Row, bytes] | None:
     Such a row, written again, has as many keys as it came with. A text may hold what looks like a key; only where it
     is escaped does it count less before decoding than after.
     """
-    if content is None or b"\\u00" in content:
+    if content is None or RELATED in content or control_characters.may_hold_one(content):
         return None
     try:
         row = decode(content)
@@ -161,6 +171,37 @@ def _decoded(line: RawRow, longest: int) -> Any:
         raise Quarantine("encoding", f"not UTF-8 at byte {error.start}") from None
     except msgspec.DecodeError as error:
         raise Quarantine(_syntax_reason(str(error), line.content), str(error)) from None
+
+
+def _refuse_by_content(raw: Any, written: bytes) -> None:
+    """Refuse a row with a control character, and one that is no photograph's."""
+    if control_characters.may_hold_one(written) and (found := control_characters.find(raw)):
+        raise Quarantine("control_char", f"{scrub(found.path)[:120]} holds U+{ord(found.character):04X}")
+    if isinstance(raw, dict) and (medium := media.other_medium_of(raw)):
+        raise _other_medium(medium)
+
+
+def _other_medium(medium: str) -> Quarantine:
+    return Quarantine(f"unsupported_media:{medium}", f"its data is {medium}, and photographs are read")
+
+
+def _converted(raw: Any) -> tuple[shapes.Row, Any]:
+    """Return a row's types and the row; where they do not fit, without its nulls: null for an object is no object."""
+    try:
+        return msgspec.convert(raw, shapes.Row), raw
+    except msgspec.ValidationError:
+        bare = _without_nulls(raw)
+        with suppress(msgspec.ValidationError):
+            return msgspec.convert(bare, shapes.Row), bare
+        raise
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_nulls(inner) for inner in value if inner is not None]
+    return value
 
 
 def _syntax_reason(message: str, content: bytes) -> str:
@@ -186,14 +227,16 @@ def _reason(message: str) -> tuple[str, str]:
 
 
 def _check(row: shapes.Row) -> None:
-    """Refuse what types cannot: control characters, unsafe names, sizes and boxes that cannot be."""
-    own, media = row.data_row, row.media_attributes
+    """Refuse what types cannot: other media, unsafe names, sizes and boxes that cannot be."""
+    own, size = row.data_row, row.media_attributes
+    if medium := media.other_medium(size.asset_type, size.mime_type):
+        raise _other_medium(medium)
     for name, value in (("id", own.id), ("global_key", own.global_key), ("external_id", own.external_id)):
         if value is not None:
             _check_name(name, value)
-    for side in (media.height, media.width):
+    for side in (size.height, size.width):
         if side is not None and not 0 < side <= LARGEST_SIDE:
-            raise Quarantine("value_range:media_attributes", f"{media.width} x {media.height} pixels")
+            raise Quarantine("value_range:media_attributes", f"{size.width} x {size.height} pixels")
     labels = [label for project in row.projects.values() for label in project.labels or ()]
     if len({label.id for label in labels}) < len(labels):
         raise Quarantine("duplicate_label_id", "two labels of the photograph share one ID")
@@ -205,8 +248,6 @@ def _check(row: shapes.Row) -> None:
 
 
 def _check_name(name: str, value: str) -> None:
-    if CONTROL.search(value):
-        raise Quarantine("control_char", f"data_row.{name} holds a control character")
     if value.startswith("/") or (".." in value and ".." in value.replace("\\", "/").split("/")):
         raise Quarantine("unsafe_path", f"data_row.{name} points outside the photographs' folder")
 

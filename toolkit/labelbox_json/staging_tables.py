@@ -196,6 +196,14 @@ class UnknownKey(StagingRecord):
     key_path: str
 
 
+class Unread(StagingRecord):
+    """What a row holds of a noun where nothing is read."""
+
+    noun: str
+    times: int
+    detail: str
+
+
 TABLES: dict[str, type[StagingRecord]] = {
     "lines": Line,
     "images": Image,
@@ -209,6 +217,7 @@ TABLES: dict[str, type[StagingRecord]] = {
     "attachments": Attachment,
     "embeddings": Embedding,
     "unknown_keys": UnknownKey,
+    "unread": Unread,
 }
 
 

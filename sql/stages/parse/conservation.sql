@@ -22,6 +22,13 @@ summed as (
     from counted
     group by export_id, noun
 ),
+-- What stored rows hold where nothing is read.
+passed_over as (
+    select unread.export_id, unread.noun, sum(unread.times)::bigint as times,
+    from unread
+    inner join stored_lines on stored_lines.export_id = unread.export_id and stored_lines.line = unread.line
+    group by unread.export_id, unread.noun
+),
 own_labels as (
     select labels.export_id, merged.label_id, merged.revision, merged.kind,
     from labels
@@ -61,7 +68,14 @@ kept as (
     inner join merged_relationships using (label_id, revision)
     group by own_labels.export_id
 )
-select summed.export_id, summed.noun, read, coalesce(stored, 0) as stored, quarantined, repeated,
+select
+    summed.export_id,
+    summed.noun,
+    read,
+    coalesce(stored, 0) as stored,
+    quarantined + coalesce(passed_over.times, 0) as quarantined,
+    repeated,
 from summed
+left join passed_over on passed_over.export_id = summed.export_id and passed_over.noun = summed.noun
 left join kept on kept.export_id = summed.export_id and kept.noun = summed.noun
 order by summed.export_id, summed.noun;
