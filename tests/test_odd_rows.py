@@ -313,3 +313,62 @@ def test_an_answer_on_a_relationship_is_counted_and_told_not_read_as_the_photogr
     assert (2, 0, 2) == conserved(workspace)["answer"]
     assert Counter(no_answer=2) == Counter(r["unread"] for r in workspace.rows("from cases"))
     assert ["unread_content"] * 2 == [r["reason"] for r in workspace.rows("from ingest_issues")]
+
+
+def steps(workspace, table):
+    return [tuple(r.values()) for r in workspace.rows(f"select * from {table} order by all")]
+
+
+def test_reviews_of_both_versions_and_the_workflow_are_stored(parsed, key):
+    reviewer = key.pseudonym("a", "rev@example.org")
+    one = label("L1", "nevus")
+    one["label_details"]["reviews"] = [
+        {"reviewed_at": "2025-03-02T10:00:00.000+02:00", "reviewed_by": "Rev@example.org"},
+        {"score": -1, "created_by": {"email": "rev@example.org"}},
+    ]
+    made = row("i1", one)
+    made["projects"]["project-1"]["project_details"]["workflow_history"] = [
+        {"action": "Approve", "created_at": "2025-03-03T10:00:00Z", "created_by": "rev@example.org"},
+        {
+            "action": "Move",
+            "previous_task_name": "Label",
+            "next_task_name": "Review",
+            "created_at": "?",
+            "created_by": 7,
+        },
+    ]
+    old = entry(
+        Reviews=[{"id": "r1", "score": 1, "createdAt": "2021-07-13T21:19:39.000Z", "createdBy": "rev@example.org"}],
+        **{"Has Open Issues": 1, "ID": "L9"},
+    )
+    workspace = parsed(made, old)
+
+    assert [
+        ("L1", "i1", 0, None, None, "2025-03-02 08:00:00", reviewer),
+        ("L1", "i1", 1, None, -1.0, None, reviewer),
+        ("L9", "d1", 0, "r1", 1.0, "2021-07-13 21:19:39", reviewer),
+    ] == [(*r[:5], r[5] and str(r[5]), r[6]) for r in steps(workspace, "reviews")]
+    assert [
+        ("d1", "pigmented-lesions", "L9", 0, "has_open_issues", None, None, None, None),
+        ("i1", "project-1", None, 0, "Approve", "2025-03-03 10:00:00", reviewer, None, None),
+        ("i1", "project-1", None, 1, "Move", None, None, "Label", "Review"),
+    ] == [(*r[:5], r[5] and str(r[5]), *r[6:]) for r in steps(workspace, "workflow")]
+    assert b"rev@example.org" not in workspace.registry.read_bytes()
+
+
+def test_reviews_are_those_of_the_newest_export_that_holds_the_label(parsed):
+    one = label("L1", "nevus")
+    one["label_details"]["reviews"] = [{"score": 1}, {"score": 1}]
+    parsed(row("i1", one))
+    one["label_details"]["reviews"] = [{"score": -1}]
+    workspace = parsed(row("i1", one, last_activity_at=exports.TIMES[9]), name="later.ndjson")
+
+    assert [-1.0] == [r["score"] for r in workspace.rows("from reviews")]
+
+
+def test_every_review_of_the_real_legacy_export_is_stored(parsed, shared):
+    written = json.loads((shared / "labelbox_exports" / "v1_labelbox-python_image_export.json").read_text())
+    written["Reviews"] = [{"id": f"r{n}", "score": n % 2 or -1, "createdBy": "a@example.org"} for n in range(59)]
+    workspace = parsed(written)
+
+    assert 59 == len(workspace.rows("from reviews"))

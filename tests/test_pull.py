@@ -31,6 +31,7 @@ from toolkit.stages.pull.fetch import RefusedError, Rules, fetch, is_public
 from toolkit.stages.pull.patience import PassingError
 from toolkit.stages.withdraw import withdraw
 from toolkit.workspace import locks
+from toolkit.workspace.label_versions import versions
 from toolkit.workspace.landed import land, landed_exports
 
 ROWS = 10
@@ -590,6 +591,100 @@ def test_a_mask_that_is_pulled_gives_its_lesion_a_roi_and_goes_with_the_patient(
     withdraw(workspace, hospital, key, "P-1", reparse=reparse, apply=True)
     assert ["index.jsonl"] == [path.name for path in (workspace.folder / "masks").iterdir()]
     assert b"" == (workspace.folder / "masks" / "index.jsonl").read_bytes()
+
+
+def version(number, answer, *, image="i1", by="user-1", action="SAVED", project="project-1"):
+    said = {"title": "diagnosis", "value": "diagnosis", "answer": {"title": answer, "value": answer}}
+    return {
+        "id": f"version-{number}",
+        "labelId": f"L-{image}",
+        "dataRowId": image,
+        "projectId": project,
+        "action": action,
+        "createdAt": f"2025-03-{number:02}T10:00:00.000Z",
+        "createdById": by,
+        "stage": {"taskQueueId": "q1", "name": "Review", "type": "MANUAL_REVIEW_QUEUE"},
+        "annotationCount": 1,
+        "label": json.dumps({"objects": [], "classifications": [said]}),
+        "labelJson": None,
+    }
+
+
+def changes_of(workspace):
+    rows = workspace.ask("label_versions").to_pylist()
+    return [(r["label_id"], r["before"], r["after"], r["changed_back"]) for r in rows]
+
+
+def test_a_label_that_was_changed_and_changed_back_between_two_exports_is_seen(ask, workspace, labelbox, hospital, key):
+    labelbox.page = 2
+    changed = [version(1, "nevus"), version(2, "melasma"), None, None, version(3, "nevus")]
+    labelbox.versions = [*changed, version(4, "nevus", image="i2"), version(5, "nevus", image="i2")]
+    labelbox.faults["GetLabelVersionsPyApi"] = [None, "limit", "503"]
+    first = ask()
+    parse(workspace, hospital, key, [])
+    before = changes_of(workspace)
+    labelbox.versions += [version(6, "melasma", image="i2", action="REJECTED")]
+    labelbox.asked.clear()
+    second = ask()
+    parse(workspace, hospital, key, [], anew=True)
+    asked = [each.variables["where"] for each in labelbox.asked if each.name == "GetLabelVersionsPyApi"]
+
+    assert [("L-i1", "nevus", "melasma", True), ("L-i1", "melasma", "nevus", True)] == before
+    assert [*before, ("L-i2", "nevus", "melasma", False)] == changes_of(workspace)
+    assert ([5], [1]) == ([each.versions for each in first.exports], [each.versions for each in second.exports])
+    assert {"2025-03-05T10:00:00.000Z"} == {where["createdAfter"] for where in asked}
+    path = workspace.folder / "ledgers" / "label_versions" / "project-1.parquet"
+    assert 0o600 == stat.S_IMODE(path.stat().st_mode)
+    assert b"user-1" not in workspace.registry.read_bytes()
+
+
+TOLD_OF_VERSIONS = {"GRAPHQL_VALIDATION_FAILED": [], "AUTHORIZATION_ERROR": ["label_versions_unread"]}
+
+
+@pytest.mark.parametrize("fault", TOLD_OF_VERSIONS)
+def test_versions_that_cannot_be_read_do_not_keep_an_export_out(ask, workspace, labelbox, hospital, key, fault):
+    labelbox.versions = [version(1, "nevus")]
+    labelbox.faults["GetLabelVersionsPyApi"] = [fault] * 20
+    result = ask()
+    parse(workspace, hospital, key, [])
+
+    assert [0] == [each.versions for each in result.exports]
+    assert TOLD_OF_VERSIONS[fault] == [r["reason"] for r in workspace.rows("from ingest_issues")]
+    assert [] == workspace.rows("from label_versions")
+
+
+def test_versions_of_a_label_go_with_the_patient_and_do_not_come_back(ask, workspace, labelbox, hospital, key):
+    labelbox.versions = [version(1, "nevus", image="i3"), version(2, "nevus", image="i4")]
+    ask()
+    parse(workspace, hospital, key, [])
+    withdraw(
+        workspace, hospital, key, "P-3", reparse=lambda: parse(workspace, hospital, key, [], anew=True), apply=True
+    )
+    suppressed = suppression_list(workspace, hospital, key)
+    pull(
+        workspace,
+        hospital,
+        PullRequest(photographs=False),
+        filter_landed=partial(filter_export, workspace, suppressed=suppressed),
+        is_withdrawn=suppressed.holds_photograph,
+        patience=Patience(poll=0),
+    )
+    parse(workspace, hospital, key, [])
+
+    assert ["i4"] == [r["image_id"] for r in workspace.rows("from label_versions")]
+    assert ["i4"] == [each["image_id"] for each in versions(workspace)]
+
+
+def test_a_version_of_a_form_that_is_not_known_is_kept_without_its_classes(ask, workspace, labelbox, hospital, key):
+    odd = version(1, "nevus") | {"label": "no JSON"}
+    empty = version(2, "nevus") | {"label": None, "labelJson": {"classifications": [], "objects": []}, "stage": None}
+    labelbox.versions = [odd, empty, version(3, "nevus") | {"label": None}]
+    ask()
+    parse(workspace, hospital, key, [])
+
+    assert [(1, None, "Review"), (2, "", None), (3, None, "Review")] == [
+        (r["position"], r["class_names"], r["stage"]) for r in workspace.rows("from label_versions order by position")
+    ]
 
 
 def test_a_row_names_its_photograph_and_each_mask_once_and_a_strange_one_nothing(workspace, tmp_path):

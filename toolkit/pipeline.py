@@ -201,8 +201,16 @@ def pull_and_parse(
     """Run pull and, where it has landed a new export, parse; yield both results."""
     study, key = study_file.study, study_file.key(workspace)
     remember_key(workspace, study_file.path, key)
-    filter_landed = partial(filter_export, workspace, suppressed=suppression_list(workspace, study, key))
-    pulled = pull(workspace, study, request, filter_landed=filter_landed, progress=progress)
+    suppressed = suppression_list(workspace, study, key)
+    filter_landed = partial(filter_export, workspace, suppressed=suppressed)
+    pulled = pull(
+        workspace,
+        study,
+        request,
+        filter_landed=filter_landed,
+        is_withdrawn=suppressed.holds_photograph,
+        progress=progress,
+    )
     yield pulled
     if pulled.landed:
         yield parse_study(workspace, study_file, [], progress=progress)

@@ -47,6 +47,8 @@ class Server:
     polls: int = 0
     ending: str = "COMPLETE"
     on_piece: object = None
+    versions: list = field(default_factory=list)
+    page: int = 100
     tasks: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
     got: list = field(default_factory=list)
@@ -89,7 +91,18 @@ class Server:
             task = f"task{len(self.tasks) + 1}"
             self.tasks[task] = Task(self.polls, self.ending)
             return {name.removesuffix("PyApi"): {"taskId": task, "isStreamable": True}}
-        return self.about_task(name, variables, wanted)
+        about_versions = name == "GetLabelVersionsPyApi"
+        return self.label_versions(**variables) if about_versions else self.about_task(name, variables, wanted)
+
+    def label_versions(self, where, **more):
+        """Return a page of a project's versions; None among them is a page without any, as the service may send."""
+        after, start = where.get("createdAfter", ""), int(more.get("from") or 0)
+        known = [
+            v for v in self.versions if v is None or (v["projectId"] == where["projectId"] and v["createdAt"] >= after)
+        ]
+        page, end = known[start : start + self.page], start + self.page
+        nodes = [version for version in page if version is not None]
+        return {"labelVersions": {"nodes": nodes, "nextCursor": str(end) if end < len(known) else None}}
 
     def about_task(self, name, variables, wanted):
         if name == "GetUserCreatedTasksPyApi":

@@ -298,6 +298,8 @@ def _(result: Pulled) -> RenderableType:
         landed = f" → {export.sha256[:12]}" if export.sha256 else ""
         rows = counted(export.rows, "row")
         lines.append(f"{spoken(export.kind)} {export.source}: {rows}{since}{again}{landed}")
+        if export.versions:
+            lines.append(f"{counted(export.versions, 'version')} of labels: toolkit query label_versions")
         if export.errors:
             lines.append(f"! Labelbox could not export {counted(export.errors, 'row')}: task {export.task}")
         if export.announced != export.rows:

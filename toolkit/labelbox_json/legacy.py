@@ -56,6 +56,11 @@ def as_row(entry: dict) -> dict:
     )
 
 
+def annotations_of(label: Any) -> Any:
+    """Return what a label of the legacy form holds, in the shape of version 2."""
+    return _annotations(label, None)
+
+
 def facts_digest(row: dict) -> str:
     """Return a digest of what an entry, as a row, says of its photograph: all entries of one must agree on it."""
     data_row = {**row["data_row"], "row_data": None}

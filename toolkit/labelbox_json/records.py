@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from toolkit.labelbox_json import shapes, staging_tables
+from toolkit.labelbox_json import history, shapes, staging_tables
 from toolkit.labelbox_json.contents import Canvas, LabelContents, Tables, as_json, encode
 from toolkit.labelbox_json.identifiers import identify
 from toolkit.labelbox_json.terms import Terms
@@ -61,7 +61,11 @@ class Records:
                 place = Place(label.id, project_id, project.name, in_study)
                 contents = self.label(row, place, label, own, project.project_details, tables)
                 LabelContents(self.terms, tables, contents, secrets, canvas).fill(label.annotations)
+                if label.label_details.reviews:
+                    tables["reviews"] += history.reviews_of(label, row.data_row.id, self.key)
                 times += (contents.created_at, contents.updated_at)
+            if project.project_details.workflow_history:
+                tables["workflow"] += history.steps_of(project, project_id, row.data_row.id, self.key)
         if row.experiments:
             self.runs(row, raw, secrets, canvas, tables)
         for position, item in enumerate(row.attachments or ()):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from toolkit.labelbox_json import control_characters, counting, keys, legacy, media, shapes, staging_tables
+from toolkit.labelbox_json import control_characters, counting, history, keys, legacy, media, shapes, staging_tables
 from toolkit.labelbox_json.contents import Tables, encode
 from toolkit.labelbox_json.reader import RawRow
 from toolkit.labelbox_json.records import Records, fuller, sha256
@@ -130,7 +130,7 @@ class RowReader:
             raise Quarantine("format_import", "an annotation to be imported into Labelbox, no row of an export")
         _refuse_by_content(raw, written)
         unknown = keys.unknown(raw, names) if isinstance(raw, dict) else set()
-        from_below = is_entry and legacy.is_oldest(raw)
+        entry, from_below = raw, is_entry and legacy.is_oldest(raw)
         if is_entry:
             result.part, raw = str(raw.get("ID")), legacy.as_row(raw)
             result.facts_sha256 = legacy.facts_digest(raw)
@@ -138,6 +138,9 @@ class RowReader:
         result.content_sha256 = sha256(written if is_entry else fuller(encode(row), written))
         new_answers = any(".classifications." in path for path in unknown)
         self.fill(result, row, raw, from_below=from_below, new_answers=new_answers)
+        if is_entry:
+            result.records["reviews"] = history.reviews_of_entry(entry, row.data_row.id, self.records.key)
+            result.records["workflow"] = history.open_issues_of_entry(entry, row)
         result.records["unknown_keys"] = [staging_tables.UnknownKey(path) for path in sorted(unknown)]
         if more := result.counts.beyond(counting.count_decoded(row)):
             where = f": {', '.join(sorted(unknown)[:MOST_PATHS])}" if unknown else ""

@@ -158,6 +158,32 @@ class Relationship(StagingRecord):
     target_id: str | None
 
 
+class Review(StagingRecord):
+    """A review of a label."""
+
+    label_id: str
+    image_id: str
+    position: int
+    review_id: str | None
+    score: float | None
+    reviewed_at: datetime | None
+    reviewer: str | None
+
+
+class WorkflowStep(StagingRecord):
+    """A step of a photograph in a project's workflow."""
+
+    image_id: str
+    project_id: str
+    label_id: str | None
+    position: int
+    action: str
+    acted_at: datetime | None
+    annotator: str | None
+    from_task: str | None
+    to_task: str | None
+
+
 class ModelRun(StagingRecord):
     """A model run that holds something of a photograph."""
 
@@ -213,6 +239,8 @@ TABLES: dict[str, type[StagingRecord]] = {
     "objects": Object,
     "answers": Answer,
     "relationships": Relationship,
+    "reviews": Review,
+    "workflow": WorkflowStep,
     "model_runs": ModelRun,
     "attachments": Attachment,
     "embeddings": Embedding,

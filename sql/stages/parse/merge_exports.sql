@@ -160,3 +160,28 @@ select unknown_keys.export_id, unknown_keys.key_path, count(*) as rows,
 from unknown_keys
 semi join stored_lines using (export_id, line)
 group by unknown_keys.export_id, unknown_keys.key_path;
+
+-- What became of labels and photographs in Labelbox, as the newest export with the label, or with the photograph in the
+-- project, has it; a legacy export has a line for each label.
+create table merged_reviews as
+with newest_line as (
+    select labels.export_id, labels.line, labels.label_id,
+    from stored_labels as labels
+    qualify row_number() over (
+        partition by labels.label_id order by labels.moment desc, labels.row_sha256 desc, labels.export_id desc, labels.line
+    ) = 1
+)
+select reviews.*,
+from reviews
+semi join newest_line using (export_id, line, label_id);
+
+create table merged_workflow as
+with newest_export as (
+    select distinct export_id, image_id, project_id,
+    from stored_projects
+    qualify dense_rank() over (partition by image_id, project_id order by moment desc, export_id desc) = 1
+)
+select workflow.*,
+from workflow
+semi join stored_lines using (export_id, line)
+semi join newest_export using (export_id, image_id, project_id);

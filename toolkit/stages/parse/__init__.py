@@ -129,7 +129,7 @@ def _derive(
             outcomes = stage_export(export, folder, study=study, key=key, progress=progress)
             if not outcomes[None] and export.sha256 in named:
                 raise _no_export(outcomes, named[export.sha256])
-        files = Derivation(folder, study, key, landed, progress, masks=workspace.masks).derive()
+        files = Derivation(folder, study, key, landed, progress, workspace=workspace).derive()
         changed = changed_photographs(workspace, files["images"])
         register_tables(workspace, files, anew=anew or not workspace.registry.exists())
     return changed

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from toolkit.errors import DamagedError
 from toolkit.labelbox_json.staging_tables import TABLES as STAGED
 from toolkit.labelbox_json.staging_tables import StagingWriter
+from toolkit.labelbox_json.version_rows import version_rows
 from toolkit.manifest import Study
 from toolkit.photographs.names import PhotographNames
 from toolkit.photographs.opening import file_name
@@ -21,14 +22,14 @@ from toolkit.progress import Progress
 from toolkit.stages.parse import photographs
 from toolkit.stages.parse.case_rules import CaseFinding, CaseReading, CaseRecord, CaseRules, Issue, PhotographHistory
 from toolkit.stages.parse.masks import LinkedMask, extents_table, read_masks
-from toolkit.workspace import sql
+from toolkit.workspace import label_versions, sql
 from toolkit.workspace.landed import Landed, noted_issues
 from toolkit.workspace.registry import Workspace, scratch, table_schema
 from toolkit.workspace.restore import restore
 
 OF_LABELS = ("objects", "answers", "relationships")
 MERGED = ("labels", *OF_LABELS, "projects")
-HISTORY = ("label_history", "image_history", "unknown_keys")
+HISTORY = ("label_history", "image_history", "unknown_keys", "reviews", "workflow")
 BESIDE = ("model_runs", "attachments", "embeddings")
 RECORDS = {"case": CaseRecord, "reading": CaseReading, "finding": CaseFinding, "issue": Issue}
 FROM_RULES = {
@@ -41,7 +42,7 @@ FROM_RULES = {
 }
 """The tables made of what the study's rules say of each photograph: which records, and which of these."""
 STATEMENTS = ("images", "patients", "exports", "conservation")
-TABLES = ("metadata", *MERGED, *BESIDE, *HISTORY, *FROM_RULES, *STATEMENTS, "label_states")
+TABLES = ("metadata", *MERGED, *BESIDE, *HISTORY, *FROM_RULES, *STATEMENTS, "label_versions", "label_states")
 CONTENT = ("metadata", *MERGED, *BESIDE, "images", "patients", "cases", "readings")
 PROVENANCE = {"export_id", "first_export", "last_export", "deleted_by", "path"}
 """Columns that say where content came from; that a label is deleted is content, which export showed it is not."""
@@ -66,10 +67,10 @@ class Derivation:
         landed: list[Landed],
         progress: Progress,
         *,
-        masks: Path,
+        workspace: Workspace,
     ) -> None:
         self.folder, self.study, self.key, self.landed, self.progress = folder, study, key, landed, progress
-        self.masks = masks
+        self.workspace = workspace
         self.database: duckdb.DuckDBPyConnection = scratch(folder, on_disk=True)
         annotator = study.ingest.annotator
         self.rules = CaseRules(study, key.pseudonym("a", normalise(annotator)) if annotator else None)
@@ -92,6 +93,10 @@ class Derivation:
             self.write(name, sql.statement(f"parse/{name}"))
         for name in {*CONTENT, *FROM_RULES}:
             self.view(f"derived_{name}", self.file(name))
+        versions = list(version_rows(label_versions.versions(self.workspace), self.study, self.key))
+        pq.write_table(
+            pa.Table.from_pylist(versions, schema=table_schema("label_versions")), self.file("label_versions")
+        )
         pq.write_table(pa.Table.from_pylist([self.label_state()]), self.file("label_states"))
         self.database.close()
         return {name: self.file(name) for name in TABLES}
@@ -116,7 +121,7 @@ class Derivation:
         linked = [LinkedMask(**row) for row in self.rows(sql.statement("parse/linked_masks"))]
         if not linked:
             return
-        self.database.register("mask_extents", extents_table(read_masks(self.masks, linked, self.progress)))
+        self.database.register("mask_extents", extents_table(read_masks(self.workspace.masks, linked, self.progress)))
         self.database.execute(sql.statement("parse/mask_extents"))
 
     def look_for_photographs(self) -> dict[str, photographs.PhotographLookup]:

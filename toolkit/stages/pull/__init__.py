@@ -40,6 +40,8 @@ class PulledExport:
     errors: int = 0
     resumed: bool = False
     already_there: bool = False
+    versions: int = 0
+    """Versions of labels that are new here."""
     sha256: str | None = None
 
 
@@ -58,22 +60,24 @@ class Pulled:
         return [export for export in self.exports if export.sha256]
 
 
-def pull(
+def pull(  # noqa: PLR0913 - the stage's inputs
     workspace: Workspace,
     study: Study,
     request: PullRequest = PullRequest(),  # noqa: B008 - it is frozen
     *,
     filter_landed: Callable[[Landed], Landed | None] = lambda landed: landed,
+    is_withdrawn: Callable[[str], bool] = lambda image_id: False,  # noqa: ARG005 - a name for the keyword
     patience: Patience = Patience(),  # noqa: B008 - it is frozen
     progress: Progress = silent,
 ) -> Pulled:
     """Land a whole export of everything that is requested, with every section, and fetch its photographs and masks.
 
-    `filter_landed` may replace the landed export by one without some rows, before anything that it names is fetched.
+    `filter_landed` may replace the landed export by one without some rows, before anything that it names is fetched;
+    `is_withdrawn` tells of which photographs no version of a label is kept.
     Raises ServiceError where Labelbox cannot be asked or gives no row at all; what has come is kept for the next try.
     """
     since = _checked_since(request)
-    from toolkit.stages.pull.export import Export  # noqa: PLC0415 - labelbox is imported only to pull
+    from toolkit.stages.pull.export import Export, Filters  # noqa: PLC0415 - labelbox is imported only to pull
     from toolkit.stages.pull.service import Service, api_key  # noqa: PLC0415 - labelbox is imported only to pull
 
     service = Service(study.pull, api_key(), patience)
@@ -81,7 +85,8 @@ def pull(
         projects = [("project", name) for name in study.labelbox.projects]
         named = [(request.kind, request.text)] if request.kind else projects
         sources = [service.find(kind, text) for kind, text in named]
-        exports = [Export(workspace, study, service, source, filter_landed, progress) for source in sources]
+        filters = Filters(filter_landed, is_withdrawn)
+        exports = [Export(workspace, study, service, source, filters, progress) for source in sources]
         done = [export.pull(since, photographs=request.photographs) for export in exports]
     result = Pulled(
         exports=[export for export, _ in done],

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from toolkit.errors import ServiceError, ToolkitError
@@ -15,10 +15,18 @@ from toolkit.stages.pull.download import DownloadState
 from toolkit.stages.pull.fetch import Rules
 from toolkit.stages.pull.photographs import Fetched, fetch_all
 from toolkit.stages.pull.service import ExportSource, Service, Sizes
+from toolkit.workspace.label_versions import Version, add_versions, versions
 from toolkit.workspace.landed import Landed, land, landed_exports, note_issues
 from toolkit.workspace.registry import Workspace
 
 WAITING = ("IN_PROGRESS", "CANCELLING", "UNKNOWN")
+
+
+class Filters(NamedTuple):
+    """What keeps withdrawn patients out: of a landed export, and of the versions of labels, by their photographs."""
+
+    filter_landed: Callable[[Landed], Landed | None]
+    is_withdrawn: Callable[[str], bool]
 
 
 class Export:
@@ -30,11 +38,11 @@ class Export:
         study: Study,
         service: Service,
         source: ExportSource,
-        filter_landed: Callable[[Landed], Landed | None],
+        filters: Filters,
         progress: Progress,
     ) -> None:
         self.workspace, self.study, self.service = workspace, study, service
-        self.source, self.filter_landed, self.progress = source, filter_landed, progress
+        self.source, self.filters, self.progress = source, filters, progress
 
     def pull(self, since: str | None, *, photographs: bool) -> tuple[PulledExport, Fetched]:
         """Wait for the export, land it, fetch what it names; after an interruption the same call goes on."""
@@ -49,7 +57,7 @@ class Export:
             if sizes.size:
                 before = {known.sha256 for known in landed_exports(self.workspace)}
                 state = download.download(self.service, self.workspace, state, size=sizes.size, progress=self.progress)
-                landed = self.filter_landed(self.land(state, export, photographs=photographs))
+                landed = self.filters.filter_landed(self.land(state, export, photographs=photographs))
                 if landed is not None:
                     export = replace(export, already_there=landed.sha256 in before)
                     state = download.save(self.workspace, replace(state, landed=landed.sha256))
@@ -59,9 +67,34 @@ class Export:
             export = replace(export, sha256=landed.sha256, **named)
             if photographs:
                 fetched = self.fetch(landed)
-            note_issues(landed, _export_errors(export) + fetched.issues)
+            new, problems = self.label_versions()
+            export = replace(export, versions=new)
+            note_issues(landed, _export_errors(export) + fetched.issues + problems)
         download.forget(self.workspace, state)
         return export, fetched
+
+    def label_versions(self) -> tuple[int, list[dict[str, Any]]]:
+        """Read the versions of the project's labels that are new; return how many, and why if they cannot be read.
+
+        A project that records none has none; what is read of labels does not depend on them.
+        """
+        if self.source.kind != "project":
+            return 0, []
+        latest = max((v["created_at"] for v in versions(self.workspace, self.source.id)), default=None)
+        new: list[Version] = []
+        problem = None
+        try:
+            for number, version in enumerate(self.service.label_versions(self.source, latest), start=1):
+                new += [] if self.filters.is_withdrawn(version["image_id"]) else [version]
+                self.progress("reading versions of labels", number, None)
+        except ServiceError as error:
+            problem = {
+                "level": "file",
+                "reason": "label_versions_unread",
+                "detail": f"the versions of labels were not read to their end: {error.problem}",
+                "image_id": None,
+            }
+        return add_versions(self.workspace, self.source.id, new), [problem] if problem else []
 
     def resumed_or_started(self, since: str | None) -> tuple[DownloadState, bool]:
         """Return the state of an unfinished pull that can be resumed, and True; else of a new export, and False."""

@@ -6,12 +6,14 @@ becomes one message that says what to do next; the API key is never part of a me
 
 import importlib
 import inspect
+import json
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC
 from functools import partial
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
@@ -177,6 +179,22 @@ class Service:
         errors = self._ask(lambda: task.get_total_lines(StreamType.ERRORS))
         return Sizes(size or 0, rows or 0, errors or 0)
 
+    def label_versions(self, source: ExportSource, after: str | None) -> Iterator[dict[str, Any]]:
+        """Yield the recorded versions of a project's labels from a moment on, oldest first.
+
+        None where the SDK or the server does not know them, or where the project records none.
+        """
+        ask = getattr(source.thing, "label_versions", None)
+        if ask is None:
+            return
+        pages = self._ask(lambda: ask(created_after=after))
+        while True:
+            version = self._ask(lambda: _next_version(pages))
+            if version is not None:
+                yield _as_texts(version)
+            elif not pages.paginator.next_cursor:
+                return  # else the page was empty and others follow: the SDK ends there
+
     def chunk(self, task: str, stream: str, offset: int) -> Chunk:
         """Return the file that holds a stream's byte at `offset`; not patient, since copying it is tried as a whole."""
         variables = {"where": {"id": task}, "streamType": stream, "offset": str(offset)}
@@ -254,6 +272,35 @@ class Service:
         """Return the start of an error's words, without the key, addresses' queries and e-mails."""
         words = " ".join(str(getattr(error, "message", error)).split()).replace(self.key, "[key removed]")
         return scrub(words)[:200]
+
+
+def _next_version(pages: Any) -> Any:
+    """Return the next version, or None at the end of what is known; a server without versions has none."""
+    try:
+        return next(pages, None)
+    except exceptions.InvalidQueryError:
+        pages.paginator.next_cursor = None
+        return None
+
+
+def _as_texts(version: Any) -> dict[str, Any]:
+    """Return a version of the SDK's in the columns of `label_versions`."""
+    action = getattr(version.action, "value", version.action)
+    label = version.label
+    if label is None and version.label_json is not None:
+        label = json.dumps(version.label_json, sort_keys=True)
+    return {
+        "version_id": version.id,
+        "label_id": version.label_id,
+        "image_id": version.data_row_id,
+        "project_id": version.project_id,
+        "action": str(action),
+        "created_at": version.created_at.astimezone(UTC).isoformat(timespec="milliseconds"),
+        "created_by_id": version.created_by_id,
+        "stage": version.stage and (version.stage.name or version.stage.task_queue_id),
+        "annotations": str(version.annotation_count),
+        "label": label,
+    }
 
 
 def _known(arguments: dict[str, Any], shape: Any) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from toolkit.privacy import PseudonymKey, scrub
 from toolkit.progress import Progress, silent
 from toolkit.stages.withdraw import results, tables
 from toolkit.stages.withdraw.search import traces_left
-from toolkit.workspace import audited, reader_studies, restore
+from toolkit.workspace import audited, label_versions, reader_studies, restore
 from toolkit.workspace.landed import PHOTOGRAPH_INDEX, check_bytes, fetched_files, landed_exports
 from toolkit.workspace.locks import alone
 from toolkit.workspace.registry import Workspace
@@ -213,6 +213,7 @@ def _remove(
     for export in landed_exports(workspace):
         progress(f"rewriting {scrub(export.source)}", 0, None)
         filter_export(workspace, export, suppressed, secrets=(patient.strip(),))
+    label_versions.leave_out(workspace, suppressed.holds_photograph)
     _sweep(workspace, study)
 
 
