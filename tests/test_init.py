@@ -11,7 +11,7 @@ from toolkit.stages.parse import parse
 from toolkit.synthetic import sample
 from toolkit.workspace.registry import Workspace
 
-HOSTILE = 'evil"\n[model]\nname = "x"\t\u202e\x1b[31m\\ '
+HOSTILE = 'evil"\n[model]\nname = "x"\t\u202e\\ '
 
 
 @pytest.fixture
@@ -131,6 +131,7 @@ def test_a_letter_that_only_looks_like_another_is_told(made):
     found, _, text = made(exports.row("a", exports.label("l", "nevus", "nеvus")))
 
     assert ["", "U+0435"] == sorted(c.odd for c in found.classes)
+    assert ['holds U+0435, is it "nevus"?'] == [text for key, text in found.decisions.items() if "U+" in text]
     assert "check: holds U+0435" in text
 
 
@@ -164,6 +165,78 @@ def test_the_question_with_the_most_class_like_answers_is_the_diagnosis(made):
     assert "#   Is it a melanoma? (radio): yes 1" in text
 
 
+GRADES = ["1 - Definitely", "2 - Likely", "3 - Unlikely", "4 - Definitely not"]
+
+
+def graded(label_id, **grades):
+    label = exports.label(label_id)
+    label["annotations"]["classifications"] = [
+        exports.radio(GRADES[grade], question=f"Is it a {name}?") for name, grade in grades.items()
+    ] + [exports.radio("yes", question="Is a ruler visible?")]
+    return label
+
+
+def test_a_graded_question_for_each_class_makes_a_class_with_the_grades_that_affirm_it(tmp_path, key):
+    rows = [
+        exports.row("a", graded("l1", melanoma=0, nevus=3)),
+        exports.row("b", graded("l2", melanoma=2, nevus=1), patient="P-2"),
+        exports.row("c", graded("l3", melanoma=3, nevus=2), patient="P-3"),
+    ]
+    found, parsed = parsed_with(tmp_path, exports.write(tmp_path / "e.ndjson", rows), key)
+    study = load_study(tmp_path / "study.toml")
+
+    assert {"melanoma": "Is it a melanoma?", "nevus": "Is it a nevus?"} == {c.name: c.question for c in study.classes}
+    assert {("1 - Definitely", "2 - Likely")} == {c.affirmative for c in study.classes}
+    assert (None, 2) == (found.question, parsed.resolved)
+    assert "which answers to 2 questions affirm their class?" == found.decisions["yes"]
+
+
+def drawn(name, object_id, kind="ImageSegmentationMask"):
+    return {
+        "feature_id": object_id,
+        "name": name,
+        "annotation_kind": kind,
+        "mask": {"url": f"https://x.org/{object_id}"},
+    }
+
+
+def test_masks_that_are_named_like_classes_are_the_classes(tmp_path, key):
+    rows = [
+        exports.row(f"i{n}", exports.label(f"l{n}", boxes=[drawn(name, f"m{n}")]), patient=f"P-{n}")
+        for n, name in enumerate(["melanoma", "nevus", "nevus"])
+    ]
+    found, parsed = parsed_with(tmp_path, exports.write(tmp_path / "e.ndjson", rows), key)
+
+    assert ["melanoma", "nevus"] == [c.name for c in found.classes]
+    assert ({"nevus": 2, "melanoma": 1}, 3) == (found.outlines, parsed.resolved)
+    assert "names of the outlines" in found.decisions["question"]
+
+
+def test_answers_of_a_checklist_are_classes_where_no_radio_question_asks(made):
+    labels = [exports.label(f"l{n}") for n in range(2)]
+    for label, answer in zip(labels, ["nevus", "melanoma"], strict=True):
+        label["annotations"]["classifications"] = [{"name": "dx", "checklist_answers": [{"name": answer}]}]
+
+    _, study, _ = made(*(exports.row(f"i{n}", label) for n, label in enumerate(labels)))
+
+    assert ("dx", ["melanoma", "nevus"]) == (study.labelbox.question, study.class_names)
+
+
+def test_projects_that_ask_the_same_are_all_named_and_a_person_decides(made):
+    production = exports.row("a", exports.label("l1", "nevus"), exports.label("l2", "nevus"))
+    production["projects"]["project-2"] = {"name": "consensus", "labels": [exports.label("l3", "nevus", "melanoma")]}
+    quality = exports.label("l4")
+    quality["annotations"]["classifications"] = [exports.radio("good", question="image quality")]
+    production["projects"]["project-3"] = {"name": "quality", "labels": [quality]}
+
+    found, study, text = made(production)
+
+    assert ["pigmented-lesions", "consensus"] == study.labelbox.projects == found.taken
+    assert ["melanoma", "nevus"] == study.class_names
+    assert "do the labels of all these projects count?" in found.decisions["projects"]
+    assert "! They ask the same." in text
+
+
 def test_a_file_that_is_there_is_never_overwritten(tmp_path):
     to = tmp_path / "study.toml"
     to.write_text("mine")
@@ -192,3 +265,4 @@ def test_the_command_shows_what_it_took_for_what(tmp_path, capsys, monkeypatch):
     assert 0 == ended.value.code
     assert "toolkit --study study.toml parse e.ndjson" in told
     assert [True] * 3 == [word in told for word in ("patient_id", "diagnosis", "class nevus")]
+    assert told.index("1 row read") < told.index("to decide") < told.index("a placeholder")

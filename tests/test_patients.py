@@ -199,6 +199,22 @@ def test_a_label_without_a_yes_has_no_answer(parsed_as, workspace):
     assert [{"unread": "no_answer"}] == workspace.rows("select unread from cases")
 
 
+def test_graded_answers_to_a_class_s_own_question_name_it_from_the_grade_that_the_study_says(parsed_as, workspace):
+    graded = ["1 - Definitely", "2 - Likely", "3 - Unlikely", "4 - Definitely not"]
+    rows = []
+    for number, grade in enumerate(graded):
+        label = exports.label(f"l{number}")
+        label["annotations"]["classifications"] = [exports.radio(grade, question="Is it a BCC?")]
+        rows.append(exports.row(f"i{number}", label, patient=f"P-{number}"))
+
+    parsed_as(rows, classes=[{}, {"question": "Is it a BCC?", "yes": ["1 - definitely", "2 - Likely"]}])
+
+    read = workspace.rows("select image_id, class_name from readings inner join cases using (case_id)")
+    assert {("i0", "basal_cell_carcinoma"), ("i1", "basal_cell_carcinoma")} == {
+        (r["image_id"], r["class_name"]) for r in read
+    }
+
+
 def test_one_question_cannot_name_two_classes(study):
     with pytest.raises(ValueError, match="is it a bcc"):
         changed(study, classes=[{"question": "Is it a BCC?"}, {"question": "is it a bcc?"}])

@@ -46,29 +46,40 @@ def _(result: Sample) -> RenderableType:
 
 @rendered.register
 def _(result: Initialised) -> RenderableType:
-    uses = table("kind", "in the export", ">times", "used as")
+    uses = table("kind", "in the export", ">times", "used as", "to decide")
+    asked = {question: f"class {each.name}" for each in result.classes if (question := each.question)}
+    decide = {key: line(text) for key, text in result.decisions.items()}
     for name, times in _first(result.projects):
-        uses.add_row("project", line(name), count(times), "projects" if name == result.project else "")
+        use = "projects" if name in result.taken else ""
+        uses.add_row("project", line(name), count(times), use, decide.get(use, ""))
     for question in result.questions[:MOST_SHOWN]:
-        use = {result.question: "question", result.certainty: "certainty"}.get(question.question, "")
+        use = asked | {result.question: "question", result.certainty: "certainty"}
+        own = use.get(question.question, "")
         answers = count(sum(question.answers.values()))
-        uses.add_row(f"question, {question.kind}", line(question.question), answers, use)
-    for name, times in _first(result.boxes):
-        uses.add_row("box", line(name), count(times), "roi" if name == result.roi else "")
+        about = decide.get("yes", "") if question.question in asked else ""
+        uses.add_row(f"question, {question.kind}", line(question.question), answers, line(own), about)
+    for kind, drawn in (("box", result.boxes), ("polygon or mask", result.outlines)):
+        for name, times in _first(drawn):
+            use = "roi" if name == result.roi else ""
+            uses.add_row(kind, line(name), count(times), use, decide.get(use, ""))
     for field in result.metadata[:MOST_SHOWN]:
         other = "left out" if field.left_out else "metadata"
         use = {result.patient: "patient", result.lesion: "lesion"}.get(field.name, other)
         name = line(f"{field.name} ({counted(field.distinct, 'value')})")
-        uses.add_row("metadata", name, count(field.rows), use)
+        uses.add_row("metadata", name, count(field.rows), use, decide.get(use, ""))
     for guess in result.classes:
         spellings = line(", ".join(guess.spellings) or "none: a placeholder")
         use = line(f"class {guess.name}{', malignant?' if guess.malignant else ''}")
-        uses.add_row("answer" if result.question else "box", spellings, count(sum(guess.spellings.values())), use)
+        kind = "answer" if result.question or guess.question else "outline"
+        decision = decide.get(f"class {guess.name}", "")
+        uses.add_row(kind, spellings, count(sum(guess.spellings.values())), use, decision)
     lines = [f"{counted(result.rows, 'row')} read, {count(result.rows_unread)} unreadable; wrote {result.study}"]
     if result.patient is None:
         lines.append(f"! {NO_PATIENTS}: name in the study file where they stand")
     lines.append("check the study file before you use it: its guesses are marked")
-    return Group(uses, summary("init", *lines), next_step(result.next))
+    if "question" in result.decisions:
+        lines.append(f"! {result.decisions['question']}")
+    return Group(summary("init", *lines), uses, next_step(result.next))
 
 
 def _first(counts: dict[str, int]) -> list[tuple[str, int]]:

@@ -39,7 +39,7 @@ class Terms:
         """Return the class an answer means, or its spelling where it is none; None where it does not name a class."""
         asked = [name for name in (question, slug) if name]
         if own := next((c for c in map(self.study.class_asked, asked) if c), None):
-            return own.name if fold(answer) == fold(own.yes) else None
+            return own.name if fold(answer) in map(fold, own.affirmative) else None
         if self.question not in map(fold, asked):
             return None
         known, other = self.study.class_of(answer), self.study.class_of(answer_slug) if answer_slug else None

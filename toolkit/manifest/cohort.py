@@ -112,8 +112,13 @@ class ClassSection(Section):
     """Other spellings of it in exports."""
     question: Name | None = None
     """A question of this class's own, such as "Is it a melanoma?"; answered with `yes`, it names this class."""
-    yes: Name = "yes"
-    """The answer to `question` that names this class."""
+    yes: Name | Annotated[list[Name], Field(min_length=1)] = "yes"
+    """The answer to `question` that names this class, or the answers: `["1 - Definitely", "2 - Likely"]`."""
+
+    @property
+    def affirmative(self) -> tuple[str, ...]:
+        """The answers to its own question that name it."""
+        return (self.yes,) if isinstance(self.yes, str) else tuple(self.yes)
 
     @property
     def spellings(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The stage `init`: a first study file, written from the projects, questions and metadata fields of an export."""
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -33,9 +33,12 @@ class Initialised:
     projects: dict[str, int]
     questions: list[QuestionGuess]
     boxes: dict[str, int]
+    outlines: dict[str, int]
     metadata: list[MetadataGuess]
     classes: list[ClassGuess]
     project: str
+    taken: list[str]
+    """The projects of the study: that one, and others that ask the same."""
     question: str | None
     roi: str | None
     certainty: str | None
@@ -43,6 +46,8 @@ class Initialised:
     lesion: str | None
     external_ids: int
     global_keys: int
+    decisions: dict[str, str]
+    """What a person must decide, by what it is about: a key of the study file, or a name in the export."""
     next: str
 
 
@@ -82,31 +87,70 @@ def init(export: Path, *, to: Path, progress: Progress = silent) -> Initialised:
 def _initialised(counts: ExportCounts, named: dict[str, ProjectCounts], export: Path, to: Path) -> Initialised:
     """Guess what the study file says from what was counted."""
     name, project = max(named.items(), key=lambda item: (item[1].labels, item[1].photographs, item[0]))
-    questions = guess.questions(project)
-    question = guess.diagnosis(questions, project.boxes)
+    by_size = {n: p.photographs for n, p in sorted(named.items(), key=lambda item: (-item[1].photographs, item[0]))}
+    taken = [name, *(other for other in by_size if other != name and guess.asks_like(named[other], project))]
+    whole = ProjectCounts(project.project_id)
+    for each in taken:
+        whole.add(named[each])
+    questions, outlines = guess.questions(whole), whole.boxes or whole.outlines
+    question = guess.diagnosis(questions, outlines)
+    own = guess.class_questions(questions) if question is None or not guess.names_lesions(question) else []
     fields = guess.fields(counts.fields)
-    roi = max(project.boxes, key=lambda box: (project.boxes[box], box), default=None)
-    classes = guess.classes(question.answers if question else project.boxes)
-    by_size = sorted(named.items(), key=lambda item: (-item[1].photographs, item[0]))
-    return Initialised(
+    roi = max(outlines, key=lambda box: (outlines[box], box), default=None)
+    by_names = guess.classes(question.answers if question else outlines or whole.others)
+    initialised = Initialised(
         study=str(to),
         rows=counts.rows,
         rows_unread=counts.unread,
-        projects={other: counted.photographs for other, counted in by_size},
+        projects=by_size,
         questions=questions,
-        boxes=dict(project.boxes.most_common()),
+        boxes=dict(whole.boxes.most_common()),
+        outlines=dict(whole.outlines.most_common()),
         metadata=fields,
-        classes=_two_or_more(classes),
+        classes=_two_or_more(guess.classes_of_questions(own) if own else by_names),
         project=name,
-        question=question.question if question else None,
-        roi=roi if question and roi and guess.is_name(roi) else None,
+        taken=taken,
+        question=question.question if question and not own else None,
+        roi=roi if (question or own) and roi and guess.is_name(roi) else None,
         certainty=guess.certainty(questions),
         patient=guess.identifier(fields, guess.PATIENT),
         lesion=guess.identifier(fields, guess.LESION),
         external_ids=counts.external_ids,
         global_keys=counts.global_keys,
+        decisions={},
         next=f"toolkit --study {to} parse {export} --images PHOTOGRAPHS",
     )
+    return replace(initialised, decisions=_decisions(initialised))
+
+
+def _decisions(found: Initialised) -> dict[str, str]:
+    """Say what the file cannot tell and a person must decide."""
+    decisions = {}
+    if len(found.taken) > 1:
+        decisions["projects"] = "do the labels of all these projects count? take out those that do not"
+    if own := [each.question for each in found.classes if each.question]:
+        decisions["yes"] = f"which answers to {len(own)} questions affirm their class?"
+    elif found.question is None:
+        decisions["question"] = "no question names classes: are the names of the outlines the classes?"
+    if found.roi and len(found.boxes or found.outlines) > 1:
+        decisions["roi"] = "is this what surrounds a lesion?"
+    if found.patient is None:
+        decisions["patient"] = "where do patients' identifiers stand?"
+    if missing := next(
+        (found.rows - f.rows for f in found.metadata if f.name == found.patient and f.rows < found.rows), 0
+    ):
+        decisions["patient"] = f"{missing} rows have none: is it this field?"
+    about_classes = {f"class {each.name}": _about_class(each) for each in found.classes}
+    return decisions | {name: words for name, words in about_classes.items() if words}
+
+
+def _about_class(found: ClassGuess) -> str:
+    """Say what a person must decide about a class; "" for nothing."""
+    if found.odd:
+        return f"holds {found.odd}" + (f', is it "{found.looks_like}"?' if found.looks_like else ": is it meant?")
+    if not found.spellings and not found.question:
+        return "a placeholder: the export holds one name only; what is the other class?"
+    return "malignant, by its name: is it?" if found.malignant else ""
 
 
 def _project_key(name: str, project: ProjectCounts) -> str:

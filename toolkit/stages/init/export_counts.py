@@ -12,6 +12,7 @@ from toolkit.manifest import Study
 
 MOST = 2_000
 """Different names of one kind, or values of one field, that are told apart: what bounds memory."""
+OUTLINES = ("ImagePolygon", "ImageSegmentationMask")
 NOWHERE = "\ue000"
 """A private-use character: no field or question is called so."""
 
@@ -26,8 +27,19 @@ class ProjectCounts:
     answers: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
     """By question and kind; all answers in words are counted as one."""
     boxes: Counter[str] = field(default_factory=Counter)
+    outlines: Counter[str] = field(default_factory=Counter)
+    """Polygons and masks."""
     others: Counter[str] = field(default_factory=Counter)
-    """Objects that are no boxes."""
+    """Objects that outline nothing: lines, points."""
+
+    def add(self, other: "ProjectCounts") -> None:
+        """Count what another project holds as this one's."""
+        self.photographs += other.photographs
+        self.labels += other.labels
+        for key, answers in other.answers.items():
+            self.answers.setdefault(key, Counter()).update(answers)
+        for own, more in ((self.boxes, other.boxes), (self.outlines, other.outlines), (self.others, other.others)):
+            own.update(more)
 
 
 @dataclass
@@ -69,7 +81,7 @@ class ExportCounts:
             self.answer(project_of[record.label_id], record)
         for record in tables.get("objects", ()):
             project = project_of[record.label_id]
-            raise_by_one(project.boxes if record.box_left is not None else project.others, record.name)
+            raise_by_one(_drawn_as(project, record), record.name)
 
     def project(self, name: str, project_id: str) -> ProjectCounts:
         """Return what is counted of a project."""
@@ -91,6 +103,13 @@ class ExportCounts:
             counted.rows += 1
             if len(counted.values) < MOST:
                 counted.values.add(hash(record.value))
+
+
+def _drawn_as(project: ProjectCounts, record: staging_tables.Object) -> Counter[str]:
+    """Return where an object is counted: boxes, other outlines, or what outlines nothing."""
+    if record.box_left is not None:
+        return project.boxes
+    return project.outlines if record.annotation_kind in OUTLINES else project.others
 
 
 def raise_by_one(counts: Counter[str], name: str) -> None:
