@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from toolkit.labelbox_json.keys import is_named_freely
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
-ESCAPED = (b"\\u00", b"\\b", b"\\f", b"\x7f")
-"""How JSON writes those of ASCII; most rows hold none of this."""
+ESCAPED = (b"\\u00", b"\\b", b"\\f")
+"""How JSON writes most of those of ASCII; most rows hold no backslash at all."""
 BEYOND_ASCII = re.compile(rb"\xc2[\x80-\x84\x86-\x9f]")
 
 
@@ -24,8 +24,9 @@ class ControlCharacter(NamedTuple):
 
 def may_hold_one(content: bytes) -> bool:
     """Tell whether a row, as JSON, may hold a control character; certain is only that it does not."""
-    ascii_only = content.isascii() or not BEYOND_ASCII.search(content)
-    return any(map(content.__contains__, ESCAPED)) or not ascii_only
+    if b"\\" in content and any(map(content.__contains__, ESCAPED)):
+        return True
+    return b"\x7f" in content or not (content.isascii() or BEYOND_ASCII.search(content) is None)
 
 
 def find(raw: Any) -> ControlCharacter | None:

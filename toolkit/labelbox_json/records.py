@@ -3,6 +3,7 @@
 import hashlib
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
@@ -10,6 +11,7 @@ import msgspec
 
 from toolkit.labelbox_json import history, shapes, staging_tables
 from toolkit.labelbox_json.contents import Canvas, LabelContents, Tables, as_json, encode
+from toolkit.labelbox_json.history import REMEMBERED
 from toolkit.labelbox_json.identifiers import identify
 from toolkit.labelbox_json.terms import Terms
 from toolkit.manifest import Study
@@ -41,6 +43,7 @@ class Records:
 
     def __init__(self, study: Study, key: PseudonymKey) -> None:
         self.labelbox, self.key, self.terms = study.labelbox, key, Terms(study)
+        self.person = lru_cache(maxsize=REMEMBERED)(lambda written: key.pseudonym("a", normalise(written)))
 
     def of(self, row: shapes.Row, raw: dict | None, **drawn: bool) -> RowContent:
         """Return everything a row holds.
@@ -62,10 +65,10 @@ class Records:
                 contents = self.label(row, place, label, own, project.project_details, tables)
                 LabelContents(self.terms, tables, contents, secrets, canvas).fill(label.annotations)
                 if label.label_details.reviews:
-                    tables["reviews"] += history.reviews_of(label, row.data_row.id, self.key)
+                    tables["reviews"] += history.reviews_of(label, row.data_row.id, self.person)
                 times += (contents.created_at, contents.updated_at)
             if project.project_details.workflow_history:
-                tables["workflow"] += history.steps_of(project, project_id, row.data_row.id, self.key)
+                tables["workflow"] += history.steps_of(project, project_id, row.data_row.id, self.person)
         if row.experiments:
             self.runs(row, raw, secrets, canvas, tables)
         for position, item in enumerate(row.attachments or ()):
@@ -120,7 +123,7 @@ class Records:
             project_id=place.source_id,
             project=place.source,
             in_study=place.in_study,
-            annotator=self.key.pseudonym("a", normalise(details.created_by)) if details.created_by else None,
+            annotator=self.person(details.created_by) if details.created_by else None,
             created_at=utc(details.created_at),
             updated_at=utc(details.updated_at),
             skipped=work.skipped,

@@ -139,7 +139,7 @@ class RowReader:
         new_answers = any(".classifications." in path for path in unknown)
         self.fill(result, row, raw, from_below=from_below, new_answers=new_answers)
         if is_entry:
-            result.records["reviews"] = history.reviews_of_entry(entry, row.data_row.id, self.records.key)
+            result.records["reviews"] = history.reviews_of_entry(entry, row.data_row.id, self.records.person)
             result.records["workflow"] = history.open_issues_of_entry(entry, row)
         result.records["unknown_keys"] = [staging_tables.UnknownKey(path) for path in sorted(unknown)]
         if more := result.counts.beyond(counting.count_decoded(row)):
