@@ -58,7 +58,7 @@ def to_parquet(export: Path) -> None:
     from toolkit.manifest import load_study, shipped
     from toolkit.privacy import PseudonymKey
     from toolkit.progress import silent
-    from toolkit.stages.parse import stage_export
+    from toolkit.stages.parse.staged import stage_export
     from toolkit.workspace.landed import land
     from toolkit.workspace.registry import Workspace
 

@@ -15,6 +15,7 @@ from toolkit.manifest import Study
 from toolkit.models.features import read_features
 from toolkit.photographs.crops import Crops, CropSource
 from toolkit.pipeline import StudyFile, open_study, status
+from toolkit.stages.parse.staged import kept_outcomes
 from toolkit.stages.predict import predict
 from toolkit.stages.pull.photographs import Store
 from toolkit.stages.report.index_page import write_index
@@ -46,6 +47,8 @@ class Flips:
         self.workspace, self.study_file = workspace, study_file
         self.studies = studies or {}
         """By run: the study it was trained with, where it is another one."""
+        self.outcomes: dict[Path, Any] = {}
+        """What kept exports' rows came to when they were first read."""
         self.features: dict[Path, Any] = {}
         """Cached features when they were first read."""
         self.outcomes: dict[str, Counter[str]] = {}
@@ -186,6 +189,13 @@ def _features(flips: Flips, path: Path) -> str:
     return "as they were, or computed again" if first.equal(features) else "others"
 
 
+def _staged(flips: Flips, path: Path) -> str:
+    """Take an export that was read before: what was kept as it was written, or None, and then it is read again."""
+    outcomes = kept_outcomes(path.parent)
+    first = flips.outcomes.setdefault(path.parent, outcomes)
+    return "as it was, or read again" if outcomes in (None, first) else "others"
+
+
 def _photograph(flips: Flips, path: Path) -> str:
     photograph = flips.photographs.get(path.resolve())
     if photograph is None:
@@ -232,6 +242,7 @@ KINDS = (
     Kind("runs/*/loss.csv", "runs/*/loss.csv", _trained),
     Kind("runs/*/, other", "runs/*/*", _restored),
     Kind("features/", "features/**/*.safetensors", _features),
+    Kind("staged/", "staged/*/*", _staged),
     Kind("photographs/index.jsonl", "photographs/index.jsonl", _index),
     Kind("photographs/", "photographs/*", _photograph),
     Kind("reports/*/", "reports/*/**/*", _page),

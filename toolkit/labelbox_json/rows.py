@@ -66,7 +66,7 @@ class ReadRow:
             self.line.number,
             self.line.offset,
             self.reason,
-            self.detail,
+            self.detail and scrub(self.detail),
             self.image_id,
             self.part,
             self.facts_sha256,

@@ -92,6 +92,11 @@ class Workspace:
         """Cached outputs of vision models."""
         return self.folder / "features"
 
+    @property
+    def staged(self) -> Path:
+        """Landed exports once read, as Parquet."""
+        return self.folder / "staged"
+
     def run(self, run_id: str) -> Path:
         """Return the folder of a run."""
         return self.folder / "runs" / run_id

@@ -8,17 +8,13 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
 from toolkit.errors import ExportError, WorkspaceError
-from toolkit.labelbox_json.reader import raw_rows
-from toolkit.labelbox_json.rows import RowReader
-from toolkit.labelbox_json.staging_tables import StagingTables
 from toolkit.labelbox_json.withdrawn_filter import SuppressionList, suppression_list
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.parse.derive import Derivation, changed_photographs, register_tables
+from toolkit.stages.parse.staged import StagedExports
 from toolkit.workspace import sql
 from toolkit.workspace.landed import Landed, check, check_bytes, land, landed_digests, landed_exports, take_back
 from toolkit.workspace.locks import one_at_a_time
@@ -115,7 +111,7 @@ def _derive(
     anew: bool,
     progress: Progress,
 ) -> list[str]:
-    """Read every landed export once, and replace the registry's label side by what they say together.
+    """Read every landed export that was not read before, and replace the registry's label side by what all say.
 
     Returns the photographs that are not those of the registry before.
     """
@@ -124,34 +120,18 @@ def _derive(
         raise ExportError("no export has landed in this workspace", remedy="toolkit parse EXPORT --images DIR")
     with tempfile.TemporaryDirectory(dir=workspace.folder, prefix=".parse-") as name:
         folder = Path(name)
+        exports = StagedExports(workspace, folder, study, key, anew=anew)
+        staged = []
         for export in landed:
             check_bytes(export)
-            outcomes = stage_export(export, folder, study=study, key=key, progress=progress)
-            if not outcomes[None] and export.sha256 in named:
-                raise _no_export(outcomes, named[export.sha256])
-        files = Derivation(folder, study, key, landed, progress, workspace=workspace).derive()
+            staged.append(exports.of(export, progress))
+            if not staged[-1].outcomes[None] and export.sha256 in named:
+                raise _no_export(staged[-1].outcomes, named[export.sha256])
+        files = Derivation(folder, staged, study, key, progress, workspace=workspace).derive()
         changed = changed_photographs(workspace, files["images"])
         register_tables(workspace, files, anew=anew or not workspace.registry.exists())
+        exports.keep(staged)
     return changed
-
-
-def stage_export(
-    landed: Landed, folder: Path, *, study: Study, key: PseudonymKey, progress: Progress
-) -> Counter[str | None]:
-    """Read a landed export into its staging tables; return the reasons of quarantined rows, None for the others."""
-    outcomes: Counter[str | None] = Counter()
-    reader = RowReader(study, key)
-    with StagingTables(folder, landed.export_id) as staging:
-        for number, line in enumerate(raw_rows(landed.path, longest=study.ingest.longest_row), start=1):
-            row = reader.read(line)
-            outcomes[row.reason] += 1
-            staging.stage(line.row, "lines", [row.staged()])
-            for table, records in row.records.items():
-                staging.stage(line.row, table, records)
-            if number % 500 == 0:
-                progress(f"reading {landed.source}", number, None)
-    pa.default_memory_pool().release_unused()
-    return outcomes
 
 
 def _no_export(outcomes: Counter[str | None], path: Path) -> ExportError:

@@ -22,8 +22,9 @@ from toolkit.progress import Progress
 from toolkit.stages.parse import photographs
 from toolkit.stages.parse.case_rules import CaseFinding, CaseReading, CaseRecord, CaseRules, Issue, PhotographHistory
 from toolkit.stages.parse.masks import LinkedMask, extents_table, read_masks
+from toolkit.stages.parse.staged import Staged
 from toolkit.workspace import label_versions, sql
-from toolkit.workspace.landed import Landed, noted_issues
+from toolkit.workspace.landed import noted_issues
 from toolkit.workspace.registry import Workspace, scratch, table_schema
 from toolkit.workspace.restore import restore
 
@@ -57,20 +58,20 @@ MOST = 20_000
 
 
 class Derivation:
-    """One pass from the staging tables in `folder` to one Parquet file per table, `table-derived.parquet`."""
+    """One pass from exports' staging tables to one Parquet file per table in `folder`, `table-derived.parquet`."""
 
     def __init__(
         self,
         folder: Path,
+        exports: list[Staged],
         study: Study,
         key: PseudonymKey,
-        landed: list[Landed],
         progress: Progress,
         *,
         workspace: Workspace,
     ) -> None:
-        self.folder, self.study, self.key, self.landed, self.progress = folder, study, key, landed, progress
-        self.workspace = workspace
+        self.folder, self.study, self.key, self.progress, self.workspace = folder, study, key, progress, workspace
+        self.read, self.landed = [each.folder for each in exports], [each.landed for each in exports]
         self.database: duckdb.DuckDBPyConnection = scratch(folder, on_disk=True)
         annotator = study.ingest.annotator
         self.rules = CaseRules(study, key.pseudonym("a", normalise(annotator)) if annotator else None)
@@ -108,8 +109,8 @@ class Derivation:
     def merge(self) -> None:
         """Load the staging tables, settle repeated and contradicting rows, and merge the exports."""
         for table in STAGED:
-            files = sql.quoted(str(self.folder / f"{table}-*.parquet"))
-            self.database.execute(f"create table {table} as select * from read_parquet({files})")  # noqa: S608
+            files = ", ".join(sql.quoted(str(file)) for read in self.read for file in read.glob(f"{table}-*.parquet"))
+            self.database.execute(f"create table {table} as select * from read_parquet([{files}])")  # noqa: S608
         self.database.execute(sql.statement("parse/merge_lines"))
         self.database.execute(sql.statement("parse/merge_exports"))
         for table in OF_LABELS:

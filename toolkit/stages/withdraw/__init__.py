@@ -207,7 +207,7 @@ def _remove(
     results.clean_splits(workspace, traces.pseudonym, traces.cases, date=today)
     audited.leave_out(workspace, images=traces.images, cases=traces.cases)
     reader_studies.forget(workspace)
-    for folder in (workspace.reports, workspace.features):
+    for folder in (workspace.reports, workspace.features, workspace.staged):
         shutil.rmtree(folder, ignore_errors=True)
     suppressed = suppression_list(workspace, study, key)
     for export in landed_exports(workspace):

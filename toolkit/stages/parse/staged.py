@@ -1,0 +1,120 @@
+"""Exports once read, kept as Parquet below `staged/`: a second export costs the reading of its own rows only.
+
+A folder is named by what its content follows from: the export, the part of the study that reading depends on, the key's
+fingerprint and the code that reads. What is not as it was written is read again from the landed export.
+"""
+
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+
+import pyarrow as pa
+
+from toolkit.errors import DamagedError
+from toolkit.files import private_writing, read_sealed, sha256_of, sha256_of_file, write_sealed
+from toolkit.labelbox_json.reader import raw_rows
+from toolkit.labelbox_json.rows import RowReader
+from toolkit.labelbox_json.staging_tables import StagingTables
+from toolkit.manifest import Study
+from toolkit.privacy import PseudonymKey
+from toolkit.progress import Progress
+from toolkit.workspace.landed import Landed
+from toolkit.workspace.registry import Workspace
+
+RECORD = "staged.json"
+CODE = ("labelbox_json", "manifest/base.py", "manifest/__init__.py", "privacy.py")
+"""The code that what is read depends on."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """An export's staging tables in a folder, and the reasons of quarantined rows, None for the others."""
+
+    landed: Landed
+    folder: Path
+    outcomes: Counter[str | None]
+
+
+class StagedExports:
+    """The staging tables of a workspace's exports for one study and key; `folder` takes those that are new.
+
+    With `anew` nothing that was kept is believed.
+    """
+
+    def __init__(self, workspace: Workspace, folder: Path, study: Study, key: PseudonymKey, *, anew: bool) -> None:
+        self.kept, self.new, self.study, self.key, self.anew = workspace.staged, folder, study, key, anew
+
+    def of(self, landed: Landed, progress: Progress) -> Staged:
+        """Return an export's staging tables: those that were kept, if they are as they were written, or read now."""
+        name = self.name_of(landed)
+        if not self.anew and (outcomes := kept_outcomes(self.kept / name)) is not None:
+            return Staged(landed, self.kept / name, outcomes)
+        folder = self.new / name
+        with private_writing():
+            folder.mkdir()
+            outcomes = stage_export(landed, folder, study=self.study, key=self.key, progress=progress)
+            digests = {file.name: sha256_of_file(file) for file in sorted(folder.iterdir())}
+            counts = [[reason, times] for reason, times in outcomes.items()]
+            write_sealed(folder / RECORD, {"files": digests, "outcomes": counts})
+        return Staged(landed, folder, outcomes)
+
+    def keep(self, staged: list[Staged]) -> None:
+        """Keep these tables, once the registry has them, and no others."""
+        names = {each.folder.name for each in staged}
+        for old in self.kept.iterdir() if self.kept.is_dir() else ():
+            if old.name not in names:
+                shutil.rmtree(old)
+        for each in staged:
+            if each.folder.parent == self.new:
+                with private_writing():
+                    self.kept.mkdir(exist_ok=True)
+                shutil.rmtree(self.kept / each.folder.name, ignore_errors=True)
+                each.folder.rename(self.kept / each.folder.name)
+
+    def name_of(self, landed: Landed) -> str:
+        """Return the name of an export's folder."""
+        ingest = self.study.ingest.model_dump(mode="json", include={"longest_row", "same_patient"})
+        sections = self.study.model_dump(mode="json", include={"labelbox", "classes"})
+        determined = [landed.sha256, sections, ingest, self.key.fingerprint, version("lesion-toolkit"), _code_digest()]
+        return sha256_of({"of": determined})[:16]
+
+
+@lru_cache(maxsize=1)
+def _code_digest() -> str:
+    package = Path(__file__).parents[2]
+    files = sorted(
+        file for name in CODE for file in ((package / name).glob("*.py") if "." not in name else [package / name])
+    )
+    return sha256_of({str(file.relative_to(package)): sha256_of_file(file) for file in files})
+
+
+def kept_outcomes(folder: Path) -> Counter[str | None] | None:
+    """Return what the rows of a kept export came to; None where nothing is kept, or not as it was written."""
+    try:
+        record = read_sealed(folder / RECORD)
+        there = {file.name: sha256_of_file(file) for file in folder.iterdir() if file.name != RECORD}
+        return Counter(dict(map(tuple, record["outcomes"]))) if there == record["files"] else None
+    except (DamagedError, OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def stage_export(
+    landed: Landed, folder: Path, *, study: Study, key: PseudonymKey, progress: Progress
+) -> Counter[str | None]:
+    """Read a landed export into its staging tables; return the reasons of quarantined rows, None for the others."""
+    outcomes: Counter[str | None] = Counter()
+    reader = RowReader(study, key)
+    with StagingTables(folder, landed.export_id) as staging:
+        for number, line in enumerate(raw_rows(landed.path, longest=study.ingest.longest_row), start=1):
+            row = reader.read(line)
+            outcomes[row.reason] += 1
+            staging.stage(line.row, "lines", [row.staged()])
+            for table, records in row.records.items():
+                staging.stage(line.row, table, records)
+            if number % 500 == 0:
+                progress(f"reading {landed.source}", number, None)
+    pa.default_memory_pool().release_unused()
+    return outcomes
