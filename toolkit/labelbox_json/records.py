@@ -10,7 +10,8 @@ import msgspec
 
 from toolkit.labelbox_json import shapes, staging_tables
 from toolkit.labelbox_json.identifiers import identify
-from toolkit.labelbox_json.terms import Terms
+from toolkit.labelbox_json.similar_ids import id_keys
+from toolkit.labelbox_json.terms import REMEMBERED, Terms
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey, normalise, scrub, without_queries
 
@@ -44,7 +45,8 @@ class Records:
     """Makes records of rows, by a study's terms and under a key's pseudonyms."""
 
     def __init__(self, study: Study, key: PseudonymKey) -> None:
-        self.labelbox, self.key, self.terms = study.labelbox, key, Terms(study)
+        self.labelbox, self.ingest, self.key, self.terms = study.labelbox, study.ingest, key, Terms(study)
+        self.keyed: set[str] = set()
 
     def of(self, row: shapes.Row, raw: dict | None) -> RowContent:
         """Return everything a row holds.
@@ -78,13 +80,14 @@ class Records:
         own, media, pseudonym = row.data_row, row.media_attributes, self.key.pseudonym
         image_id, identified = own.id, identify(row, self.labelbox)
         patient, written = identified.patient, identified.written
+        patient_id = self.patient(patient, tables) if patient else None
         tables["images"].append(
             staging_tables.Image(
                 image_id=image_id,
                 global_key=without_queries(own.global_key) if own.global_key else None,
                 external_id=without_queries(own.external_id) if own.external_id else None,
                 url_name=_url_name(own.row_data),
-                patient_id=pseudonym("p", patient) if patient else None,
+                patient_id=patient_id,
                 patient_fault=identified.fault,
                 spelling=pseudonym("s", str(written[0]) if written else patient) if patient else None,
                 lesion_id=pseudonym("l", patient, identified.lesion) if patient and identified.lesion else None,
@@ -98,6 +101,16 @@ class Records:
                 value = scrub(_as_text(item.value), secrets_in_it=secrets)
                 tables["metadata"].append(staging_tables.Metadata(image_id, item.schema_name, item.schema_kind, value))
         return secrets
+
+    def patient(self, identifier: str, tables: Tables) -> str:
+        """Return the pseudonym of a patient's person; add what tells similar IDs, once for some 10,000 patients."""
+        own = self.key.pseudonym("p", identifier)
+        if self.labelbox.patient_from != "none" and own not in self.keyed:
+            if len(self.keyed) >= REMEMBERED:
+                self.keyed.clear()
+            self.keyed.add(own)
+            tables["patient_keys"] += [staging_tables.PatientKey(own, *key) for key in id_keys(identifier, self.key)]
+        return self.ingest.one_person(own)[0]
 
     def label(
         self,
