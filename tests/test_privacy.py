@@ -12,13 +12,33 @@ KEY = PseudonymKey(b"one", published=True)
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [("P-777", "p-777 "), ("P 7", "  p   7"), ("Ａ１", "a1"), ("Jose\u0301", "JOSÉ"), (777, "777"), (777.0, "777")],
+    [
+        ("P-777", "p-777 "),
+        ("P 7", "  p   7"),
+        ("Ａ１", "a1"),
+        ("Jose\u0301", "JOSÉ"),
+        (777, "777"),
+        (777.0, "777"),
+        ("P-12", "P\u201312"),
+        ("P-12", "P\u201012"),
+        ("P-12", "P\u221212"),
+        ("P-12", "P\u200b-12"),
+        ("P-12", "P-12\ufeff"),
+        ("P-12", "P\u00ad-12"),
+        ("P-12", "\u202aP-12\u202c"),
+        ("P-12", "P-12\x00"),
+        ("P-12", "P-12\ufe0f"),
+        ("P 12", "P\u00a012"),
+        ("P-12", "P-12 \u200b"),
+    ],
 )
 def test_slips_of_typing_are_the_same_patient(one, other):
     assert normalise(one) == normalise(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("P-1", "P1"), ("007", "7"), ("a b", "ab")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("P-1", "P1"), ("007", "7"), ("a b", "ab"), ("12", "12.0"), ("P-12", "P - 12"), ("P_12", "P-12")]
+)
 def test_anything_else_is_another_patient(one, other):
     assert normalise(one) != normalise(other)
 

@@ -86,7 +86,9 @@ def test_python_users_get_data_frames(parsed):
     assert isinstance(workspace, Workspace)
 
 
-MAY_HAVE_NONE = ("label_versions", "leakage", "length_flips", "low_label_mass", "readers", "unknown_keys")
+MAY_HAVE_NONE = (
+    *("label_versions", "leakage", "length_flips", "low_label_mass", "readers", "similar_patients", "unknown_keys"),
+)
 OF_TWO_RUNS = ("comparison", "fixed_and_broken", "seed_differences")  # asked by compare's tests
 
 

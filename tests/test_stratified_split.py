@@ -1,6 +1,7 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -188,3 +189,21 @@ def test_twenty_steps_of_growth_move_nobody_and_stay_near_the_bound():
 
         assert (fixed[fixed >= 0] == made.part_of[fixed >= 0]).all()
         assert [] == [p for p in made.strata() if p.stratum == "class" and p.distance > p.bound + 2]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.nan, pd.NA, pd.NaT, "", "  ", "nan", "None"])
+@pytest.mark.parametrize("unit", ["group", "patient", "class"])
+def test_a_table_with_missing_units_is_refused_by_number_and_first_row(missing, unit):
+    table = {name: ["a", "b", "c", "d"] for name in ("group", "patient", "class")}
+    table[unit] = ["a", missing, "c", missing]
+
+    with pytest.raises(SplitError, match=f"2 of 4 entries name no {unit}; the first is in row 1, counted from 0"):
+        count_groups(table["group"], {"class": table["class"]}, patients=table["patient"])
+
+
+def test_a_column_of_a_data_frame_is_taken_and_its_gaps_are_refused():
+    frame = pd.DataFrame({"patient": [7, 7, 8, 9], "class": ["nevus", "melanoma", "nevus", "nevus"]})
+    assert 3 == len(count_groups(frame["patient"], {"class": frame["class"]}).groups)
+
+    with pytest.raises(SplitError, match="1 of 4 entries name no group; the first is in row 2"):
+        count_groups(frame["patient"].where(frame["patient"] != 8), {"class": frame["class"]})

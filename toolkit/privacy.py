@@ -21,6 +21,9 @@ from toolkit.files import read_bytes
 DIGITS = 16
 MOST_KEY_BYTES = 64 * 1024
 E_MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+MINUS = "\N{MINUS SIGN}"
+IGNORABLE = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+"""Characters that are drawn as nothing and are none of format or control (Unicode: Default_Ignorable_Code_Point)."""
 WORD = re.compile(r"[^\W_]+")
 MOST_WORDS = 12
 URL_QUERY = re.compile(r"(?P<address>\b[a-z][a-z0-9+.-]*://[^\s?#\"'<>]*)[?#][^\s\"'<>]*", re.IGNORECASE)
@@ -67,8 +70,15 @@ def _started(secret: bytes) -> hmac.HMAC:
 def normalise(identifier: str | float) -> str:
     """Return an identifier as it is compared: NFKC, lower case, single spaces; 777 and "777" are one.
 
-    Case, width and surrounding spaces are slips of typing; anything else is another patient.
+    Case, width, surrounding spaces, the kind of a dash and what nobody can see are slips of typing; anything else is
+    another patient.
     """
+    text = as_typed(identifier)
+    return text if text.isascii() and text.isprintable() else as_typed(text.translate(Seen()))
+
+
+def as_typed(identifier: str | float) -> str:
+    """Return an identifier as earlier versions compared it: with invisible characters, and each dash another."""
     if isinstance(identifier, float) and identifier.is_integer():
         identifier = int(identifier)
     text = str(identifier)
@@ -76,6 +86,17 @@ def normalise(identifier: str | float) -> str:
         return " ".join(text.casefold().split())
     text = unicodedata.normalize("NFKC", text).casefold()
     return " ".join(unicodedata.normalize("NFKC", text).split())
+
+
+class Seen(dict):
+    """What a character is to an eye, for `str.translate`: nothing where it is invisible, a hyphen for every dash."""
+
+    def __missing__(self, code: int) -> str | int | None:
+        character = chr(code)
+        category = unicodedata.category(character)
+        if category == "Pd" or character == MINUS:
+            return "-"
+        return None if category in ("Cf", "Cc") or IGNORABLE.match(character) else code
 
 
 def load_key(published_key: str | None, key_file: str | None, *, study_folder: Path, workspace: Path) -> PseudonymKey:

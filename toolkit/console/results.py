@@ -103,6 +103,11 @@ def _(result: Parsed) -> RenderableType:
     if missing := {reason: times for reason, times in reasons.items() if times}:
         lines.append(f"! no reference diagnosis: {listed(missing)}")
     lines += _without_patients(result)
+    if result.similar_patients:
+        similar = counted(result.similar_patients, "pair")
+        lines.append(
+            f"! {similar} of patients with similar IDs: look before you split (toolkit query similar_patients)"
+        )
     if result.kept_out:
         lines.append(f"! kept out: {listed(result.kept_out)}")
     lines += _changed(result.photographs_changed)

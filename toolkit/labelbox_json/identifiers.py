@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from toolkit.labelbox_json import shapes
+from toolkit.labelbox_json.similar_ids import nobody
 from toolkit.manifest.base import fold
 from toolkit.manifest.cohort import LabelboxSection
 from toolkit.privacy import normalise
@@ -30,16 +31,20 @@ def identify(row: shapes.Row, labelbox: LabelboxSection) -> Identified:
     """
     groups = _matched_groups(row, labelbox) if labelbox.patient_pattern else {}
     metadata = plain(row, {fold(labelbox.lesion), fold(labelbox.patient)})
-    lesions = {normalise(x) for x in (*metadata.get(fold(labelbox.lesion), ()), *groups.get("lesion", ()))} - {""}
+    lesions = {normalise(x) for x in (*metadata.get(fold(labelbox.lesion), ()), *groups.get("lesion", ()))}
+    lesions = {lesion for lesion in lesions if nobody(lesion) is None}
     lesion = min(lesions) if len(lesions) == 1 else None
     if labelbox.patient_from == "none":
         return Identified(row.data_row.id, None, lesion, ())
     written = (*groups.get("patient", ()), *metadata.get(fold(labelbox.patient), ()))
     patients = {normalise(value) for value in written} - {""}
+    named = {value: nobody(value) for value in patients}
+    patients = {value for value, word in named.items() if word is None}
     if labelbox.patient_from != "metadata" and not groups:
         return Identified(None, "missing_patient_id", None, written)
     if len(patients) != 1:
-        return Identified(None, "ambiguous_patient_id" if patients else "missing_patient_id", None, written)
+        words = "".join(f":{word}" for word in sorted(filter(None, named.values()))[:1])
+        return Identified(None, "ambiguous_patient_id" if patients else f"missing_patient_id{words}", None, written)
     return Identified(min(patients), None, lesion, written)
 
 

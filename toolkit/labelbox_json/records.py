@@ -13,6 +13,7 @@ from toolkit.labelbox_json import history, shapes, staging_tables
 from toolkit.labelbox_json.contents import Canvas, LabelContents, Tables, as_json, encode
 from toolkit.labelbox_json.history import REMEMBERED
 from toolkit.labelbox_json.identifiers import identify
+from toolkit.labelbox_json.similar_ids import id_keys
 from toolkit.labelbox_json.terms import Terms
 from toolkit.manifest import Study
 from toolkit.photographs.masks import Size
@@ -42,8 +43,9 @@ class Records:
     """Makes records of rows, by a study's terms and under a key's pseudonyms."""
 
     def __init__(self, study: Study, key: PseudonymKey) -> None:
-        self.labelbox, self.key, self.terms = study.labelbox, key, Terms(study)
+        self.labelbox, self.ingest, self.key, self.terms = study.labelbox, study.ingest, key, Terms(study)
         self.person = lru_cache(maxsize=REMEMBERED)(lambda written: key.pseudonym("a", normalise(written)))
+        self.keyed: set[str] = set()
 
     def of(self, row: shapes.Row, raw: dict | None, **drawn: bool) -> RowContent:
         """Return everything a row holds.
@@ -83,13 +85,14 @@ class Records:
         own, media, pseudonym = row.data_row, row.media_attributes, self.key.pseudonym
         image_id, identified = own.id, identify(row, self.labelbox)
         patient, written = identified.patient, identified.written
+        patient_id = self.patient(patient, tables) if patient else None
         tables["images"].append(
             staging_tables.Image(
                 image_id=image_id,
                 global_key=without_queries(own.global_key) if own.global_key else None,
                 external_id=without_queries(own.external_id) if own.external_id else None,
                 url_name=_url_name(own.row_data),
-                patient_id=pseudonym("p", patient) if patient else None,
+                patient_id=patient_id,
                 patient_fault=identified.fault,
                 spelling=pseudonym("s", str(written[0]) if written else patient) if patient else None,
                 lesion_id=pseudonym("l", patient, identified.lesion) if patient and identified.lesion else None,
@@ -103,6 +106,16 @@ class Records:
                 value = scrub(_as_text(item.value), secrets_in_it=secrets)
                 tables["metadata"].append(staging_tables.Metadata(image_id, item.schema_name, item.schema_kind, value))
         return secrets
+
+    def patient(self, identifier: str, tables: Tables) -> str:
+        """Return the pseudonym of a patient's person; add what tells similar IDs, once for some 10,000 patients."""
+        own = self.key.pseudonym("p", identifier)
+        if self.labelbox.patient_from != "none" and own not in self.keyed:
+            if len(self.keyed) >= REMEMBERED:
+                self.keyed.clear()
+            self.keyed.add(own)
+            tables["patient_keys"] += [staging_tables.PatientKey(own, *key) for key in id_keys(identifier, self.key)]
+        return self.ingest.one_person(own)[0]
 
     def label(
         self,

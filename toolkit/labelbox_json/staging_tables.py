@@ -57,6 +57,15 @@ class Image(StagingRecord):
     height: int | None
 
 
+class PatientKey(StagingRecord):
+    """What a patient's ID has in common with similar ones; the patient before `[ingest] same_patient`."""
+
+    patient_id: str
+    how: str
+    key: str
+    possible: float
+
+
 class Metadata(StagingRecord):
     """A metadata field that the study keeps."""
 
@@ -233,6 +242,7 @@ class Unread(StagingRecord):
 TABLES: dict[str, type[StagingRecord]] = {
     "lines": Line,
     "images": Image,
+    "patient_keys": PatientKey,
     "metadata": Metadata,
     "projects": Project,
     "labels": Label,

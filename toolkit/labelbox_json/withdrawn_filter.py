@@ -16,14 +16,17 @@ from toolkit.labelbox_json.identifiers import identify
 from toolkit.labelbox_json.reader import raw_rows
 from toolkit.manifest import Study
 from toolkit.manifest.cohort import LabelboxSection
-from toolkit.privacy import PseudonymKey, normalise, scrub
+from toolkit.privacy import PseudonymKey, as_typed, normalise, scrub
 from toolkit.workspace.landed import Landed, land, note_issues, noted_issues, take_back
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.withdrawn import photograph_pseudonym, withdrawn_pseudonyms
 
 
 class RowIdentity(NamedTuple):
-    """The photograph and the patients a row names, normalised; names of files under which the photograph may stand."""
+    """The photograph and the patients a row names; names of files under which the photograph may stand.
+
+    Patients are normalised, and also as earlier versions compared them: their withdrawals hold on.
+    """
 
     image_id: str | None
     patients: frozenset[str]
@@ -54,8 +57,9 @@ class SuppressionList:
 
     def holds(self, identity: RowIdentity) -> bool:
         """Tell whether a row is of a withdrawn patient, by its photograph or by any patient that it names."""
+        patients = (self.key.pseudonym("p", patient) for patient in identity.patients)
         return self.holds_photograph(identity.image_id) or any(
-            self.key.pseudonym("p", patient) in self.pseudonyms for patient in identity.patients
+            not self.pseudonyms.isdisjoint(self.study.ingest.one_person(patient)) for patient in patients
         )
 
     def holds_photograph(self, image_id: str | None) -> bool:
@@ -140,7 +144,8 @@ def _identity_of(content: bytes, labelbox: LabelboxSection) -> RowIdentity | Non
             for item in shapes.dicts(raw.get("metadata_fields"))
         ],
     )
-    patients = {normalise(value) for value in identify(row, labelbox).written} - {""}
+    written = identify(row, labelbox).written
+    patients = {compared(value) for value in written for compared in (normalise, as_typed)} - {""}
     if labelbox.patient_from == "none" and image_id:
         patients = {image_id}
     return RowIdentity(image_id, frozenset(patients), (*names,))

@@ -1,5 +1,6 @@
 """Sections of a study file about labels, photographs, patients and how cases are split."""
 
+from functools import cached_property
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -8,6 +9,7 @@ from toolkit.manifest.base import ClassName, Fraction, Name, Positive, Section
 
 Address = Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._/-]*)?$")]
 Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+Pseudonym = Annotated[str, Field(pattern=r"^p-[0-9a-f]{16}$")]
 Part = Literal["train", "validation", "test"]
 Relation = Literal["patient", "lesion", "identical_bytes", "identical_pixels", "near_duplicate"]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
@@ -89,12 +91,27 @@ class IngestSection(Section):
     """Overlap (intersection over union) from which two annotators' boxes mean the same lesion."""
     longest_row: Annotated[int, Field(ge=1_000)] = 2_000_000
     """Bytes; a longer row of an export is quarantined."""
+    same_patient: list[Annotated[list[Pseudonym], Field(min_length=2)]] = []
+    """Pseudonyms that are one person, such as `[["p-0123456789abcdef", "p-fedcba9876543210"]]`: all become the first in
+    alphabetical order. `toolkit query similar_patients` lists what may be one; pseudonyms belong to the study's key."""
 
     @model_validator(mode="after")
     def _an_annotator_is_named(self) -> "IngestSection":
         if (self.policy == "annotator") != (self.annotator is not None):
             raise ValueError('policy "annotator" and the key annotator belong together')
+        listed = [pseudonym for group in self.same_patient for pseudonym in group]
+        if len(set(listed)) < len(listed):
+            raise ValueError("same_patient: it lists a pseudonym more than once; put all of one person into one list")
         return self
+
+    def one_person(self, pseudonym: str) -> tuple[str, ...]:
+        """Return all pseudonyms of a person in order; the first is what the registry calls the patient."""
+        return self._persons.get(pseudonym, (pseudonym,))
+
+    @cached_property
+    def _persons(self) -> dict[str, tuple[str, ...]]:
+        groups = [tuple(sorted(group)) for group in self.same_patient]
+        return {pseudonym: group for group in groups for pseudonym in group}
 
 
 class ClassSection(Section):

@@ -24,6 +24,8 @@ MEANING = {
     "identical_pixels": "pairs of photographs whose pixels are identical, in different files",
     "near_duplicate": "pairs of near-duplicate photographs: mirrored, rotated, cropped or saved again",
     "duplicate_within_patient": "pairs of duplicates of one patient: no leak, but each counts as a case",
+    "second_patient_id": "pairs of duplicates of two patients with equal metadata: one person under two IDs?",
+    "similar_patient_ids": "pairs of patients whose IDs differ by a slip of typing: one person under two IDs?",
     "contradiction": "pairs of photographs of one lesion, or of duplicates, whose classes differ; labels with two",
     "disagreement": "cases whose annotators give different classes",
     "unmatched_box": "boxes that not every annotator of the photograph drew",

@@ -18,6 +18,8 @@ CLASS, TOTAL, PATIENTS = "class", "all cases", "patients"
 WEIGHTS = {CLASS: 1000.0, TOTAL: 20.0, PATIENTS: 0.2}
 """What a case beyond the bound costs; strata of a study cost their own weight, 1 unless it is given."""
 ROUNDING = 1e-9
+NO_NAME = {"", "nan", "none", "nat", "<na>"}
+"""What missing values are as texts."""
 
 
 class Column(NamedTuple):
@@ -107,6 +109,8 @@ def count_groups(
     """Return the table of groups and strata from one entry per case; `class` is the stratum that goes first.
 
     `patients` names each case's patient where a group may have several: patients are then balanced, else groups are.
+    Raises SplitError where an entry names no group, patient or class (None, NaN, NaT, an empty text, or such a value
+    turned into a text), with their number and the first row: one group of all such cases would be none.
 
     >>> table = count_groups(["p1", "p1", "p2", "p3"], {"class": ["nevus", "melanoma", "nevus", "nevus"]})
     >>> [column.value for column in table.columns if column.stratum == "class"]
@@ -114,6 +118,8 @@ def count_groups(
     >>> table.counts[:, :2].tolist()
     [[1, 1], [0, 1], [0, 1]]
     """
+    for what, units in (("group", groups), ("patient", patients), (CLASS, strata.get(CLASS))):
+        _check_named(what, () if units is None else units)
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     columns: list[Column] = []
     counts = []
@@ -127,6 +133,22 @@ def count_groups(
     counts.append(np.bincount(first, minlength=len(names))[:, None])
     columns += [Column(TOTAL, ""), Column(PATIENTS, "")]
     return GroupCounts(names, group_of, tuple(columns), np.hstack(counts).astype(np.int64))
+
+
+def _check_named(what: str, units: Sequence[object]) -> None:
+    missing = [row for row, unit in enumerate(units) if _is_missing(unit)]
+    if missing:
+        raise SplitError(
+            f"{len(missing)} of {len(units)} entries name no {what}; the first is in row {missing[0]}, counted from 0",
+            remedy=f"leave these cases out, or find out their {what}",
+        )
+
+
+def _is_missing(unit: object) -> bool:
+    try:
+        return unit is None or bool(unit != unit) or str(unit).strip().casefold() in NO_NAME  # noqa: PLR0124 - NaN
+    except TypeError:  # pandas.NA is neither equal to itself nor unequal
+        return True
 
 
 def stratified_group_split(

@@ -47,6 +47,30 @@ contradictions as (
     where one.class_name <> other.class_name
     group by all
 ),
+values_of_patients as (
+    select images.patient_id, metadata.name, count(distinct metadata.value) as n_values,
+    from metadata
+    inner join images on images.image_id = metadata.image_id
+    where images.patient_id is not null and metadata.kind is distinct from 'CustomMetadataDateTime'
+    group by images.patient_id, metadata.name
+    having count(*) > 1
+),
+of_photographs as (
+    select name
+    from values_of_patients
+    group by name
+    having avg(n_values) > 1.1
+),
+equal_metadata as (
+    select pairs.case_id, pairs.other_case_id, count(*) as fields,
+    from pairs
+    inner join metadata as one on one.image_id = pairs.image_id
+    inner join metadata as other on other.image_id = pairs.other_image_id and other.name = one.name
+    anti join of_photographs on of_photographs.name = one.name
+    where pairs.patients = 'across' and one.kind is distinct from 'CustomMetadataDateTime'
+    group by pairs.case_id, pairs.other_case_id
+    having count(*) >= 2 and bool_and(one.value = other.value)
+),
 disagreements as (
     select
         case_id,
@@ -69,6 +93,15 @@ select
         else 'of two patients'
     end || ': ' || change as detail,
 from pairs
+union all
+select
+    'second_patient_id',
+    'audit',
+    case_id,
+    other_case_id,
+    null,
+    'duplicate photographs of two patients, whose ' || fields || ' metadata fields are all equal: one person under two IDs?',
+from equal_metadata
 union all
 select
     'contradiction',

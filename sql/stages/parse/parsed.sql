@@ -11,6 +11,7 @@ select
     (select count(*) from images) as photographs,
     (select count(*) from images where sha256 is not null) as photographs_opened,
     (select count(*) from patients) as patients,
+    (select count(*) from findings where kind = 'similar_patient_ids') as similar_patients,
     (select count(*) from labels where latest and deleted_by is null and kind = 'label') as labels,
     (select count(*) from cases) as cases,
     (select count(*) from cases where roi_width is not null) as with_roi,

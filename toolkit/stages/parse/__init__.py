@@ -32,6 +32,8 @@ class Parsed:
     photographs_opened: int
     patients: int
     patients_known: bool
+    similar_patients: int
+    """Pairs of patients whose IDs differ by a slip of typing."""
     labels: int
     cases: int
     with_roi: int

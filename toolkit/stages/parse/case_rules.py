@@ -180,8 +180,9 @@ class CaseRules:
         """Tell whether any case of a photograph may be used: one patient, a readable file, labels that say enough."""
         fault, ingest = state.patient_fault, self.study.ingest
         if fault:
-            missing = fault.startswith("missing")
-            usable.issue(fault, f"the export names {'no patient' if missing else 'several patients'}")
+            _, _, word = fault.partition(":")
+            named = f"the export gives {word!r} as the patient" if word else "the export names no patient"
+            usable.issue(fault, named if fault.startswith("missing") else "the export names several patients")
         if file and file.reason:
             usable.issue(file.reason, file.detail or "")
         for reason, change in (file.probe.changes if file and file.probe else {}).items():

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.errors import DamagedError
+from toolkit.formatting import counted
 from toolkit.labelbox_json.staging_tables import TABLES as STAGED
 from toolkit.labelbox_json.staging_tables import StagingWriter
 from toolkit.labelbox_json.version_rows import version_rows
@@ -38,12 +39,14 @@ FROM_RULES = {
     "readings": "reading where until is null",
     "case_history": "case",
     "reading_history": "reading",
-    "findings": "finding",
     "ingest_issues": "issue",
 }
 """The tables made of what the study's rules say of each photograph: which records, and which of these."""
 STATEMENTS = ("images", "patients", "exports", "conservation")
-TABLES = ("metadata", *MERGED, *BESIDE, *HISTORY, *FROM_RULES, *STATEMENTS, "label_versions", "label_states")
+TABLES = (
+    *("metadata", *MERGED, *BESIDE, *HISTORY, *FROM_RULES, *STATEMENTS),
+    *("findings", "label_versions", "label_states"),
+)
 CONTENT = ("metadata", *MERGED, *BESIDE, "images", "patients", "cases", "readings")
 PROVENANCE = {"export_id", "first_export", "last_export", "deleted_by", "path"}
 """Columns that say where content came from; that a label is deleted is content, which export showed it is not."""
@@ -113,6 +116,7 @@ class Derivation:
             self.database.execute(f"create table {table} as select * from read_parquet([{files}])")  # noqa: S608
         self.database.execute(sql.statement("parse/merge_lines"))
         self.database.execute(sql.statement("parse/merge_exports"))
+        self.database.execute(sql.statement("parse/similar_patients"))
         for table in OF_LABELS:
             rows = f"{table} inner join merged_labels using (export_id, line, label_id, content_sha256)"
             self.database.execute(f"create table merged_{table} as select revision, {table}.* from {rows}")  # noqa: S608 - names of our schema
@@ -174,6 +178,7 @@ class Derivation:
             fields = RECORDS[source.partition(" ")[0]].__struct_fields__
             columns = ", ".join(column for column in table_schema(name).names if column in fields)
             self.write(name, f"select {columns} from records_{source}")  # noqa: S608 - names of our schema
+        self.write("findings", sql.statement("parse/findings"))
 
     def histories(self) -> Iterator[PhotographHistory]:
         """Yield the study's photographs in order of their IDs."""
@@ -194,6 +199,20 @@ class Derivation:
         for landed in self.landed:
             for issue in noted_issues(landed):
                 yield Issue(export_id=landed.export_id, **issue)
+        yield from self.of_identifiers()
+
+    def of_identifiers(self) -> Iterator[Issue]:
+        """Yield what is to be known of patients' IDs beside the findings: slips that chance hides, unknown names."""
+        newest = self.landed[-1].export_id
+        for row in self.rows(sql.statement("parse/similar_by_chance")):
+            pairs = counted(row["pairs"], "pair")
+            detail = f"{pairs} of patients whose IDs differ only in {row['how']}: as many as chance gives, not listed"
+            yield Issue(newest, "warning", "similar_patient_ids", detail)
+        listed = [pseudonym for group in self.study.ingest.same_patient for pseudonym in group]
+        known = "select distinct patient_id from patient_keys where patient_id in (select unnest($listed))"
+        there = set(self.texts(known, {"listed": listed})) if listed else set()
+        for pseudonym in sorted(set(listed) - there):
+            yield Issue(newest, "warning", "unknown_same_patient", f"ingest.same_patient: no row is of {pseudonym}")
 
     def opened(self, files: dict[str, photographs.PhotographLookup]) -> pa.Table:
         """Return what is known of the photographs' files."""
@@ -245,7 +264,7 @@ class Derivation:
         for page in self.database.sql(text).to_arrow_reader(PAGE):
             yield from page.to_pylist()
 
-    def texts(self, text: str, parameters: dict[str, str | int] | None = None) -> Iterator[str]:
+    def texts(self, text: str, parameters: dict[str, Any] | None = None) -> Iterator[str]:
         """Yield the only column of a query, a page at a time."""
         for page in self.database.sql(text, params=parameters or {}).to_arrow_reader(PAGE):
             yield from page.column(0).to_pylist()

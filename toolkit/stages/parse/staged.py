@@ -25,7 +25,7 @@ from toolkit.workspace.landed import Landed
 from toolkit.workspace.registry import Workspace
 
 RECORD = "staged.json"
-CODE = ("labelbox_json", "manifest/base.py", "manifest/__init__.py", "privacy.py")
+CODE = ("labelbox_json", "manifest/base.py", "manifest/__init__.py", "photographs/masks.py", "privacy.py")
 """The code that what is read depends on."""
 
 

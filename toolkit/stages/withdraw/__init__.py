@@ -71,7 +71,8 @@ class Withdrawn:
 class _PatientTraces:
     """What the workspace still holds of the patient."""
 
-    pseudonym: str
+    persons: tuple[str, ...]
+    """The patient's pseudonyms: several where the study says that they are one person."""
     images: set[str]
     files: set[Path]
     cases: set[str]
@@ -102,7 +103,7 @@ def withdraw(  # noqa: PLR0913 - the stage's inputs
         results.check_splits(workspace)
     progress("looking for the patient", 0, None)
     traces = _find(workspace, study, key, patient)
-    if not traces.images and traces.pseudonym not in withdrawn_pseudonyms(workspace, key):
+    if not traces.images and withdrawn_pseudonyms(workspace, key).isdisjoint(traces.persons):
         raise WorkspaceError(
             "this workspace holds nothing of such a patient",
             place=str(workspace.folder),
@@ -114,33 +115,33 @@ def withdraw(  # noqa: PLR0913 - the stage's inputs
     _remove(workspace, study, key, traces, patient, progress)
     _renew(workspace, reparse)
     searched, left_in = traces_left(
-        workspace, patient.strip(), {traces.pseudonym, *traces.images, *traces.cases}, progress
+        workspace, patient.strip(), {*traces.persons, *traces.images, *traces.cases}, progress
     )
     return replace(withdrawn, searched=searched, left_in=left_in)
 
 
 def _find(workspace: Workspace, study: Study, key: PseudonymKey, patient: str) -> _PatientTraces:
     """Look in the exports, the registry, the splits, and the suppression list's entry of an earlier attempt."""
-    identifier = identifier_of(patient, study.labelbox)
-    pseudonym = key.pseudonym("p", identifier)
-    listed = withdrawn_photographs(workspace, pseudonym)
+    persons = study.ingest.one_person(key.pseudonym("p", identifier_of(patient, study.labelbox)))
+    listed = {photograph for pseudonym in persons for photograph in withdrawn_photographs(workspace, pseudonym)}
     photographs = tables.photographs_in(workspace)
     images = {
         row["image_id"]
         for row in photographs
-        if row["patient_id"] == pseudonym or photograph_pseudonym(row["image_id"], key) in listed
+        if row["patient_id"] in persons or photograph_pseudonym(row["image_id"], key) in listed
     }
     exports = landed_exports(workspace)
     for export in exports:
         check_bytes(export)
         for _, identity in rows_with_identity(export.path, study):
-            if identity and identity.image_id and identifier in identity.patients:
+            named = {key.pseudonym("p", each) for each in identity.patients} if identity else set()
+            if identity and identity.image_id and not named.isdisjoint(persons):
                 images.add(identity.image_id)
-    pseudonyms = {pseudonym, *listed, *(photograph_pseudonym(image, key) for image in images)}
+    pseudonyms = {*persons, *listed, *(photograph_pseudonym(image, key) for image in images)}
     files, cases = tables.files_of(photographs, images), tables.cases_of(workspace, images)
-    traces = _PatientTraces(pseudonym, images, files, cases)
+    traces = _PatientTraces(persons, images, files, cases)
     for rows in results.split_cases(workspace).values():
-        traces.cases |= {row.case_id for row in rows if row.patient_id == pseudonym}
+        traces.cases |= {row.case_id for row in rows if row.patient_id in persons}
     for export in exports:
         _look(export.path, traces, SuppressionList(frozenset(pseudonyms), study, key), patient, workspace.photographs)
     return traces
@@ -166,7 +167,7 @@ def _counted(workspace: Workspace, traces: _PatientTraces, *, apply: bool) -> Wi
     """Return the patient's traces in numbers."""
     inside = _inside(workspace, traces)
     own = {
-        split_id: [row for row in rows if row.case_id in traces.cases or row.patient_id == traces.pseudonym]
+        split_id: [row for row in rows if row.case_id in traces.cases or row.patient_id in traces.persons]
         for split_id, rows in results.split_cases(workspace).items()
     }
     watched = {split_id for split_id, rows in own.items() if {"train", "validation"} & {row.part for row in rows}}
@@ -200,11 +201,12 @@ def _remove(
     """Remove everything, in an order that can be begun again."""
     today = datetime.now(UTC).date().isoformat()
     photographs = {photograph_pseudonym(image, key) for image in traces.images}
-    record_withdrawal(workspace, traces.pseudonym, photographs, key=key, date=today)
+    for pseudonym in traces.persons:
+        record_withdrawal(workspace, pseudonym, photographs, key=key, date=today)
     for path in _inside(workspace, traces):
         path.unlink(missing_ok=True)
     results.clean_runs(workspace, traces.cases)
-    results.clean_splits(workspace, traces.pseudonym, traces.cases, date=today)
+    results.clean_splits(workspace, traces.persons, traces.cases, date=today)
     audited.leave_out(workspace, images=traces.images, cases=traces.cases)
     reader_studies.forget(workspace)
     for folder in (workspace.reports, workspace.features, workspace.staged):

@@ -2,7 +2,7 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +50,11 @@ def check_splits(workspace: Workspace) -> None:
         verify(folder)
 
 
-def clean_splits(workspace: Workspace, patient: str, cases: set[str], *, date: str) -> None:
+def clean_splits(workspace: Workspace, persons: Container[str], cases: set[str], *, date: str) -> None:
     """Remove a patient's cases from every split, count anew and seal again; a split left without cases is deleted."""
     for folder in split_folders(workspace):
         rows = read_rows(folder)
-        kept = [row for row in rows if row.patient_id != patient and row.case_id not in cases]
+        kept = [row for row in rows if row.patient_id not in persons and row.case_id not in cases]
         if not kept:
             shutil.rmtree(folder)
         elif len(kept) < len(rows):
