@@ -31,7 +31,7 @@ select
     points.truth_id,
     points.query,
 from operating_points as points
-inner join guarantees
+left join guarantees -- a fixed threshold has none
     on guarantees.run_id = points.run_id
     and guarantees.part = points.part
     and guarantees.target = points.target
@@ -40,5 +40,5 @@ where run_names.name = $run and points.part = $part
 order by
     points.target,
     points.metric like '%_at_%',
-    list_position(['recall', 'specificity', 'precision', 'npv', 'benign_per_found'], points.metric),
+    list_position(['recall', 'specificity', 'precision', 'npv', 'f1', 'accuracy', 'benign_per_found'], points.metric),
     points.metric desc;

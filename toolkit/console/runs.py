@@ -6,7 +6,7 @@ from toolkit.console.claims import claims
 from toolkit.console.plan_size import planned_size
 from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
-from toolkit.console.text import next_step, summary, table, unwrapped
+from toolkit.console.text import line, next_step, summary, table, unwrapped
 from toolkit.formatting import (
     FEW_PATIENTS,
     FEW_PATIENTS_LEGEND,
@@ -16,6 +16,7 @@ from toolkit.formatting import (
     counted,
     interval,
     listed,
+    model_name,
     proportion,
     short_metric_name,
     signed,
@@ -23,6 +24,7 @@ from toolkit.formatting import (
     subset,
     support,
 )
+from toolkit.prediction_files.faults import names, shown
 from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
 from toolkit.stages.baseline import Baseline
@@ -31,6 +33,7 @@ from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
+from toolkit.stages.predict.imported import PredictionsRead
 from toolkit.stages.readers import ReaderStudy
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
@@ -148,6 +151,43 @@ def _(result: Predicted) -> RenderableType:
         return summary("predict", *lines)
     steps = (f"evaluate --run {result.run_id}", f"compare {result.control_of} {result.run_id}", "query controls")
     return Group(summary("predict", *lines), *(next_step(f"toolkit {step}") for step in steps))
+
+
+WHAT_IS_KNOWN = {
+    "distribution": "every class's probability",
+    "scores": "a score of each class by itself",
+    "predicted": "the predicted class and its probability",
+}
+
+
+@rendered.register
+def _(result: PredictionsRead) -> RenderableType:
+    columns = table("column", "taken for")
+    for name, meaning in result.columns.items():
+        columns.add_row(line(shown(name)), line(meaning))
+    lines = [
+        f"run {result.run_id}: the model {model_name(result.model)}, {result.leakage}",
+        f"cases: {listed(result.cases)} of {counted(result.rows, 'row')}, each with {WHAT_IS_KNOWN[result.knows]}",
+        f"rows found by: {result.key}",
+        *result.notes,
+    ]
+    if result.unread:
+        lines.append(f"not read: {names(result.unread)}")
+    lines += [f"! {counted(number, 'case')} of the {subset(part)} missing from the file" for part, number in result.missing.items()]
+    lines += [f"! the file holds no case of the {subset(part)}" for part in result.not_covered]
+    lines += [f"! the file has no probability of class {name}" for name in result.lacking]
+    lines += [f"! {counted(number, 'case')} of class {name} left out" for name, number in result.unmapped.items()]
+    lines += [
+        f"{counted(number, 'row')} of {'no subset' if part == 'no subset' else f'the {subset(part)}'}, not stored"
+        for part, number in result.elsewhere.items()
+    ]
+    if result.without_case:
+        lines.append(f"{counted(result.without_case, 'row')} of photographs that have no case here")
+    if result.unknown:
+        lines.append(f"! {counted(result.unknown, 'row')} left out: the key names nothing here")
+    if result.scores_are_older:
+        lines.append("! the run's scores are older than its predictions")
+    return Group(columns, summary("predict", *lines), next_step(f"toolkit evaluate --run {result.run_id}"))
 
 
 @rendered.register
