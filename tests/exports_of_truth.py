@@ -1,4 +1,4 @@
-"""Writes an export and a study from a table of reference diagnoses, as one would have them for predictions of others."""
+"""Writes an export and a study from a table of reference diagnoses, for predictions of others."""
 
 import json
 from pathlib import Path
@@ -31,7 +31,9 @@ published_key = "a key for tests"
 """
 
 
-def study_file(path: Path, classes: dict[str, bool], *, aliases: dict[str, list[str]] | None = None, labelbox="") -> Path:
+def study_file(
+    path: Path, classes: dict[str, bool], *, aliases: dict[str, list[str]] | None = None, labelbox=""
+) -> Path:
     """Write a study of these classes, each malignant or not, in which every case is in part external."""
     tables = [
         f'[[classes]]\nname = "{name}"\nanswer = "{name}"\nmalignant = {str(malignant).lower()}\n'

@@ -17,7 +17,10 @@ select
     points.too_few,
     guarantees.positives,
     guarantees.found,
-    guarantees.patients as patients_to_be_found,
+    coalesce(
+        guarantees.patients,
+        max(points.patients) filter (where points.metric = 'recall') over (partition by points.target)
+    ) as patients_to_be_found,
     guarantees.patients_found,
     guarantees.at_least,
     -- of earlier versions only the patients were asked

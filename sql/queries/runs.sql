@@ -1,10 +1,11 @@
--- Which runs are there, what were they trained on, and how do they score?
+-- Which runs are there, what were they trained on (elsewhere, where predictions came from a file), and how do they score?
 select
     runs.run_id,
     runs.model,
     runs.split_id,
     runs.train_cases,
     runs.train_patients,
+    runs.source_sha256,
     scores.part,
     max(scores.value) filter (where metric = 'macro_recall') as macro_recall,
     max(scores.value) filter (where metric = 'macro_roc_auc') as macro_roc_auc,

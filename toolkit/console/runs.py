@@ -24,7 +24,7 @@ from toolkit.formatting import (
     subset,
     support,
 )
-from toolkit.prediction_files.faults import names, shown
+from toolkit.prediction_files.faults import names, plain_name
 from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
 from toolkit.stages.baseline import Baseline
@@ -164,7 +164,7 @@ WHAT_IS_KNOWN = {
 def _(result: PredictionsRead) -> RenderableType:
     columns = table("column", "taken for")
     for name, meaning in result.columns.items():
-        columns.add_row(line(shown(name)), line(meaning))
+        columns.add_row(line(plain_name(name)), line(meaning))
     lines = [
         f"run {result.run_id}: the model {model_name(result.model)}, {result.leakage}",
         f"cases: {listed(result.cases)} of {counted(result.rows, 'row')}, each with {WHAT_IS_KNOWN[result.knows]}",
@@ -173,7 +173,10 @@ def _(result: PredictionsRead) -> RenderableType:
     ]
     if result.unread:
         lines.append(f"not read: {names(result.unread)}")
-    lines += [f"! {counted(number, 'case')} of the {subset(part)} missing from the file" for part, number in result.missing.items()]
+    lines += [
+        f"! {counted(number, 'case')} of the {subset(part)} missing from the file"
+        for part, number in result.missing.items()
+    ]
     lines += [f"! the file holds no case of the {subset(part)}" for part in result.not_covered]
     lines += [f"! the file has no probability of class {name}" for name in result.lacking]
     lines += [f"! {counted(number, 'case')} of class {name} left out" for name, number in result.unmapped.items()]

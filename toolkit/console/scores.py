@@ -23,7 +23,7 @@ from toolkit.formatting import (
     subset,
     used_to_choose,
 )
-from toolkit.stages.report.evaluation import chosen_on_validation
+from toolkit.stages.report.evaluation import FIXED, chosen_on_validation
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
@@ -156,7 +156,8 @@ def _confusions(workspace: Workspace, run_id: str, part: str) -> Table:
 
 
 def _operating_points(rows: list[dict[str, Any]], part: str) -> Table:
-    title = f"operating points, {subset(part)}; thresholds chosen on the validation set"
+    chosen = "fixed" if all(row["rule"] == FIXED for row in rows) else "chosen on the validation set"
+    title = f"operating points, {subset(part)}; thresholds {chosen}"
     columns = ("target", ">threshold", "metric", ">value", f">{percent(rows[0]['confidence'])}", ">n/pat.")
     points = table(*columns, title=title)
     for row in rows:
@@ -168,7 +169,9 @@ def _operating_points(rows: list[dict[str, Any]], part: str) -> Table:
             interval(row["low"], row["high"], missing=""),
             f"{row['cases']}/{row['patients']}{FEW_PATIENTS if row['too_few'] else ''}",
         )
-    points.caption = "\n".join(_confirmation(row) for row in rows if row["metric"] == "recall")
+    points.caption = (
+        "\n".join(_confirmation(row) for row in rows if row["metric"] == "recall" and row["rule"] != FIXED) or None
+    )
     return points
 
 

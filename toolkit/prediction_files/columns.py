@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from toolkit.errors import PredictionsError
 from toolkit.prediction_files import numerals
-from toolkit.prediction_files.faults import names, shown
+from toolkit.prediction_files.faults import names
 from toolkit.prediction_files.tables import PredictionTable
 
 Meaning = Callable[[str], str | None]
@@ -207,8 +207,3 @@ def _untold(table: PredictionTable, numeric: list[int]) -> PredictionsError:
         remedy="name columns by the study's classes, their answers or aliases (also p_NAME), or give the columns "
         f"predicted and probability; the file has {names(map(str, table.columns))}",
     )
-
-
-def shown_column(table: PredictionTable, place: int) -> str:
-    """Return a column's name as a message shows it."""
-    return shown(table.columns[place])

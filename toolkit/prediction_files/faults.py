@@ -1,5 +1,6 @@
 """All faults of a file of predictions, in one list by kind with row numbers."""
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from toolkit.errors import PredictionsError
 
 SHOWN = 5
 """Rows that a message names of each kind."""
+PLAIN = re.compile(r"[\w .%+-]{0,60}", re.ASCII)
 LONGEST = 60
 """Characters of a cell that a message shows."""
 
@@ -18,10 +20,11 @@ class Faults:
         self.kinds: dict[str, list[str]] = {}
         self.named = named or (lambda _: "")
 
-    def add(self, kind: str, row: int, detail: str = "") -> None:
-        """Note a fault of a row."""
-        place = f"row {row}{self.named(row)}"
-        self.kinds.setdefault(kind, []).append(f"{place}, {detail}" if detail else place)
+    def add(self, kind: str, row: int, says: str = "", *, column: str = "") -> None:
+        """Note a fault of a row, of one of its columns, with the rest of a sentence that begins with them."""
+        inside = ", ".join(filter(None, (self.named(row), plain_name(column))))
+        words = (f"row {row}", f"({inside})" if inside else "", says)
+        self.kinds.setdefault(kind, []).append(" ".join(filter(None, words)))
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -53,8 +56,13 @@ def shown(text: str) -> str:
     return ascii(text if len(text) <= LONGEST else f"{text[:LONGEST]} …").replace("\\u2026", "…")
 
 
+def plain_name(column: str) -> str:
+    """Return a column's name as it is where it is an ordinary one, else as `shown` shows it."""
+    return column if PLAIN.fullmatch(column) else shown(column)
+
+
 def names(columns: Iterable[str]) -> str:
     """Return some columns' names as a message shows them; of many the first."""
     some = list(columns)
     more = f" and {len(some) - SHOWN} more" if len(some) > SHOWN else ""
-    return ", ".join(map(shown, some[:SHOWN])) + more
+    return ", ".join(map(plain_name, some[:SHOWN])) + more

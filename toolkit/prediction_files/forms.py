@@ -8,13 +8,13 @@ import numpy as np
 
 from toolkit.errors import PredictionsError
 from toolkit.prediction_files import numerals
-from toolkit.prediction_files.columns import CLASS, Columns, Meaning, shown_column
-from toolkit.prediction_files.faults import Faults, shown
+from toolkit.prediction_files.columns import CLASS, Columns, Meaning
+from toolkit.prediction_files.faults import Faults, names, plain_name, shown
 from toolkit.prediction_files.numerals import Numbers, Scale, Understood
 from toolkit.prediction_files.tables import PredictionTable
 
 Knows = Literal["distribution", "scores", "predicted"]
-"""What a file tells of a case: every class's probability, a score of each class alone, or the predicted class's only."""
+"""What a file tells of a case: every class's probability, each class's score alone, or the predicted class's only."""
 LEAST_SURE = 0.5
 """What the more probable of two classes has at least."""
 UNNAMED = "the predicted class is none of the study's"
@@ -38,6 +38,8 @@ class Predictions(NamedTuple):
     lacking: list[str]
     """Classes of the study that the file has no probabilities of."""
     notes: list[str]
+    named: int | None
+    """The column that the predicted class was read from."""
 
 
 class Asked(NamedTuple):
@@ -74,7 +76,7 @@ def wide(table: PredictionTable, columns: Columns, asked: Asked, faults: Faults)
     cases = _cases(table, columns.named, of_classes.clip(0, 1), present, asked, faults)
     lacking = [name for name in asked.classes if name not in present]
     knows: Knows = "scores" if found.scale == "scores" else "distribution"
-    return Predictions(cases, knows, found.scale, lacking, [*notes, *_disagreeing(cases, columns.named)])
+    return Predictions(cases, knows, found.scale, lacking, [*notes, *_disagreeing(cases, columns.named)], columns.named)
 
 
 def understood(table: PredictionTable, places: list[int], stated: Scale | None, faults: Faults) -> Understood:
@@ -86,8 +88,7 @@ def understood(table: PredictionTable, places: list[int], stated: Scale | None, 
 
 
 def _note_no_number(table: PredictionTable, row: int, column: int, faults: Faults) -> None:
-    detail = f"{shown_column(table, column)} is {shown(table.rows[row][column])}"
-    faults.add("no number", table.numbers[row], detail)
+    faults.add("no number", table.numbers[row], f"is {shown(table.rows[row][column])}", column=table.columns[column])
 
 
 def _told(
@@ -116,12 +117,12 @@ def _of_own_classes(
     total = own.sum(axis=1, keepdims=True)
     for place in np.flatnonzero(total[:, 0] <= 0).tolist():
         faults.add("the study's classes have no probability", table.numbers[place])
-    named = ", ".join(shown_column(table, place) for place in columns.foreign)
+    named = names(table.columns[place] for place in columns.foreign)
     note = f"no class of the study: {named}; the probabilities are of the others alone, divided by their sum"
     return np.divide(own, total, out=np.zeros_like(own), where=total > 0), note
 
 
-def _cases(  # noqa: PLR0913 - a table, its numbers and what they mean
+def _cases(
     table: PredictionTable, named: int | None, values: np.ndarray, classes: list[str], asked: Asked, faults: Faults
 ) -> list[CasePrediction]:
     """Return each row's prediction; the predicted class is the most probable one where no column says it."""
@@ -132,7 +133,7 @@ def _cases(  # noqa: PLR0913 - a table, its numbers and what they mean
             text = table.rows[place][named]
             best = asked.meaning(text) or ""
             if best not in classes:
-                faults.add(UNNAMED, table.numbers[place], f"{shown_column(table, named)} is {shown(text)}")
+                faults.add(UNNAMED, table.numbers[place], f"is {shown(text)}", column=table.columns[named])
         cases.append(CasePrediction(place, best, dict(zip(classes, row, strict=True))))
     return cases
 
@@ -142,7 +143,9 @@ def _disagreeing(cases: list[CasePrediction], named: int | None) -> list[str]:
     if named is None:
         return []
     other = sum(case.probabilities.get(case.predicted, 1) < max(case.probabilities.values()) for case in cases)
-    return [f"in {other} rows the predicted class is not the most probable one; it stays as the file says"] * bool(other)
+    return [f"in {other} rows the predicted class is not the most probable one; it stays as the file says"] * bool(
+        other
+    )
 
 
 def listed(
@@ -175,14 +178,14 @@ def listed(
         name = _named(table, columns.named, place, asked, faults)
         cases.append(CasePrediction(place, name, {name: value}))
     note = "only the predicted class's probability is known: what rests on the others' is undefined"
-    return Predictions(cases, "predicted", found.scale, [], [*filter(None, [found.note]), note])
+    return Predictions(cases, "predicted", found.scale, [], [*filter(None, [found.note]), note], columns.named)
 
 
 def _named(table: PredictionTable, column: int, place: int, asked: Asked, faults: Faults) -> str:
     text = table.rows[place][column]
     name = asked.meaning(text) or ""
     if name not in asked.classes:
-        faults.add(UNNAMED, table.numbers[place], f"{shown_column(table, column)} is {shown(text)}")
+        faults.add(UNNAMED, table.numbers[place], f"is {shown(text)}", column=table.columns[column])
     return name
 
 
@@ -195,19 +198,11 @@ def _is_long(table: PredictionTable, named: int, keys: Sequence[str | None], ask
     return sum(len(own) > 1 for own in classes.values()) > len(classes) / 2
 
 
-def _long(  # noqa: PLR0913 - a table and what its cells mean
+def _long(
     table: PredictionTable, named: int, probability: int, keys: Sequence[str | None], asked: Asked, faults: Faults
 ) -> Predictions:
     """Return the predictions of a table with a row for each case and class."""
-    rows: dict[str, dict[str, int]] = {}
-    for place, key in enumerate(keys):
-        name = _named(table, named, place, asked, faults)
-        if key is not None and name:
-            own = rows.setdefault(key, {})
-            if name in own:
-                detail = f"of {name}, as row {table.numbers[own[name]]}"
-                faults.add("a case stands twice with the same class", table.numbers[place], detail)
-            own.setdefault(name, place)
+    rows = _rows_by_case(table, named, keys, asked, faults)
     numbers = numerals.parse([table.texts(probability)])
     present = [name for name in asked.classes if any(name in own for own in rows.values())]
     if len(present) < 2:
@@ -233,7 +228,23 @@ def _long(  # noqa: PLR0913 - a table and what its cells mean
         notes.append(f"{len(incomplete)} cases lack the row of a class: its probability is 0 there")
     knows: Knows = "scores" if found.scale == "scores" else "distribution"
     lacking = [name for name in asked.classes if name not in present]
-    return Predictions(cases, knows, found.scale, lacking, notes)
+    return Predictions(cases, knows, found.scale, lacking, notes, named)
+
+
+def _rows_by_case(
+    table: PredictionTable, named: int, keys: Sequence[str | None], asked: Asked, faults: Faults
+) -> dict[str, dict[str, int]]:
+    """Return the place of each case's row of each class."""
+    rows: dict[str, dict[str, int]] = {}
+    for place, key in enumerate(keys):
+        name = _named(table, named, place, asked, faults)
+        if key is not None and name:
+            own = rows.setdefault(key, {})
+            if name in own:
+                says = f"as row {table.numbers[own[name]]}, {name}"
+                faults.add("a case stands twice with the same class", table.numbers[place], says)
+            own.setdefault(name, place)
+    return rows
 
 
 def _untold_classes(table: PredictionTable) -> PredictionsError:
@@ -241,14 +252,14 @@ def _untold_classes(table: PredictionTable) -> PredictionsError:
     return PredictionsError(problem, place=str(table.path), remedy="add aliases to [[classes]] of the study file")
 
 
-def _of_two(  # noqa: PLR0913 - a table and what its cells mean
+def _of_two(
     table: PredictionTable, columns: Columns, of: str | None, values: np.ndarray, asked: Asked, faults: Faults
 ) -> Predictions:
     """Return the predictions of two classes from one probability: that of `of`, or of the class that the data tell."""
     named, notes = columns.named, []
     told = [] if named is None else [asked.meaning(text) or "" for text in table.texts(named)]
     if named is not None and of is None and _is_reference(table, named, told, values, asked):
-        notes.append(f"not read, since these probabilities do not give it: {shown_column(table, named)}")
+        notes.append(f"not read, since these probabilities do not give it: {plain_name(table.columns[named])}")
         named, told = None, []
     if of is None and told and not (values < LEAST_SURE).any():
         owners = told
@@ -259,15 +270,13 @@ def _of_two(  # noqa: PLR0913 - a table and what its cells mean
     cases = []
     for place, (owner, value) in enumerate(zip(owners, values.clip(0, 1).tolist(), strict=True)):
         row = {name: value if name == owner else 1 - value for name in asked.classes}
-        best = max(row, key=lambda name: row[name])  # noqa: B023 - it is used at once
+        best = max(row, key=lambda name: row[name])
         predicted = best if named is None else _named(table, named, place, asked, faults)
         cases.append(CasePrediction(place, predicted, row))
-    return Predictions(cases, "distribution", "probabilities", [], [*notes, *_disagreeing(cases, named)])
+    return Predictions(cases, "distribution", "probabilities", [], [*notes, *_disagreeing(cases, named)], named)
 
 
-def _is_reference(
-    table: PredictionTable, named: int, told: list[str], values: np.ndarray, asked: Asked
-) -> bool:  # fmt: skip
+def _is_reference(table: PredictionTable, named: int, told: list[str], values: np.ndarray, asked: Asked) -> bool:
     """Tell whether a column that does not say what it is, such as `label`, is no prediction by this probability."""
     if " ".join(table.columns[named].casefold().replace("_", " ").split()) not in CLASS:
         return False

@@ -164,10 +164,10 @@ def off(found: Understood) -> dict[int, Fault]:
     faults = {}
     for place in np.flatnonzero(~np.isnan(sums)).tolist():
         if low[place] < -NEAR:
-            faults[place] = Fault("a probability is negative", f"{low[place]:g}")
+            faults[place] = Fault("a probability is negative", f"has {low[place]:g}")
         elif high[place] > 1 + (NEAR if adds_up else found.tolerance):
-            faults[place] = Fault("a probability is above 1", f"{high[place]:g}")
+            faults[place] = Fault("a probability is above 1", f"has {high[place]:g}")
         elif not adds_up and abs(sums[place] - 1) > found.tolerance + NEAR:
             kind = f"the probabilities do not add up to 1 (tolerance {found.tolerance:g})"
-            faults[place] = Fault(kind, f"sum {sums[place]:.4g}")
+            faults[place] = Fault(kind, f"has the sum {sums[place]:.4g}")
     return faults

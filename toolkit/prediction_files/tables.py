@@ -35,6 +35,8 @@ class PredictionTable(NamedTuple):
     numbers: list[int]
     notes: list[str]
     """How the file was read, where that is not the usual way."""
+    total: int
+    """Rows of the file, also those that are not as long as the header."""
 
     def texts(self, column: int) -> list[str]:
         """Return the cells of a column."""
@@ -69,7 +71,7 @@ def _parsed(data: bytes) -> tuple[list[str], list[list[str]], list[str]]:
     return _csv(text, notes)
 
 
-def _checked(  # noqa: PLR0913 - what a table is made of
+def _checked(
     path: Path, sha256: str, columns: list[str], rows: list[list[str]], notes: list[str], faults: Faults
 ) -> PredictionTable:
     columns = [name.strip() for name in columns]
@@ -90,11 +92,11 @@ def _checked(  # noqa: PLR0913 - what a table is made of
         raise ValueError("it has one column only; columns are separated by commas, semicolons or tabs")
     if not rows:
         raise ValueError("it holds no row below the header")
-    return PredictionTable(path, sha256, columns, kept, numbers, notes)
+    return PredictionTable(path, sha256, columns, kept, numbers, notes, len(rows))
 
 
 def _length(cells: int, columns: int) -> str:
-    return f"which has {cells} cell{'s' if cells != 1 else ''}, the header {columns}"
+    return f"has {cells} cell{'s' if cells != 1 else ''}, the header {columns}"
 
 
 def _decoded(data: bytes) -> tuple[str, list[str]]:

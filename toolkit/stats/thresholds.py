@@ -42,7 +42,7 @@ def _below(place: float, score: np.ndarray) -> float:
     return float((place + lower.max()) / 2) if len(lower) else 0.0
 
 
-def rates_at(  # noqa: PLR0913 - the decisions, their patients and what is asked
+def rates_at(
     positive: np.ndarray,
     score: np.ndarray,
     threshold: float,

@@ -1,4 +1,4 @@
-"""Runs that are the predictions of another model, taken from a file: what is recorded of it, and what it leaves undefined.
+"""Runs that are the predictions of another model, read from a file: what is recorded of it, what it leaves undefined.
 
 No model of theirs is here, and nothing tells what it was trained on.
 """

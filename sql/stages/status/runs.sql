@@ -14,6 +14,7 @@ select
     runs.control,
     runs.control_of,
     runs.replicate_of,
+    runs.source_sha256,
     runs.truth_id <> label_states.truth_id
     and runs.source_sha256 is null
     and exists (from splits where splits.split_id = runs.split_id and splits.part = 'train') as stale,

@@ -96,7 +96,7 @@ def _sayable(workspace: Workspace, study: Study, run_id: str) -> Study:
         raise WorkspaceError(
             f"cases were labelled {relabelled[0]} since they were predicted, which the run cannot say",
             place=f"run {run_id}",
-            remedy=f"toolkit predict --run {run_id} leaves them out; of predictions from a file, toolkit predict --from",
+            remedy=f"toolkit predict --run {run_id} leaves them out; where they came from a file, predict --from",
         )
     return study.model_copy(update=known)
 

@@ -133,7 +133,7 @@ def predict_from(  # noqa: PLR0913 - the stage's inputs
     found = keys.find(workspace, table, columns.read, faults, skip_unknown=skip_unknown)
     read = _Read(table, columns, found, _predictions(table, columns, found, asked, faults))
     _note_doubles(read, faults)
-    faults.check(file, rows=len(table.rows), remedy=AGAIN)
+    faults.check(file, rows=table.total, remedy=AGAIN)
     ordered = _by_part(workspace, split_id, part, read)
     record = _record(workspace, study, split_id, model, read)
     with beside_others(workspace.folder, f"run-{record.run_id}", "predict", progress=progress):
@@ -179,9 +179,7 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _predictions(
-    table: PredictionTable, columns: Columns, found: Found, asked: Asked, faults: Faults
-) -> Predictions:  # fmt: skip
+def _predictions(table: PredictionTable, columns: Columns, found: Found, asked: Asked, faults: Faults) -> Predictions:
     if columns.classes:
         return forms.wide(table, columns, asked, faults)
     return forms.listed(table, columns, found.cases, asked, faults)
@@ -192,8 +190,8 @@ def _note_doubles(read: _Read, faults: Faults) -> None:
     for case in read.told.cases:
         case_id = read.found.cases[case.place]
         if case_id is not None and first.setdefault(case_id, case.place) != case.place:
-            detail = f"as row {read.table.numbers[first[case_id]]}"
-            faults.add("a case stands twice", read.table.numbers[case.place], detail)
+            says = f"as row {read.table.numbers[first[case_id]]}"
+            faults.add("a case stands twice", read.table.numbers[case.place], says)
 
 
 def _by_part(workspace: Workspace, split_id: str, part: str | None, read: _Read) -> _Sorted:
@@ -314,7 +312,9 @@ def _row(run_id: str, part: str, case_id: str, case: CasePrediction, told: Predi
     """Return a row of `predictions`; a class of probability 0 can be said, one without probabilities cannot."""
     logarithms = [(name, math.log(max(value, 5e-324))) for name, value in case.probabilities.items()]
     return {
-        **{"run_id": run_id, "part": part, "case_id": case_id},
+        "run_id": run_id,
+        "part": part,
+        "case_id": case_id,
         "predicted": case.predicted,
         "confidence": case.probabilities[case.predicted],
         "label_mass": 1.0,
@@ -330,7 +330,7 @@ def _summary(
     table, columns, found, told = read
     taken = {table.columns[place]: f"probability of {name}" for place, name in columns.classes.items()}
     taken |= {table.columns[place]: "probability of a class that the study lacks" for place in columns.foreign}
-    taken |= {table.columns[place]: "class" for place in [columns.named] if place is not None}
+    taken |= {table.columns[place]: "class" for place in [told.named] if place is not None}
     taken |= {table.columns[place]: "probability" for place in [columns.probability] if place is not None}
     source = record.source
     scored = workspace.rows("select 1 from scores where run_id = $run_id limit 1", {"run_id": record.run_id})
@@ -358,4 +358,3 @@ def _summary(
         stored_now=stored,
         scores_are_older=bool(stored and scored),
     )
-

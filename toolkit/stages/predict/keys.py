@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from toolkit.csv_files import cell_text
 from toolkit.errors import PredictionsError
-from toolkit.prediction_files.faults import Faults, names, shown
+from toolkit.prediction_files.faults import Faults, names, plain_name
 from toolkit.prediction_files.tables import PredictionTable
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
@@ -90,9 +90,7 @@ class Photographs:
         return sum(len(self.named(kind, key)) == 1 for key in keys)
 
 
-def find(
-    workspace: Workspace, table: PredictionTable, read: set[int], faults: Faults, *, skip_unknown: bool
-) -> Found:  # fmt: skip
+def find(workspace: Workspace, table: PredictionTable, read: set[int], faults: Faults, *, skip_unknown: bool) -> Found:
     """Return the case of every row; note keys that name nothing, several photographs, or one with several cases."""
     photographs = Photographs(workspace)
     place, first = _column(table, photographs, read)
@@ -156,4 +154,4 @@ def _case(photographs: Photographs, kind: Kind | None, images: set[str], key: st
 def described(found: Found) -> str:
     """Say by what the rows were found."""
     kinds = ", ".join(f"{kind} {count}" for kind, count in found.kinds.items())
-    return f"{shown(found.column)} ({kinds})"
+    return f"column {plain_name(found.column)} ({kinds})"

@@ -11,6 +11,8 @@ from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import read_run
 
 TREAT_ALL, TREAT_NONE = "treat all", "treat none"
+FIXED = "fixed"
+"""Rule of a threshold that is the same for every run."""
 BY_PART = ("operating_points", "decision_curve", "calibration")
 
 
@@ -29,8 +31,13 @@ class Evaluation(NamedTuple):
 
     @property
     def guarantees(self) -> list[dict[str, Any]]:
-        """The row of each operating point's sensitivity, with what its patients confirm."""
-        return [row for row in self.operating_points if row["metric"] == "recall"]
+        """The row of each operating point's sensitivity, with what its patients confirm; a fixed threshold has none."""
+        return [row for row in self.operating_points if row["metric"] == "recall" and row["rule"] != FIXED]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every threshold is fixed, and none was chosen."""
+        return all(row["rule"] == FIXED for row in self.operating_points)
 
     @property
     def worst_group(self) -> dict[str, Any] | None:

@@ -109,6 +109,8 @@ def _fact(
     if heading := entry.get("methods"):
         source = f'"{heading}" in the Methods of this report: run.json, certificate.json and the table label_states'
         return GuidelineFact(name, paragraphs.get(heading, NOT_KNOWN), source)
+    if facts.record.source and "elsewhere" in entry:
+        return GuidelineFact(name, entry["elsewhere"], "run.json: source")
     for kind, file, document in (
         ("record", "run.json", facts.record.document()),
         ("predictions", "predictions.json", facts.made.model_dump() if facts.made else {}),

@@ -45,6 +45,7 @@ def methods(facts: ReportFacts) -> list[Paragraph]:
         "levels": sorted({score.confidence for score in scores}),
         "bootstrap_seed": facts.bootstrap_seed,
         "unsayable": facts.unsayable,
+        "audience": facts.audience,
         **_labels(facts),
         **_training(facts.record),
         **_prompt(facts),
