@@ -155,9 +155,7 @@ def test_parquet_is_read_with_flat_columns_and_with_a_map(read, here):
 
 
 def keys_of(workspace: Workspace, column: str) -> list[str]:
-    rows = workspace.rows(
-        f"select {column} as key from cases join images using (image_id) order by external_id"
-    )
+    rows = workspace.rows(f"select {column} as key from cases join images using (image_id) order by external_id")
     return [row["key"] for row in rows]
 
 

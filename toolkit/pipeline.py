@@ -288,6 +288,6 @@ def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
         return "toolkit evaluate"
     for row in runs:
         own_seed = row["replicate_of"] == newest["run_id"] and not row["control"]
-        if row["scored"] == 0 and (own_seed or row["source_sha256"]):
+        if row["scored"] == 0 and (own_seed or (row["source_sha256"] and row["predicted"])):
             return f"toolkit {'evaluate' if row['predicted'] else 'predict'} --run {row['run_id']}"
     return "toolkit query" if newest["reported"] else "toolkit report"

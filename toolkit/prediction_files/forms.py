@@ -29,7 +29,7 @@ class CasePrediction(NamedTuple):
     probabilities: dict[str, float]
 
 
-class Predictions(NamedTuple):
+class FilePredictions(NamedTuple):
     """The predictions of a file, with how they were meant."""
 
     cases: list[CasePrediction]
@@ -52,7 +52,7 @@ class Asked(NamedTuple):
     stated: Scale | None
 
 
-def wide(table: PredictionTable, columns: Columns, asked: Asked, faults: Faults) -> Predictions:
+def wide(table: PredictionTable, columns: Columns, asked: Asked, faults: Faults) -> FilePredictions:
     """Return the predictions of a table with a column for each class."""
     places = [*columns.classes, *columns.foreign]
     found = understood(table, places, asked.stated, faults)
@@ -76,7 +76,9 @@ def wide(table: PredictionTable, columns: Columns, asked: Asked, faults: Faults)
     cases = _cases(table, columns.named, of_classes.clip(0, 1), present, asked, faults)
     lacking = [name for name in asked.classes if name not in present]
     knows: Knows = "scores" if found.scale == "scores" else "distribution"
-    return Predictions(cases, knows, found.scale, lacking, [*notes, *_disagreeing(cases, columns.named)], columns.named)
+    return FilePredictions(
+        cases, knows, found.scale, lacking, [*notes, *_disagreeing(cases, columns.named)], columns.named
+    )
 
 
 def understood(table: PredictionTable, places: list[int], stated: Scale | None, faults: Faults) -> Understood:
@@ -150,7 +152,7 @@ def _disagreeing(cases: list[CasePrediction], named: int | None) -> list[str]:
 
 def listed(
     table: PredictionTable, columns: Columns, keys: Sequence[str | None], asked: Asked, faults: Faults
-) -> Predictions:
+) -> FilePredictions:
     """Return the predictions of a table with one probability a row; `keys` tells which rows are of one case."""
     probability = columns.probability
     if probability is None:
@@ -178,7 +180,7 @@ def listed(
         name = _named(table, columns.named, place, asked, faults)
         cases.append(CasePrediction(place, name, {name: value}))
     note = "only the predicted class's probability is known: what rests on the others' is undefined"
-    return Predictions(cases, "predicted", found.scale, [], [*filter(None, [found.note]), note], columns.named)
+    return FilePredictions(cases, "predicted", found.scale, [], [*filter(None, [found.note]), note], columns.named)
 
 
 def _named(table: PredictionTable, column: int, place: int, asked: Asked, faults: Faults) -> str:
@@ -200,7 +202,7 @@ def _is_long(table: PredictionTable, named: int, keys: Sequence[str | None], ask
 
 def _long(
     table: PredictionTable, named: int, probability: int, keys: Sequence[str | None], asked: Asked, faults: Faults
-) -> Predictions:
+) -> FilePredictions:
     """Return the predictions of a table with a row for each case and class."""
     rows = _rows_by_case(table, named, keys, asked, faults)
     numbers = numerals.parse([table.texts(probability)])
@@ -228,7 +230,7 @@ def _long(
         notes.append(f"{len(incomplete)} cases lack the row of a class: its probability is 0 there")
     knows: Knows = "scores" if found.scale == "scores" else "distribution"
     lacking = [name for name in asked.classes if name not in present]
-    return Predictions(cases, knows, found.scale, lacking, notes, named)
+    return FilePredictions(cases, knows, found.scale, lacking, notes, named)
 
 
 def _rows_by_case(
@@ -254,7 +256,7 @@ def _untold_classes(table: PredictionTable) -> PredictionsError:
 
 def _of_two(
     table: PredictionTable, columns: Columns, of: str | None, values: np.ndarray, asked: Asked, faults: Faults
-) -> Predictions:
+) -> FilePredictions:
     """Return the predictions of two classes from one probability: that of `of`, or of the class that the data tell."""
     named, notes = columns.named, []
     told = [] if named is None else [asked.meaning(text) or "" for text in table.texts(named)]
@@ -273,7 +275,7 @@ def _of_two(
         best = max(row, key=lambda name: row[name])
         predicted = best if named is None else _named(table, named, place, asked, faults)
         cases.append(CasePrediction(place, predicted, row))
-    return Predictions(cases, "distribution", "probabilities", [], [*notes, *_disagreeing(cases, named)], named)
+    return FilePredictions(cases, "distribution", "probabilities", [], [*notes, *_disagreeing(cases, named)], named)
 
 
 def _is_reference(table: PredictionTable, named: int, told: list[str], values: np.ndarray, asked: Asked) -> bool:
@@ -286,7 +288,7 @@ def _is_reference(table: PredictionTable, named: int, told: list[str], values: n
 
 
 def _whose(table: PredictionTable, told: list[str], values: np.ndarray, asked: Asked) -> str:
-    """Return the class whose probability a column holds: higher where that class is predicted, else the positive one."""
+    """Return the class whose probability a column holds: higher where that class is predicted, else the positive."""
     means = {}
     if len({*told} & {*asked.classes}) == 2:
         predicted = np.array(told)

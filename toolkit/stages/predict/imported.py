@@ -20,7 +20,7 @@ from toolkit.manifest import Study
 from toolkit.prediction_files import forms
 from toolkit.prediction_files.columns import Columns, columns_of
 from toolkit.prediction_files.faults import Faults
-from toolkit.prediction_files.forms import Asked, CasePrediction, Predictions
+from toolkit.prediction_files.forms import Asked, CasePrediction, FilePredictions
 from toolkit.prediction_files.numerals import Scale
 from toolkit.prediction_files.tables import PredictionTable, read_table
 from toolkit.privacy import scrub
@@ -93,7 +93,7 @@ class _Read(NamedTuple):
     table: PredictionTable
     columns: Columns
     found: Found
-    told: Predictions
+    told: FilePredictions
 
 
 class _Sorted(NamedTuple):
@@ -179,7 +179,9 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def _predictions(table: PredictionTable, columns: Columns, found: Found, asked: Asked, faults: Faults) -> Predictions:
+def _predictions(
+    table: PredictionTable, columns: Columns, found: Found, asked: Asked, faults: Faults
+) -> FilePredictions:
     if columns.classes:
         return forms.wide(table, columns, asked, faults)
     return forms.listed(table, columns, found.cases, asked, faults)
@@ -273,7 +275,7 @@ def _source_name(path: Path) -> str:
     return scrub(text)[:LONGEST_NAME]
 
 
-def _store(workspace: Workspace, study: Study, run_id: str, told: Predictions, ordered: _Sorted) -> list[str]:
+def _store(workspace: Workspace, study: Study, run_id: str, told: FilePredictions, ordered: _Sorted) -> list[str]:
     """Write the predictions of each part and mirror them in the registry; return the parts that changed."""
     answers = [(name, name) for name in study.class_names if name not in told.lacking]
     files, made, tables = {}, {}, {}
@@ -308,7 +310,7 @@ def _is_mirrored(workspace: Workspace, run_id: str, ordered: _Sorted) -> bool:
     return all(counts.get(part) == len(cases) for part, cases in ordered.parts.items())
 
 
-def _row(run_id: str, part: str, case_id: str, case: CasePrediction, told: Predictions) -> dict[str, Any]:
+def _row(run_id: str, part: str, case_id: str, case: CasePrediction, told: FilePredictions) -> dict[str, Any]:
     """Return a row of `predictions`; a class of probability 0 can be said, one without probabilities cannot."""
     logarithms = [(name, math.log(max(value, 5e-324))) for name, value in case.probabilities.items()]
     return {

@@ -65,7 +65,7 @@ class Found(NamedTuple):
     """Rows that name a photograph of which there is no case: it was kept out."""
 
 
-class Photographs:
+class PhotographNames:
     """The registry's photographs by each kind of key."""
 
     def __init__(self, workspace: Workspace) -> None:
@@ -92,7 +92,7 @@ class Photographs:
 
 def find(workspace: Workspace, table: PredictionTable, read: set[int], faults: Faults, *, skip_unknown: bool) -> Found:
     """Return the case of every row; note keys that name nothing, several photographs, or one with several cases."""
-    photographs = Photographs(workspace)
+    photographs = PhotographNames(workspace)
     place, first = _column(table, photographs, read)
     order = [first, *(kind for kind in KINDS if kind != first)]
     kinds: Counter[str] = Counter()
@@ -116,7 +116,7 @@ def _keys(table: PredictionTable, place: int) -> list[str]:
     return [cell_text(text) for text in table.texts(place)]
 
 
-def _column(table: PredictionTable, photographs: Photographs, read: set[int]) -> tuple[int, Kind]:
+def _column(table: PredictionTable, photographs: PhotographNames, read: set[int]) -> tuple[int, Kind]:
     """Return the column and the kind of key by which most rows name one photograph."""
     left = [place for place in range(len(table.columns)) if place not in read]
     tried = [(photographs.hits(kind, _keys(table, place)), place, kind) for place in left for kind in KINDS]
@@ -131,13 +131,13 @@ def _column(table: PredictionTable, photographs: Photographs, read: set[int]) ->
     return best[1], best[2]
 
 
-def _naming(photographs: Photographs, order: list[Kind], key: str) -> Iterator[tuple[Kind, set[str]]]:
+def _naming(photographs: PhotographNames, order: list[Kind], key: str) -> Iterator[tuple[Kind, set[str]]]:
     for kind in order:
         if images := photographs.named(kind, key):
             yield kind, images
 
 
-def _case(photographs: Photographs, kind: Kind | None, images: set[str], key: str) -> tuple[str | None, str]:
+def _case(photographs: PhotographNames, kind: Kind | None, images: set[str], key: str) -> tuple[str | None, str]:
     """Return the case that a key names, or what is wrong with it."""
     if kind is None:
         return None, UNKNOWN if key else "there is no key"
