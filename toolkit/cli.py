@@ -62,9 +62,12 @@ class Settings:
 
     def study_file(self) -> "StudyFile":
         """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
+        from toolkit.formatting import count_by
         from toolkit.pipeline import open_study
 
-        return open_study(self.workspace, self.study)
+        opened = open_study(self.workspace, self.study)
+        count_by(patients_known=opened.study.labelbox.patient_from != "none")
+        return opened
 
     def show(self, result: Any) -> None:
         """Show a result on stdout."""

@@ -89,6 +89,8 @@ class Status:
     rows_quarantined: int = 0
     photographs: int = 0
     patients: int = 0
+    patients_known: bool = True
+    """Whether the study has patient identifiers; without them every photograph counts as a patient of its own."""
     cases: int = 0
     resolved: int = 0
     kept_out: dict[str, int] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from toolkit.formatting import (
     chance,
     count,
     counted,
+    in_units,
     interval,
     listed,
     model_name,
@@ -23,6 +24,7 @@ from toolkit.formatting import (
     spoken,
     subset,
     support,
+    unit,
 )
 from toolkit.prediction_files.faults import names, plain_name
 from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
@@ -258,7 +260,7 @@ def _few(result: Compared, part: str) -> set[str]:
 
 def _differences(title: str, rows: dict[str, tuple[float, float, float, float]], few: set[str]) -> RenderableType:
     differences = table("metric", ">difference", ">interval", ">p", title=title)
-    differences.caption = FEW_PATIENTS_LEGEND if few else None
+    differences.caption = in_units(FEW_PATIENTS_LEGEND) if few else None
     for metric, (difference, low, high, p) in rows.items():
         bounds = interval(low, high, missing="") + (FEW_PATIENTS if metric in few else "")
         differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))
@@ -279,7 +281,7 @@ def _(result: PlannedSize) -> RenderableType:
 def _(result: Baseline) -> RenderableType:
     again = ", as before" if result.already_there else ""
     fields, trained = ", ".join(result.fields), support(result.train_cases, result.train_patients)
-    found = {"out of fold by patient, on the training set": result.out_of_fold, "validation set": result.validation}
+    found = {f"out of fold by {unit()}, on the training set": result.out_of_fold, "validation set": result.validation}
     lines = [
         f"run {result.run_id}{again}: no photograph, but {fields}; trained on {trained}",
         *(

@@ -15,12 +15,14 @@ from toolkit.formatting import (
     counted,
     detection,
     group_name,
+    in_units,
     interval,
     percent,
     proportion,
     short_metric_name,
     signed,
     subset,
+    unit,
     used_to_choose,
 )
 from toolkit.stages.report.evaluation import FIXED, chosen_on_validation
@@ -181,8 +183,8 @@ def _confirmation(row: dict[str, Any]) -> str:
     verdict = confirmation(row["required"], confirmed=row["vouched"], **numbers)
     return (
         f"{line(detection(row['target'], detected, patients))}: {verdict} (lower bounds: "
-        f"{proportion(row['at_least'])} of patients without a miss, {proportion(row['low'])} of lesions; "
-        f"it takes {row['needed_without_a_miss']} patients without a miss)."
+        f"{proportion(row['at_least'])} of {unit()}s without a miss, {proportion(row['low'])} of lesions; "
+        f"it takes {row['needed_without_a_miss']} {unit()}s without a miss)."
     )
 
 
@@ -202,9 +204,9 @@ def _groups(rows: list[dict[str, Any]], part: str) -> Table:
     notes = ["Differences are at the same mix of classes: on the classes that the group and all others have."]
     notes.append("q is the p-value of the difference, corrected for the number of groups (Benjamini-Hochberg).")
     if any(row["refused"] for row in rows):
-        notes.append(f"{UNDEFINED} few cases or patients: the group is not scored")
+        notes.append(f"{UNDEFINED} few cases or {unit()}s: the group is not scored")
     if any(row["too_few"] for row in rows if not row["refused"]):
-        notes.append(FEW_PATIENTS_LEGEND)
+        notes.append(in_units(FEW_PATIENTS_LEGEND))
     groups.caption = "\n".join(notes)
     return groups
 

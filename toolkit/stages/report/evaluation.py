@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from toolkit.formatting import clean, confirmation, detection, percent, proportion, spoken
+from toolkit.formatting import clean, confirmation, detection, in_units, percent, proportion, spoken
 from toolkit.stats.metrics import Curve
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
@@ -115,4 +115,4 @@ def guarantee(row: dict[str, Any]) -> str:
         )
     more = "" if row["needed"] in (None, needed) else f", or {row['needed']} patients if as many as here have one"
     sentences.append(f"Confirming {required:g} takes at least {needed} patients without a missed lesion{more}.")
-    return " ".join(sentences)
+    return in_units(" ".join(sentences))

@@ -11,6 +11,7 @@ from toolkit.formatting import (
     counted,
     few,
     group_name,
+    in_units,
     metric_name,
     proportion,
     short_metric_name,
@@ -133,7 +134,7 @@ def badges(facts: ReportFacts) -> list[Badge]:
     checks.append(_scorings(facts))
     if scored_truth(facts) != facts.label_state["truth_id"]:
         checks.append(Badge("look", "Labels changed since the evaluation: run toolkit evaluate", "provenance"))
-    return checks
+    return [badge._replace(text=in_units(badge.text)) for badge in checks]
 
 
 def _judged(facts: ReportFacts) -> list[Badge]:

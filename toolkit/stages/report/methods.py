@@ -3,6 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
+from toolkit.formatting import unit
 from toolkit.manifest import NO_PATIENTS
 from toolkit.manifest.model import PromptSection
 from toolkit.models import BUILT_IN
@@ -51,7 +52,7 @@ def methods(facts: ReportFacts) -> list[Paragraph]:
         **_prompt(facts),
         **_answers(facts),
     }
-    macros = text_environment().get_template("methods.txt.j2").make_module(values)
+    macros = text_environment(unit()).get_template("methods.txt.j2").make_module(values)
     return [
         Paragraph(heading, re.sub(r"[ \n]+", " ", getattr(macros, name)()).strip()) for heading, name in METHODS.items()
     ]
