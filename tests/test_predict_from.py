@@ -318,6 +318,26 @@ def again(workspace: Workspace, run_id: str) -> None:
                 assert row["value"] == pytest.approx(value, abs=1e-12, nan_ok=True), (name, row["metric"])
 
 
+@pytest.mark.parametrize("stated", [None, "scores"])
+def test_rows_that_all_add_up_to_less_are_scores_only_where_that_is_said(read, stated):
+    text = table(chances() * 0.8)
+
+    if stated:
+        assert "scores" == read(text, numbers=stated).knows
+        return
+    with pytest.raises(PredictionsError, match="do not add up to 1") as refused:
+        read(text)
+    assert "--numbers scores" in refused.value.remedy
+
+
+def test_a_class_s_column_with_few_numbers_is_faulty_and_not_forgotten(read):
+    lines = table(chances()).splitlines()
+    text = "\n".join([lines[0], *(re.sub(",[^,]*,", ",NA,", row, count=1) for row in lines[1:-1]), lines[-1]])
+
+    with pytest.raises(PredictionsError, match=r"no number: row 1 \(mel\) is 'NA'; .* and 24 more"):
+        read(text)
+
+
 @pytest.mark.parametrize(
     ("header", "scale"), [("file,predicted,probability", 1), ("file,class,confidence", 100), ("file,y_pred,y_proba", 1)]
 )

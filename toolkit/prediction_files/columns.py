@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from toolkit.errors import PredictionsError
 from toolkit.prediction_files import numerals
 from toolkit.prediction_files.faults import names
@@ -51,8 +53,9 @@ class Columns(NamedTuple):
 
 def columns_of(table: PredictionTable, meaning: Meaning, *, model: str, two_classes: bool) -> Columns:
     """Tell what each column is; raise PredictionsError where that cannot be told, with what was found."""
-    numeric = [place for place, _ in enumerate(table.columns) if _is_numeric(table.texts(place))]
-    sets = _sets_of_classes(table, meaning, numeric)
+    numbers = [_share_of_numbers(table.texts(place)) for place in range(len(table.columns))]
+    numeric = [place for place, share in enumerate(numbers) if share > MOSTLY]
+    sets = _sets_of_classes(table, meaning, [place for place, share in enumerate(numbers) if share > 0])
     several = {way: classes for way, classes in sets.items() if len(set(classes.values())) > 1}
     if several:
         way = _chosen(table, several, model)
@@ -63,13 +66,15 @@ def columns_of(table: PredictionTable, meaning: Meaning, *, model: str, two_clas
     return _listed(table, meaning, numeric, model)
 
 
-def _is_numeric(texts: list[str]) -> bool:
-    numbers = numerals.parse([texts]).values
-    return bool(len(texts)) and float((numbers == numbers).mean()) > MOSTLY  # noqa: PLR0124 - NaN is not itself
+def _share_of_numbers(texts: list[str]) -> float:
+    return float((~np.isnan(numerals.parse([texts]).values)).mean()) if texts else 0.0
 
 
 def _sets_of_classes(table: PredictionTable, meaning: Meaning, numeric: list[int]) -> dict[str, dict[int, str]]:
-    """Return the columns named after classes, by what else stands in their names; one-hot truth is no prediction."""
+    """Return the columns named after classes, by what else stands in their names; one-hot truth is no prediction.
+
+    A few numbers make such a column one of probabilities: the cells without a number are faults, then.
+    """
     sets: dict[str, dict[int, str]] = {}
     for place in numeric:
         for way, name in _ways(table.columns[place], meaning):
@@ -119,17 +124,26 @@ def _plain(text: str) -> str:
 
 
 def _foreign(table: PredictionTable, way: str, classes: dict[int, str], numeric: list[int]) -> list[int]:
-    """Return columns of further classes: named alike, or such that only with them most rows add up."""
-    if before := way.removesuffix("_"):
-        return [
-            place for place in numeric if place not in classes and re.match(re.escape(before) + BETWEEN.pattern,
-            table.columns[place]) and way.endswith("_")
-        ]  # fmt: skip
-    others = [place for place in numeric if place not in classes and not _is_known(table.columns[place])]
-    if not others:
-        return []
+    """Return columns of further classes: named alike, and such that only with them most rows add up."""
+    alike = _alike(way)
+    others = [
+        place
+        for place in numeric
+        if place not in classes
+        and (alike.fullmatch(table.columns[place]) if alike else not _is_known(table.columns[place]))
+    ]
     own, together = (_add_up(table, places) for places in ([*classes], [*classes, *others]))
-    return others if together and not own else []
+    return others if others and together and not own else []
+
+
+def _alike(way: str) -> re.Pattern[str] | None:
+    """Return the pattern of names with the same before or behind; None where nothing is."""
+    between = BETWEEN.pattern
+    if way.endswith("()"):
+        return re.compile(rf"{re.escape(way[:-2])}[(\[{{].+[)\]}}]")
+    if way.endswith("_"):
+        return re.compile(rf"{re.escape(way[:-1])}{between}.+")
+    return re.compile(rf".+{between}{re.escape(way[1:])}") if way else None
 
 
 def _is_known(header: str) -> bool:
@@ -146,7 +160,7 @@ def _add_up(table: PredictionTable, places: list[int]) -> bool:
 
 def _predicted(table: PredictionTable, meaning: Meaning, model: str) -> int | None:
     """Return the column of the predicted class beside the probabilities, where there is just one."""
-    found = _of_pattern(table, PREDICTED, lambda place: _names_classes(table.texts(place), meaning))
+    found = _of_pattern(table, PREDICTED, lambda place: _names_a_class(table.texts(place), meaning))
     if len(found) > 1:
         found = {of: places for of, places in found.items() if of and of in _plain(model)}
     places = [place for own in found.values() for place in own]
@@ -169,10 +183,14 @@ def _names_classes(texts: list[str], meaning: Meaning) -> bool:
     return bool(texts) and sum(meaning(text) is not None for text in texts) > MOSTLY * len(texts)
 
 
+def _names_a_class(texts: list[str], meaning: Meaning) -> bool:
+    return any(meaning(text) is not None for text in texts)
+
+
 def _listed(table: PredictionTable, meaning: Meaning, numeric: list[int], model: str) -> Columns:
     """Return a column of classes and one of probabilities."""
     scores = _of_pattern(table, PROBABILITY, lambda place: place in numeric)
-    classes = _of_pattern(table, PREDICTED, lambda place: _names_classes(table.texts(place), meaning))
+    classes = _of_pattern(table, PREDICTED, lambda place: _names_a_class(table.texts(place), meaning))
     if len(scores) > 1:
         own = {of: places for of, places in scores.items() if of and (of in _plain(model) or _plain(model) in of)}
         if len(own) != 1:

@@ -8,7 +8,7 @@ from toolkit.errors import PredictionsError
 
 SHOWN = 5
 """Rows that a message names of each kind."""
-PLAIN = re.compile(r"[\w .%+-]{0,60}", re.ASCII)
+PLAIN = re.compile(r"[\w .%+-]{1,60}", re.ASCII)
 LONGEST = 60
 """Characters of a cell that a message shows."""
 
@@ -22,7 +22,7 @@ class Faults:
 
     def add(self, kind: str, row: int, says: str = "", *, column: str = "") -> None:
         """Note a fault of a row, of one of its columns, with the rest of a sentence that begins with them."""
-        inside = ", ".join(filter(None, (self.named(row), plain_name(column))))
+        inside = ", ".join(filter(None, (self.named(row), column and plain_name(column))))
         words = (f"row {row}", f"({inside})" if inside else "", says)
         self.kinds.setdefault(kind, []).append(" ".join(filter(None, words)))
 

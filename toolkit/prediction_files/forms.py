@@ -62,7 +62,8 @@ def wide(table: PredictionTable, columns: Columns, asked: Asked, faults: Faults)
         values, note = _of_own_classes(table, columns, values, faults)
         notes.append(note)
     if len(own) == 1:
-        return _of_two(table, columns, own[0], values[:, 0], asked, faults)._replace(scale=found.scale)
+        told = _of_two(table, columns, own[0], values[:, 0], asked, faults)
+        return told._replace(scale=found.scale, notes=[*notes, *told.notes])
     if found.scale == "scores" and len(set(own)) < len(own):
         raise PredictionsError(
             "two columns are of one class, and scores of each class by itself cannot be added",

@@ -14,10 +14,14 @@ WITH_COMMA = re.compile(r"[+-]?\d*,\d+(?:e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 MANY = 0.2
 """Share of a file's rows from which those that add up to 1 are the rule, and the others faults."""
 LEAST_ROWS = 10
-"""Rows from which numbers between 0 and 1 that add up to nothing are taken for scores of each class alone."""
+"""Rows from which numbers between 0 and 1 that add up to nothing are taken for scores of each class alone.
+
+Where no row adds up to more than 1, a class is missing, and they are none.
+"""
 NARROWEST, WIDEST = 0.001, 0.05
 """How far from 1 a row's sum may be, at least and at most."""
 NEAR = 1e-9
+OFF = "the probabilities do not add up to 1"
 DIVIDED = "the numbers are percentages and were divided by 100"
 
 
@@ -112,7 +116,8 @@ def _scale(numbers: Numbers, tolerance: float, of_percent: float) -> Scale:
         raise ValueError(
             f"the numbers go from {known.min():g} to {known.max():g}, and rows add up to neither 1 nor 100"
         )
-    return "scores" if len(known) >= LEAST_ROWS else "probabilities"
+    above_one = (known.sum(axis=1) > 1 + tolerance).any()
+    return "scores" if len(known) >= LEAST_ROWS and above_one else "probabilities"
 
 
 def _share_near(values: np.ndarray, total: float, tolerance: float) -> float:
@@ -168,6 +173,6 @@ def off(found: Understood) -> dict[int, Fault]:
         elif high[place] > 1 + (NEAR if adds_up else found.tolerance):
             faults[place] = Fault("a probability is above 1", f"has {high[place]:g}")
         elif not adds_up and abs(sums[place] - 1) > found.tolerance + NEAR:
-            kind = f"the probabilities do not add up to 1 (tolerance {found.tolerance:g})"
+            kind = f"{OFF} (tolerance {found.tolerance:g})"
             faults[place] = Fault(kind, f"has the sum {sums[place]:.4g}")
     return faults

@@ -17,7 +17,7 @@ import pyarrow as pa
 from toolkit.errors import PredictionsError, WorkspaceError
 from toolkit.files import short_id, write_parquet
 from toolkit.manifest import Study
-from toolkit.prediction_files import forms
+from toolkit.prediction_files import forms, numerals
 from toolkit.prediction_files.columns import Columns, columns_of
 from toolkit.prediction_files.faults import Faults
 from toolkit.prediction_files.forms import Asked, CasePrediction, FilePredictions
@@ -47,6 +47,7 @@ LONGEST_NAME = 120
 YES, NO = ("1", "1.0", "true", "yes", "positive", "malignant"), ("0", "0.0", "false", "no", "negative", "benign")
 """How files name the malignant one of two classes, and the other."""
 AGAIN = "put the file right, then run the same command again: nothing was stored"
+ALONE = f"{AGAIN}; if each class has a score by itself, say --numbers scores"
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ def predict_from(  # noqa: PLR0913 - the stage's inputs
     found = keys.find(workspace, table, columns.read, faults, skip_unknown=skip_unknown)
     read = _Read(table, columns, found, _predictions(table, columns, found, asked, faults))
     _note_doubles(read, faults)
-    faults.check(file, rows=table.total, remedy=AGAIN)
+    off = any(kind.startswith(numerals.OFF) for kind in faults.kinds)
+    faults.check(file, rows=table.total, remedy=ALONE if off else AGAIN)
     ordered = _by_part(workspace, split_id, part, read)
     record = _record(workspace, study, split_id, model, read)
     with beside_others(workspace.folder, f"run-{record.run_id}", "predict", progress=progress):
