@@ -13,7 +13,7 @@ select
     runs.split_id,
     runs.train_cases,
     runs.train_patients,
-    runs.source_sha256,
+    runs.source_sha256 is not null as from_file,
     scores.part,
     max(scores.value) filter (where metric = 'macro_recall') as macro_recall,
     max(scores.value) filter (where metric = 'macro_roc_auc') as macro_roc_auc,

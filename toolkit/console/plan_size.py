@@ -5,7 +5,7 @@ from math import ceil, isinf, isnan
 from rich.console import Group, RenderableType
 
 from toolkit.console.text import line, summary, table
-from toolkit.formatting import UNDEFINED, count, counted, proportion, short_metric_name, spoken, subset, unit
+from toolkit.formatting import PATIENT, UNDEFINED, count, counted, proportion, short_metric_name, spoken, subset, unit
 from toolkit.stages.plan_size import PlannedSize, SizeRow
 
 NOT_FOUND = "none"
@@ -15,15 +15,16 @@ NOT_FOUND = "none"
 def planned_size(result: PlannedSize) -> RenderableType:
     """Return a row per metric, and what the primary one, or macro recall, says in words."""
     wanted = result.wanted
+    noun = "patients" if unit() == PATIENT else "n"  # the word would not fit beside the others
     percent = f"{100 * wanted.power:g}%"
     sizes = table(
         "metric",
         ">cases",
         ">assumed",
         ">width now",
-        f">patients for {wanted.width:g}",
+        f">{noun} for {wanted.width:g}",
         f">detectable ({percent})",
-        f">patients for {wanted.difference:g}",
+        f">{noun} for {wanted.difference:g}",
     )
     for row in result.rows:
         numbers = (proportion(row.value), proportion(row.width), _patients(row.needed_for_width, result))
