@@ -478,3 +478,21 @@ value = "0.50"
     [verdict] = claims(tmp_path / "c.toml").verdicts
 
     assert (UNDECIDED, f"undefined: {reason}") == (verdict.verdict, verdict.reason)
+
+
+def test_a_row_without_a_class_is_named(tmp_path):
+    (tmp_path / "p.csv").write_text("id,truth,said,m,n\n7,melanoma,melanoma,0.9,0.1\n8,,nevus,0.4,0.6\n")
+    (tmp_path / "c.toml").write_text(
+        """title = "T"
+[[parts]]
+name = "all"
+predictions = {file = "p.csv", truth = "truth", predicted = "said", probabilities = {melanoma = "m", nevus = "n"}}
+[[claims]]
+part = "all"
+metric = "accuracy"
+value = "0.50"
+"""
+    )
+
+    with pytest.raises(ClaimsError, match=r"no class: row 2 \(id 8, truth\) is empty"):
+        claims(tmp_path / "c.toml")

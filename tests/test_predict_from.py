@@ -339,7 +339,13 @@ def test_a_class_s_column_with_few_numbers_is_faulty_and_not_forgotten(read):
 
 
 @pytest.mark.parametrize(
-    ("header", "scale"), [("file,predicted,probability", 1), ("file,class,confidence", 100), ("file,y_pred,y_proba", 1)]
+    ("header", "scale"),
+    [
+        ("file,predicted,probability", 1),
+        ("file,class,confidence", 100),
+        ("file,y_pred,y_proba", 1),
+        ("file,top1_class,prob_predicted", 1),
+    ],
 )
 def test_of_a_predicted_class_and_its_probability_alone_nothing_is_made_up(read, here, others, header, scale):
     values = chances()

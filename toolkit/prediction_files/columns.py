@@ -27,7 +27,7 @@ PREDICTED = re.compile(
 PROBABILITY = re.compile(
     r"(?P<of>.*?) ?(?:y )?(?:pred(?:icted)? )?"
     r"(?:p|prob|probs|proba|probability|score|conf|confidence|softmax|logit|certainty|percent|percentage|likelihood)"
-    r"(?: of predicted(?: class)?)?"
+    r"(?: (?:of )?(?:the )?predicted(?: class)?)?"
 )
 CLASS = {"class", "class name", "classname", "category", "label", "answer", "diagnosis", "dx"}
 """Columns that may hold the class a probability is of; `label` and `diagnosis` may also be the reference diagnosis."""

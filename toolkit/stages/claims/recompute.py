@@ -144,9 +144,11 @@ def read_predictions(section: Predictions, folder: Path) -> PartPredictions:
         table = read_table(path, faults)
         places = {column: place for place, column in enumerate(table.columns)}
         truth, predicted = (table.texts(places[column]) for column in (section.truth, section.predicted))
-        columns = {name: places[column] for name, column in section.probabilities.items()}
         faults.named = _naming(table, {*section.probabilities.values(), section.truth, section.predicted})
-        classes = sorted({*truth, *predicted, *columns})
+        for column in (section.truth, section.predicted):
+            _note_empty(table, places[column], faults)
+        columns = {name: places[column] for name, column in section.probabilities.items()}
+        classes = sorted({*truth, *predicted, *columns} - {""})
         known = {*classes} if len(classes) == 2 and len(columns) == 1 else {*columns}
         if missing := sorted({*classes} - known):
             raise PredictionsError(
@@ -164,6 +166,12 @@ def read_predictions(section: Predictions, folder: Path) -> PartPredictions:
     sides = (np.array([classes.index(name) for name in side]) for side in (truth, predicted))
     notes = [*table.notes, *filter(None, [values.note])]
     return PartPredictions(classes, *sides, np.column_stack([of[name] for name in classes]), notes)
+
+
+def _note_empty(table: PredictionTable, place: int, faults: Faults) -> None:
+    for number, text in zip(table.numbers, table.texts(place), strict=True):
+        if not text:
+            faults.add("no class", number, "is empty", column=table.columns[place])
 
 
 def _naming(table: PredictionTable, read: set[str]) -> Callable[[int], str]:
