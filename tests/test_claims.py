@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -414,3 +415,84 @@ def test_a_table_of_a_report_that_lacks_columns_is_named_with_them(tmp_path, fil
     (tmp_path / file).write_text(",".join(kept) + "\n")
     with pytest.raises(ClaimsError, match="holds no row"):
         claims(tmp_path)
+
+
+@pytest.fixture
+def case_14(shared):
+    """Files of predictions as people have them, each with its claims."""
+    folder = shared / "public_cases" / "14_claims_predictions"
+    return lambda name: claims(folder / f"{name}.toml")
+
+
+@pytest.mark.parametrize("name", ["us", "de"])
+def test_claims_hold_in_a_file_of_either_notation(case_14, name):
+    found = case_14(name)
+
+    assert [FEASIBLE, FEASIBLE] == [one.verdict for one in found.verdicts]
+    assert ({"all": ["the columns are separated by semicolons"]} if name == "de" else {}) == found.notes
+
+
+def test_a_figure_that_the_cases_leave_undefined_is_undecided_with_its_reason(case_14):
+    recall, area = case_14("one").verdicts
+
+    assert [FEASIBLE, UNDECIDED] == [recall.verdict, area.verdict]
+    assert "undefined: all cases are melanoma" == area.reason
+    assert math.isnan(area.witness)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("nan", "row 2 (case 2, p_mel) is 'nan'"), ("short", "row 4 has 4 cells, the header 5")]
+)
+def test_a_faulty_cell_of_predictions_is_named(case_14, name, message):
+    with pytest.raises(ClaimsError, match=re.escape(message)) as refused:
+        case_14(name)
+    assert refused.value.place.endswith(f"{name}.csv")
+
+
+UNDEFINED_FIGURES = [
+    ("recall", "nevus", "no case is nevus"),
+    ("precision", "nevus", "no case was predicted as nevus"),
+    ("specificity", "melanoma", "all cases are melanoma"),
+    ("npv", "melanoma", "all cases were predicted as melanoma"),
+    ("pr_auc", "nevus", "no case is nevus"),
+    ("roc_auc", None, "all cases are melanoma"),
+]
+
+
+@pytest.mark.parametrize(("metric", "name", "reason"), UNDEFINED_FIGURES)
+def test_every_undefined_figure_has_its_reason(tmp_path, metric, name, reason):
+    (tmp_path / "p.jsonl").write_text('{"truth": "melanoma", "said": "melanoma", "m": 0.9, "n": 0.1}\n' * 2)
+    about = f'class_name = "{name}"' if name else 'average = "macro"'
+    (tmp_path / "c.toml").write_text(
+        f"""title = "T"
+[[parts]]
+name = "all"
+predictions = {{file = "p.jsonl", truth = "truth", predicted = "said", probabilities = {{melanoma = "m", nevus = "n"}}}}
+[[claims]]
+part = "all"
+metric = "{metric}"
+{about}
+value = "0.50"
+"""
+    )
+    [verdict] = claims(tmp_path / "c.toml").verdicts
+
+    assert (UNDECIDED, f"undefined: {reason}") == (verdict.verdict, verdict.reason)
+
+
+def test_a_row_without_a_class_is_named(tmp_path):
+    (tmp_path / "p.csv").write_text("id,truth,said,m,n\n7,melanoma,melanoma,0.9,0.1\n8,,nevus,0.4,0.6\n")
+    (tmp_path / "c.toml").write_text(
+        """title = "T"
+[[parts]]
+name = "all"
+predictions = {file = "p.csv", truth = "truth", predicted = "said", probabilities = {melanoma = "m", nevus = "n"}}
+[[claims]]
+part = "all"
+metric = "accuracy"
+value = "0.50"
+"""
+    )
+
+    with pytest.raises(ClaimsError, match=r"no class: row 2 \(id 8, truth\) is empty"):
+        claims(tmp_path / "c.toml")

@@ -131,7 +131,7 @@ def test_without_patients_every_photograph_is_one_and_everything_says_so(parsed_
     assert 20 == workspace.rows("select count(distinct patient_id) as n from cases")[0]["n"]
     assert [True] * 3 == [NO_PATIENTS in shown(result) for result in results]
     assert [False] * 3 == [result.patients_known for result in results]
-    assert f"nothing about patients; {NO_PATIENTS}" == certificate["attested_by_the_data_manager"]
+    assert f"nothing about persons; {NO_PATIENTS}" == certificate["attested_by_the_data_manager"]
     assert "no patient" not in certificate["proved_by_verify_sql"]
     assert "no patient in two parts" not in shown(results[1])
 

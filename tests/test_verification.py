@@ -97,7 +97,7 @@ def test_other_words_of_the_data_manager_attest_no_patients(folder):
 
     assert not verified.patients_known
     assert not any("patient" in check for check in verified.checks)
-    assert verified.attested.startswith("nothing about patients")
+    assert verified.attested.startswith("nothing about persons")
 
 
 def test_photographs_that_need_not_be_kept_apart_are_said_not_to_be(folder, monkeypatch):

@@ -62,9 +62,12 @@ class Settings:
 
     def study_file(self) -> "StudyFile":
         """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
+        from toolkit.formatting import count_by
         from toolkit.pipeline import open_study
 
-        return open_study(self.workspace, self.study)
+        opened = open_study(self.workspace, self.study)
+        count_by(patients_known=opened.study.labelbox.patient_from != "none")
+        return opened
 
     def show(self, result: Any) -> None:
         """Show a result on stdout."""
@@ -320,26 +323,49 @@ def prompts(
 
 
 @app.command(sort_key=7)
-def predict(
+def predict(  # noqa: PLR0913 - two ways to predictions
     *,
     run: str = "latest",
     part: Literal["validation", "test", "external"] | None = None,
     control: Literal["blank", "shuffled", "border", "metadata"] | None = None,
     device: Device = None,
+    source: Annotated[Path | None, Parameter(name="--from")] = None,
+    model_name: str | None = None,
+    numbers: Literal["probabilities", "percentages", "logits", "scores"] | None = None,
+    skip_unknown: Flag = False,
     settings: Shared,
 ) -> None:
-    """Compute exact class probabilities of every validation and test case; a rerun adds what is missing.
+    """Compute exact class probabilities of every validation and test case, or read another model's from a file.
+
+    A rerun adds what is missing.
 
     Example: toolkit predict --run 1a2b3c4d --control blank
+
+    Example: toolkit predict --from predictions.csv --model-name ResNet-50 --part test
 
     Args:
         run: Run ID, or latest; or the folder of a run in another workspace, to test its model on this workspace's
             cases.
-        part: Subset to predict; else validation and test, or external for a run of another workspace.
+        part: Subset to predict; else validation and test, or external for a run of another workspace. Of a file, all
+            of these that it covers.
         control: Input ablation, to test whether the model looks at the lesion: blank shows a grey square, shuffled the
             photograph of another patient, border only what surrounds the lesion's box, metadata a grey square with the
             prompt's metadata. It is stored as a run of its own, to be evaluated and compared with the run.
+        source: CSV, Parquet or JSON Lines file of another model's predictions: a run of its own. Rows are named by case
+            ID, global key, external ID or file name; a column for each class, or a predicted class and its probability.
+        model_name: What the other model is called; where a file holds several models' columns, the one to read.
+        numbers: What the numbers of the file are, where that cannot be told from them; scores judge each class by
+            itself and need not add up to 1.
+        skip_unknown: Leave out and count rows of the file whose key names nothing here, instead of refusing the file.
     """
+    if source is not None:
+        _predict_from(
+            source, model_name, {"run": run != "latest", "control": control, "device": device}, settings,
+            part=part, numbers=numbers, skip_unknown=skip_unknown,
+        )  # fmt: skip
+        return
+    if model_name is not None or numbers is not None or skip_unknown:
+        raise CycloptsError(msg="--model-name, --numbers and --skip-unknown belong to --from FILE")
     from toolkit.stages.predict import predict
 
     study = settings.study_file().study
@@ -347,6 +373,24 @@ def predict(
     settings.run(
         lambda progress: predict(
             settings.workspace, study, run=run, parts=parts, control=control, device=device, progress=progress
+        )
+    )
+
+
+def _predict_from(
+    source: Path, model_name: str | None, others: dict[str, object], settings: Settings, **options: Any
+) -> None:
+    """Read predictions from a file; refuse options that belong to a model of one's own."""
+    if given := [name for name, value in others.items() if value]:
+        raise CycloptsError(msg=f"--{given[0]} does not belong to --from FILE: its predictions are made already")
+    if model_name is None:
+        raise CycloptsError(msg="--from FILE takes --model-name NAME: what the other model is called")
+    from toolkit.stages.predict.imported import predict_from
+
+    study = settings.study_file().study
+    settings.run(
+        lambda progress: predict_from(
+            settings.workspace, study, source, model_name=model_name, progress=progress, **options
         )
     )
 

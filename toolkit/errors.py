@@ -9,6 +9,7 @@
     ├── QuestionError       SQL or a question that cannot be answered
     ├── SplitError          a split that cannot be made as the study asks for it
     ├── LeakError           a certificate that does not hold
+    ├── PredictionsError    a file of predictions that cannot be used
     ├── ClaimsError         a file of claims that cannot be used, or a report that contradicts its own counts
     ├── ModelError          a checkpoint, a device or a training that cannot be used
     └── ServiceError        Labelbox: a key, a project, a network, an export that did not come
@@ -66,6 +67,10 @@ class SplitError(ToolkitError):
 
 class LeakError(ToolkitError):
     """A certificate that does not hold, or cases that a run has seen before."""
+
+
+class PredictionsError(ToolkitError):
+    """A file of predictions that cannot be used."""
 
 
 class ClaimsError(ToolkitError):

@@ -2,7 +2,9 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime
 
 from toolkit.privacy import scrub
@@ -11,6 +13,10 @@ SMALLEST = 5
 """Patients; counts of fewer are suppressed for others."""
 SUPPRESSED, FEW_PATIENTS = "*", "\N{DAGGER}"
 """Signs in narrow cells; a legend beside the table says what they mean."""
+PATIENT, PHOTOGRAPH = "patient", "photograph"
+_unit = ContextVar("unit", default=PATIENT)
+PATIENTS = re.compile(r"(?<![-\w{])(?<!counts as a )(?<!leakage by )([Pp])atient(s?)\b(?! identifier)")
+"""The word in our own sentences; not where they say that there are no patients, nor in an attribute's name."""
 FEW_PATIENTS_LEGEND = f"{FEW_PATIENTS} few patients: the interval is only approximate"
 UNDEFINED = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"
@@ -18,6 +24,40 @@ ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*:/{2,}\S*", re.IGNORECASE)
 PATH = re.compile(r"(?<![\w.~<])(?:~|[A-Za-z]:)?[/\\](?:[^\s/\\]+[/\\])+[^\s/\\]*")
 
 FILE = re.compile(r"[\w.%+-]+\.(?:jpe?g|png|webp|tiff?|bmp|gif|heic|dcm)\b", re.IGNORECASE)
+
+
+@contextmanager
+def counted_by(*, patients_known: bool) -> Generator[None]:
+    """Call what counts as a patient by its name, where photographs name none: every photograph counts as one."""
+    token = _unit.set(PATIENT if patients_known else PHOTOGRAPH)
+    try:
+        yield
+    finally:
+        _unit.reset(token)
+
+
+def count_by(*, patients_known: bool) -> None:
+    """Call what counts as a patient by its name from here on: for a command, which shows results of one study."""
+    _unit.set(PATIENT if patients_known else PHOTOGRAPH)
+
+
+def unit() -> str:
+    """Return what is counted as a patient: "patient", or "photograph" in a study without patient identifiers."""
+    return _unit.get()
+
+
+def in_units(text: str) -> str:
+    """Return one of our own sentences about patients with the word for what is counted as such.
+
+    >>> with counted_by(patients_known=False):
+    ...     in_units("no interval: few patients; no patient identifiers")
+    'no interval: few photographs; no patient identifiers'
+    """
+    return text if unit() == PATIENT else PATIENTS.sub(_photographs, text)
+
+
+def _photographs(found: re.Match[str]) -> str:
+    return f"{'P' if found[1] == 'P' else 'p'}hotograph{found[2]}"
 
 
 def proportion(value: float | None) -> str:
@@ -67,6 +107,7 @@ def few(number: int, noun: str, audience: str) -> str:
 
 def counted(number: int | None, noun: str, plural: str | None = None) -> str:
     """Write a count with its noun: "1 case", "2 cases", "a suppressed number of cases"."""
+    noun = unit() if noun == PATIENT else noun
     if number is None:
         return f"a suppressed number of {plural or noun + 's'}"
     return f"{count(number)} {noun if number == 1 else plural or noun + 's'}"
@@ -97,13 +138,13 @@ def confirmation(required: float, *, confirmed: bool, detected: int | None, pati
     """
     bound, both = f"sensitivity \N{GREATER-THAN OR EQUAL TO} {required:g}", "of patients and of lesions"
     if confirmed:
-        return f"{bound} {both} confirmed"
+        return in_units(f"{bound} {both} confirmed")
     if detected is None:
-        return f"{bound} {both} not confirmed"
+        return in_units(f"{bound} {both} not confirmed")
     short = {"patients": detected < required * patients, "lesions": of_lesions < required}
     if missing := " and ".join(f"of {name}" for name, is_short in short.items() if is_short):
-        return f"{bound} {missing} not reached"
-    return f"too few patients to confirm {bound} {both}"
+        return in_units(f"{bound} {missing} not reached")
+    return in_units(f"too few patients to confirm {bound} {both}")
 
 
 def percent(share: float) -> str:

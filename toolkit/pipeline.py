@@ -89,6 +89,8 @@ class Status:
     rows_quarantined: int = 0
     photographs: int = 0
     patients: int = 0
+    patients_known: bool = True
+    """Whether the study has patient identifiers; without them every photograph counts as a patient of its own."""
     cases: int = 0
     resolved: int = 0
     kept_out: dict[str, int] = field(default_factory=dict)
@@ -284,7 +286,8 @@ def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
     """Return the command that brings the newest of everything up to date."""
     if not splits or splits[0]["changed_cases"]:
         return "toolkit split"
-    own = [row for row in runs if not (row["control"] or row["replicate_of"])]
+    whole = [row for row in runs if not (row["control"] or row["replicate_of"])]
+    own = [row for row in whole if not row["source_sha256"]] or whole
     current = [row for row in own if row["split_id"] == splits[0]["split_id"] and not row["stale"]]
     if not current:
         return "toolkit predict --run FOLDER --part external" if splits[0]["external"] else "toolkit train"
@@ -294,6 +297,7 @@ def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
     if newest["scored"] == 0:
         return "toolkit evaluate"
     for row in runs:
-        if row["replicate_of"] == newest["run_id"] and not row["control"] and row["scored"] == 0:
+        own_seed = row["replicate_of"] == newest["run_id"] and not row["control"]
+        if row["scored"] == 0 and (own_seed or (row["source_sha256"] and row["predicted"])):
             return f"toolkit {'evaluate' if row['predicted'] else 'predict'} --run {row['run_id']}"
     return "toolkit query" if newest["reported"] else "toolkit report"

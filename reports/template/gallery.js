@@ -127,7 +127,7 @@ function gallery(data) {
     const prefix = { truth: "reference diagnosis ", predicted: "predicted ", patient: "patient " };
     const wordsOf = (key) => facets.find((facet) => facet.key === key)?.options.find((option) => option.value === state[key])?.words ?? state[key];
     const chosen = ["part", "truth", "predicted", "group", "finding", "patient"].filter((key) => state[key]).map((key) => (prefix[key] ?? "") + wordsOf(key));
-    const support = `${counted(shown.length, "case")}${data.patients.length > 1 ? ` / ${counted(patients, "patient")}` : ""}`;
+    const support = `${counted(shown.length, "case")}${data.patients.length > 1 ? ` / ${counted(patients, data.unit)}` : ""}`;
     const instead = state.truth && !state.predicted ? mostly(shown.filter((one) => one.truth !== one.predicted)) : "";
     byId("showing").textContent = `${support}${chosen.length ? `: ${chosen.join(", ")}` : ""}${instead && `; predicted instead: ${instead}`}`;
     byId("everything").hidden = !Object.keys(state).some((key) => !["photographs", "matrix", "diagonal", "sort"].includes(key));
@@ -262,7 +262,7 @@ function chances(one, data) {
 
 function others(one, data, family) {
   const rest = family.filter((other) => other !== one);
-  if (one.image === "" || !data.patients[one.patient]) return null;
+  if (one.image === "" || !data.patients[one.patient] || data.unit !== "patient") return null;
   const patient = data.patients[one.patient], here = data.limited ? " on this page" : "";
   if (!rest.length) return make("p", { class: "small" }, `There is no other case of patient ${patient}${here}.`);
   const few = rest.slice(0, 4).map((other) => make("li", {},

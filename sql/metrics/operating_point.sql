@@ -30,6 +30,8 @@ select
             when 'specificity' then rejected / nullif(rejected + false_alarm, 0)
             when 'precision' then hit / nullif(hit + false_alarm, 0)
             when 'npv' then rejected / nullif(rejected + missed, 0)
+            when 'f1' then 2 * hit / nullif(2 * hit + false_alarm + missed, 0)
+            when 'accuracy' then (hit + rejected) / nullif(hit + false_alarm + missed + rejected, 0)
             when 'benign_per_found' then false_alarm / nullif(hit, 0)
             when 'precision_at' then
                 prevalence * found / nullif(prevalence * found + (1 - prevalence) * (1 - passed), 0)

@@ -17,7 +17,10 @@ select
     points.too_few,
     guarantees.positives,
     guarantees.found,
-    guarantees.patients as patients_to_be_found,
+    coalesce(
+        guarantees.patients,
+        max(points.patients) filter (where points.metric = 'recall') over (partition by points.target)
+    ) as patients_to_be_found,
     guarantees.patients_found,
     guarantees.at_least,
     -- of earlier versions only the patients were asked
@@ -31,7 +34,7 @@ select
     points.truth_id,
     points.query,
 from operating_points as points
-inner join guarantees
+left join guarantees -- a fixed threshold has none
     on guarantees.run_id = points.run_id
     and guarantees.part = points.part
     and guarantees.target = points.target
@@ -40,5 +43,5 @@ where run_names.name = $run and points.part = $part
 order by
     points.target,
     points.metric like '%_at_%',
-    list_position(['recall', 'specificity', 'precision', 'npv', 'benign_per_found'], points.metric),
+    list_position(['recall', 'specificity', 'precision', 'npv', 'f1', 'accuracy', 'benign_per_found'], points.metric),
     points.metric desc;

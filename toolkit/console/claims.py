@@ -16,6 +16,7 @@ def claims(result: Claims) -> RenderableType:
     blocks: list[RenderableType] = []
     for part in dict.fromkeys(verdict.part for verdict in result.verdicts):
         assumed = f" (assumed: {result.assumed[part]})" if part in result.assumed else ""
+        assumed += f" ({'; '.join(result.notes[part])})" if part in result.notes else ""
         verdicts = table("#", "source", "claim", "verdict")
         for verdict in result.verdicts:
             if verdict.part == part:

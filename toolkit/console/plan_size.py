@@ -5,7 +5,7 @@ from math import ceil, isinf, isnan
 from rich.console import Group, RenderableType
 
 from toolkit.console.text import line, summary, table
-from toolkit.formatting import UNDEFINED, count, counted, proportion, short_metric_name, spoken, subset
+from toolkit.formatting import PATIENT, UNDEFINED, count, counted, proportion, short_metric_name, spoken, subset, unit
 from toolkit.stages.plan_size import PlannedSize, SizeRow
 
 NOT_FOUND = "none"
@@ -15,15 +15,16 @@ NOT_FOUND = "none"
 def planned_size(result: PlannedSize) -> RenderableType:
     """Return a row per metric, and what the primary one, or macro recall, says in words."""
     wanted = result.wanted
+    noun = "patients" if unit() == PATIENT else "n"  # the word would not fit beside the others
     percent = f"{100 * wanted.power:g}%"
     sizes = table(
         "metric",
         ">cases",
         ">assumed",
         ">width now",
-        f">patients for {wanted.width:g}",
+        f">{noun} for {wanted.width:g}",
         f">detectable ({percent})",
-        f">patients for {wanted.difference:g}",
+        f">{noun} for {wanted.difference:g}",
     )
     for row in result.rows:
         numbers = (proportion(row.value), proportion(row.width), _patients(row.needed_for_width, result))
@@ -56,11 +57,13 @@ def _sentences(result: PlannedSize) -> list[str]:
         detected = "no difference that is possible" if isinf(row.detectable) else f"one of {_difference(row)}"
         lines.append(
             f"to find with power {wanted.power:g} that two runs differ by {wanted.difference:g} in {name} takes "
-            f"{needed} patients; {count(result.planned_for)} find {detected}"
+            f"{needed} {unit()}s; {count(result.planned_for)} find {detected}"
         )
     if any(each.primary for each in result.rows):
         lines.append("* primary metric of the analysis plan")
-    lines.append("patients are those of the whole subset; about 1 in 20 is simulation error: plan for more, not fewer")
+    lines.append(
+        f"{unit()}s are those of the whole subset; about 1 in 20 is simulation error: plan for more, not fewer"
+    )
     return lines
 
 

@@ -8,6 +8,7 @@ from toolkit.formatting import (
     FEW_PATIENTS_LEGEND,
     chance,
     counted,
+    in_units,
     interval,
     metric_name,
     proportion,
@@ -65,7 +66,7 @@ def _lines(result: ReaderStudy) -> list[str]:
     if result.readers < FEW_READERS:
         lines.append(f"! {counted(result.readers, 'reader')}: what holds for other readers is hardly known")
     if any(row["too_few"] for row in result.rows):
-        lines.append(f"! {FEW_PATIENTS_LEGEND}")
+        lines.append(f"! {in_units(FEW_PATIENTS_LEGEND)}")
     if result.in_training:
         lines.append(
             f"! {counted(result.in_training, 'case')} in the training set of a run: there the model knew the class"

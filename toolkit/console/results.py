@@ -5,7 +5,7 @@ from functools import singledispatch
 from rich.console import Group, RenderableType
 
 from toolkit.console.text import line, next_step, summary, table, unwrapped
-from toolkit.formatting import count, counted, listed, spoken
+from toolkit.formatting import count, counted, listed, spoken, unit
 from toolkit.manifest import NO_PATIENTS
 from toolkit.pipeline import Rebuilt, Status
 from toolkit.stages.audit import MEANING, Audit
@@ -90,7 +90,8 @@ def _first(counts: dict[str, int]) -> list[tuple[str, int]]:
 def _(result: Parsed) -> RenderableType:
     rows = f"{count(result.rows - result.rows_quarantined)} of {counted(result.rows, 'row')} stored"
     opened = f"{count(result.photographs_opened)} of {counted(result.photographs, 'photograph')} opened"
-    cases = f"{counted(result.cases, 'case')} of {counted(result.patients, 'patient')}"
+    of = f" of {counted(result.patients, 'patient')}" if result.patients_known else ""
+    cases = f"{counted(result.cases, 'case')}{of}"
     lines = [
         f"{rows}, {count(result.rows_quarantined)} quarantined; {opened}",
         f"{cases}: {count(result.with_roi)} have a box, {count(result.resolved)} a reference diagnosis",
@@ -117,7 +118,7 @@ def _(result: Parsed) -> RenderableType:
         lines.append(f"! {elsewhere} in none of the study's projects (other projects: {others})")
     if result.not_taken_in:
         left_out = counted(result.not_taken_in, "line")
-        lines.append(f"! {left_out} left out: their patients were withdrawn from this workspace")
+        lines.append(f"! {left_out} left out: their {unit()}s were withdrawn from this workspace")
     if result.key_created:
         lines.append(
             f"! A pseudonym key was created: {result.key_created} (mode 0600). Back it up and keep it outside the "
@@ -163,23 +164,25 @@ def _(result: Split) -> RenderableType:
     sums = {part: sum(counts.values()) for part, counts in result.counts.items()}
     first, *others = sums
     bound = "patient" if result.patients_known else "photograph"
-    sizes = "".join(f", {part} {count(sums[part])}/{count(result.patients[part])}" for part in others)
+    patients = {part: f"/{count(result.patients[part])}" if result.patients_known else "" for part in sums}
+    sizes = "".join(f", {part} {count(sums[part])}{patients[part]}" for part in others)
+    of = f"/{counted(result.patients[first], 'patient')}" if result.patients_known else ""
     state = f"{', as before' if result.already_there else ''}{', pinned' if result.pinned else ''}"
     lines = [
-        f"{first} {counted(sums[first], 'case')}/{counted(result.patients[first], 'patient')}{sizes}",
+        f"{first} {counted(sums[first], 'case')}{of}{sizes}",
         f"split {result.split_id}{state}: no {bound} is in two subsets (verified)",
         _optimality(result),
     ]
     if result.reasons:
-        lines.append(f"patient links: {listed(result.reasons)}")
+        lines.append(f"{bound} links: {listed(result.reasons)}")
     if result.folds:
         lines.append(f"fold 1 of {len(result.folds)}: {', '.join(result.folds)}")
     if result.kept or result.placed:
         lines.append(f"cases: {listed({'kept': result.kept, 'new': result.placed, 'gone': result.gone})}")
     for incident in result.incidents[:MOST_SHOWN]:
-        patients, parts = ", ".join(incident.patients[:4]), " and ".join(incident.parts)
+        together, parts = ", ".join(incident.patients[:4]), " and ".join(incident.parts)
         affected = f"{counted(incident.cases, 'case')} {incident.done}"
-        lines.append(f"! {patients} belong together and were in {parts}: {affected}")
+        lines.append(f"! {together} belong together and were in {parts}: {affected}")
     if result.plan_sha256:
         lines.append(f"analysis plan locked: {result.plan_sha256[:12]}")
     return summary("split", *lines, *_warnings(result), *_without_patients(result))
@@ -291,7 +294,8 @@ def _(result: Status) -> RenderableType:
 
 def _contents(result: Status) -> RenderableType:
     contents = table("what", ">count")
-    for name in ("exports", "rows", "rows_quarantined", "photographs", "patients", "cases"):
+    patients = ["patients"] if result.patients_known else []
+    for name in ("exports", "rows", "rows_quarantined", "photographs", *patients, "cases"):
         contents.add_row(spoken(name), count(getattr(result, name)))
     contents.add_row("cases with a reference diagnosis", count(result.resolved))
     if result.features_gigabytes:

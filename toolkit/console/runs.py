@@ -6,7 +6,7 @@ from toolkit.console.claims import claims
 from toolkit.console.plan_size import planned_size
 from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
-from toolkit.console.text import next_step, summary, table, unwrapped
+from toolkit.console.text import line, next_step, summary, table, unwrapped
 from toolkit.formatting import (
     FEW_PATIENTS,
     FEW_PATIENTS_LEGEND,
@@ -14,15 +14,19 @@ from toolkit.formatting import (
     chance,
     count,
     counted,
+    in_units,
     interval,
     listed,
+    model_name,
     proportion,
     short_metric_name,
     signed,
     spoken,
     subset,
     support,
+    unit,
 )
+from toolkit.prediction_files.faults import names, plain_name
 from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
 from toolkit.stages.baseline import Baseline
@@ -31,6 +35,7 @@ from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
+from toolkit.stages.predict.imported import PredictionsRead
 from toolkit.stages.readers import ReaderStudy
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
@@ -150,6 +155,46 @@ def _(result: Predicted) -> RenderableType:
     return Group(summary("predict", *lines), *(next_step(f"toolkit {step}") for step in steps))
 
 
+WHAT_IS_KNOWN = {
+    "distribution": "every class's probability",
+    "scores": "a score of each class by itself",
+    "predicted": "the predicted class and its probability",
+}
+
+
+@rendered.register
+def _(result: PredictionsRead) -> RenderableType:
+    columns = table("column", "taken for")
+    for name, meaning in result.columns.items():
+        columns.add_row(line(plain_name(name)), line(meaning))
+    lines = [
+        f"run {result.run_id}: the model {model_name(result.model)}, {result.leakage}",
+        f"cases: {listed(result.cases)} of {counted(result.rows, 'row')}, each with {WHAT_IS_KNOWN[result.knows]}",
+        f"rows found by: {result.key}",
+        *result.notes,
+    ]
+    if result.unread:
+        lines.append(f"not read: {names(result.unread)}")
+    lines += [
+        f"! {counted(number, 'case')} of the {subset(part)} missing from the file"
+        for part, number in result.missing.items()
+    ]
+    lines += [f"! the file holds no case of the {subset(part)}" for part in result.not_covered]
+    lines += [f"! the file has no probability of class {name}" for name in result.lacking]
+    lines += [f"! {counted(number, 'case')} of class {name} left out" for name, number in result.unmapped.items()]
+    lines += [
+        f"{counted(number, 'row')} of {'no subset' if part == 'no subset' else f'the {subset(part)}'}, not stored"
+        for part, number in result.elsewhere.items()
+    ]
+    if result.without_case:
+        lines.append(f"{counted(result.without_case, 'row')} of photographs that have no case here")
+    if result.unknown:
+        lines.append(f"! {counted(result.unknown, 'row')} left out: the key names nothing here")
+    if result.scores_are_older:
+        lines.append("! the run's scores are older than its predictions")
+    return Group(columns, summary("predict", *lines), next_step(f"toolkit evaluate --run {result.run_id}"))
+
+
 @rendered.register
 def _(result: Claims) -> RenderableType:
     return claims(result)
@@ -215,7 +260,7 @@ def _few(result: Compared, part: str) -> set[str]:
 
 def _differences(title: str, rows: dict[str, tuple[float, float, float, float]], few: set[str]) -> RenderableType:
     differences = table("metric", ">difference", ">interval", ">p", title=title)
-    differences.caption = FEW_PATIENTS_LEGEND if few else None
+    differences.caption = in_units(FEW_PATIENTS_LEGEND) if few else None
     for metric, (difference, low, high, p) in rows.items():
         bounds = interval(low, high, missing="") + (FEW_PATIENTS if metric in few else "")
         differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))
@@ -236,7 +281,7 @@ def _(result: PlannedSize) -> RenderableType:
 def _(result: Baseline) -> RenderableType:
     again = ", as before" if result.already_there else ""
     fields, trained = ", ".join(result.fields), support(result.train_cases, result.train_patients)
-    found = {"out of fold by patient, on the training set": result.out_of_fold, "validation set": result.validation}
+    found = {f"out of fold by {unit()}, on the training set": result.out_of_fold, "validation set": result.validation}
     lines = [
         f"run {result.run_id}{again}: no photograph, but {fields}; trained on {trained}",
         *(

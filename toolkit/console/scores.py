@@ -15,15 +15,17 @@ from toolkit.formatting import (
     counted,
     detection,
     group_name,
+    in_units,
     interval,
     percent,
     proportion,
     short_metric_name,
     signed,
     subset,
+    unit,
     used_to_choose,
 )
-from toolkit.stages.report.evaluation import chosen_on_validation
+from toolkit.stages.report.evaluation import FIXED, chosen_on_validation
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.scores import Score, ScoreKey, read_scores, scored_parts
@@ -156,7 +158,8 @@ def _confusions(workspace: Workspace, run_id: str, part: str) -> Table:
 
 
 def _operating_points(rows: list[dict[str, Any]], part: str) -> Table:
-    title = f"operating points, {subset(part)}; thresholds chosen on the validation set"
+    chosen = "fixed" if all(row["rule"] == FIXED for row in rows) else "chosen on the validation set"
+    title = f"operating points, {subset(part)}; thresholds {chosen}"
     columns = ("target", ">threshold", "metric", ">value", f">{percent(rows[0]['confidence'])}", ">n/pat.")
     points = table(*columns, title=title)
     for row in rows:
@@ -168,7 +171,9 @@ def _operating_points(rows: list[dict[str, Any]], part: str) -> Table:
             interval(row["low"], row["high"], missing=""),
             f"{row['cases']}/{row['patients']}{FEW_PATIENTS if row['too_few'] else ''}",
         )
-    points.caption = "\n".join(_confirmation(row) for row in rows if row["metric"] == "recall")
+    points.caption = (
+        "\n".join(_confirmation(row) for row in rows if row["metric"] == "recall" and row["rule"] != FIXED) or None
+    )
     return points
 
 
@@ -178,8 +183,8 @@ def _confirmation(row: dict[str, Any]) -> str:
     verdict = confirmation(row["required"], confirmed=row["vouched"], **numbers)
     return (
         f"{line(detection(row['target'], detected, patients))}: {verdict} (lower bounds: "
-        f"{proportion(row['at_least'])} of patients without a miss, {proportion(row['low'])} of lesions; "
-        f"it takes {row['needed_without_a_miss']} patients without a miss)."
+        f"{proportion(row['at_least'])} of {unit()}s without a miss, {proportion(row['low'])} of lesions; "
+        f"it takes {row['needed_without_a_miss']} {unit()}s without a miss)."
     )
 
 
@@ -199,9 +204,9 @@ def _groups(rows: list[dict[str, Any]], part: str) -> Table:
     notes = ["Differences are at the same mix of classes: on the classes that the group and all others have."]
     notes.append("q is the p-value of the difference, corrected for the number of groups (Benjamini-Hochberg).")
     if any(row["refused"] for row in rows):
-        notes.append(f"{UNDEFINED} few cases or patients: the group is not scored")
+        notes.append(f"{UNDEFINED} few cases or {unit()}s: the group is not scored")
     if any(row["too_few"] for row in rows if not row["refused"]):
-        notes.append(FEW_PATIENTS_LEGEND)
+        notes.append(in_units(FEW_PATIENTS_LEGEND))
     groups.caption = "\n".join(notes)
     return groups
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.formatting import THIN
+from toolkit.formatting import THIN, in_units
 
 KEPT = "\n" + THIN
 NAME = "bold green"
@@ -42,7 +42,8 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """Return an empty table; a column named with a leading > is aligned to the right."""
+    """Return an empty table; a column named with a leading > is aligned to the right. Names and title are our own."""
+    columns, title = tuple(map(in_units, columns)), title and in_units(title)
     empty = Table(
         title=title,
         title_justify="left",

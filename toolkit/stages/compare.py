@@ -18,8 +18,9 @@ from toolkit.workspace import plan, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace, insert, table_schema
-from toolkit.workspace.runs import comparison_file, find_run
+from toolkit.workspace.runs import comparison_file, find_run, read_run
 from toolkit.workspace.scores import read_scores, scored_parts, seed_differences
+from toolkit.workspace.sources import PredictionSource, is_undefined
 
 MEANS = "paired t by patient, variance from leaving patients out, four half patients added"
 AREAS = "recovered from both intervals on the logit scale, from leaving patients out, the most influential twice"
@@ -60,6 +61,7 @@ def compare(
     """
     run_id, other_id = find_run(workspace, run), find_run(workspace, other)
     parts = _parts(workspace, run_id, other_id)
+    sources = [read_run(workspace, name).source for name in (run_id, other_id)]
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     rows: list[dict[str, Any]] = []
     cases = {}
@@ -74,12 +76,13 @@ def compare(
                 remedy="compare runs on the same split",
             )
         cases[part] = _counted(pair)
-        rows += [{**key, "truth_id": truth_id, **row} for row in differences(study, pair, cause="model")]
+        found = _defined(differences(study, pair, cause="model"), sources)
+        rows += [{**key, "truth_id": truth_id, **row} for row in found]
         if since:
             older = _relabelled(workspace, study, run_id, part, since)
             rows += [
                 {**key, "other_run_id": run_id, "truth_id": truth_id, **row}
-                for row in differences(study, older, cause="relabelling")
+                for row in _defined(differences(study, older, cause="relabelling"), sources[:1])
             ]
     _record(workspace, run_id, other_id, rows)
     for name in (run_id, other_id):
@@ -170,6 +173,17 @@ def differences(study: Study, pair: RunPair, *, cause: str) -> list[dict[str, An
             row |= {"method": AREAS if is_area else MEANS, "p": found.p}
             rows.append({**row, "too_few": intervals.too_few(patient, *support)})
     return _corrected(rows)
+
+
+def _defined(rows: list[dict[str, Any]], sources: list[PredictionSource | None]) -> list[dict[str, Any]]:
+    """Return the rows, without numbers where the file that a run's predictions came from does not give them."""
+    nothing = dict.fromkeys(("value", "other_value", "difference", "low", "high", "p", "p_corrected"), np.nan)
+    return [
+        {**row, **nothing, "method": "none"}
+        if any(is_undefined(source, row["metric"], row["class_name"]) for source in sources)
+        else row
+        for row in rows
+    ]
 
 
 def _support(pair: RunPair, metric: str, number: int | None) -> list[np.ndarray]:

@@ -3,7 +3,7 @@
 A case is flagged where its score is at least the threshold.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from math import ceil, log
 
 import numpy as np
@@ -43,11 +43,22 @@ def _below(place: float, score: np.ndarray) -> float:
 
 
 def rates_at(
-    positive: np.ndarray, score: np.ndarray, threshold: float, patient: np.ndarray, *, confidence: float
+    positive: np.ndarray,
+    score: np.ndarray,
+    threshold: float,
+    patient: np.ndarray,
+    *,
+    confidence: float,
+    further: Collection[str] = (),
 ) -> dict[str, tuple[Share, Interval]]:
-    """Return recall, specificity, precision and npv at a threshold by patient, with their intervals."""
-    of_cases = shares(outcomes(positive, score >= threshold))
-    rates = {name: by_patient(*share, patient) for name, share in of_cases.items() if name != "f1"}
+    """Return recall, specificity, precision and npv at a threshold by patient, with their intervals.
+
+    `further` may name f1 and accuracy.
+    """
+    counts = outcomes(positive, score >= threshold)
+    of_cases = {**shares(counts), "accuracy": (counts.tp + counts.tn, np.ones(len(positive)))}
+    left_out = {"f1", "accuracy"} - {*further}
+    rates = {name: by_patient(*share, patient) for name, share in of_cases.items() if name not in left_out}
     return {name: (share, clustered_wilson(share, confidence=confidence)) for name, share in rates.items()}
 
 

@@ -141,7 +141,7 @@ def attested(*, patients_known: bool, photographs_apart: bool) -> dict[str, Any]
     return {
         "proved_by_verify_sql": "; ".join(proved(patients_known=patients_known, photographs_apart=photographs_apart)),
         "needs_photographs": NEEDS_PHOTOGRAPHS,
-        "attested_by_the_data_manager": ATTESTED if patients_known else f"nothing about patients; {NO_PATIENTS}",
+        "attested_by_the_data_manager": ATTESTED if patients_known else f"nothing about persons; {NO_PATIENTS}",
     }
 
 

@@ -21,6 +21,7 @@ from toolkit.manifest.model import ModelSection
 from toolkit.photographs.crops import Crops, CropSource, PixelReader, case_pixels
 from toolkit.workspace import ledger, sql
 from toolkit.workspace.registry import Workspace, insert, table_schema
+from toolkit.workspace.sources import PredictionSource
 
 Measured = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
 """A number; run.json holds null where it is undefined (NaN)."""
@@ -60,12 +61,17 @@ def find_split(workspace: Workspace, name: str = "latest") -> str:
 
 
 def find_run(workspace: Workspace, name: str) -> str:
-    """Return a run's ID; "latest" is the run that was finished last; ablations, replicates and baselines aside."""
+    """Return a run's ID; "latest" is the run that was finished last.
+
+    Ablations and replicates never are; predictions of a file and baselines where there is no other run.
+    """
     # A registry that no command has written to since an earlier version has no column `replicate_of`.
     rows = workspace.rows("select * from runs order by finished_at desc, run_id")
     whole = [row for row in rows if not row["control"] and not row.get("replicate_of")]
-    baselines = [row["run_id"] for row in whole if row["model"] == METADATA_BASELINE]
-    own = [row["run_id"] for row in whole if row["run_id"] not in baselines] or baselines
+    baselines = [row["run_id"] for row in whole if row["model"] == METADATA_BASELINE and not row.get("source_sha256")]
+    others = [row["run_id"] for row in whole if row.get("source_sha256")]
+    aside = {*baselines, *others}
+    own = [row["run_id"] for row in whole if row["run_id"] not in aside] or others or baselines
     known = [row["run_id"] for row in rows]
     return _chosen(name, known, own, kind="run", place=workspace.folder / "runs", remedy="toolkit train")
 
@@ -149,10 +155,14 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """When training ended (UTC), of a run that was recorded later: an input ablation, or a run of another workspace."""
     shown: str = ""
     """What an input ablation gives the model."""
+    source: PredictionSource | None = None
+    """The file of another model's predictions that this is."""
 
     @property
     def training_ended(self) -> datetime | None:
-        """When training ended (UTC); None where an earlier version noted only when the run was recorded here."""
+        """When training ended (UTC); None where that is not known, as of another model's predictions."""
+        if self.source:
+            return None
         recorded_later = self.control_of or self.external_of
         return self.trained_at if recorded_later else self.finished_at
 
@@ -360,6 +370,7 @@ def comparison_file(workspace: Workspace, run_id: str, other_id: str) -> Path:
 
 def _run_row(record: RunRecord) -> dict[str, Any]:
     row = record.model_dump(include=set(table_schema("runs").names))
+    row |= {"source_sha256": record.source.sha256 if record.source else None}
     return row | {"model": record.model.name, "device": record.model.device, "epochs": len(record.epochs)}
 
 

@@ -3,7 +3,7 @@ with known as (
     select *,
     from runs
     union all by name
-    select null::text as replicate_of, null::bigint as seed, -- a registry of an earlier version lacks them
+    select null::text as replicate_of, null::bigint as seed, null::text as source_sha256, -- a registry of an earlier version lacks them
     where false
 ),
 
@@ -30,6 +30,7 @@ select
     runs.control_of,
     runs.replicate_of,
     runs.seed,
+    runs.source_sha256,
     first.part,
     first.value,
     first.low,

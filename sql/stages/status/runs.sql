@@ -3,7 +3,7 @@ with known as (
     select *,
     from runs
     union all by name
-    select null::text as replicate_of, -- a registry of an earlier version lacks it
+    select null::text as replicate_of, null::text as source_sha256, -- a registry of an earlier version lacks them
     where false
 )
 
@@ -14,7 +14,9 @@ select
     runs.control,
     runs.control_of,
     runs.replicate_of,
+    runs.source_sha256,
     runs.truth_id <> label_states.truth_id
+    and runs.source_sha256 is null
     and exists (from splits where splits.split_id = runs.split_id and splits.part = 'train') as stale,
     (select count(*) from predictions where predictions.run_id = runs.run_id) as predicted,
     (

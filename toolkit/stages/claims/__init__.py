@@ -5,7 +5,7 @@ neither was shown. Why a figure is not reproducible, only its authors can say.
 """
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -81,6 +81,8 @@ class Claims:
     """By part: why its cases are assumed."""
     verdicts: list[Verdict]
     joint: list[JointVerdict]
+    notes: dict[str, list[str]] = field(default_factory=dict)
+    """By part: how its file of predictions was read, where that is not the usual way."""
 
     def csv(self) -> str:
         """Return a row for each claim, and one for each source with its matrix."""
@@ -119,11 +121,14 @@ def claims(file: Path, *, effort: float = 1.0, progress: Progress = silent) -> C
     numbered = dict(enumerate(content.claims, start=1))
     verdicts: dict[int, Verdict] = {}
     joint: list[JointVerdict] = []
+    notes: dict[str, list[str]] = {}
     for part in content.parts:
         own = {number: claim for number, claim in numbered.items() if claim.part == part.name}
         progress(f"checking {part.name}", 0, None)
         if part.predictions:
-            verdicts |= _recomputed(own, recompute.read_predictions(part.predictions, file.parent))
+            predictions = recompute.read_predictions(part.predictions, file.parent)
+            verdicts |= _recomputed(own, predictions)
+            notes |= {part.name: list(predictions.notes)} if predictions.notes else {}
         else:
             checks = _PartChecks(part, {n: c for n, c in own.items() if c.metric != "part_share"}, effort)
             joint += checks.joint()
@@ -135,7 +140,8 @@ def claims(file: Path, *, effort: float = 1.0, progress: Progress = silent) -> C
     verdicts |= of_shares
     joint += together
     assumed = {part.name: part.assumed for part in content.parts if part.assumed}
-    return Claims(content.title, content.reference, assumed, [verdicts[number] for number in sorted(verdicts)], joint)
+    ordered = [verdicts[number] for number in sorted(verdicts)]
+    return Claims(content.title, content.reference, assumed, ordered, joint, notes)
 
 
 def _elsewhere(content: ClaimsFile, numbered: Numbered, effort: float) -> list[JointVerdict]:
@@ -354,7 +360,9 @@ def _recomputed(own: Numbered, part: recompute.PartPredictions) -> dict[int, Ver
             )
         value = recompute.value_of(claim, values)
         verdict, reason = FEASIBLE, ""
-        if not recompute.holds(claim, values, part.matrix, part.classes, "any"):
+        if np.isnan(value) and not (claim.pairs or claim.classes):
+            verdict, reason = UNDECIDED, f"undefined: {recompute.undefined(claim, part)}"
+        elif not recompute.holds(claim, values, part.matrix, part.classes, "any"):
             verdict, reason = NOT_REPRODUCIBLE, f"the predictions give {value:.4f}"
         flag = recompute.predictions_flag(claim, values)
         verdicts[number] = Verdict(number, claim.part, claim.source, claim.text, verdict, reason, value, flag)

@@ -46,7 +46,7 @@ REPORT_DECIMALS = 6
 
 
 class Predictions(Section):
-    """A CSV file of predictions: then every figure is computed again, areas too."""
+    """A CSV, Parquet or JSON Lines file of predictions: then every figure is computed again, areas too."""
 
     file: Name
     """File, relative to the file of claims."""

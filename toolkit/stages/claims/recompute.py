@@ -1,14 +1,15 @@
 """Figures computed again, from a confusion matrix or from a file of predictions, and claims compared with them."""
 
-import csv
-import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.errors import ClaimsError, DamagedError
-from toolkit.files import read_bytes
+from toolkit.errors import ClaimsError, PredictionsError
+from toolkit.prediction_files import forms
+from toolkit.prediction_files.faults import Faults, names, plain_name
+from toolkit.prediction_files.tables import PredictionTable, read_table
 from toolkit.stages.claims.claims_file import ClaimSection, Predictions
 from toolkit.stages.claims.rounding import Range, Rounding
 from toolkit.stats import metrics
@@ -26,6 +27,8 @@ class PartPredictions(NamedTuple):
     truth: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray
+    notes: Sequence[str] = ()
+    """How the file was read, where that is not the usual way."""
 
     @property
     def matrix(self) -> np.ndarray:
@@ -58,7 +61,7 @@ def _named(values: dict[str, np.ndarray], cases: np.ndarray, classes: list[str])
         defined = ~np.isnan(value)
         weight = np.where(defined, cases, 0)
         named[f"macro_{name}", None] = float(value[defined].mean()) if defined.any() else np.nan
-        named[f"weighted_{name}", None] = float(np.nansum(value * weight) / weight.sum()) if defined.any() else np.nan
+        named[f"weighted_{name}", None] = float(np.nansum(value * weight) / weight.sum()) if weight.any() else np.nan
     return named
 
 
@@ -135,26 +138,62 @@ def predictions_flag(claim: ClaimSection, values: Figures) -> str:
 
 
 def read_predictions(section: Predictions, folder: Path) -> PartPredictions:
-    """Read a file of predictions; raise ClaimsError for one that cannot be used."""
-    path = folder / section.file
+    """Read a file of predictions as `predict --from` does; raise ClaimsError for one that cannot be used."""
+    path, faults = folder / section.file, Faults()
     try:
-        text = read_bytes(path).decode("utf-8-sig")
-        rows = list(csv.DictReader(io.StringIO(text, newline="")))
-        truth, predicted = ([row[column] for row in rows] for column in (section.truth, section.predicted))
-        probabilities = {name: [float(row[c]) for row in rows] for name, c in section.probabilities.items()}
-        classes = sorted({*truth, *predicted, *probabilities})
-    except (DamagedError, KeyError, ValueError, TypeError, csv.Error) as error:
-        reason = error.problem if isinstance(error, DamagedError) else str(error)[:300]
-        problem = f"there is no column {error}" if isinstance(error, KeyError) else reason
-        raise ClaimsError(
-            f"the predictions cannot be read: {problem}", place=str(path), remedy="name the columns of this file"
-        ) from None
-    if len(classes) == 2 and len(probabilities) == 1:
-        ((class_name, known),) = probabilities.items()
-        probabilities |= {name: [1 - one for one in known] for name in classes if name != class_name}
-    if missing := sorted(set(classes) - set(probabilities)):
-        raise ClaimsError(
-            f"there is no probability of {missing[0]}", place=str(path), remedy="name its column in probabilities"
-        )
+        table = read_table(path, faults)
+        places = {column: place for place, column in enumerate(table.columns)}
+        truth, predicted = (table.texts(places[column]) for column in (section.truth, section.predicted))
+        faults.named = _naming(table, {*section.probabilities.values(), section.truth, section.predicted})
+        for column in (section.truth, section.predicted):
+            _note_empty(table, places[column], faults)
+        columns = {name: places[column] for name, column in section.probabilities.items()}
+        classes = sorted({*truth, *predicted, *columns} - {""})
+        known = {*classes} if len(classes) == 2 and len(columns) == 1 else {*columns}
+        if missing := sorted({*classes} - known):
+            raise PredictionsError(
+                f"there is no probability of {missing[0]}", place=str(path), remedy="name its column in probabilities"
+            )
+        values = forms.understood(table, list(columns.values()), None, faults)
+        faults.check(path, rows=table.total, remedy="put the file right")
+    except KeyError as error:
+        problem = f"the predictions cannot be read: there is no column {error}"
+        raise ClaimsError(problem, place=str(path), remedy=f"the file has {names(places)}") from None
+    except PredictionsError as error:
+        raise ClaimsError(error.problem, place=error.place, remedy=error.remedy) from None
+    of = dict(zip(columns, values.values.T, strict=True))
+    of |= {name: 1 - values.values[:, 0] for name in classes if name not in of}
     sides = (np.array([classes.index(name) for name in side]) for side in (truth, predicted))
-    return PartPredictions(classes, *sides, np.column_stack([probabilities[name] for name in classes]))
+    notes = [*table.notes, *filter(None, [values.note])]
+    return PartPredictions(classes, *sides, np.column_stack([of[name] for name in classes]), notes)
+
+
+def _note_empty(table: PredictionTable, place: int, faults: Faults) -> None:
+    for number, text in zip(table.numbers, table.texts(place), strict=True):
+        if not text:
+            faults.add("no class", number, "is empty", column=table.columns[place])
+
+
+def _naming(table: PredictionTable, read: set[str]) -> Callable[[int], str]:
+    """Return what names a row besides its number: the first column that holds neither a class nor a probability."""
+    place = next((place for place, column in enumerate(table.columns) if column not in read), None)
+    keys = {} if place is None else dict(zip(table.numbers, table.texts(place), strict=True))
+    column = "" if place is None else plain_name(table.columns[place])
+    return lambda row: f"{column} {plain_name(keys[row])}" if row in keys else ""
+
+
+def undefined(claim: ClaimSection, part: PartPredictions) -> str:
+    """Say why a figure has no value for these cases; nothing where it is none that needs one, or cannot be told."""
+    if not claim.class_name:
+        only = f"all cases are {part.classes[part.truth[0]]}"
+        return only if (part.truth == part.truth[0]).all() else "no class has a value"
+    number = part.classes.index(claim.class_name)
+    own = {
+        "recall": (part.truth == number, "no case is"),
+        "precision": (part.predicted == number, "no case was predicted as"),
+        "specificity": (part.truth != number, "all cases are"),
+        "npv": (part.predicted != number, "all cases were predicted as"),
+    }
+    if claim.rate in own:
+        return f"{own[claim.rate][1]} {claim.class_name}"
+    return f"{'all cases are' if (part.truth == number).all() else 'no case is'} {claim.class_name}"

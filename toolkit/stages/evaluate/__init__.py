@@ -6,7 +6,7 @@ chosen is fitted and chosen on validation, never on test.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
@@ -21,6 +21,7 @@ from toolkit.workspace.plan import Departure
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run, read_run
 from toolkit.workspace.scores import unsayable
+from toolkit.workspace.sources import PredictionSource
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     run_id = find_run(workspace, run)
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     predicted = _predicted(workspace, run_id)
-    asked, frozen = _sayable(workspace, study, run_id), read_run(workspace, run_id).frozen
+    asked, record = _sayable(workspace, study, run_id), read_run(workspace, run_id)
     parts = {part: _part(workspace, asked, run_id, part) for part in predicted}
-    fitted, targets = calibrated.temperature_of(parts, frozen, truth_id), operating.targets(asked, parts, frozen)
+    fitted, targets = calibrated.temperature_of(parts, record, truth_id), operating.targets(asked, parts, record)
     temperature = None if fitted is None else fitted["temperature"]
     prior = calibrated.prior_of(workspace, study, run_id)
     lock = plan.locked_for(workspace, run_id)
@@ -57,7 +58,7 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     for part, data in parts.items():
         progress(f"scoring {part}", 0, None)
         key = EvaluationKey(run_id, part, truth_id)
-        for name, of_part in _scored(workspace, asked, data, key, temperature, targets).items():
+        for name, of_part in _scored(workspace, asked, data, key, Chosen(temperature, targets, record.source)).items():
             rows[name] += of_part
         rows["scores"] += calibrated.at_prior_rows(study, data, key, prior)
         now = datetime.now(UTC).replace(tzinfo=None)
@@ -95,7 +96,7 @@ def _sayable(workspace: Workspace, study: Study, run_id: str) -> Study:
         raise WorkspaceError(
             f"cases were labelled {relabelled[0]} since they were predicted, which the run cannot say",
             place=f"run {run_id}",
-            remedy=f"toolkit predict --run {run_id} leaves them out",
+            remedy=f"toolkit predict --run {run_id} leaves them out; where they came from a file, predict --from",
         )
     return study.model_copy(update=known)
 
@@ -124,24 +125,29 @@ def _part(workspace: Workspace, study: Study, run_id: str, part: str) -> ClassAr
     return class_arrays(rows, study.class_names)
 
 
+class Chosen(NamedTuple):
+    """What a part is scored with: the temperature and thresholds of the run, and the file its predictions came from."""
+
+    temperature: float | None
+    targets: list[Target]
+    source: PredictionSource | None
+
+
 def _scored(
-    workspace: Workspace,
-    study: Study,
-    data: ClassArrays,
-    key: EvaluationKey,
-    temperature: float | None,
-    targets: list[Target],
+    workspace: Workspace, study: Study, data: ClassArrays, key: EvaluationKey, chosen: Chosen
 ) -> dict[str, list[dict[str, Any]]]:
     """Return a part's rows of every table but `temperatures`."""
+    temperature, targets, source = chosen
+    aims = [target for target in targets if not target.fixed]
     part = {"run_id": key.run_id, "part": key.part}
     readings = workspace.read(sql.statement("evaluate/readings_of_part"), part)
     values = workspace.read(sql.statement("evaluate/group_values"), part)
     return {
-        "scores": Scorer(study, data, key, temperature).rows(),
-        "calibration_bins": calibrated.bins(study, data, key, temperature),
+        "scores": Scorer(study, data, key, temperature, source).rows(),
+        "calibration_bins": calibrated.bins(study, data, key, temperature, source),
         "operating_points": [row for target in targets for row in operating.rows(study, data, key, target)],
-        "guarantees": [operating.guarantee(study, data, key, target) for target in targets],
-        "decision_curves": [row for target in targets for row in operating.decision_curve(study, data, key, target)],
+        "guarantees": [operating.guarantee(study, data, key, target) for target in aims],
+        "decision_curves": [row for target in aims for row in operating.decision_curve(study, data, key, target)],
         "agreement": readers.rows(study, data, key, readings),
         "subgroup_scores": groups.rows(study, data, key, groups.groups_of(study, data.case_ids, values)),
     }

@@ -11,14 +11,21 @@ from toolkit.stats import calibration
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import read_run
+from toolkit.workspace.runs import RunRecord, read_run
+from toolkit.workspace.sources import PredictionSource, is_undefined
 
 FITTED_ON = "validation"
 AT_PRIOR = "prior_"
 
 
-def temperature_of(parts: dict[str, ClassArrays], frozen: dict[str, Any], truth_id: str) -> dict[str, Any] | None:
-    """Return the temperature fitted on validation, an external run's where it was trained; None without validation."""
+def temperature_of(parts: dict[str, ClassArrays], record: RunRecord, truth_id: str) -> dict[str, Any] | None:
+    """Return the temperature fitted on validation, an external run's where it was trained; None without validation.
+
+    None too where predictions from a file are no distributions: there is nothing to be scaled.
+    """
+    frozen = record.frozen
+    if record.source and record.source.knows != "distribution":
+        return None
     if fixed := frozen.get("temperature"):
         return {**fixed, "fitted_on": FITTED_ON}
     if (data := parts.get(FITTED_ON)) is None:
@@ -71,7 +78,13 @@ def at_prior_rows(
     ]
 
 
-def bins(study: Study, data: ClassArrays, key: EvaluationKey, temperature: float | None) -> list[dict[str, Any]]:
+def bins(
+    study: Study,
+    data: ClassArrays,
+    key: EvaluationKey,
+    temperature: float | None,
+    source: PredictionSource | None = None,
+) -> list[dict[str, Any]]:
     """Return the reliability of the predicted class's probability, at the temperature too, and of every class's."""
     predicted = (np.arange(len(data.truth)), data.predicted)
     events = [("as predicted", None, data.probabilities[predicted], data.right)]
@@ -81,6 +94,7 @@ def bins(study: Study, data: ClassArrays, key: EvaluationKey, temperature: float
     events += [
         ("as predicted", name, data.probabilities[:, number], data.truth == number)
         for number, name in enumerate(study.class_names)
+        if not is_undefined(source, "ece", name)
     ]
     bins, confidence = study.evaluate.bins, study.evaluate.confidence
     shared = {**key._asdict(), "method": WILSON, "confidence": confidence}

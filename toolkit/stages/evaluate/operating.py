@@ -12,10 +12,15 @@ from toolkit.stats import thresholds
 from toolkit.stats.intervals import TOO_FEW, Interval, patient_bootstrap, percentile
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
+from toolkit.workspace.runs import RunRecord
 
 CHOSEN_ON = "validation"
 SAME_SUPPORT = {"benign_per_found": "precision"}
 OF_BOUNDS = "from both bounds of sensitivity and specificity"
+FLAGGED = 0.5
+"""The score from which a class is flagged where each has a score by itself, as the ISIC challenges do."""
+FURTHER = ("f1", "accuracy")
+"""Rates at FLAGGED besides those of every operating point: challenges state them."""
 CURVE = np.round(np.arange(0.02, 1, 0.02), 2)
 """Thresholds of the decision curve."""
 
@@ -26,6 +31,8 @@ class Target(NamedTuple):
     point: OperatingPoint
     numbers: list[int]
     threshold: float
+    fixed: bool = False
+    """Whether the threshold is the same for every run, and no sensitivity is required."""
 
     def positive(self, data: ClassArrays) -> np.ndarray:
         """Return which cases should be flagged, (N,)."""
@@ -36,18 +43,28 @@ class Target(NamedTuple):
         return data.probabilities[:, self.numbers].sum(axis=1)
 
 
-def targets(study: Study, parts: dict[str, ClassArrays], frozen: dict[str, Any]) -> list[Target]:
+def targets(study: Study, parts: dict[str, ClassArrays], record: RunRecord) -> list[Target]:
     """Return the study's operating points with the thresholds chosen on validation; none where it has no positives.
 
-    Those of an external run are the ones that were fixed where it was trained.
+    Those of an external run are the ones that were fixed where it was trained. Scores of each class by itself cannot be
+    added, so that a point has one class; besides, each class is flagged from FLAGGED on, as challenges do.
     """
-    targets = []
-    for fixed in frozen.get("operating_points", []):
+    knows = record.source.knows if record.source else "distribution"
+    if knows == "predicted":
+        return []
+    alone = [(number, name) for number, name in enumerate(study.class_names) if knows == "scores"]
+    targets = [
+        Target(OperatingPoint(name=f"{name} from {FLAGGED}", classes=[name]), [number], FLAGGED, fixed=True)
+        for number, name in alone
+    ]
+    for fixed in record.frozen.get("operating_points", []):
         point = OperatingPoint(**{name: value for name, value in fixed.items() if name != "threshold"})
         if set(point.classes) <= set(study.class_names):
             numbers = [study.class_names.index(name) for name in point.classes]
             targets.append(Target(point, numbers, fixed["threshold"]))
     for point in study.operating_points if CHOSEN_ON in parts else []:
+        if alone and len(point.classes) > 1:
+            continue
         target = Target(point, [study.class_names.index(name) for name in point.classes], float("nan"))
         positive, score = target.positive(parts[CHOSEN_ON]), target.score(parts[CHOSEN_ON])
         chosen = (
@@ -64,7 +81,12 @@ def rows(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) ->
     """Return the rates of a part at the threshold."""
     point, confidence = target.point, study.evaluate.confidence
     rates = thresholds.rates_at(
-        target.positive(data), target.score(data), target.threshold, data.patient, confidence=confidence
+        target.positive(data),
+        target.score(data),
+        target.threshold,
+        data.patient,
+        confidence=confidence,
+        further=FURTHER if target.fixed else (),
     )
     values = {name: (float(share.value), interval) for name, (share, interval) in rates.items()}
     values["benign_per_found"] = _per_found(*values["precision"])
@@ -76,8 +98,8 @@ def rows(study: Study, data: ClassArrays, key: EvaluationKey, target: Target) ->
         **key._asdict(),
         "target": point.name,
         "classes": ",".join(point.classes),
-        "rule": point.rule,
-        "required": point.sensitivity,
+        "rule": "fixed" if target.fixed else point.rule,
+        "required": float("nan") if target.fixed else point.sensitivity,
         "threshold": target.threshold,
         "confidence": confidence,
     }

@@ -12,6 +12,7 @@ from toolkit.stats import calibration, intervals, metrics
 from toolkit.stats.intervals import UNDEFINED, Interval
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
+from toolkit.workspace.sources import PredictionSource, is_undefined
 
 BOOTSTRAP = "patient bootstrap, percentile"
 JACKKNIFE = "Wilson, effective size from leaving patients out"
@@ -19,6 +20,7 @@ LOGARITHM = "logarithmic scale, variance from leaving patients out"
 SCORE_TEST = "score test inverted, correlation within patients"
 NO_INTERVAL = "none: of a calibrated model it would lie above 0"
 TESTED = "none: score test of slope 1 and intercept 0, correlation within patients"
+NOT_GIVEN = "none: the file of predictions does not give what it rests on"
 FITTED = ("calibration_slope", "calibration_intercept")
 OF_EVENTS = ("ece", "ece_debiased", *FITTED)
 OF_PROBABILITIES = ("brier", "log_loss", *OF_EVENTS, "calibration_p", "calibration_power")
@@ -53,8 +55,15 @@ class Measured(NamedTuple):
 class Scorer:
     """The scores of one part, with the values, and those without each patient, that every row is made from."""
 
-    def __init__(self, study: Study, data: ClassArrays, key: EvaluationKey, temperature: float | None = None) -> None:
-        self.study, self.data, self.key = study, data, key
+    def __init__(
+        self,
+        study: Study,
+        data: ClassArrays,
+        key: EvaluationKey,
+        temperature: float | None = None,
+        source: PredictionSource | None = None,
+    ) -> None:
+        self.study, self.data, self.key, self.source = study, data, key, source
         self.confidence, self.bins = study.evaluate.confidence, study.evaluate.bins
         self.temperature = temperature
         measures = Measures(data, temperature=temperature)
@@ -66,7 +75,17 @@ class Scorer:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return every score of the part."""
-        return [*self._per_class(), *self.over_all(), *self._averages()]
+        rows = [*self._per_class(), *self.over_all(), *self._averages()]
+        return [self._undefined(row) if self._is_undefined(row["metric"], row["class_name"]) else row for row in rows]
+
+    def _is_undefined(self, metric: str, class_name: str | None) -> bool:
+        return is_undefined(self.source, metric, class_name)
+
+    @staticmethod
+    def _undefined(row: dict[str, Any]) -> dict[str, Any]:
+        """Return a row without a value: the run's file does not give the numbers that it rests on."""
+        nothing = {"value": np.nan, **UNDEFINED._asdict(), "method": NOT_GIVEN}
+        return {**row, **nothing, "query": sql.metric_query("undefined")}
 
     def _per_class(self) -> list[dict[str, Any]]:
         rows = []
@@ -74,7 +93,10 @@ class Scorer:
             event = (self.data.probabilities[:, number], self.data.truth == number)
             measured = {metric: self._of_class(metric, number) for metric in metrics.AVERAGED}
             measured["brier"] = self._jackknifed("class_brier", self.everyone, number)
-            measured |= self._of_event(*event)
+            if self._is_undefined("ece", name):
+                measured |= dict.fromkeys(OF_EVENTS, self._unknown)
+            else:
+                measured |= self._of_event(*event)
             few = intervals.too_few(self.data.patient, self.data.truth == number)
             for metric in OF_A_CLASS:
                 measured[metric] = measured[metric]._replace(few=few)
@@ -143,8 +165,14 @@ class Scorer:
         queries = {name: self._query(name.removeprefix("scaled_"), source="scaled") for name in SCALED}
         return rows + [self._row(name, None, values[name], queries[name]) for name in SCALED]
 
+    @property
+    def _unknown(self) -> Measured:
+        return Measured(float("nan"), UNDEFINED, NOT_GIVEN, self.everyone)
+
     def _losses(self, probabilities: np.ndarray, prefix: str) -> dict[str, Measured]:
         """Return Brier score and log loss; to the latter's variance one patient more adds, like the worst of all."""
+        if self._is_undefined("log_loss", None):
+            return dict.fromkeys((f"{prefix}brier", f"{prefix}log_loss"), self._unknown)
         name, patients = f"{prefix}log_loss", self._patients(self.everyone)
         value = float(self.points[name][0])
         losses = metrics.losses(self.data.truth, probabilities)["log_loss"]

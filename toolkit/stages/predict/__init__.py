@@ -163,6 +163,12 @@ def _task(workspace: Workspace, study: Study, run: str, control: str | None) -> 
         record = external.bring(workspace, Path(run), study)
     else:
         record = read_run(workspace, find_run(workspace, run))
+    if record.source:
+        raise ModelError(
+            f"the predictions of run {record.run_id} were read from a file: there is no model here to predict with",
+            place=str(workspace.run(record.run_id)),
+            remedy="toolkit predict --from FILE --model-name NAME reads such a file",
+        )
     if record.control_of:
         control, record = control or record.control, read_run(workspace, record.control_of)
     if record.external_of:

@@ -86,6 +86,12 @@ def _record_of(home: Workspace, folder: Path) -> RunRecord:
     except WorkspaceError as error:
         problem = f"there is no run in this folder that can be read: {error.problem}"
         raise ModelError(problem, place=str(folder), remedy="give WORKSPACE/runs/ID") from None
+    if there.source:
+        raise ModelError(
+            "this run's predictions were read from a file: there is no model to try here",
+            place=str(folder),
+            remedy="read the model's predictions of this workspace's cases: predict --from FILE --model-name NAME",
+        )
     if there.control or there.control_of or there.external_of:
         kind = "a run of yet another workspace" if there.external_of else "an input ablation"
         raise ModelError(

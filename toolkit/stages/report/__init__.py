@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.files import OPEN, PRIVATE
+from toolkit.formatting import counted_by
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import guidelines
@@ -59,6 +60,12 @@ def report(
     run_id = find_run(workspace, run)
     progress("reading the registry", 0, None)
     whole = gather(workspace, study, run_id)
+    with counted_by(patients_known=whole.patients_known):
+        return _written(workspace, study, whole, audience, progress)
+
+
+def _written(workspace: Workspace, study: Study, whole: ReportFacts, audience: Audience, progress: Progress) -> Report:
+    run_id = whole.run["run_id"]
     facts = shared(whole) if audience == "shared" else whole
     progress("drawing curves", 0, None)
     figures = draw(facts)

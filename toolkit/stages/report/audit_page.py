@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from toolkit.csv_files import sheet_text
 from toolkit.errors import PhotographError, WorkspaceError
-from toolkit.formatting import counted
+from toolkit.formatting import counted, counted_by
 from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.photographs.opening import open_photograph, read_parsed
 from toolkit.progress import Progress, silent
@@ -56,13 +56,19 @@ class StratumLevel(NamedTuple):
 def audit_page(workspace: Workspace, study: Study, *, progress: Progress = silent) -> AuditPage:
     """Write the page of what the last audit found and its CSV files; with a split, how its subsets compare."""
     facts = _facts(workspace)
+    with counted_by(patients_known=facts["patients_known"]):
+        return _written(workspace, study, facts, progress)
+
+
+def _written(workspace: Workspace, study: Study, facts: dict[str, Any], progress: Progress) -> AuditPage:
+    known = facts["patients_known"]
     cohort = _cohort(workspace, facts["split_id"]) if facts["split_id"] else []
     pairs = _pairs(facts["duplicates"][: study.report.gallery], progress)
     tables = {
-        "duplicates.csv": csv_of((*DUPLICATES, "class_name", "other_class_name"), facts["duplicates"]),
+        "duplicates.csv": csv_of((*DUPLICATES[not known :], "class_name", "other_class_name"), facts["duplicates"]),
         "contradictions.csv": csv_of(CONTRADICTIONS, facts["contradictions"]),
         "kept_out.csv": csv_of(("level", "reason", "found"), facts["issues"]),
-        "cohort.csv": _cohort_csv(cohort),
+        "cohort.csv": _cohort_csv(cohort, patients_known=known),
     }
     page = {"index.html": _render(study, facts, pairs, cohort)}
     files = write_page(workspace, study, "audit", tables, lambda _: page, classes=[])
@@ -134,30 +140,31 @@ def _standardised(one: float, other: float) -> float:
     return (other - one) / math.sqrt(spread) if spread > 0 else math.nan
 
 
-def _cohort_csv(cohort: list[StratumLevel]) -> str:
-    columns = ("stratum", "level", "part", "cases", "photographs", "patients", "standardised_difference")
+def _cohort_csv(cohort: list[StratumLevel], *, patients_known: bool) -> str:
+    counts = ("cases", "photographs", *(["patients"] if patients_known else []))
     rows = [
         (
             each.stratum,
             each.level or "",
             part or "all",
-            *(row[name] for name in columns[3:6]),
+            *(row[name] for name in counts),
             each.differences.get(part or "", math.nan),
         )
         for each in cohort
         for part, row in each.counts.items()
     ]
-    return sheet_text(columns, rows)
+    return sheet_text(("stratum", "level", "part", *counts, "standardised_difference"), rows)
 
 
 def _badges(facts: dict[str, Any]) -> list[Badge]:
     """Return what to know first."""
+    known = facts["patients_known"]
     across = sum(row["patients"] == "across" for row in facts["duplicates"])
     pairs = [row for row in facts["contradictions"] if row["other_case_id"]]
     against = sum(row["kind"] == "contradiction" for row in pairs)
     excluded = sum(issue["found"] for issue in facts["issues"] if issue["level"] in ("case", "row"))
     counts = [
-        (across, f"Duplicates of two patients: {counted(across, 'pair')}", "duplicates"),
+        *([(across, f"Duplicates of two patients: {counted(across, 'pair')}", "duplicates")] if known else []),
         (against, f"Contradicting classes: {counted(against, 'pair')}", "contradictions"),
         (excluded, f"Excluded: {counted(excluded, 'row or case', 'rows and cases')}", "kept-out"),
     ]
@@ -166,7 +173,7 @@ def _badges(facts: dict[str, Any]) -> list[Badge]:
         what = ", ".join(f"{times} {name.split('_')[0]}" for name, times in leaks.items())
         clear = f"Nothing is in more than one subset: split {facts['split_id']}"
         counts.append((len(leaks), f"Leakage: {what} in more than one subset" if leaks else clear, "cohort"))
-    unknown = [] if facts["patients_known"] else [Badge("look", NO_PATIENTS.capitalize(), "duplicates")]
+    unknown = [] if known else [Badge("look", NO_PATIENTS.capitalize(), "duplicates")]
     return unknown + [Badge("look" if number else "good", text, link) for number, text, link in counts]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from toolkit.csv_files import sheet_text
 from toolkit.files import PRIVATE
-from toolkit.formatting import support
+from toolkit.formatting import counted_by, support
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
@@ -39,6 +39,12 @@ def compare_page(
     workspace: Workspace, study: Study, run_id: str, other_run_id: str, *, progress: Progress = silent
 ) -> ComparePage:
     """Write the page of two runs that were compared, and its CSV files."""
+    known = workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"]
+    with counted_by(patients_known=known):
+        return _written(workspace, study, run_id, other_run_id, progress)
+
+
+def _written(workspace: Workspace, study: Study, run_id: str, other_run_id: str, progress: Progress) -> ComparePage:
     name = f"{run_id}-to-{other_run_id}"
     differences = workspace.rows(sql.statement("report/differences"), {"run_id": run_id, "other_run_id": other_run_id})
     seeds = seed_differences(workspace, run_id, other_run_id, dict.fromkeys(row["part"] for row in differences))

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from toolkit.csv_files import columns_of, sheet_text
-from toolkit.formatting import METRICS, spoken
+from toolkit.formatting import METRICS, PATIENT, in_units, spoken, unit
 from toolkit.manifest import shipped
 from toolkit.workspace import sql
 
@@ -21,12 +21,25 @@ def with_dictionary(tables: dict[str, str], classes: list[str]) -> dict[str, byt
     """Return CSV files as bytes, with data_dictionary.csv, which says what every column of them means."""
     names = dict.fromkeys([*tables, "data_dictionary.csv"])
     rows = [
-        (file, column, _meanings().get(file, {}).get(column) or meaning(column, classes))
+        (file, _in_units(column), in_units(_meanings().get(file, {}).get(column) or meaning(column, classes)))
         for file in names
         for column in (columns_of(tables[file]) if file in tables else ("file", "column", "meaning"))
     ]
     own = sheet_text(["file", "column", "meaning"], rows)
-    return {name: text.encode() for name, text in {**tables, "data_dictionary.csv": own}.items()}
+    called = {file: _with_units(text) for file, text in tables.items()}
+    return {name: text.encode() for name, text in {**called, "data_dictionary.csv": own}.items()}
+
+
+def _with_units(text: str) -> str:
+    """Return CSV with what counts as a patient in the names of its columns."""
+    if unit() == PATIENT:
+        return text
+    head, end, rows = text.partition("\n")
+    return f"{','.join(map(_in_units, head.split(',')))}{end}{rows}"
+
+
+def _in_units(column: str) -> str:
+    return column if unit() == PATIENT else column.replace("patients", f"{unit()}s")
 
 
 def meaning(column: str, classes: list[str]) -> str:

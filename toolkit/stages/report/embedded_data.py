@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from toolkit.csv_files import FORMULA, MARK, VALUE, WHOLE
-from toolkit.formatting import clean, group_name
+from toolkit.formatting import clean, group_name, unit
 from toolkit.manifest.evaluation import Costs
 from toolkit.stages.report.cases import ReportCase, cost
 from toolkit.stages.report.thumbnails import Thumbnails
@@ -69,6 +69,7 @@ def document(context: EmbeddedContext, cases: list[ReportCase], pictures: Iterab
         "groups": list(groups),
         "findings": list(findings),
         "patients": list(patients),
+        "unit": unit(),
         "sheet": {"mark": MARK, "formula": FORMULA.pattern, "value": VALUE.pattern, "whole": WHOLE.pattern},
         "columns": COLUMNS,
         "cases": rows,

@@ -4,13 +4,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from toolkit.formatting import clean, confirmation, detection, percent, proportion, spoken
+from toolkit.formatting import clean, confirmation, detection, in_units, percent, proportion, spoken
 from toolkit.stats.metrics import Curve
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import read_run
 
 TREAT_ALL, TREAT_NONE = "treat all", "treat none"
+FIXED = "fixed"
+"""Rule of a threshold that is the same for every run."""
 BY_PART = ("operating_points", "decision_curve", "calibration")
 
 
@@ -29,8 +31,13 @@ class Evaluation(NamedTuple):
 
     @property
     def guarantees(self) -> list[dict[str, Any]]:
-        """The row of each operating point's sensitivity, with what its patients confirm."""
-        return [row for row in self.operating_points if row["metric"] == "recall"]
+        """The row of each operating point's sensitivity, with what its patients confirm; a fixed threshold has none."""
+        return [row for row in self.operating_points if row["metric"] == "recall" and row["rule"] != FIXED]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether every threshold is fixed, and none was chosen."""
+        return all(row["rule"] == FIXED for row in self.operating_points)
 
     @property
     def worst_group(self) -> dict[str, Any] | None:
@@ -108,4 +115,4 @@ def guarantee(row: dict[str, Any]) -> str:
         )
     more = "" if row["needed"] in (None, needed) else f", or {row['needed']} patients if as many as here have one"
     sentences.append(f"Confirming {required:g} takes at least {needed} patients without a missed lesion{more}.")
-    return " ".join(sentences)
+    return in_units(" ".join(sentences))

@@ -18,6 +18,7 @@ from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stats import metrics
 from toolkit.stats.metrics import Curve
 from toolkit.workspace.class_arrays import ClassArrays
+from toolkit.workspace.sources import is_undefined
 
 INK = "#6f6f6f"
 """Readable on white and on black."""
@@ -63,8 +64,9 @@ class Drawing(NamedTuple):
 
 def draw(facts: ReportFacts) -> dict[str, Drawing]:
     """Return the figures of a report by name, each as standalone files."""
-    roc = _by_class(facts.ranked, facts.classes, metrics.roc_curve, "roc")
-    pr = _by_class(facts.ranked, facts.classes, pr_steps, "pr")
+    ranks = not is_undefined(facts.record.source, "roc_auc", None)
+    roc = _by_class(facts.ranked, facts.classes, metrics.roc_curve, "roc") if ranks else []
+    pr = _by_class(facts.ranked, facts.classes, pr_steps, "pr") if ranks else []
     plots = {
         "roc": Plot("1 \N{MINUS SIGN} specificity", "recall (sensitivity)", roc, 1),
         "pr": Plot("recall (sensitivity)", "precision", pr, 1, step=True),

@@ -11,6 +11,7 @@ from toolkit.formatting import (
     counted,
     few,
     group_name,
+    in_units,
     metric_name,
     proportion,
     short_metric_name,
@@ -24,6 +25,7 @@ from toolkit.stages.report.evaluation import confirmed
 from toolkit.stages.report.facts import ReportFacts
 from toolkit.stages.report.methods import scored_truth
 from toolkit.workspace.scores import Score
+from toolkit.workspace.sources import UNTOLD
 
 LEAST_CASES, LEAST_PATIENTS = 10, 5
 """What a number of the first screen rests on at least; counts stand in the place of others."""
@@ -120,6 +122,8 @@ def change(facts: ReportFacts, score: Score) -> str:
 def badges(facts: ReportFacts) -> list[Badge]:
     """Return what to know before believing a number."""
     checks = [_leakage(facts), *_judged(facts)]
+    if facts.record.source:
+        checks.insert(0, Badge("look", UNTOLD[0].upper() + UNTOLD[1:], "external"))
     if not facts.patients_known:
         checks.insert(0, Badge("look", NO_PATIENTS[0].upper() + NO_PATIENTS[1:], "split"))
     if not facts.certificate:
@@ -130,7 +134,7 @@ def badges(facts: ReportFacts) -> list[Badge]:
     checks.append(_scorings(facts))
     if scored_truth(facts) != facts.label_state["truth_id"]:
         checks.append(Badge("look", "Labels changed since the evaluation: run toolkit evaluate", "provenance"))
-    return checks
+    return [badge._replace(text=in_units(badge.text)) for badge in checks]
 
 
 def _judged(facts: ReportFacts) -> list[Badge]:

@@ -16,12 +16,14 @@ from toolkit.formatting import (
     count,
     field_name,
     group_value,
+    in_units,
     metric_name,
     percent,
     proportion,
     spoken,
     subset,
     support,
+    unit,
 )  # fmt: skip
 from toolkit.manifest import Study, shipped
 from toolkit.stages.report.facts import ReportFacts
@@ -109,6 +111,8 @@ def _fact(
     if heading := entry.get("methods"):
         source = f'"{heading}" in the Methods of this report: run.json, certificate.json and the table label_states'
         return GuidelineFact(name, paragraphs.get(heading, NOT_KNOWN), source)
+    if facts.record.source and "elsewhere" in entry:
+        return GuidelineFact(name, entry["elsewhere"], "run.json: source")
     for kind, file, document in (
         ("record", "run.json", facts.record.document()),
         ("predictions", "predictions.json", facts.made.model_dump() if facts.made else {}),
@@ -140,9 +144,10 @@ def _sentence(facts: ReportFacts, entry: dict[str, Any], rows: list[dict[str, An
     if facts.audience == "shared" and (small or not entry.get("open")):
         return WITHHELD
     if not rows:
-        return entry.get("none", f"{NOT_KNOWN.capitalize()}.")
-    sentences = [entry["says"].format(**_words(facts, row)) for row in rows]
-    text = entry.get("intro", "") + "; ".join(dict.fromkeys(sentences))
+        return in_units(entry.get("none", f"{NOT_KNOWN.capitalize()}."))
+    says = in_units(entry["says"]) if facts.patients_known else entry.get("without_patients", in_units(entry["says"]))
+    sentences = [says.format(**_words(facts, row)) for row in rows]
+    text = in_units(entry.get("intro", "")) + "; ".join(dict.fromkeys(sentences))
     return f"{text[0].upper()}{text[1:]}".removesuffix(".") + "."
 
 
@@ -178,7 +183,7 @@ def _number(facts: ReportFacts, column: str, value: float) -> str:
 
 
 def _text(column: str, value: Any) -> str:
-    names = {"metric": metric_name, "part": subset, "fitted_on": subset, "group_name": field_name}
+    names = {"metric": metric_name, "method": in_units, "part": subset, "fitted_on": subset, "group_name": field_name}
     return clean(names.get(column, spoken)(str(value)))
 
 
@@ -203,7 +208,7 @@ def table(guidelines: list[Guideline]) -> str:
 def markdown(guidelines: list[Guideline], run_id: str) -> str:
     """Return guidelines.md."""
     sources = {fact.name: fact.source for guideline in guidelines for item in guideline.items for fact in item.facts}
-    template = text_environment().get_template("guidelines.md.j2")
+    template = text_environment(unit()).get_template("guidelines.md.j2")
     return template.render(guidelines=guidelines, sources=sources, run_id=run_id, plain=plain, left=left)
 
 

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from toolkit.files import write_atomically
+from toolkit.formatting import PATIENT, unit
 from toolkit.manifest import Study
 from toolkit.stages.report import layout
 from toolkit.workspace import sql
@@ -26,6 +27,7 @@ def write_index(workspace: Workspace, study: Study) -> None:
         part=next((run["part"] for run in runs if run["part"]), "test"),
         others=_others(names),
         counts=_counts(workspace),
+        patients_known=unit() == PATIENT,
     )
     write_atomically(workspace.reports / "index.html", page)
 

@@ -11,7 +11,7 @@ from toolkit.manifest import shipped
 
 FILTERS = (
     "proportion", "chance", "count", "counted", "spoken", "subset", "field_name", "clean", "metric_name", "model_name",
-    "moment", "percent", "short_number",
+    "moment", "percent", "short_number", "in_units",
 )  # fmt: skip
 FUNCTIONS = ("interval", "support", "group_name", "group_value")
 SIGNS = {"suppressed": formatting.SUPPRESSED, "few": formatting.FEW_PATIENTS}
@@ -22,7 +22,7 @@ def render(template: str, *, scripts: tuple[str, ...] = ("layout.js",), beside: 
     folder = shipped("reports/template")
     style = (folder / "style.css").read_text(encoding="utf-8")
     script = '"use strict";\n' + "".join((folder / name).read_text(encoding="utf-8") for name in scripts)
-    page = page_environment().get_template(template)
+    page = page_environment(formatting.unit()).get_template(template)
     own = policy(style=style, script=script, beside=beside)
     return page.render(style=style, script=script, policy=own, generator=generator(), **values).encode()
 
@@ -49,29 +49,52 @@ def generator() -> str:
 
 
 @cache
-def page_environment() -> Any:
-    """Return what renders pages: every text is escaped, and nothing undefined gets through."""
+def page_environment(unit: str) -> Any:
+    """Return what renders pages: every text is escaped, and nothing undefined gets through.
+
+    `unit` is what counts as a patient, and how the templates' own words call it.
+    """
     from jinja2 import StrictUndefined  # noqa: PLC0415 - needed only to render
 
-    return _environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return _environment(unit, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 @cache
-def text_environment() -> Any:
-    """Return what renders plain text, which pages escape later: what is undefined was not recorded."""
+def text_environment(unit: str) -> Any:
+    """Return what renders plain text, which pages escape later: what is undefined was not recorded; see above."""
     from jinja2 import ChainableUndefined  # noqa: PLC0415 - needed only to render
 
     class NotRecorded(ChainableUndefined):
         def __str__(self) -> str:
             return formatting.UNDEFINED
 
-    return _environment(undefined=NotRecorded)
+    return _environment(unit, undefined=NotRecorded)
 
 
-def _environment(**settings: Any) -> Any:
+def _environment(unit: str, **settings: Any) -> Any:
     from jinja2 import Environment, FileSystemLoader  # noqa: PLC0415 - needed only to render
 
+    if unit != formatting.PATIENT:
+        settings["extensions"] = [_units()]
     templates: Any = Environment(loader=FileSystemLoader(shipped("reports/template")), **settings)  # noqa: S701 - pages set autoescape
     templates.filters |= {name: getattr(formatting, name) for name in FILTERS}
     templates.globals |= {name: getattr(formatting, name) for name in FUNCTIONS} | {"signs": SIGNS}
     return templates
+
+
+def _units() -> Any:
+    """Return the extension that puts the word for what counts as a patient into the templates' own words.
+
+    Values of the study never pass here, and neither do names of columns: those have no spaces.
+    """
+    from jinja2.ext import Extension  # noqa: PLC0415 - needed only to render
+    from jinja2.lexer import Token  # noqa: PLC0415 - needed only to render
+
+    class Units(Extension):
+        def filter_stream(self, stream: Any) -> Any:
+            with formatting.counted_by(patients_known=False):
+                for token in stream:
+                    words = token.type == "data" or (token.type == "string" and " " in token.value)
+                    yield Token(token.lineno, token.type, formatting.in_units(token.value)) if words else token
+
+    return Units

@@ -3,6 +3,7 @@
 import re
 from typing import Any, NamedTuple
 
+from toolkit.formatting import unit
 from toolkit.manifest import NO_PATIENTS
 from toolkit.manifest.model import PromptSection
 from toolkit.models import BUILT_IN
@@ -45,12 +46,13 @@ def methods(facts: ReportFacts) -> list[Paragraph]:
         "levels": sorted({score.confidence for score in scores}),
         "bootstrap_seed": facts.bootstrap_seed,
         "unsayable": facts.unsayable,
+        "audience": facts.audience,
         **_labels(facts),
         **_training(facts.record),
         **_prompt(facts),
         **_answers(facts),
     }
-    macros = text_environment().get_template("methods.txt.j2").make_module(values)
+    macros = text_environment(unit()).get_template("methods.txt.j2").make_module(values)
     return [
         Paragraph(heading, re.sub(r"[ \n]+", " ", getattr(macros, name)()).strip()) for heading, name in METHODS.items()
     ]

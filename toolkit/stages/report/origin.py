@@ -1,12 +1,24 @@
-"""Where a run comes from that was not trained here as it stands: another workspace's, or an input ablation."""
+"""Where a run comes from that was not trained here as it stands: another workspace, an input ablation, a file."""
 
 from toolkit.formatting import UNDEFINED, clean, counted, model_name, moment, spoken, subset, support
 from toolkit.stages.report.facts import ReportFacts
+from toolkit.workspace.sources import UNTOLD, PredictionSource
+
+CLASS_UNKNOWN = "the run was not trained on this class"
+UNDEFINED_WITHOUT = {
+    "scores": "Brier score and log loss over all classes are undefined: the scores of a case do not add up to 1.",
+    "predicted": "Areas, Brier score, log loss and the calibration of single classes are undefined: the file gives the "
+    "probability of the predicted class only.",
+}
+"""What cannot be scored, by what a file tells of a case."""
 
 
 def trained(facts: ReportFacts) -> str:
     """Say of what run this is the model, and when it was trained; nothing of a run that was trained here."""
     record, ended = facts.record, facts.record.training_ended
+    if record.source:
+        model = f"\N{LEFT DOUBLE QUOTATION MARK}{model_name(record.model.name)}\N{RIGHT DOUBLE QUOTATION MARK}"
+        return f"These are the predictions of the model {model}, read from a file; {UNTOLD}."
     if not (record.external_of or record.control_of):
         return ""
     if ended is None:
@@ -25,6 +37,8 @@ def trained(facts: ReportFacts) -> str:
 
 def external(facts: ReportFacts) -> list[str]:
     """Return what to know of a run that comes from another workspace, a sentence each; nothing of other runs."""
+    if facts.record.source:
+        return [*_read(facts, facts.record.source), *_left_out(facts), *_averages(facts)]
     if not facts.record.external_of:
         return []
     return [*_seen(facts), *_left_out(facts), *_meaning(facts), *_averages(facts)]
@@ -53,12 +67,30 @@ def _seen(facts: ReportFacts) -> list[str]:
     return texts
 
 
+def _read(facts: ReportFacts, source: PredictionSource) -> list[str]:
+    """Say what file the predictions were read from, how, and what nobody here can know."""
+    name = f"\N{LEFT DOUBLE QUOTATION MARK}{clean(source.name)}\N{RIGHT DOUBLE QUOTATION MARK}, "
+    where = name if facts.audience == "internal" else ""
+    others = "patients" if facts.patients_known else "lesions"
+    texts = [
+        f"The model was {UNTOLD}. It may have been trained on these photographs, or on others of these {others}.",
+        f"Its predictions were read from a file: {where}{counted(source.rows, 'row')}, SHA-256 {source.sha256}.",
+    ]
+    if facts.audience == "internal":
+        texts.append(f"Rows were found by their key: {clean(source.key)}.")
+        texts += [f"{clean(note[0].upper() + note[1:])}." for note in source.notes]
+    if undefined := UNDEFINED_WITHOUT.get(source.knows):
+        texts.append(undefined)
+    return texts
+
+
 def _left_out(facts: ReportFacts) -> list[str]:
     """Say which cases were left out because the run does not know their class."""
     texts = []
     for row in facts.not_predicted:
         known = row["class_name"] not in facts.unsayable
-        reason = "they were not predicted" if known else "the run was not trained on this class"
+        lacking = "the file has no probability of this class" if facts.record.source else CLASS_UNKNOWN
+        reason = "they were not predicted" if known else lacking
         texts.append(
             f"Left out: {support(row['cases'], row['patients'])} of {spoken(row['class_name'])}, since {reason}."
         )

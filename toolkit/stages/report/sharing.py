@@ -153,6 +153,8 @@ def _evaluation(whole: Evaluation) -> Evaluation:
 
 def _misses(row: dict[str, Any]) -> dict[str, Any]:
     """Return an operating point without the number of patients detected where it, or that of those missed, is small."""
+    if row["patients_found"] is None:
+        return row
     detected, missed = row["patients_found"], row["patients_to_be_found"] - row["patients_found"]
     small = any(0 < number < SMALLEST for number in (detected, missed))
     return row | ({"patients_found": None, "found": None, "at_least": math.nan, "needed": None} if small else {})
