@@ -1,15 +1,24 @@
 """Alignment of two photographs: the affine placement of one on the other, and how well their pixels then correlate."""
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-LEVELS = (32, 128)
+from toolkit.photographs.surrounds import votes
+
+LEVELS = (32, 64, 128)
 """Pixels on the longer side: a rough placement first, the fine one decides."""
 STEPS = 10
+SETTLED = (5e-3, 5e-3, 1e-3)
+"""Gain in score by a step, at each of LEVELS, from which on no more steps are made."""
+HOPELESS = ((0.0, 0.0), (0.5, 0.5), (0.5, 0.6))
+"""Scores at each of LEVELS that a pair must have at first and after a step: all copies tried have more."""
+FINEST_KEPT = 4_000
+"""Photographs that are kept in memory at the last of LEVELS, some 50 kB each."""
 MARGIN = 4
 """Pixels at the edges that are not compared: blurring brought in what lies outside, such as a filled corner."""
 SMALLEST_OVERLAP = 0.4
@@ -36,6 +45,10 @@ class Placement(NamedTuple):
         return Placement(matrix, -matrix @ self.shift)
 
 
+TILES = 4
+"""In each direction: one strong outline must not decide alone, so a photograph is compared by tiles too."""
+
+
 class Alignment(NamedTuple):
     """The best placement, and the normalised correlation of what both photographs show (0 where that is too little)."""
 
@@ -43,16 +56,36 @@ class Alignment(NamedTuple):
     placement: Placement
 
 
-class Pyramid(NamedTuple):
-    """A small grayscale photograph, prepared for comparison: its longer side, and its details at each of LEVELS."""
+class Level(NamedTuple):
+    """A photograph's details at one size, and which of its pixels are compared; None where all are."""
 
-    longest: int
-    levels: list[np.ndarray]
+    details: np.ndarray
+    votes: np.ndarray | None
 
 
-def pyramid(picture: np.ndarray) -> Pyramid:
-    """Prepare a photograph for comparison."""
-    return Pyramid(max(picture.shape), [details(_resized(picture, level)) for level in LEVELS])
+class Pyramid:
+    """A small grayscale photograph, prepared for comparison at each of LEVELS; its flat surround is not compared."""
+
+    def __init__(self, picture: np.ndarray) -> None:
+        self.picture, self.longest = picture, max(picture.shape)
+        voting = votes(picture)
+        self.votes = None if voting.all() else voting
+        self.rough = [_level(picture, self.votes, size) for size in LEVELS[:-1]]
+
+    def level(self, number: int) -> Level:
+        """Return one of LEVELS; the last one, which most photographs never need, is made when asked for."""
+        return self.rough[number] if 0 <= number < len(self.rough) else _finest(self)
+
+
+@lru_cache(maxsize=FINEST_KEPT)
+def _finest(photograph: Pyramid) -> Level:
+    return _level(photograph.picture, photograph.votes, LEVELS[-1])
+
+
+def _level(picture: np.ndarray, voting: np.ndarray | None, size: int) -> Level:
+    if voting is not None:
+        voting = _resized(np.uint8(255) * voting, size) > 254
+    return Level(details(_resized(picture, size), voting), voting)
 
 
 def _resized(picture: np.ndarray, longest: int) -> np.ndarray:
@@ -63,62 +96,107 @@ def _resized(picture: np.ndarray, longest: int) -> np.ndarray:
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX), dtype=np.float32)
 
 
-def details(picture: np.ndarray) -> np.ndarray:
-    """Return a picture without light and shade, its details of the same strength everywhere.
+def details(picture: np.ndarray, voting: np.ndarray | None = None) -> np.ndarray:
+    """Return a picture without light and shade, its details of the same strength everywhere; 0 where it has no vote.
 
     Skin is smooth: light falling off, or the outline of a dark lesion, would correlate between any two photographs.
     """
-    fine = gaussian_filter(picture, _SMOOTH)
-    fine -= gaussian_filter(fine, _COARSE)
-    return fine / np.sqrt(gaussian_filter(fine**2, _AROUND) + _QUIET**2)
+    weights = None if voting is None else voting.astype(np.float32)
+    fine = _blurred(picture, _SMOOTH, weights)
+    fine -= _blurred(fine, _COARSE, weights)
+    strength = fine / np.sqrt(_blurred(fine**2, _AROUND, weights) + _QUIET**2)
+    return strength if weights is None else strength * weights
+
+
+def _blurred(picture: np.ndarray, width: float, weights: np.ndarray | None) -> np.ndarray:
+    """Blur a picture by what has a vote in it alone, so that the edge of a mask leaves no trace."""
+    if weights is None:
+        return gaussian_filter(picture, width)
+    return gaussian_filter(picture * weights, width) / np.maximum(gaussian_filter(weights, width), 1e-6)
 
 
 def align(first: Pyramid, other: Pyramid, placement: Placement) -> Alignment:
-    """Return the best placement near the given one; both are of the pictures' own pixels."""
-    score = 0.0
-    for one, two in zip(first.levels, other.levels, strict=True):
-        scales = max(one.shape) / first.longest, max(two.shape) / other.longest
-        score, refined = _refined(one, two, placement.scaled(*scales))
-        placement = refined.scaled(1 / scales[0], 1 / scales[1])
-    return Alignment(score, placement)
+    """Return the best placement near the given one; both are of the pictures' own pixels. Hopeless pairs score 0."""
+    best = Alignment(0.0, placement)
+    for number in range(len(LEVELS)):
+        one, two = first.level(number), other.level(number)
+        scales = max(one.details.shape) / first.longest, max(two.details.shape) / other.longest
+        best = _refined(one, two, best.placement.scaled(*scales), number)
+        if best.score < HOPELESS[number][-1]:
+            return Alignment(0.0, placement)
+        best = Alignment(best.score, best.placement.scaled(1 / scales[0], 1 / scales[1]))
+    return best
 
 
-def _refined(first: np.ndarray, other: np.ndarray, placement: Placement) -> Alignment:
+def _refined(one: Level, two: Level, placement: Placement, number: int) -> Alignment:
     """Improve a placement by Gauss–Newton steps over all affine ones.
 
     Gradients of both pictures are averaged (Malis 2004), so that few steps are needed.
     """
+    first, other = one.details, two.details
     height, width = other.shape
+    needed = SMALLEST_OVERLAP * (other.size if two.votes is None else two.votes.sum())
     y, x = np.mgrid[:height, :width].astype(np.float32)
     y, x = y - (height - 1) / 2, x - (width - 1) / 2
     gradient = np.gradient(other)
     best = Alignment(0.0, placement)
-    for _ in range(STEPS):
-        warped, overlap = _warped(first, placement, x, y)
+    for step_number in range(STEPS):
+        warped, overlap = _warped(one, placement, x, y)
+        if two.votes is not None:
+            overlap &= two.votes
         overlap[:MARGIN] = overlap[-MARGIN:] = overlap[:, :MARGIN] = overlap[:, -MARGIN:] = False
-        if overlap.sum() < SMALLEST_OVERLAP * overlap.size:
+        if overlap.sum() < max(needed, 1):
             break
         score, step = _step(warped, other, gradient, overlap, x, y)
         gain = score - best.score
         if gain > 0:
             best = Alignment(score, placement)
-            if gain < 1e-3:
+            if gain < SETTLED[number]:
                 break
         elif gain < -0.1:
             break
+        if step_number < len(HOPELESS[number]) and best.score < HOPELESS[number][step_number]:
+            return Alignment(0.0, best.placement)
         matrix = placement.matrix @ (np.eye(2) + step[:, :2])
         placement = Placement(matrix, placement.shift + placement.matrix @ step[:, 2])
     return best
 
 
-def _warped(first: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def poorest_quarter(first: Pyramid, other: Pyramid, placement: Placement) -> float:
+    """Return the correlation that a quarter of the other photograph's tiles do not reach; 0 where none can be compared.
+
+    Only tiles count of which at least half is compared.
+    """
+    one, two = first.level(-1), other.level(-1)
+    height, width = two.details.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    scales = max(one.details.shape) / first.longest, max(height, width) / other.longest
+    warped, overlap = _warped(one, placement.scaled(*scales), x - (width - 1) / 2, y - (height - 1) / 2)
+    if two.votes is not None:
+        overlap &= two.votes
+    tile = np.floor(y * TILES / height) * TILES + np.floor(x * TILES / width)
+    inside = [tile == number for number in range(TILES**2)]
+    compared = [overlap & where for where in inside if 2 * (overlap & where).sum() >= where.sum()]
+    correlations = [_correlation(warped[where], two.details[where]) for where in compared]
+    return float(np.quantile(correlations, 0.25)) if correlations else 0.0
+
+
+def _correlation(one: np.ndarray, two: np.ndarray) -> float:
+    one, two = one - one.mean(), two - two.mean()
+    norms = math.sqrt(float(one @ one) * float(two @ two))
+    return float(one @ two) / norms if norms > 1e-6 else 0.0
+
+
+def _warped(first: Level, placement: Placement, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first picture at the other's pixels, and which of these lie on it."""
-    height, width = first.shape
+    height, width = first.details.shape
     (a, b), (c, d) = placement.matrix
     across = a * x + b * y + (placement.shift[0] + (width - 1) / 2)
     down = c * x + d * y + (placement.shift[1] + (height - 1) / 2)
     inside = (across >= MARGIN) & (across <= width - 1 - MARGIN) & (down >= MARGIN) & (down <= height - 1 - MARGIN)
-    return map_coordinates(first, [down, across], order=1, mode="nearest"), inside
+    if first.votes is not None:
+        inside &= map_coordinates(first.votes, [down, across], order=0, mode="nearest")
+    return map_coordinates(first.details, [down, across], order=1, mode="nearest"), inside
 
 
 def _step(

@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from toolkit.errors import PhotographError
 from toolkit.photographs import duplicates
-from toolkit.photographs.opening import grayscale_thumbnail, read_parsed
+from toolkit.photographs.opening import read_parsed
+from toolkit.photographs.surrounds import comparable_thumbnail
 from toolkit.progress import Progress, silent
 from toolkit.workspace import audited, sql
 from toolkit.workspace.locks import one_at_a_time
@@ -114,7 +115,7 @@ def _search(workspace: Workspace, progress: Progress) -> _Search:
 def _thumbnail(row: dict[str, Any]) -> np.ndarray | None:
     try:
         content = read_parsed(Path(row["path"]), row["sha256"], name=f"photograph {row['image_id']}")
-        return grayscale_thumbnail(content, longest=duplicates.LONGEST)
+        return comparable_thumbnail(content, longest=duplicates.LONGEST)
     except PhotographError:
         return None
 
