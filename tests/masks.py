@@ -45,7 +45,9 @@ def segmented(picture: Image.Image, number: int) -> Image.Image:
 def noisy(picture: Image.Image, number: int) -> Image.Image:
     """Blacken the ground as a camera sees black: not quite."""
     pixels = np.asarray(on_ground(0.8, "black")(picture, number), dtype=np.float32)
-    return Image.fromarray((pixels + np.random.default_rng(number).normal(3, 2, pixels.shape)).clip(0, 255).astype("u1"))
+    return Image.fromarray(
+        (pixels + np.random.default_rng(number).normal(3, 2, pixels.shape)).clip(0, 255).astype("u1")
+    )
 
 
 def wide(picture: Image.Image, _: int) -> Image.Image:

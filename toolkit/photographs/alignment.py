@@ -133,7 +133,7 @@ def _refined(one: Level, two: Level, placement: Placement, number: int) -> Align
 
     Gradients of both pictures are averaged (Malis 2004), so that few steps are needed.
     """
-    first, other = one.details, two.details
+    other = two.details
     height, width = other.shape
     needed = SMALLEST_OVERLAP * (other.size if two.votes is None else two.votes.sum())
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -203,19 +203,19 @@ def _step(
     warped: np.ndarray, other: np.ndarray, gradient: list[np.ndarray], overlap: np.ndarray, x: np.ndarray, y: np.ndarray
 ) -> tuple[float, np.ndarray]:
     """Return the correlation at this placement, and the affine step, (2, 3), that brings the pictures closer."""
-    one, two = warped[overlap], other[overlap]
+    compared = np.flatnonzero(overlap)
+    one, two = warped.ravel()[compared], other.ravel()[compared]
     one, two = one - one.mean(), two - two.mean()
     norm, other_norm = math.sqrt(float(one @ one)), math.sqrt(float(two @ two))
     if norm < 1e-6 or other_norm < 1e-6:
         return 0.0, np.zeros((2, 3))
-    by_y, by_x = (
-        (own[overlap] / norm + others[overlap] / other_norm) / 2
-        for own, others in zip(np.gradient(warped), gradient, strict=True)
-    )
-    across, down = x[overlap], y[overlap]
-    jacobian = np.stack([by_x * across, by_x * down, by_x, by_y * across, by_y * down, by_y], axis=1)
+    across, down = x.ravel()[compared], y.ravel()[compared]
+    jacobian = np.empty((6, len(compared)), dtype=np.float32)
+    for row, own, others in zip((5, 2), np.gradient(warped), gradient, strict=True):
+        slope = own.ravel()[compared] / (2 * norm) + others.ravel()[compared] / (2 * other_norm)
+        jacobian[row - 2], jacobian[row - 1], jacobian[row] = slope * across, slope * down, slope
     residual = two / other_norm - one / norm
-    step = np.linalg.lstsq(jacobian.T @ jacobian, jacobian.T @ residual, rcond=1e-7)[0].reshape(2, 3)
+    step = np.linalg.lstsq(jacobian @ jacobian.T, jacobian @ residual, rcond=1e-7)[0].reshape(2, 3)
     reach = max(x.max(), y.max())
     farthest = np.abs(step * [reach, reach, 1]).max()
     return float(one @ two) / (norm * other_norm), step * min(1.0, 0.2 * reach / max(float(farthest), 1e-9))

@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
     "view_likeness": 0.88,
     "most_compared": 10_000,
     "correlation": 0.7,
-    "poorest_quarter": 0.4,
+    "poorest_quarter": 0.5,
     "degrees": 12,
 }
 """What a search is determined by; docs/method.md says why these. `method` counts changes that no number here shows."""
@@ -101,7 +101,7 @@ def _compared(
 ) -> Iterator[DuplicatePair | None]:
     """Yield for every candidate the pair, if its pixels are alike."""
     prepared = lru_cache(maxsize=PREPARED)(lambda number: Pyramid(pictures[number]))
-    pairs = pool.map(lambda candidate: _pair(candidate, prepared(candidate.first), prepared(candidate.other)), candidates)
+    pairs = pool.map(lambda it: _pair(it, prepared(it.first), prepared(it.other)), candidates)
     for done, pair in enumerate(pairs, start=1):
         yield pair
         progress("comparing possible duplicates", done, len(candidates))

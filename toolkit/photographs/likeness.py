@@ -23,7 +23,7 @@ LONE = 0.02
 
 
 class Look(NamedTuple):
-    """Which photographs look like one's views, (K,) each: positions, likenesses, the most alike view and orientation."""
+    """Which photographs look like a view of one, (K,) each: positions, likenesses, that view and its orientation."""
 
     others: np.ndarray
     likenesses: np.ndarray
@@ -34,6 +34,8 @@ class Look(NamedTuple):
 class Index(NamedTuple):
     """Vectors of whole photographs in clusters; a first cluster without a centre holds the lone ones."""
 
+    whole: np.ndarray
+    """All vectors, (N, 64)."""
     centres: np.ndarray
     """(C, 64)"""
     members: list[np.ndarray]
@@ -48,7 +50,7 @@ def compare_all(views: np.ndarray, whole: np.ndarray, *, likeness: float) -> Loo
     """Return exactly which of `whole`, (N, 64), look like any of one photograph's `views`, (V, 8, 8), as it may lie."""
     queries = oriented(views).reshape(-1, 64)
     close = []
-    for start in range(0, len(whole), TILE):
+    for start in range(0, max(len(whole), 1), TILE):
         similarity = queries @ whole[start : start + TILE].T
         best = similarity.max(axis=0)
         near = np.flatnonzero(best >= likeness)
@@ -72,7 +74,7 @@ def build_index(whole: np.ndarray, *, likeness: float) -> Index:
     members = [np.flatnonzero(clusters == cluster) for cluster in range(-1, number)]
     least = [similarity[own].min() if len(own) else np.inf for own in members[1:]]
     nearest = likeness * np.array(least, dtype=np.float32) - SLACK
-    return Index(centres, members, [np.ascontiguousarray(whole[own].T) for own in members], nearest)
+    return Index(whole, centres, members, [np.ascontiguousarray(whole[own].T) for own in members], nearest)
 
 
 def _nearest(whole: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,21 +92,13 @@ def look_up(views: np.ndarray, index: Index, *, likeness: float) -> Iterator[Loo
     queries = oriented(views).reshape(-1, 64)
     each = len(queries) // len(views)
     searched = queries @ index.centres.T >= index.nearest
-    rows, others, likenesses = [], [], []
+    pairs = []
     for cluster in [-1, *np.flatnonzero(searched.any(axis=0))]:
         asking = np.arange(len(queries)) if cluster < 0 else np.flatnonzero(searched[:, cluster])
-        similarity = queries[asking] @ index.vectors[cluster + 1]
-        row, column = np.nonzero(similarity >= likeness)
-        rows.append(asking[row])
-        others.append(index.members[cluster + 1][column])
-        likenesses.append(similarity[row, column])
-    row, other, alike = (np.concatenate(found) for found in (rows, others, likenesses))
-    order = np.lexsort((row, -alike, other, row // each))
-    row, other, alike = row[order], other[order], alike[order]
-    is_best = np.ones(len(row), dtype=bool)
-    is_best[1:] = (np.diff(row // each) != 0) | (np.diff(other) != 0)
-    row, other, alike = row[is_best], other[is_best], alike[is_best]
-    for number in range(len(views)):
-        own = row // each == number
-        way = row[own] % each
-        yield Look(other[own], alike[own], way // len(ORIENTATIONS), way % len(ORIENTATIONS))
+        row, column = np.nonzero(queries[asking] @ index.vectors[cluster + 1] >= likeness)
+        pairs.append(np.stack([asking[row] // each, index.members[cluster + 1][column]], axis=1))
+    found = np.unique(np.concatenate(pairs), axis=0)
+    for number, own in enumerate(views):
+        others = found[found[:, 0] == number, 1]
+        look = compare_all(own, index.whole[others], likeness=likeness)
+        yield look._replace(others=others[look.others])

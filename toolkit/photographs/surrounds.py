@@ -31,13 +31,14 @@ def surround(picture: np.ndarray) -> np.ndarray:
     """Return which pixels of a small grayscale photograph are a flat area at its edge, (rows, columns) bool."""
     smooth = gaussian_filter(picture.astype(np.float32), 0.7)
     flat = maximum_filter(smooth, 3) - minimum_filter(smooth, 3) <= STEEPEST
-    areas, number = label(flat)
+    areas, _ = label(flat)
+    large = np.flatnonzero(np.bincount(areas.ravel()) >= SMALLEST * picture.size)
     at_edge = np.unique(np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]]))
     around = np.zeros(picture.shape, dtype=bool)
-    for area in at_edge[at_edge > 0]:
+    for area in np.intersect1d(at_edge, large[large > 0]):
         pixels = areas == area
         low, high = np.quantile(smooth[pixels], (0.05, 0.95))
-        if pixels.sum() >= SMALLEST * picture.size and high - low <= WIDEST:
+        if high - low <= WIDEST:
             around |= pixels
     return around if around.mean() <= LARGEST else np.zeros_like(around)
 

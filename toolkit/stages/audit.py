@@ -50,8 +50,6 @@ class Audit:
     """Compared with each other; those with the same pixels count once."""
     missing: int
     """Photographs that parse opened and that cannot be opened now."""
-    parts_looked_for: bool
-    """Whether crops and slightly rotated copies were searched for too; not among very many photographs."""
     already_searched: bool
 
 
@@ -83,7 +81,6 @@ def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
         patients_known=workspace.rows(sql.statement("parse/parsed"))[0]["patients_known"],
         photographs=search.photographs,
         missing=search.missing,
-        parts_looked_for=search.photographs <= duplicates.SETTINGS["most_viewed"],
         already_searched=search.already_searched,
     )
 
