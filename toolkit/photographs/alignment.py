@@ -64,22 +64,33 @@ class Level(NamedTuple):
 
 
 class Pyramid:
-    """A small grayscale photograph, prepared for comparison at each of LEVELS; its flat surround is not compared."""
+    """A small grayscale photograph, prepared for comparison at each of LEVELS, with and without its flat surround."""
 
     def __init__(self, picture: np.ndarray) -> None:
         self.picture, self.longest = picture, max(picture.shape)
-        voting = votes(picture)
-        self.votes = None if voting.all() else voting
-        self.rough = [_level(picture, self.votes, size) for size in LEVELS[:-1]]
+        self.votes = votes(picture)
+        self.rough = [_level(picture, None, size) for size in LEVELS[:-1]]
+        self.inner = [_level(picture, self.votes, size) for size in LEVELS[:-1]] if self.votes is not None else []
 
-    def level(self, number: int) -> Level:
+    def level(self, number: int, *, inner: bool) -> Level:
         """Return one of LEVELS; the last one, which most photographs never need, is made when asked for."""
-        return self.rough[number] if 0 <= number < len(self.rough) else _finest(self)
+        if number == len(self.rough):
+            return _finest(self, inner)
+        return self.inner[number] if inner else self.rough[number]
 
 
 @lru_cache(maxsize=FINEST_KEPT)
-def _finest(photograph: Pyramid) -> Level:
-    return _level(photograph.picture, photograph.votes, LEVELS[-1])
+def _finest(photograph: Pyramid, inner: bool) -> Level:  # noqa: FBT001 - a key of the cache
+    return _level(photograph.picture, photograph.votes if inner else None, LEVELS[-1])
+
+
+def levels(first: Pyramid, other: Pyramid, number: int) -> tuple[Level, Level]:
+    """Return both photographs at one of LEVELS, without their surrounds where both have one: these would look alike.
+
+    A surround of one alone counts: a copy that is too bright may have one.
+    """
+    inner = first.votes is not None and other.votes is not None
+    return first.level(number, inner=inner), other.level(number, inner=inner)
 
 
 def _level(picture: np.ndarray, voting: np.ndarray | None, size: int) -> Level:
@@ -119,7 +130,7 @@ def align(first: Pyramid, other: Pyramid, placement: Placement) -> Alignment:
     """Return the best placement near the given one; both are of the pictures' own pixels. Hopeless pairs score 0."""
     best = Alignment(0.0, placement)
     for number in range(len(LEVELS)):
-        one, two = first.level(number), other.level(number)
+        one, two = levels(first, other, number)
         scales = max(one.details.shape) / first.longest, max(two.details.shape) / other.longest
         best = _refined(one, two, best.placement.scaled(*scales), number)
         if best.score < HOPELESS[number][-1]:
@@ -141,9 +152,9 @@ def _refined(one: Level, two: Level, placement: Placement, number: int) -> Align
     gradient = np.gradient(other)
     best = Alignment(0.0, placement)
     for step_number in range(STEPS):
-        warped, overlap = _warped(one, placement, x, y)
-        if two.votes is not None:
-            overlap &= two.votes
+        warped, overlap = _warped(one.details, placement, x, y)
+        if one.votes is not None and two.votes is not None:
+            overlap &= two.votes & _warped_votes(one.votes, placement, x, y)
         overlap[:MARGIN] = overlap[-MARGIN:] = overlap[:, :MARGIN] = overlap[:, -MARGIN:] = False
         if overlap.sum() < max(needed, 1):
             break
@@ -167,13 +178,14 @@ def poorest_quarter(first: Pyramid, other: Pyramid, placement: Placement) -> flo
 
     Only tiles count of which at least half is compared.
     """
-    one, two = first.level(-1), other.level(-1)
+    one, two = levels(first, other, len(LEVELS) - 1)
     height, width = two.details.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    scales = max(one.details.shape) / first.longest, max(height, width) / other.longest
-    warped, overlap = _warped(one, placement.scaled(*scales), x - (width - 1) / 2, y - (height - 1) / 2)
-    if two.votes is not None:
-        overlap &= two.votes
+    placement = placement.scaled(max(one.details.shape) / first.longest, max(height, width) / other.longest)
+    places = placement, x - (width - 1) / 2, y - (height - 1) / 2
+    warped, overlap = _warped(one.details, *places)
+    if one.votes is not None and two.votes is not None:
+        overlap &= two.votes & _warped_votes(one.votes, *places)
     tile = np.floor(y * TILES / height) * TILES + np.floor(x * TILES / width)
     inside = [tile == number for number in range(TILES**2)]
     compared = [overlap & where for where in inside if 2 * (overlap & where).sum() >= where.sum()]
@@ -187,16 +199,23 @@ def _correlation(one: np.ndarray, two: np.ndarray) -> float:
     return float(one @ two) / norms if norms > 1e-6 else 0.0
 
 
-def _warped(first: Level, placement: Placement, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first picture at the other's pixels, and which of these lie on it."""
-    height, width = first.details.shape
+def _places(shape: tuple[int, ...], placement: Placement, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return rows and columns of the first picture at the other's pixels."""
     (a, b), (c, d) = placement.matrix
-    across = a * x + b * y + (placement.shift[0] + (width - 1) / 2)
-    down = c * x + d * y + (placement.shift[1] + (height - 1) / 2)
+    across = a * x + b * y + (placement.shift[0] + (shape[1] - 1) / 2)
+    return c * x + d * y + (placement.shift[1] + (shape[0] - 1) / 2), across
+
+
+def _warped_votes(votes: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return map_coordinates(votes, _places(votes.shape, placement, x, y), order=0, mode="nearest")
+
+
+def _warped(first: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first picture at the other's pixels, and which of these lie on it."""
+    height, width = first.shape
+    down, across = _places(first.shape, placement, x, y)
     inside = (across >= MARGIN) & (across <= width - 1 - MARGIN) & (down >= MARGIN) & (down <= height - 1 - MARGIN)
-    if first.votes is not None:
-        inside &= map_coordinates(first.votes, [down, across], order=0, mode="nearest")
-    return map_coordinates(first.details, [down, across], order=1, mode="nearest"), inside
+    return map_coordinates(first, [down, across], order=1, mode="nearest"), inside
 
 
 def _step(

@@ -23,6 +23,8 @@ OPEN_EDGE = 0.1
 """Share of the edge; where more is not flat, nothing is cut off."""
 FINEST = 1024
 """Pixels on the longer side to which a photograph is opened, at most, to see what its surround leaves."""
+LEAST_SURROUND = 0.05
+"""Share of the photograph; a smaller surround is compared like the rest."""
 EDGE = 5
 """Pixels at a surround that are not compared: a mask may be soft, and resizing blurs it."""
 
@@ -43,10 +45,12 @@ def surround(picture: np.ndarray) -> np.ndarray:
     return around if around.mean() <= LARGEST else np.zeros_like(around)
 
 
-def votes(picture: np.ndarray) -> np.ndarray:
-    """Return which pixels are compared: those of no surround, and not at its blurred edge."""
+def votes(picture: np.ndarray) -> np.ndarray | None:
+    """Return which pixels are of no surround, and not at its blurred edge; None where there is hardly a surround."""
     around = surround(picture)
-    return binary_erosion(~around, iterations=EDGE, border_value=1) if around.any() else ~around
+    if around.mean() < LEAST_SURROUND:
+        return None
+    return binary_erosion(~around, iterations=EDGE, border_value=1)
 
 
 def comparable_thumbnail(content: bytes, *, longest: int) -> np.ndarray:
