@@ -113,7 +113,8 @@ def _pair(candidate: CandidatePair, first: Pyramid, other: Pyramid) -> Duplicate
     score, placement = align(first, other, _placement(*sizes, candidate))
     if score < SETTINGS["correlation"] or abs(orientation(placement).degrees) > SETTINGS["degrees"]:
         return None
-    if poorest_quarter(first, other, placement) < SETTINGS["poorest_quarter"]:
+    is_masked = first.votes is not None and other.votes is not None
+    if is_masked and poorest_quarter(first, other, placement) < SETTINGS["poorest_quarter"]:
         return None
     one, two, score = candidate.first, candidate.other, round(min(score, 1.0), 4)
     if one < two:

@@ -21,6 +21,8 @@ LARGEST = 0.995
 """Share of the photograph; if more is flat, it is blank."""
 OPEN_EDGE = 0.1
 """Share of the edge; where more is not flat, nothing is cut off."""
+RAGGED = 0.4
+"""Share of what would be left; where less is not flat, nothing is cut off."""
 FINEST = 1024
 """Pixels on the longer side to which a photograph is opened, at most, to see what its surround leaves."""
 LEAST_SURROUND = 0.05
@@ -72,10 +74,11 @@ def comparable_thumbnail(content: bytes, *, longest: int) -> np.ndarray:
 def _inner(picture: np.ndarray) -> np.ndarray:
     """Return left, top, right and bottom of what a surround leaves; the last two are beyond.
 
-    A surround on some sides alone is left: it may be light that is too bright, in one of two copies.
+    A surround on some sides alone, or in shreds, is left: it may be light that is too bright, in one of two copies.
     """
     inner = ~surround(picture)
-    if np.concatenate([inner[0], inner[-1], inner[1:-1, 0], inner[1:-1, -1]]).mean() > OPEN_EDGE:
-        inner[:] = True
     rows, columns = np.flatnonzero(inner.any(axis=1)), np.flatnonzero(inner.any(axis=0))
-    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1])
+    left, top, right, bottom = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    is_open = np.concatenate([inner[0], inner[-1], inner[1:-1, 0], inner[1:-1, -1]]).mean() > OPEN_EDGE
+    is_ragged = inner[top:bottom, left:right].mean() < RAGGED
+    return np.array([0, 0, *inner.shape[::-1]] if is_open or is_ragged else [left, top, right, bottom])
