@@ -1,11 +1,16 @@
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from masks import MASKS, boxed, framed
 from PIL import Image, ImageOps
 
 from toolkit.photographs import duplicates, hashes
-from toolkit.photographs.duplicates import LONGEST, find
+from toolkit.photographs.duplicates import LONGEST, VIEWS, find
+from toolkit.photographs.likeness import build_index, compare_all, look_up
+from toolkit.photographs.surrounds import comparable_thumbnail, surround
 
 
 def blotches(seed, size=(128, 96)):
@@ -101,10 +106,102 @@ def test_blank_pictures_are_never_duplicates():
     assert [] == find([np.full((96, 128), grey, dtype=np.uint8) for grey in (0, 200, 200)])
 
 
-def test_among_very_many_pictures_hashes_alone_propose(monkeypatch):
-    monkeypatch.setitem(duplicates.SETTINGS, "most_viewed", 3)
-    originals = [blotches(seed, size=(512, 384)) for seed in range(6)]
-    copies = [CHANGES[words](originals[2]) for words in ("rotated by 90°", "the second is a 64 % crop of the first")]
-    found = find([*map(small, originals), *map(small, copies)])
+def test_among_very_many_pictures_crops_and_rotations_are_found_too(monkeypatch):
+    originals = [blotches(seed, size=(512, 384)) for seed in range(40)]
+    pictures = [small(picture) for picture in [*originals, *(CHANGES[words](originals[2]) for words in CHANGES)]]
+    compared = find(pictures)
+    monkeypatch.setitem(duplicates.SETTINGS, "most_compared", 3)
+    looked_up = find(pictures)
 
-    assert [(2, 6)] == [(pair.first, pair.other) for pair in found]
+    assert len(CHANGES) <= len(compared)
+    assert compared == looked_up
+
+
+def test_the_index_finds_what_comparing_all_finds():
+    rng = np.random.default_rng(8)
+    pictures = [np.asarray(blotches(seed, size=(64, 48))) for seed in range(300)]
+    pictures += [np.rot90(pictures[number])[:50, :40] for number in range(60)]
+    pictures += [np.clip(picture + rng.normal(0, 20, picture.shape), 0, 255) for picture in pictures[:60]]
+    views = np.stack([hashes.vectors(duplicates._squares(picture, VIEWS)) for picture in pictures])
+    whole = np.ascontiguousarray(views[:, 0].reshape(-1, 64))
+    index = build_index(whole, likeness=0.8)
+    looked_up = [
+        look for start in range(0, 420, 16) for look in look_up(views[start : start + 16], index, likeness=0.8)
+    ]
+
+    for own, look in zip(views, looked_up, strict=True):
+        expected = compare_all(own, whole, likeness=0.8)
+        np.testing.assert_array_equal(expected.others, look.others)
+        np.testing.assert_allclose(expected.likenesses, look.likenesses, atol=1e-5)
+        np.testing.assert_array_equal(expected.views, look.views)
+    assert sum(len(look.others) for look in looked_up) > 480
+
+
+def test_the_index_compares_few_of_many():
+    rng = np.random.default_rng(9)
+    whole = rng.normal(size=(4_000, 64)).astype(np.float32)
+    whole /= np.linalg.norm(whole, axis=1, keepdims=True)
+    index = build_index(whole, likeness=0.88)
+    searched = whole @ index.centres.T >= index.nearest
+    compared = searched @ np.array([len(own) for own in index.members[1:]]) + len(index.members[0])
+
+    assert sorted(np.concatenate(index.members).tolist()) == list(range(4_000))
+    assert compared.mean() < 0.1 * len(whole)
+
+
+def opened(picture, quality=90):
+    file = io.BytesIO()
+    picture.convert("RGB").save(file, "JPEG", quality=quality)
+    return comparable_thumbnail(file.getvalue(), longest=LONGEST)
+
+
+@pytest.fixture(scope="module")
+def real(shared):
+    """Real photographs of as many patients."""
+    folder = shared / "pad_ufes_20" / "images"
+    of_patient = {path.name.split("_")[1]: path for path in sorted(folder.iterdir(), reverse=True)}
+    return [Image.open(of_patient[patient]).convert("RGB") for patient in sorted(of_patient)[:24]]
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_photographs_that_are_masked_alike_are_no_duplicates(mask, real):
+    masked = [opened(MASKS[mask](picture, number)) for number, picture in enumerate(real)]
+
+    assert [] == find(masked)
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_changed_copy_of_a_masked_photograph_is_found(mask):
+    masked = [MASKS[mask](blotches(seed, size=(512, 384)).convert("RGB"), seed) for seed in range(6)]
+    changed = [CHANGES[words](masked[2].convert("L")) for words in ("saved again", "mirrored", "rotated by 90°")]
+    found = find([opened(picture) for picture in [*masked, *changed]])
+
+    assert {(2, 6), (2, 7), (2, 8), (6, 7), (6, 8), (7, 8)} == {(pair.first, pair.other) for pair in found}
+
+
+def test_a_photograph_in_a_frame_is_a_duplicate_of_the_one_without():
+    pictures = [blotches(seed, size=(400, 400)) for seed in range(6)]
+    changed = [mask(pictures[2].convert("RGB"), 0) for mask in (framed(0.12, "white"), framed(0.2, "black"), boxed)]
+    found = find([opened(picture) for picture in [*pictures, *changed]])
+
+    assert {(2, 6), (2, 7), (2, 8), (6, 7), (6, 8), (7, 8)} == {(pair.first, pair.other) for pair in found}
+
+
+def test_a_surround_is_a_flat_area_at_the_edge():
+    ground = np.full((96, 128), 200, dtype=np.uint8)
+    ground[20:60, 30:90] = np.asarray(blotches(3, size=(60, 40)))
+    ground[35:45, 50:60] = 200  # flat, but within
+    around = surround(ground)
+
+    assert around[:18].all()
+    assert around[:, 92:].all()
+    assert not around[24:56, 34:86].any()
+
+
+@pytest.mark.parametrize("size", [(400, 3), (3, 400), (2, 2), (300, 12)])
+def test_what_a_surround_leaves_may_be_next_to_nothing(size):
+    ground = Image.new("RGB", (400, 400))
+    ground.paste(blotches(1, size=size).convert("RGB"), (0 if size[0] == 400 else 50, 0 if size[1] == 400 else 70))
+
+    assert max(opened(ground).shape) == LONGEST
+    assert len(find([opened(ground), opened(ground)])) <= 1

@@ -21,7 +21,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from toolkit.photographs import hashes
 from toolkit.photographs.duplicates import LONGEST, find
-from toolkit.photographs.opening import grayscale_thumbnail, open_photograph
+from toolkit.photographs.opening import open_photograph
+from toolkit.photographs.surrounds import comparable_thumbnail
 from toolkit.workspace.registry import Workspace
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "pad_ufes_20" / "images"
@@ -133,7 +134,7 @@ def thumbnails_of_copies(photographs: list[bytes], edit: Edit, quality: int) -> 
     for content in photographs:
         file = io.BytesIO()
         edit(open_photograph(content), rng).save(file, "JPEG", quality=quality)
-        thumbnails.append(grayscale_thumbnail(file.getvalue(), longest=LONGEST))
+        thumbnails.append(comparable_thumbnail(file.getvalue(), longest=LONGEST))
     return thumbnails
 
 
@@ -141,7 +142,7 @@ def on_real(folder: Path, most: int) -> None:
     """Print recall per edit, and the pairs among the photographs themselves."""
     photographs = [path.read_bytes() for path in sorted(folder.iterdir())[:most]]
     began = time.process_time()
-    originals = [grayscale_thumbnail(content, longest=LONGEST) for content in photographs]
+    originals = [comparable_thumbnail(content, longest=LONGEST) for content in photographs]
     opened = time.process_time() - began
     own = {(pair.first, pair.other): pair for pair in find(originals)}
     spent = time.process_time() - began - opened

@@ -144,8 +144,6 @@ def _(result: Audit) -> RenderableType:
     lines += [f"{kinds[kind]}: {count(times)}" for kind, times in result.findings.items()]
     if not result.photographs:
         lines[0] = "! there are no photographs: near-duplicates were not searched for"
-    elif not result.parts_looked_for:
-        lines.append("! crops and slightly rotated copies were not searched for among so many photographs")
     if result.missing:
         lines.append(f"! {counted(result.missing, 'photograph')} missing or unreadable now, and left out")
     if result.across_patients:

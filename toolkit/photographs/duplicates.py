@@ -1,32 +1,38 @@
 """The search for duplicate and near-duplicate photographs: hashes and views propose pairs, their pixels decide."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
+from threadpoolctl import threadpool_limits
 
 from toolkit.photographs import hashes
-from toolkit.photographs.alignment import LEVELS, Placement, Pyramid, align, pyramid
+from toolkit.photographs.alignment import LEVELS, Placement, Pyramid, align, poorest_quarter
 from toolkit.photographs.changes import change, orientation
 from toolkit.photographs.hashes import ORIENTATIONS, SIDE
+from toolkit.photographs.likeness import BATCH, Look, build_index, compare_all, look_up
 from toolkit.progress import Progress, silent
 
 LONGEST = LEVELS[-1]
 """Pixels on the longer side of the pictures that are compared."""
 SETTINGS: dict[str, Any] = {
-    "method": 1,
+    "method": 2,
     "longest": LONGEST,
     "hash_distance": 6,
     "view_likeness": 0.88,
-    "most_viewed": 30_000,
+    "most_compared": 10_000,
     "correlation": 0.7,
+    "poorest_quarter": 0.5,
     "degrees": 12,
 }
 """What a search is determined by; docs/method.md says why these. `method` counts changes that no number here shows."""
 THREADS = 2
+PREPARED = 30_000
+"""Photographs that are kept in memory prepared for comparison, some 16 kB each beside themselves."""
 _BLANK = 1.0
 """Grey levels of standard deviation under which there is nothing to compare."""
 
@@ -79,41 +85,53 @@ def find(pictures: Sequence[np.ndarray], *, progress: Progress = silent) -> list
     usable = [number for number, picture in enumerate(pictures) if picture.std() >= _BLANK]
     if len(usable) < 2:
         return []
-    with_views = len(usable) <= SETTINGS["most_viewed"]
-    views = VIEWS if with_views else VIEWS[:1]
-    cosines, vectors = _features([pictures[number] for number in usable], views, progress)
-    candidates = _by_hash(cosines)
-    if with_views:
-        candidates |= _by_view(vectors, progress)
+    shown = [pictures[number] for number in usable]
+    # The linear algebra is of small matrices: its own threads would mostly wait for each other.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(THREADS) as pool:
+        cosines, whole = _features(shown, pool, progress)
+        candidates = _by_hash(cosines) | _by_view(shown, whole, pool, progress)
+        compared = _compared(shown, sorted(candidates.values()), pool, progress)
+        return sorted(
+            pair._replace(first=usable[pair.first], other=usable[pair.other]) for pair in compared if pair is not None
+        )
 
-    @lru_cache(maxsize=1_000)
-    def prepared(number: int) -> Pyramid:
-        return pyramid(pictures[number])
 
-    pairs = []
-    for done, candidate in enumerate(sorted(candidates.values()), start=1):
-        one, two = usable[candidate.first], usable[candidate.other]
-        start = _placement(pictures[one].shape, pictures[two].shape, candidate)
-        score, placement = align(prepared(one), prepared(two), start)
-        is_sought = abs(orientation(placement).degrees) <= SETTINGS["degrees"]
-        if score >= SETTINGS["correlation"] and is_sought:
-            if one > two:
-                one, two, placement = two, one, placement.inverse()
-            words = change(pictures[one].shape, pictures[two].shape, placement)
-            pairs.append(DuplicatePair(one, two, round(min(score, 1.0), 4), words))
+def _compared(
+    pictures: list[np.ndarray], candidates: list[CandidatePair], pool: ThreadPoolExecutor, progress: Progress
+) -> Iterator[DuplicatePair | None]:
+    """Yield for every candidate the pair, if its pixels are alike."""
+    prepared = lru_cache(maxsize=PREPARED)(lambda number: Pyramid(pictures[number]))
+    pairs = pool.map(lambda it: _pair(it, prepared(it.first), prepared(it.other)), candidates)
+    for done, pair in enumerate(pairs, start=1):
+        yield pair
         progress("comparing possible duplicates", done, len(candidates))
-    return sorted(pairs)
 
 
-def _features(pictures: list[np.ndarray], views: tuple[View, ...], progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """Return each picture's low cosines, (N, LOW, LOW), and the vectors of its views, (N, V, 8, 8)."""
+def _pair(candidate: CandidatePair, first: Pyramid, other: Pyramid) -> DuplicatePair | None:
+    """Compare the pixels of a candidate pair."""
+    sizes = first.picture.shape, other.picture.shape
+    score, placement = align(first, other, _placement(*sizes, candidate))
+    if score < SETTINGS["correlation"] or abs(orientation(placement).degrees) > SETTINGS["degrees"]:
+        return None
+    is_masked = first.votes is not None and other.votes is not None
+    if is_masked and poorest_quarter(first, other, placement) < SETTINGS["poorest_quarter"]:
+        return None
+    one, two, score = candidate.first, candidate.other, round(min(score, 1.0), 4)
+    if one < two:
+        return DuplicatePair(one, two, score, change(*sizes, placement))
+    return DuplicatePair(two, one, score, change(*reversed(sizes), placement.inverse()))
+
+
+def _features(
+    pictures: list[np.ndarray], pool: ThreadPoolExecutor, progress: Progress
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return each picture's low cosines, (N, LOW, LOW), and its vector, (N, 64)."""
     cosines = np.empty((len(pictures), hashes.LOW, hashes.LOW), dtype=np.float32)
-    vectors = np.empty((len(pictures), len(views), 8, 8), dtype=np.float32)
-    with ThreadPoolExecutor(THREADS) as pool:
-        for done, squares in enumerate(pool.map(lambda picture: _squares(picture, views), pictures)):
-            cosines[done], vectors[done] = hashes.spectra(squares[0]), hashes.vectors(squares)
-            progress("hashing photographs", done + 1, len(pictures))
-    return cosines, vectors
+    whole = np.empty((len(pictures), 64), dtype=np.float32)
+    for done, squares in enumerate(pool.map(lambda picture: _squares(picture, VIEWS[:1]), pictures)):
+        cosines[done], whole[done] = hashes.spectra(squares[0]), hashes.vectors(squares).ravel()
+        progress("hashing photographs", done + 1, len(pictures))
+    return cosines, whole
 
 
 def _squares(picture: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
@@ -145,18 +163,31 @@ def _by_hash(cosines: np.ndarray) -> Candidates:
     return candidates
 
 
-def _by_view(vectors: np.ndarray, progress: Progress) -> Candidates:
+def _by_view(pictures: list[np.ndarray], whole: np.ndarray, pool: ThreadPoolExecutor, progress: Progress) -> Candidates:
     """Propose pairs of which one looks like a part of the other, by the view that is most alike."""
     best: dict[tuple[int, int], tuple[float, CandidatePair]] = {}
-    whole = np.ascontiguousarray(vectors[:, 0])
-    for first, views in enumerate(vectors):
-        close = hashes.close_views(views, whole, likeness=SETTINGS["view_likeness"])
-        for other, likeness, view, way in zip(*(column.tolist() for column in close), strict=True):
+    looks = pool.map(_look(pictures, whole), range(0, len(pictures), BATCH))
+    for first, look in enumerate(chain.from_iterable(looks)):
+        for other, likeness, view, way in zip(*(column.tolist() for column in look), strict=True):
             key = (min(first, other), max(first, other))
             if first != other and likeness > best.get(key, (0.0,))[0]:
                 best[key] = likeness, CandidatePair(first, other, view, way)
-        progress("looking for crops of photographs", first + 1, len(vectors))
+        progress("looking for crops of photographs", first + 1, len(pictures))
     return {key: candidate for key, (_, candidate) in best.items()}
+
+
+def _look(pictures: list[np.ndarray], whole: np.ndarray) -> Callable[[int], list[Look]]:
+    """Return the search for what looks like the views of some photographs, from one position on."""
+    likeness = SETTINGS["view_likeness"]
+    index = build_index(whole, likeness=likeness) if len(whole) > SETTINGS["most_compared"] else None
+
+    def look(start: int) -> list[Look]:
+        views = np.stack([hashes.vectors(_squares(picture, VIEWS)) for picture in pictures[start : start + BATCH]])
+        if index is None:
+            return [compare_all(own, whole, likeness=likeness) for own in views]
+        return list(look_up(views, index, likeness=likeness))
+
+    return look
 
 
 def _placement(first: tuple[int, ...], other: tuple[int, ...], candidate: CandidatePair) -> Placement:

@@ -17,8 +17,6 @@ ORIENTATIONS = tuple((swap, down, right) for swap in (0, 1) for down in (0, 1) f
 """The eight ways to lay a photograph: rows and columns swapped, then upside down, then mirrored."""
 CHUNK = 1 << 22
 """Pairs of hashes compared at a time."""
-TILE = 1024
-"""Pictures compared with one at a time, so that the products stay in the processor's cache."""
 _EDGE = 0.25
 """Share of the side over which a square fades out: what a crop or a rotation brings in there counts little."""
 _COSINES = dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:LOW]
@@ -105,19 +103,3 @@ def _equal_pairs(queries: np.ndarray, library: np.ndarray) -> Iterator[tuple[np.
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         yield query, order[np.repeat(first[start:stop], counts) + within]
         start = stop
-
-
-def close_views(views: np.ndarray, whole: np.ndarray, *, likeness: float) -> tuple[np.ndarray, ...]:
-    """Return which of `whole`, (N, 8, 8), look like any of one picture's `views`, (V, 8, 8), in any orientation.
-
-    As positions, likenesses, and the view and orientation that is most alike, each (K,).
-    """
-    queries = oriented(views).reshape(-1, 64)
-    close = []
-    for start in range(0, len(whole), TILE):
-        similarity = queries @ whole[start : start + TILE].reshape(-1, 64).T
-        best = similarity.max(axis=0)
-        near = np.flatnonzero(best >= likeness)
-        way = similarity[:, near].argmax(axis=0)
-        close.append((near + start, best[near], way // len(ORIENTATIONS), way % len(ORIENTATIONS)))
-    return tuple(np.concatenate(columns) for columns in zip(*close, strict=True))

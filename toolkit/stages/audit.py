@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from toolkit.errors import PhotographError
 from toolkit.photographs import duplicates
-from toolkit.photographs.opening import grayscale_thumbnail, read_parsed
+from toolkit.photographs.opening import read_parsed
+from toolkit.photographs.surrounds import comparable_thumbnail
 from toolkit.progress import Progress, silent
 from toolkit.workspace import audited, sql
 from toolkit.workspace.locks import one_at_a_time
@@ -49,8 +50,6 @@ class Audit:
     """Compared with each other; those with the same pixels count once."""
     missing: int
     """Photographs that parse opened and that cannot be opened now."""
-    parts_looked_for: bool
-    """Whether crops and slightly rotated copies were searched for too; not among very many photographs."""
     already_searched: bool
 
 
@@ -82,7 +81,6 @@ def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
         patients_known=workspace.rows(sql.statement("parse/parsed"))[0]["patients_known"],
         photographs=search.photographs,
         missing=search.missing,
-        parts_looked_for=search.photographs <= duplicates.SETTINGS["most_viewed"],
         already_searched=search.already_searched,
     )
 
@@ -114,7 +112,7 @@ def _search(workspace: Workspace, progress: Progress) -> _Search:
 def _thumbnail(row: dict[str, Any]) -> np.ndarray | None:
     try:
         content = read_parsed(Path(row["path"]), row["sha256"], name=f"photograph {row['image_id']}")
-        return grayscale_thumbnail(content, longest=duplicates.LONGEST)
+        return comparable_thumbnail(content, longest=duplicates.LONGEST)
     except PhotographError:
         return None
 
