@@ -8,6 +8,7 @@ from masks import MASKS, boxed, framed
 from PIL import Image, ImageOps
 
 from toolkit.photographs import duplicates, hashes
+from toolkit.photographs.alignment import Pyramid
 from toolkit.photographs.duplicates import LONGEST, VIEWS, find
 from toolkit.photographs.likeness import build_index, compare_all, look_up
 from toolkit.photographs.surrounds import comparable_thumbnail, surround
@@ -205,3 +206,12 @@ def test_what_a_surround_leaves_may_be_next_to_nothing(size):
 
     assert max(opened(ground).shape) == LONGEST
     assert len(find([opened(ground), opened(ground)])) <= 1
+
+
+@pytest.mark.parametrize(("scale", "is_found"), [(0.8, True), (0.7, False)])
+def test_an_alignment_that_shows_less_than_any_crop_proposed_has_drifted(scale, is_found, monkeypatch):
+    monkeypatch.setattr(duplicates, "VIEWS", (duplicates.View(scale),))
+    whole, edge = blotches(4, size=(256, 192)), (1 - scale) / 2
+    pictures = [Pyramid(small(each)) for each in (whole, part(whole, edge, edge, 1 - edge, 1 - edge))]
+
+    assert is_found == (duplicates._pair(duplicates.CandidatePair(0, 1, 0, 0), *pictures) is not None)

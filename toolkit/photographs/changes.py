@@ -35,8 +35,13 @@ def change(first: Size, second: Size, placement: Placement) -> str:
     words = ["mirrored"] if mirrored else []
     if angle:
         words.append(f"rotated by {abs(angle):.0f}°")
-    crop = _crop(_visible(first, second, placement.inverse()), _visible(second, first, placement), degrees)
+    crop = _crop(*shares_shown(first, second, placement), degrees)
     return ", ".join([*words, crop] if crop else words) or "saved again"
+
+
+def shares_shown(first: Size, second: Size, placement: Placement) -> tuple[float, float]:
+    """Return the share of each photograph's area that the other shows."""
+    return _visible(first, second, placement.inverse()), _visible(second, first, placement)
 
 
 def _crop(of_first: float, of_second: float, degrees: float) -> str:

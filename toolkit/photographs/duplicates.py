@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from toolkit.photographs import hashes
 from toolkit.photographs.alignment import LEVELS, Placement, Pyramid, align, poorest_quarter
-from toolkit.photographs.changes import change, orientation
+from toolkit.photographs.changes import change, orientation, shares_shown
 from toolkit.photographs.hashes import ORIENTATIONS, SIDE
 from toolkit.photographs.likeness import BATCH, Look, build_index, compare_all, look_up
 from toolkit.progress import Progress, silent
@@ -28,6 +28,7 @@ SETTINGS: dict[str, Any] = {
     "correlation": 0.7,
     "poorest_quarter": 0.5,
     "degrees": 12,
+    "least_shown": 0.6,
 }
 """What a search is determined by; docs/method.md says why these. `method` counts changes that no number here shows."""
 THREADS = 2
@@ -112,6 +113,8 @@ def _pair(candidate: CandidatePair, first: Pyramid, other: Pyramid) -> Duplicate
     sizes = first.picture.shape, other.picture.shape
     score, placement = align(first, other, _placement(*sizes, candidate))
     if score < SETTINGS["correlation"] or abs(orientation(placement).degrees) > SETTINGS["degrees"]:
+        return None
+    if min(shares_shown(*sizes, placement)) < SETTINGS["least_shown"]:
         return None
     is_masked = first.votes is not None and other.votes is not None
     if is_masked and poorest_quarter(first, other, placement) < SETTINGS["poorest_quarter"]:
