@@ -633,7 +633,7 @@ def test_a_label_that_was_changed_and_changed_back_between_two_exports_is_seen(a
     assert [*before, ("L-i2", "nevus", "melasma", False)] == changes_of(workspace)
     assert ([5], [1]) == ([each.versions for each in first.exports], [each.versions for each in second.exports])
     assert {"2025-03-05T10:00:00.000Z"} == {where["createdAfter"] for where in asked}
-    path = workspace.folder / "ledgers" / "label_versions" / "project-1.parquet"
+    path = workspace.exports / "label_versions" / "project-1.parquet"
     assert 0o600 == stat.S_IMODE(path.stat().st_mode)
     assert b"user-1" not in workspace.registry.read_bytes()
 

@@ -1,6 +1,7 @@
-"""Versions of labels as Labelbox records them at each hand-off: a sealed Parquet file for each project, under ledgers/.
+"""Versions of labels as Labelbox records them at each hand-off: a sealed Parquet file for each project.
 
-Labelbox never changes or deletes a version, so that `pull` only adds; `withdraw` leaves out those of a patient.
+They stand under exports/, since texts in them are as Labelbox has them. Labelbox never changes or deletes a version, so
+that `pull` only adds; `withdraw` leaves out those of a patient.
 """
 
 import hashlib
@@ -61,7 +62,7 @@ def _write(path: Path, rows: list[Version]) -> None:
 
 
 def _folder(workspace: Workspace) -> Path:
-    return workspace.folder / "ledgers" / "label_versions"
+    return workspace.exports / "label_versions"
 
 
 def _path(workspace: Workspace, project_id: str) -> Path:

@@ -29,8 +29,8 @@ WAIT = 60.0
 """Seconds that a command waits for another before it gives up, before its own work."""
 POLL = 0.05
 LEFTOVERS = (
-    *(".*", "exports/.*", "ledgers/.*", "ledgers/*/.*", "audit/.*", "models/.*", "photographs/.*", "masks/.*"),
-    *("reports/.*", "splits/.*", "splits/*/.*", "runs/*/.*", "runs/*/predictions/.*", "features/*/*/.*"),
+    *(".*", "exports/.*", "exports/label_versions/.*", "ledgers/.*", "audit/.*", "models/.*", "photographs/.*"),
+    *("masks/.*", "reports/.*", "splits/.*", "splits/*/.*", "runs/*/.*", "runs/*/predictions/.*", "features/*/*/.*"),
 )
 """What the toolkit writes stands under such a name until it is whole; a finished command leaves none."""
 KEPT = (".pull-", ".new-", ".lock-")

@@ -33,7 +33,7 @@ def traces_left(workspace: Workspace, identifier: str, ids: set[str], progress: 
     paths = list(_files(workspace))
     for number, path in enumerate(paths):
         progress("searching what is left", number, len(paths))
-        wanted = own if path.parent == workspace.exports else [*own, *word]
+        wanted = own if workspace.exports in path.parents else [*own, *word]
         if wanted and _holds(workspace, path, "(?i)" + "|".join(wanted)):
             found.append(str(path.relative_to(workspace.folder)))
     return len(paths), found
