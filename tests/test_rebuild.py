@@ -157,8 +157,11 @@ def test_a_workspace_of_an_earlier_version_is_rebuilt_with_what_only_its_registr
     before = tables(workspace)
     rebuild(workspace, study_file)
     after = tables(workspace)
-    # It is now said, too, that no run's seed was noted and that it repeats none, nor few patients of some rows.
-    assert {(None, None)} == {(row.pop("seed"), row.pop("replicate_of")) for row in after["runs"]}
+    # It is now said, too, that no run's seed was noted, that it repeats none and came from no file, and of some rows
+    # whether their patients are few.
+    assert {(None,) * 3} == {
+        tuple(row.pop(name) for name in ("seed", "replicate_of", "source_sha256")) for row in after["runs"]
+    }
     assert {None} == {row.pop("too_few") for name in ("comparisons", "subgroup_scores") for row in after[name]}
 
     # Its photographs are not here: what parse knows of their files, and which cases they make, is another.

@@ -72,7 +72,7 @@ def test_nan_stays_nan(parsed):
     workspace = parsed(row("i1", label("L1", "nevus")))
     with workspace.writing() as connection:
         connection.execute(
-            "insert into runs values ('r', 's', 't', 'm', 1, 1, 1, 1, 'cpu', now(), null, null, null, null)"
+            "insert into runs values ('r', 's', 't', 'm', 1, 1, 1, 1, 'cpu', now(), null, null, null, null, null)"
         )
         insert(connection, "epochs", pa.table({"run_id": ["r"], "epoch": [1], "metric": ["x"], "value": [math.nan]}))
 

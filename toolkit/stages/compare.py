@@ -18,7 +18,7 @@ from toolkit.workspace import plan, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace, insert, table_schema
-from toolkit.workspace.runs import comparison_file, find_run, read_run
+from toolkit.workspace.runs import comparison_file, find_run, source_of
 from toolkit.workspace.scores import read_scores, scored_parts, seed_differences
 from toolkit.workspace.sources import PredictionSource, is_undefined
 
@@ -61,7 +61,7 @@ def compare(
     """
     run_id, other_id = find_run(workspace, run), find_run(workspace, other)
     parts = _parts(workspace, run_id, other_id)
-    sources = [read_run(workspace, name).source for name in (run_id, other_id)]
+    sources = [source_of(workspace, name) for name in (run_id, other_id)]
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     rows: list[dict[str, Any]] = []
     cases = {}

@@ -218,6 +218,13 @@ def read_run(workspace: Workspace, run_id: str) -> RunRecord:
     return record
 
 
+def source_of(workspace: Workspace, run_id: str) -> PredictionSource | None:
+    """Return the file that a run's predictions were read from; None of a model that predicted here."""
+    # A registry that no command has written to since an earlier version has no column `source_sha256`.
+    rows = workspace.rows("select * from runs where run_id = $run_id", {"run_id": run_id})
+    return read_run(workspace, run_id).source if rows and rows[0].get("source_sha256") else None
+
+
 def records(workspace: Workspace) -> Iterator[RunRecord]:
     """Yield the record of every run, in order of their IDs."""
     for path in sorted(workspace.folder.glob(f"runs/[!.]*/{RECORD}")):

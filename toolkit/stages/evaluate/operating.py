@@ -12,7 +12,6 @@ from toolkit.stats import thresholds
 from toolkit.stats.intervals import TOO_FEW, Interval, patient_bootstrap, percentile
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
-from toolkit.workspace.runs import RunRecord
 
 CHOSEN_ON = "validation"
 SAME_SUPPORT = {"benign_per_found": "precision"}
@@ -43,13 +42,14 @@ class Target(NamedTuple):
         return data.probabilities[:, self.numbers].sum(axis=1)
 
 
-def targets(study: Study, parts: dict[str, ClassArrays], record: RunRecord) -> list[Target]:
+def targets(
+    study: Study, parts: dict[str, ClassArrays], frozen: dict[str, Any], knows: str = "distribution"
+) -> list[Target]:
     """Return the study's operating points with the thresholds chosen on validation; none where it has no positives.
 
     Those of an external run are the ones that were fixed where it was trained. Scores of each class by itself cannot be
     added, so that a point has one class; besides, each class is flagged from FLAGGED on, as challenges do.
     """
-    knows = record.source.knows if record.source else "distribution"
     if knows == "predicted":
         return []
     alone = [(number, name) for number, name in enumerate(study.class_names) if knows == "scores"]
@@ -57,7 +57,7 @@ def targets(study: Study, parts: dict[str, ClassArrays], record: RunRecord) -> l
         Target(OperatingPoint(name=f"{name} from {FLAGGED}", classes=[name]), [number], FLAGGED, fixed=True)
         for number, name in alone
     ]
-    for fixed in record.frozen.get("operating_points", []):
+    for fixed in frozen.get("operating_points", []):
         point = OperatingPoint(**{name: value for name, value in fixed.items() if name != "threshold"})
         if set(point.classes) <= set(study.class_names):
             numbers = [study.class_names.index(name) for name in point.classes]

@@ -49,7 +49,7 @@ def generator() -> str:
 
 
 @cache
-def page_environment(unit: str) -> Any:
+def page_environment(unit: str = formatting.PATIENT) -> Any:
     """Return what renders pages: every text is escaped, and nothing undefined gets through.
 
     `unit` is what counts as a patient, and how the templates' own words call it.
@@ -60,7 +60,7 @@ def page_environment(unit: str) -> Any:
 
 
 @cache
-def text_environment(unit: str) -> Any:
+def text_environment(unit: str = formatting.PATIENT) -> Any:
     """Return what renders plain text, which pages escape later: what is undefined was not recorded; see above."""
     from jinja2 import ChainableUndefined  # noqa: PLC0415 - needed only to render
 
