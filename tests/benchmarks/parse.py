@@ -6,6 +6,7 @@ CPU time and peak memory of child processes, the ways taken in turn; ratios coun
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -70,11 +71,9 @@ def to_parquet(export: Path) -> None:
 
 def whole_command(export: Path) -> None:
     """Run `toolkit parse` into a new workspace."""
-    from toolkit.cli import main
-
     with tempfile.TemporaryDirectory(dir=export.parent) as folder:
         study = export.with_name("study.toml")
-        main(["--quiet", "--study", str(study), "--workspace", folder, "parse", str(export)])
+        cli(["--quiet", "--study", str(study), "--workspace", folder, "parse", str(export)])
 
 
 WAYS: dict[str, Callable[[Path], None]] = {
@@ -104,13 +103,50 @@ def main() -> None:
     """Measure every size in turn and print one line per size and way."""
     reader = argparse.ArgumentParser(description=__doc__)
     reader.add_argument("--cases", type=int, nargs="+", default=[20_000])
+    reader.add_argument("--adding", type=int, default=2_000, help="rows of a second export, parsed after the first")
+    given = reader.parse_args()
     print("| rows | way | CPU s | of pandas' | peak MiB |\n| --- | --- | --- | --- | --- |")
-    for cases in reader.parse_args().cases:
+    for cases in given.cases:
         with tempfile.TemporaryDirectory() as folder:
             made = Path(folder) / "sample"
             command = [sys.executable, "-m", "toolkit", "--quiet", "sample", made, "--cases", str(cases)]
             subprocess.run([*command, "--no-photographs"], check=True, stdout=subprocess.DEVNULL)
             report(made / "export.ndjson")
+            report_adding(made / "export.ndjson", given.adding)
+
+
+def report_adding(export: Path, added: int) -> None:
+    """Measure parsing a second export beside parsing both at once, interleaved, and print the medians."""
+    lines = export.read_bytes().splitlines(keepends=True)
+    first, second = export.with_name("first.ndjson"), export.with_name("second.ndjson")
+    first.write_bytes(b"".join(lines[:-added]))
+    second.write_bytes(b"".join(lines[-added:]))
+    common = ["--quiet", "--study", str(export.with_name("study.toml")), "--workspace"]
+    before, folder = export.with_name("before"), export.with_name("workspace")
+    cost(lambda _: cli([*common, str(before), "parse", str(first)]), export)
+    ways = {
+        "both exports, anew": lambda _: cli([*common, str(folder), "parse", str(first), str(second)]),
+        f"the second, of {added} rows": lambda _: cli([*common, str(folder), "parse", str(second)]),
+    }
+    found: dict[str, list[Cost]] = {name: [] for name in ways}
+    for _ in range(REPEATS):
+        for name, way in ways.items():
+            shutil.rmtree(folder, ignore_errors=True)
+            if name.startswith("the second"):
+                shutil.copytree(before, folder)
+            found[name].append(cost(way, export))
+    middle = {name: statistics.median(each.seconds for each in costs) for name, costs in found.items()}
+    for name, seconds in middle.items():
+        ratio = seconds / middle["both exports, anew"]
+        peak = max(each.mebibytes for each in found[name])
+        print(f"| {len(lines)} | {name} | {seconds:.2f} | {ratio:.2f} of anew | {peak:.0f} |", flush=True)
+
+
+def cli(arguments: list[str]) -> None:
+    """Run a command of the toolkit."""
+    from toolkit.cli import main
+
+    main(arguments)
 
 
 def report(export: Path) -> None:
