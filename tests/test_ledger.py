@@ -192,7 +192,7 @@ PHOTOGRAPHS = {
         referring("L2", "L2", "melasma", by="b@example.org"),
         referring("L2", "L3", "nevus", by="c"),
     ),
-    "none": (),
+    "no label": (),
 }
 NEVUS, MELASMA, TIE, OUT = ("nevus", "majority"), ("melasma", "benchmark"), (None, "tie"), (None, "not_counted")
 LATEST, CHOSEN, UNANIMOUS, NONE = (

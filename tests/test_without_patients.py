@@ -89,13 +89,12 @@ def told(arguments: list[str]) -> str:
     from toolkit.console import text
 
     out = io.StringIO()
-    streams = text.stdout.file, text.stderr.file
     text.stdout.file = text.stderr.file = out
     try:
         with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as ended:
             main(["--quiet", *arguments])
     finally:
-        text.stdout.file, text.stderr.file = streams
+        text.stdout.file = text.stderr.file = None  # whatever sys.stdout and sys.stderr are then
     assert 0 == ended.value.code, out.getvalue()
     return " ".join(out.getvalue().split())
 
