@@ -130,7 +130,7 @@ def _column(table: PredictionTable, photographs: KeyIndex, read: set[int]) -> tu
         raise PredictionsError(
             f"no column names a case or a photograph of this workspace{columns}",
             place=str(table.path),
-            remedy="give a column of case IDs (toolkit query case_table), global keys, external IDs or file names",
+            remedy="give a column of case IDs (case_id of the table cases), global keys, external IDs or file names",
         )
     return best[1], best[2]
 
