@@ -37,15 +37,21 @@ def count(raw: Any) -> Counts:
     """
     row = shapes.as_dict(raw)
     counts = Counts(project=len(shapes.dict_values(row.get("projects"))))
-    waiting: list[Any] = [value for name, value in row.items() if name not in VALUES_OF_OTHERS]
+    for value in dicts_within([value for name, value in row.items() if name not in VALUES_OF_OTHERS]):
+        _count_here(value, counts)
+    return counts
+
+
+def dicts_within(values: list[Any]) -> Iterator[dict]:
+    """Yield every JSON object among some values and within them, however deep."""
+    waiting = list(values)
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
-            _count_here(value, counts)
+            yield value
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
-    return counts
 
 
 def _count_here(value: dict, counts: Counts) -> None:

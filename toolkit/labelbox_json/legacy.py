@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from toolkit.labelbox_json.counting import Counts, ends_of, not_repeated
+from toolkit.labelbox_json.counting import Counts, dicts_within, ends_of, not_repeated
 from toolkit.labelbox_json.shapes import as_dict, dicts
 from toolkit.privacy import scrub
 
@@ -245,14 +245,8 @@ def count(entry: dict) -> Counts:
     if not PARTS & set(label):
         _count_oldest(label, entry, counts)
         return counts
-    waiting: list[Any] = [label]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            _count_here(value, counts)
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
+    for value in dicts_within([label]):
+        _count_here(value, counts)
     return counts
 
 
