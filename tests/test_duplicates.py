@@ -1,4 +1,5 @@
 import io
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from toolkit.photographs.alignment import Pyramid
 from toolkit.photographs.duplicates import LONGEST, VIEWS, find
 from toolkit.photographs.likeness import build_index, compare_all, look_up
 from toolkit.photographs.surrounds import comparable_thumbnail, surround
+from toolkit.workers import spread
 
 
 def blotches(seed, size=(128, 96)):
@@ -105,6 +107,16 @@ def test_the_same_outline_with_other_details_is_no_duplicate():
 
 def test_blank_pictures_are_never_duplicates():
     assert [] == find([np.full((96, 128), grey, dtype=np.uint8) for grey in (0, 200, 200)])
+
+
+def test_several_processes_find_what_one_finds(monkeypatch):
+    shown = [np.asarray(turn(blotches(seed))) for turn in (np.asarray, ImageOps.mirror) for seed in range(6)]
+    alone = find(shown)
+    monkeypatch.setattr(duplicates, "AT_ONCE", 2)
+    monkeypatch.setattr(duplicates, "spread", partial(spread, processes=2))
+
+    assert 6 == len(alone)
+    assert alone == find(shown)
 
 
 def test_among_very_many_pictures_crops_and_rotations_are_found_too(monkeypatch):

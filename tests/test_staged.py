@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 import stat
+from functools import partial
 
 import exports
 import pytest
@@ -13,6 +14,7 @@ from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey
 from toolkit.stages.parse import parse, staged
 from toolkit.stages.withdraw import withdraw
+from toolkit.workers import spread
 from toolkit.workspace.landed import landed_exports
 
 
@@ -52,6 +54,17 @@ def test_a_second_export_costs_its_own_rows(workspace, study, key, two, read):
 
     assert 36 == len(read)
     assert one == dataclasses.replace(again, changes=one.changes)
+
+
+def test_rows_read_in_batches_by_several_processes_give_what_one_gives(workspace, study, key, two, monkeypatch):
+    parse(workspace, study, key, list(two))
+    at_once = tables(workspace)
+    monkeypatch.setattr(staged, "MOST_ROWS", 7)
+    monkeypatch.setattr(staged, "spread", partial(spread, processes=2))
+    parse(workspace, study, key, [], anew=True)
+
+    assert at_once == tables(workspace)
+    assert 5 + 1 == len(list(workspace.staged.glob("*/lines-*.parquet")))
 
 
 def test_what_was_kept_gives_what_reading_gives(workspace, study, key, two):

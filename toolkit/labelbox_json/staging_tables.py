@@ -307,13 +307,13 @@ class StagingWriter:
 
 
 class StagingTables(StagingWriter):
-    """The staged tables of one export.
+    """The staged tables of one batch of an export's rows.
 
     `line` is a row's place among the rows of its export, which staged tables are joined by.
     """
 
-    def __init__(self, folder: Path, export_id: str) -> None:
-        super().__init__(folder, TABLES, export_id)
+    def __init__(self, folder: Path, export_id: str, batch: int) -> None:
+        super().__init__(folder, TABLES, f"{export_id}-{batch}")
         self.export_id = export_id
         self.lines: dict[str, list[int]] = {table: [] for table in TABLES}
 

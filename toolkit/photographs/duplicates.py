@@ -16,6 +16,7 @@ from toolkit.photographs.changes import change, orientation, shares_shown
 from toolkit.photographs.hashes import ORIENTATIONS, SIDE
 from toolkit.photographs.likeness import BATCH, Look, build_index, compare_all, look_up
 from toolkit.progress import Progress, silent
+from toolkit.workers import spread
 
 LONGEST = LEVELS[-1]
 """Pixels on the longer side of the pictures that are compared."""
@@ -34,6 +35,8 @@ SETTINGS: dict[str, Any] = {
 THREADS = 2
 PREPARED = 30_000
 """Photographs that are kept in memory prepared for comparison, some 16 kB each beside themselves."""
+AT_ONCE = 250
+"""Candidate pairs that are compared by one process at once, some 2 s."""
 _BLANK = 1.0
 """Grey levels of standard deviation under which there is nothing to compare."""
 
@@ -91,21 +94,41 @@ def find(pictures: Sequence[np.ndarray], *, progress: Progress = silent) -> list
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(THREADS) as pool:
         cosines, whole = _features(shown, pool, progress)
         candidates = _by_hash(cosines) | _by_view(shown, whole, pool, progress)
-        compared = _compared(shown, sorted(candidates.values()), pool, progress)
-        return sorted(
-            pair._replace(first=usable[pair.first], other=usable[pair.other]) for pair in compared if pair is not None
-        )
+    compared = _compared(shown, sorted(candidates.values()), progress)
+    return sorted(pair._replace(first=usable[pair.first], other=usable[pair.other]) for pair in compared if pair)
 
 
 def _compared(
-    pictures: list[np.ndarray], candidates: list[CandidatePair], pool: ThreadPoolExecutor, progress: Progress
+    pictures: list[np.ndarray], candidates: list[CandidatePair], progress: Progress
 ) -> Iterator[DuplicatePair | None]:
     """Yield for every candidate the pair, if its pixels are alike."""
-    prepared = lru_cache(maxsize=PREPARED)(lambda number: Pyramid(pictures[number]))
-    pairs = pool.map(lambda it: _pair(it, prepared(it.first), prepared(it.other)), candidates)
-    for done, pair in enumerate(pairs, start=1):
-        yield pair
+    done = 0
+    for pairs in spread(_Comparison, _together(pictures, candidates)):
+        yield from pairs
+        done += len(pairs)
         progress("comparing possible duplicates", done, len(candidates))
+
+
+def _together(
+    pictures: list[np.ndarray], candidates: list[CandidatePair]
+) -> Iterator[tuple[dict[int, np.ndarray], list[CandidatePair]]]:
+    """Yield candidates in batches, with the pictures that each needs."""
+    for begin in range(0, len(candidates), AT_ONCE):
+        batch = candidates[begin : begin + AT_ONCE]
+        yield {number: pictures[number] for it in batch for number in (it.first, it.other)}, batch
+
+
+class _Comparison:
+    """Compares the pixels of candidate pairs, batch by batch; what it has prepared of a picture, it keeps."""
+
+    def __init__(self) -> None:
+        self.pictures: dict[int, np.ndarray] = {}
+        self.prepared = lru_cache(maxsize=PREPARED)(lambda number: Pyramid(self.pictures[number]))
+
+    def __call__(self, batch: tuple[dict[int, np.ndarray], list[CandidatePair]]) -> list[DuplicatePair | None]:
+        self.pictures, candidates = batch
+        with threadpool_limits(1, user_api="blas"):
+            return [_pair(it, self.prepared(it.first), self.prepared(it.other)) for it in candidates]
 
 
 def _pair(candidate: CandidatePair, first: Pyramid, other: Pyramid) -> DuplicatePair | None:

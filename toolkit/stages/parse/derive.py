@@ -290,9 +290,12 @@ def register_tables(workspace: Workspace, files: dict[str, Path], *, anew: bool)
     """
     with workspace.writing(anew=anew) as connection:
         connection.execute(f"set memory_limit = '{INDEXES}'")
+        connection.execute("delete from findings where source = 'parse'")
+        definitions = dict(connection.execute("select table_name, sql from duckdb_tables()").fetchall())
         for table, path in files.items():
-            own = " where source = 'parse'" if table == "findings" else ""
-            connection.execute(f"delete from {table}{own}")  # noqa: S608 - names of our own schema
+            if table != "findings":  # a new table is filled three times as fast as one whose rows were deleted
+                connection.execute(f"drop table {table}")
+                connection.execute(definitions[table])
             connection.execute(f"insert into {table} by name select * from read_parquet({sql.quoted(str(path))})")  # noqa: S608
             connection.execute("commit; begin")  # until then its index is in memory, and cannot spill
         if anew:

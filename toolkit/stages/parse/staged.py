@@ -6,8 +6,9 @@ fingerprint and the code that reads. What is not as it was written is read again
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,18 +16,22 @@ import pyarrow as pa
 
 from toolkit.errors import DamagedError
 from toolkit.files import private_writing, read_sealed, sha256_of, sha256_of_file, write_sealed
-from toolkit.labelbox_json.reader import raw_rows
+from toolkit.labelbox_json.reader import RawRow, raw_rows
 from toolkit.labelbox_json.rows import RowReader
 from toolkit.labelbox_json.staging_tables import StagingTables
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress
+from toolkit.workers import spread
 from toolkit.workspace.landed import Landed
 from toolkit.workspace.registry import Workspace
 
 RECORD = "staged.json"
 CODE = ("labelbox_json", "manifest/base.py", "manifest/__init__.py", "photographs/masks.py", "privacy.py")
 """The code that what is read depends on."""
+MOST_ROWS = 5_000
+MOST_BYTES = 16 * 1024 * 1024
+"""Rows of an export, and bytes of them, that are read at once: what bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +111,41 @@ def stage_export(
 ) -> Counter[str | None]:
     """Read a landed export into its staging tables; return the reasons of quarantined rows, None for the others."""
     outcomes: Counter[str | None] = Counter()
-    reader = RowReader(study, key)
-    with StagingTables(folder, landed.export_id) as staging:
-        for number, line in enumerate(raw_rows(landed.path, longest=study.ingest.longest_row), start=1):
-            row = reader.read(line)
-            outcomes[row.reason] += 1
-            staging.stage(line.row, "lines", [row.staged()])
-            for table, records in row.records.items():
-                staging.stage(line.row, table, records)
-            if number % 500 == 0:
-                progress(f"reading {landed.source}", number, None)
-    pa.default_memory_pool().release_unused()
+    batches = enumerate(_batches(raw_rows(landed.path, longest=study.ingest.longest_row)))
+    for read in spread(partial(_Staging, landed.export_id, folder, study, key), batches):
+        outcomes += read
+        progress(f"reading {landed.source}", outcomes.total(), None)
     return outcomes
+
+
+class _Staging:
+    """Reads batches of an export's rows, each into staging tables of its own."""
+
+    def __init__(self, export_id: str, folder: Path, study: Study, key: PseudonymKey) -> None:
+        self.export_id, self.folder, self.reader = export_id, folder, RowReader(study, key)
+
+    def __call__(self, batch: tuple[int, list[RawRow]]) -> Counter[str | None]:
+        number, rows = batch
+        outcomes: Counter[str | None] = Counter()
+        with StagingTables(self.folder, self.export_id, number) as staging:
+            for each in rows:
+                row = self.reader.read(each)
+                outcomes[row.reason] += 1
+                staging.stage(each.row, "lines", [row.staged()])
+                for table, records in row.records.items():
+                    staging.stage(each.row, table, records)
+        pa.default_memory_pool().release_unused()
+        return outcomes
+
+
+def _batches(rows: Iterator[RawRow]) -> Iterator[list[RawRow]]:
+    """Yield rows in batches that are small in memory; the last may be empty: an export without rows has its tables."""
+    batch: list[RawRow] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += len(row.content or b"")
+        if len(batch) == MOST_ROWS or size > MOST_BYTES:
+            yield batch
+            batch, size = [], 0
+    yield batch
