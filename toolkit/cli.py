@@ -516,6 +516,55 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
         console.show_report(settings.workspace, result)
 
 
+@app.command(sort_key=9.3)
+def queue(
+    queue_id: str | None = None,
+    /,
+    *,
+    minutes: Annotated[float, Parameter(validator=Number(gt=0, lte=100_000))] = 60.0,
+    settings: Shared,
+) -> None:
+    """List the cases whose labels to look at again first, patient by patient; with an ID, tell what became of them.
+
+    Writes a page and a workbook with a column for verdicts, which `toolkit review` takes in.
+
+    Example: toolkit queue --minutes 90
+
+    Args:
+        queue_id: ID of an earlier queue, or latest: what became of its cases.
+        minutes: Time that the review may take.
+    """
+    from toolkit.pipeline import queue_with_page
+    from toolkit.stages.queue.outcome import outcome
+
+    study = settings.study_file()
+    if queue_id is not None:
+        settings.show(outcome(settings.workspace, study.study, queue_id))
+        return
+    settings.run_each(lambda progress: queue_with_page(settings.workspace, study, minutes=minutes, progress=progress))
+
+
+@app.command(sort_key=9.4)
+def review(file: Path, /, *, reviewer: str | None = None, settings: Shared) -> None:
+    """Take in a reviewer's verdicts from a workbook, CSV, Parquet or JSON Lines: each becomes a label revision.
+
+    A verdict decides the reference diagnosis from its day on; what was labelled stays.
+
+    Example: toolkit review workspace/reports/queue/queue.xlsx --reviewer "Dr. Roe"
+
+    Args:
+        file: Columns case_id and verdict (a class, confirm, or cannot tell), and comment, reviewer, reviewed_at,
+            queue_id if there are any.
+        reviewer: Name of the reviewer, where no column says it; only its pseudonym is kept.
+    """
+    from toolkit.pipeline import review_and_parse
+
+    study = settings.study_file()
+    settings.run_each(
+        lambda progress: review_and_parse(settings.workspace, study, file, reviewer=reviewer, progress=progress)
+    )
+
+
 @app.command(sort_key=9.5)
 def claims(
     file: Path,

@@ -10,6 +10,7 @@
     ├── SplitError          a split that cannot be made as the study asks for it
     ├── LeakError           a certificate that does not hold
     ├── PredictionsError    a file of predictions that cannot be used
+    ├── ReviewError         a file of verdicts that cannot be used
     ├── ClaimsError         a file of claims that cannot be used, or a report that contradicts its own counts
     ├── ModelError          a checkpoint, a device or a training that cannot be used
     └── ServiceError        Labelbox: a key, a project, a network, an export that did not come
@@ -71,6 +72,10 @@ class LeakError(ToolkitError):
 
 class PredictionsError(ToolkitError):
     """A file of predictions that cannot be used."""
+
+
+class ReviewError(ToolkitError):
+    """A file of verdicts that cannot be used."""
 
 
 class ClaimsError(ToolkitError):

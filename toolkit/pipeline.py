@@ -18,9 +18,12 @@ from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import Parsed, parse
 from toolkit.stages.predict import predict
 from toolkit.stages.pull import PullRequest, pull
+from toolkit.stages.queue import MINUTES, queue
 from toolkit.stages.report import report
 from toolkit.stages.report.audit_page import audit_page
 from toolkit.stages.report.compare_page import compare_page
+from toolkit.stages.report.queue_page import queue_page
+from toolkit.stages.review import review
 from toolkit.stages.split import split
 from toolkit.stages.train import train
 from toolkit.stages.withdraw import Withdrawn, withdraw
@@ -180,12 +183,33 @@ def run(
     # Only now can the page of the audit compare the subsets of the split.
     audit_page(workspace, study, progress=progress)
     yield report(workspace, study, run=trained.run_id, progress=progress)
+    if workspace.rows("select cases from label_searches where cases > 0"):
+        yield from queue_with_page(workspace, study_file, progress=progress)
 
 
 def audit_with_page(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> Iterator[Any]:
     """Run audit and write its page; yield both results."""
     yield audit(workspace, progress=progress)
     yield audit_page(workspace, study_file.study, progress=progress)
+
+
+def queue_with_page(
+    workspace: Workspace, study_file: StudyFile, *, minutes: float = MINUTES, progress: Progress = silent
+) -> Iterator[Any]:
+    """Make a review queue and write its page and its workbook; yield both results."""
+    yield queue(workspace, study_file.study, minutes=minutes, progress=progress)
+    yield queue_page(workspace, study_file.study, study_file.key(workspace), progress=progress)
+
+
+def review_and_parse(
+    workspace: Workspace, study_file: StudyFile, file: Path, *, reviewer: str | None, progress: Progress = silent
+) -> Iterator[Any]:
+    """Take in a file of verdicts and make the tables of labels anew with them; yield both results."""
+    key = study_file.key(workspace)
+    reviewed = review(workspace, study_file.study, key, file, reviewer=reviewer, progress=progress)
+    yield reviewed
+    if reviewed.review_id:
+        yield parse_study(workspace, study_file, [], progress=progress)
 
 
 def compare_with_page(

@@ -19,6 +19,7 @@ create table queue_items ( -- The cases of a queue: all cases of one patient tog
     patient_id text not null, -- Pseudonym.
     case_id text not null, -- The case.
     random boolean not null, -- Whether its patient was drawn at random.
+    drawn_from text check (drawn_from in ('all', 'test')), -- The patients it was drawn from: all, or the test set's; NULL = not drawn.
     class_name text not null, -- The reference diagnosis that is questioned.
     score double, -- Probability that it is wrong, by the evidence; NaN where there is none.
     suggested_class text, -- The class that the evidence suggests instead; NULL where there is none.

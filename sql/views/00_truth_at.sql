@@ -1,4 +1,4 @@
--- The reference diagnosis of each case at a moment of `exports`, by the study's policy: `from truth_at(1)`.
+-- The reference diagnosis of each case at a moment of `exports`, by the study's policy, or as reviewers decided: `from truth_at(1)`.
 create or replace macro truth_at(moment_asked) as table
 with stood as (
     select case_id, unread,
@@ -11,6 +11,7 @@ said as (
         history.class_name,
         history.counts,
         history.benchmark,
+        coalesce(history.is_verdict, false) as is_verdict,
         coalesce(labels.updated_at, labels.created_at) as said_at,
         label_states.policy,
     from readings_at(moment_asked) as history
@@ -21,14 +22,15 @@ chosen as (
     select *,
     from said
     where counts
-    qualify case policy
-        when 'latest' then said_at is not distinct from max(said_at) over (partition by case_id)
-        when 'benchmark' then benchmark = bool_or(benchmark) over (partition by case_id)
+    qualify case
+        when bool_or(is_verdict) over (partition by case_id) then is_verdict
+        when policy = 'latest' then said_at is not distinct from max(said_at) over (partition by case_id)
+        when policy = 'benchmark' then benchmark = bool_or(benchmark) over (partition by case_id)
         else true
     end
 ),
 votes as (
-    select case_id, class_name, count(*) as votes, bool_or(benchmark) as benchmark,
+    select case_id, class_name, count(*) as votes, bool_or(benchmark) as benchmark, bool_or(is_verdict) as is_reviewed,
     from chosen
     group by case_id, class_name
 ),
@@ -39,6 +41,7 @@ tallies as (
         arg_max(class_name, votes) as winner,
         list(votes) as shares,
         bool_or(benchmark) as benchmark,
+        bool_or(is_reviewed) as is_reviewed,
     from votes
     group by case_id
 ),
@@ -60,6 +63,7 @@ select
     label_states.truth_id,
     case when not tied then winner end as class_name,
     case
+        when is_reviewed then if(tied, 'tie', 'review')
         when unread is not null then unread
         when counting = 0 then 'not_counted'
         when tied then 'tie'

@@ -1,5 +1,6 @@
 """Results of stages as lines and tables, from `sample` to `status`; those about runs stand in `runs`."""
 
+import math
 from functools import singledispatch
 
 from rich.console import Group, RenderableType
@@ -12,7 +13,11 @@ from toolkit.stages.audit import MEANING, Audit
 from toolkit.stages.init import Initialised
 from toolkit.stages.parse import Parsed
 from toolkit.stages.pull import Pulled
+from toolkit.stages.queue import Queue
+from toolkit.stages.queue.outcome import OUTCOMES, PER, QueueOutcome
 from toolkit.stages.report.audit_page import AuditPage
+from toolkit.stages.report.queue_page import QueuePage
+from toolkit.stages.review import Reviewed
 from toolkit.stages.split import Split
 from toolkit.stages.withdraw import Withdrawn
 from toolkit.synthetic import Sample
@@ -20,6 +25,8 @@ from toolkit.workspace.verification import Verified
 
 MOST_SHOWN = 30
 """Names of one kind in the table of what an export holds."""
+MOST_LISTED = 12
+"""Cases of a queue in the terminal; all stand on its page."""
 MOST_NAMED = 5
 """Photographs in a warning."""
 
@@ -42,6 +49,64 @@ def _(result: Sample) -> RenderableType:
     run = f"toolkit --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
     lines = (f"{photographs}, seed {result.seed}, stage {result.stage}", f"{planted}: {result.truth / 'planted.csv'}")
     return Group(summary("sample", *lines), next_step(run))
+
+
+@rendered.register
+def _(result: Queue) -> RenderableType:
+    """Show whom to look at first: the first patients, and what to expect."""
+    first = f"look at these {counted(result.patients, unit())} first ({result.minutes_needed:.0f} minutes)"
+    expected = f"about {result.expected_wrong:.0f} wrong labels are expected among {counted(result.cases, 'case')}"
+    drawn = (
+        f"{counted(result.random_patients, unit())} of them drawn at random ({counted(result.random_cases, 'case')})"
+    )
+    items = table(">rank", "patient" if result.patients_known else "photograph of", "case", "label", "or", ">p", "why")
+    for row in result.rows[:MOST_LISTED]:
+        probability = "" if math.isnan(row["probability"]) else f"{row['probability']:.2f}"
+        who = row["patient_id"] if result.patients_known else row["case_id"]
+        own = (row["case_id"], spoken(row["class_name"]), spoken(row["suggested_class"] or ""), probability)
+        items.add_row(str(row["rank"]), line(who), *map(line, own), line(row["reasons"]))
+    more = [f"{len(result.rows) - MOST_LISTED} more on the page"] if len(result.rows) > MOST_LISTED else []
+    again = [] if result.is_new else ["the same queue as before: labels and evidence have not changed"]
+    return Group(summary(f"queue {result.queue_id}", f"{first}: {expected}", drawn, *again), items, *map(line, more))
+
+
+@rendered.register
+def _(result: QueuePage) -> RenderableType:
+    review = f"toolkit review {result.workbook} --reviewer NAME"
+    return Group(summary("page", result.page, f"verdicts go into {result.workbook}"), next_step(review))
+
+
+@rendered.register
+def _(result: QueueOutcome) -> RenderableType:
+    what = f"{counted(result.cases, 'case')} of {counted(result.patients, unit())}"
+    groups = table(
+        "cases", ">number", ">reviewed", *(f">{spoken(each)}" for each in OUTCOMES), f">harm per {PER} reviews"
+    )
+    for row in result.groups:
+        harm = "–" if math.isnan(row["harm_per_50"]) else f"{row['harm_per_50']:.1f}"
+        counts = (count(row[name]) for name in ("number", "reviewed", *OUTCOMES))
+        groups.add_row(row["cases"], *counts, harm)
+    people = table("reviewer", *(f">{spoken(each)}" for each in OUTCOMES[:-1]))
+    for row in result.reviewers:
+        people.add_row(line(row["reviewer"]), *(count(row[name]) for name in OUTCOMES[:-1]))
+    changes = [f"changed: {', '.join(f'{spoken(name)} {times}' for name, times in result.changes.items())}"]
+    lines = (what, *(changes if result.changes else []))
+    return Group(summary(f"queue {result.queue_id}", *lines), groups, *([people] if result.reviewers else []))
+
+
+@rendered.register
+def _(result: Reviewed) -> RenderableType:
+    said = ", ".join(f"{spoken(name)} {count(times)}" for name, times in result.verdicts.items())
+    changes = ", ".join(f"{spoken(name)} {times}" for name, times in result.changes.items())
+    lines = [f"{counted(sum(result.verdicts.values()), 'new verdict')}{f': {said}' if said else ''}"]
+    lines += [f"changed: {changes}"] if changes else []
+    lines += [f"{counted(result.repeated, 'verdict')} known already"] if result.repeated else []
+    lines += [f"{counted(result.without, 'row')} without a verdict: not reviewed yet"] if result.without else []
+    if result.conflicts:
+        named = ", ".join(result.conflicts[:MOST_NAMED])
+        cases = counted(len(result.conflicts), "case")
+        lines.append(f"! reviewers differ about {cases} ({named}): no reference diagnosis until one of them gives way")
+    return summary("review", *lines)
 
 
 @rendered.register

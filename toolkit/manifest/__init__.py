@@ -32,6 +32,7 @@ from toolkit.manifest.model import (
     PromptSection,
     TrainSection,
 )
+from toolkit.manifest.queue import QueueSection
 from toolkit.manifest.readers import ReadersSection
 
 NEWER = {("model", "roi_shape"): "squash", ("train", "max_grad_norm"): 1.0}
@@ -61,6 +62,7 @@ class Study(Section):
     evaluate: EvaluateSection = EvaluateSection()
     plan: PlanSection | None = None
     readers: ReadersSection | None = None
+    queue: QueueSection = QueueSection()
     report: ReportSection = ReportSection()
     reporting: ReportingSection = ReportingSection()
     privacy: PrivacySection = PrivacySection()

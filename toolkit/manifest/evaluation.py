@@ -100,7 +100,7 @@ class Condition(Section):
 
 
 class Costs(Section):
-    """What an error costs, by which the gallery can be sorted; only their proportions matter."""
+    """What an error costs, by which the gallery can be sorted and review queues are; only their proportions matter."""
 
     malignant_called_benign: Annotated[float, Field(ge=0)] = 10
     """A malignant class taken for a benign one."""

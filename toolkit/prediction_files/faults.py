@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from toolkit.errors import PredictionsError
+from toolkit.errors import PredictionsError, ToolkitError
 
 SHOWN = 5
 """Rows that a message names of each kind."""
@@ -30,13 +30,21 @@ class Faults:
         """Return how many there are."""
         return sum(map(len, self.kinds.values()))
 
-    def check(self, path: Path, *, rows: int, remedy: str) -> None:
-        """Raise PredictionsError with every kind of fault, the first rows of each and their number."""
+    def check(
+        self,
+        path: Path,
+        *,
+        rows: int,
+        remedy: str,
+        what: str = "predictions",
+        error: type[ToolkitError] = PredictionsError,
+    ) -> None:
+        """Raise an error with every kind of fault, the first rows of each and their number."""
         if self.kinds:
             lines = "\n".join(f"  - {_line(kind, places)}" for kind, places in self.kinds.items())
             count = "a fault" if len(self) == 1 else f"{len(self)} faults"
-            raise PredictionsError(
-                f"the predictions cannot be used, {count} in {rows} rows (counted from 1 below the header):\n{lines}",
+            raise error(
+                f"the {what} cannot be used, {count} in {rows} rows (counted from 1 below the header):\n{lines}",
                 place=str(path),
                 remedy=remedy,
             )

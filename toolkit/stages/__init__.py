@@ -15,6 +15,8 @@ In the order of the line:
     compare    two runs on the same cases → paired differences
     readers    annotators without and with the model → differences that hold for others
     report     a run → HTML page, CSV files and figures
+    queue      doubtful labels → whom to look at first, and what became of it
+    review     a file of verdicts → label revisions
     claims     published figures against the counts they rest on
     withdraw   a patient leaves the workspace
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from toolkit.errors import DamagedError
 from toolkit.files import read_parquet
-from toolkit.workspace import audited, ledger, reader_studies, results, runs
+from toolkit.workspace import audited, ledger, queues, reader_studies, results, runs
 from toolkit.workspace.certificate import CERTIFICATE, has_certificate, read_certificate, read_rows, split_folders
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.verification import certified_split
@@ -40,7 +40,7 @@ def restore(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None
     results.mirror_scorings(connection, workspace)
     for table in _comparisons(workspace):
         insert(connection, "comparisons", table)
-    for name, table in (*audited.read(workspace), *reader_studies.read(workspace)):
+    for name, table in (*audited.read(workspace), *reader_studies.read(workspace), *queues.read(workspace)):
         insert(connection, name, table)
 
 

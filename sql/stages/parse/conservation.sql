@@ -78,4 +78,8 @@ select
 from summed
 left join passed_over on passed_over.export_id = summed.export_id and passed_over.noun = summed.noun
 left join kept on kept.export_id = summed.export_id and kept.noun = summed.noun
-order by summed.export_id, summed.noun;
+union all
+select review_id, noun, rows, rows, 0, 0,
+from review_files
+cross join (select unnest(['row', 'label', 'answer']) as noun)
+order by export_id, noun;

@@ -1,4 +1,4 @@
--- The landed exports, with their lines and the latest time written in them.
+-- The landed exports and the reviews, with their lines and the latest time written in them.
 select
     landed.export_id,
     landed.source,
@@ -10,4 +10,8 @@ from landed
 left join lines on lines.export_id = landed.export_id
 left join moments on moments.export_id = landed.export_id
 group by all
-order by landed.export_id;
+union all
+select review_files.review_id, source, sha256, rows, reviewed_at, moments.moment,
+from review_files
+inner join moments on moments.export_id = review_files.review_id
+order by export_id;

@@ -1,13 +1,17 @@
 -- Merges the stored lines of all exports: the newest row of each photograph, every revision of each label, and what each
--- export held. Exports whose latest time is the same are one moment: together they say what held then, so that neither
+-- export held. Reviews of verdicts have their
+-- moment too. Exports whose latest time is the same are one moment: together they say what held then, so that neither
 -- their names nor the order of import can decide anything.
 create table moments as
-select
-    export_id,
-    max(latest_at) as latest_at,
-    dense_rank() over (order by max(latest_at) nulls first) as moment,
-from lines
-group by export_id;
+select *, dense_rank() over (order by latest_at nulls first) as moment,
+from (
+    select export_id, max(latest_at) as latest_at,
+    from lines
+    group by export_id
+    union all
+    select review_id, reviewed_at,
+    from review_files
+);
 
 create table stored_lines as
 select

@@ -5,8 +5,12 @@ with resolved as materialized (
     group by resolved_by
 )
 select
-    (select count(*) from exports) as exports,
-    (select coalesce(sum(read), 0)::bigint from conservation where noun = 'row') as rows,
+    (select count(*) from exports where export_id not in (select review_id from verdicts)) as exports,
+    (
+        select coalesce(sum(read), 0)::bigint
+        from conservation
+        where noun = 'row' and export_id not in (select review_id from verdicts)
+    ) as rows,
     (select coalesce(sum(quarantined), 0)::bigint from conservation where noun = 'row') as rows_quarantined,
     (select count(*) from images) as photographs,
     (select count(*) from images where sha256 is not null) as photographs_opened,

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from toolkit.stages.parse import photographs
 from toolkit.stages.parse.case_rules import CaseFinding, CaseReading, CaseRecord, CaseRules, Issue, PhotographHistory
 from toolkit.stages.parse.masks import LinkedMask, extents_table, read_masks
 from toolkit.stages.parse.staged import Staged
-from toolkit.workspace import label_versions, sql
+from toolkit.workspace import label_versions, reviews, sql
 from toolkit.workspace.landed import noted_issues
 from toolkit.workspace.registry import Workspace, scratch, table_schema
 from toolkit.workspace.restore import restore
@@ -45,13 +46,27 @@ FROM_RULES = {
 STATEMENTS = ("images", "patients", "exports", "conservation")
 TABLES = (
     *("metadata", *MERGED, *BESIDE, *HISTORY, *FROM_RULES, *STATEMENTS),
-    *("findings", "label_versions", "label_states"),
+    *("findings", "label_versions", "verdicts", "label_states"),
 )
 CONTENT = ("metadata", *MERGED, *BESIDE, "images", "patients", "cases", "readings")
 PROVENANCE = {"export_id", "first_export", "last_export", "deleted_by", "path"}
 """Columns that say where content came from; that a label is deleted is content, which export showed it is not."""
+OF_VERDICTS = {
+    "labels": "labels_of_verdicts",
+    "answers": "answers_of_verdicts",
+    "label_history": "history_of_verdicts",
+    "reading_history": "readings_of_verdicts",
+}
+"""The tables that hold verdicts too, and where these stand."""
 FILE_COLUMNS = ("image_id", "path", "sha256", "pixel_sha256", "width", "height")
 """Columns of `images` that come from a photograph's file."""
+REVIEW_FILES = pa.schema(
+    [
+        *[(name, pa.string()) for name in ("review_id", "source", "sha256")],
+        ("rows", pa.int64()),
+        ("reviewed_at", pa.timestamp("us")),
+    ]
+)
 PAGE = 2_000
 """Rows of a query in memory at once."""
 INDEXES = "2GB"
@@ -87,9 +102,12 @@ class Derivation:
         self.apply_rules(files)
         sources = {name: f"merged_{name}" for name in (*MERGED, *HISTORY)}
         sources |= {name: f"{name} semi join newest using (export_id, line)" for name in ("metadata", *BESIDE)}
+        own = ", ".join(table_schema("verdicts").names)
+        self.write("verdicts", f"select {own} from verdict_labels order by all")  # noqa: S608 - names of our schema
         for name, source in sources.items():
             columns = ", ".join(table_schema(name).names)
-            self.write(name, f"select {columns} from {source} order by all")  # noqa: S608 - names of our schema
+            more = f"union all by name from {OF_VERDICTS[name]}" if name in OF_VERDICTS else ""
+            self.write(name, f"select {columns} from (from {source} {more}) order by all")  # noqa: S608 - names of our schema
         self.database.register("opened", self.opened(files))
         sidecars = [{"export_id": x.export_id, "source": scrub(x.source), "sha256": x.sha256} for x in self.landed]
         self.database.register("landed", pa.Table.from_pylist(sidecars))
@@ -114,12 +132,31 @@ class Derivation:
         for table in STAGED:
             files = ", ".join(sql.quoted(str(file)) for read in self.read for file in read.glob(f"{table}-*.parquet"))
             self.database.execute(f"create table {table} as select * from read_parquet([{files}])")  # noqa: S608
+        self.load_verdicts()
         self.database.execute(sql.statement("parse/merge_lines"))
         self.database.execute(sql.statement("parse/merge_exports"))
+        self.database.execute(sql.statement("parse/verdicts"))
         self.database.execute(sql.statement("parse/similar_patients"))
         for table in OF_LABELS:
             rows = f"{table} inner join merged_labels using (export_id, line, label_id, content_sha256)"
             self.database.execute(f"create table merged_{table} as select revision, {table}.* from {rows}")  # noqa: S608 - names of our schema
+
+    def load_verdicts(self) -> None:
+        """Load the verdicts of reviewers, and the files that they came in."""
+        taken_in = reviews.reviews(self.workspace)
+        rows = [row for review in taken_in for row in review.rows]
+        self.load("verdicts", pa.Table.from_pylist(rows, schema=table_schema("verdicts")))
+        files = [(x.review_id, x.source, x.sha256, len(x.rows), _last(x.rows)) for x in taken_in if x.rows]
+        names = REVIEW_FILES.names
+        self.load(
+            "review_files", pa.Table.from_pylist([dict(zip(names, x, strict=True)) for x in files], schema=REVIEW_FILES)
+        )
+
+    def load(self, name: str, rows: pa.Table) -> None:
+        """Make a table of rows."""
+        self.database.register("rows_to_load", rows)
+        self.database.execute(f"create table {name} as from rows_to_load")
+        self.database.unregister("rows_to_load")
 
     def read_masks(self) -> None:
         """Give the objects whose masks an export links to the extents of the files that were fetched."""
@@ -177,7 +214,10 @@ class Derivation:
         for name, source in FROM_RULES.items():
             fields = RECORDS[source.partition(" ")[0]].__struct_fields__
             columns = ", ".join(column for column in table_schema(name).names if column in fields)
-            self.write(name, f"select {columns} from records_{source}")  # noqa: S608 - names of our schema
+            query = f"select {columns} from records_{source}"  # noqa: S608 - names of our schema
+            if name in OF_VERDICTS:
+                query = f"select *, false as is_verdict from ({query}) union all by name from {OF_VERDICTS[name]}"  # noqa: S608 - as above
+            self.write(name, query)
         self.write("findings", sql.statement("parse/findings"))
 
     def histories(self) -> Iterator[PhotographHistory]:
@@ -268,6 +308,10 @@ class Derivation:
         """Yield the only column of a query, a page at a time."""
         for page in self.database.sql(text, params=parameters or {}).to_arrow_reader(PAGE):
             yield from page.column(0).to_pylist()
+
+
+def _last(rows: list[dict[str, Any]]) -> datetime:
+    return max(row["reviewed_at"] for row in rows)
 
 
 def changed_photographs(workspace: Workspace, images: Path) -> list[str]:

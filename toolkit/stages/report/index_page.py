@@ -35,7 +35,8 @@ def write_index(workspace: Workspace, study: Study) -> None:
 def _others(names: list[str]) -> list[tuple[str, str]]:
     pairs = [(name, f"Run {runs[1]} and run {runs[2]} compared") for name in names if (runs := PAIR.fullmatch(name))]
     audit = [("audit", "Audit: duplicate photographs, contradicting labels, cohort")] if "audit" in names else []
-    return audit + pairs
+    queue = [("queue", "Review queue: which labels to look at again first")] if "queue" in names else []
+    return audit + queue + pairs
 
 
 def _counts(workspace: Workspace) -> dict[str, Any]:
