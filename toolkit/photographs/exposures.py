@@ -42,7 +42,7 @@ class Agreement(NamedTuple):
 
     @property
     def is_one_lesion(self) -> bool:
-        """Whether so many agree that both photographs show the same lesion."""
+        """Whether so many agree that both photographs are of one lesion."""
         return self.features >= SETTINGS["least"]
 
     @property
@@ -58,10 +58,15 @@ def features_of(content: bytes) -> Keypoints:
 
 
 def agreement(one: Keypoints, other: Keypoints) -> Agreement:
-    """Return how many features agree on where the one photograph lies on the other, turned, scaled and tilted.
+    """Return how many features agree on where one photograph lies on the other, turned, scaled and tilted.
 
-    Features close to each other count once. Where they lie on a line, as the ticks of a ruler do, none counts.
+    Features close to each other count once. Where they lie on a line, as the ticks of a ruler do, none counts. Each
+    photograph is laid on the other, and the lower number holds: which of them comes first does not matter.
     """
+    return min(_laid_on(one, other), _laid_on(other, one))
+
+
+def _laid_on(one: Keypoints, other: Keypoints) -> Agreement:
     mutual = _matches(one.descriptors, other.descriptors)
     if len(mutual) < FEWEST:
         return Agreement(0, len(mutual))
