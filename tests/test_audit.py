@@ -242,7 +242,14 @@ def test_every_table_of_the_page_is_a_csv_file(audited, study):
     tables = {file.name: read_csv(file) for file in files}
     cases = {(row["level"], row["part"]): int(row["cases"]) for row in tables["cohort.csv"]}
 
-    assert {"duplicates.csv", "contradictions.csv", "kept_out.csv", "cohort.csv", "data_dictionary.csv"} == set(tables)
+    assert {
+        "duplicates.csv",
+        "same_lesion.csv",
+        "contradictions.csv",
+        "kept_out.csv",
+        "cohort.csv",
+        "data_dictionary.csv",
+    } == set(tables)
     assert 5 == len(tables["duplicates.csv"])
     assert cases["", "all"] == cases["nevus", "all"] + cases["melasma", "all"]
 

@@ -10,6 +10,7 @@ from toolkit.formatting import count, counted, listed, spoken, unit
 from toolkit.manifest import NO_PATIENTS
 from toolkit.pipeline import Rebuilt, Status
 from toolkit.stages.audit import MEANING, Audit
+from toolkit.stages.audit.same_lesion import MOST
 from toolkit.stages.init import Initialised
 from toolkit.stages.parse import Parsed
 from toolkit.stages.pull import Pulled
@@ -209,12 +210,24 @@ def _(result: Audit) -> RenderableType:
     lines += [f"{kinds[kind]}: {count(times)}" for kind, times in result.findings.items()]
     if not result.photographs:
         lines[0] = "! there are no photographs: near-duplicates were not searched for"
+    lines += _other_exposures(result) if result.photographs else []
     if result.missing:
         lines.append(f"! {counted(result.missing, 'photograph')} missing or unreadable now, and left out")
     if result.across_patients:
         pairs = counted(result.across_patients, "duplicate pair")
         lines.append(f"! {pairs} of two patients: wrong identifier or photograph")
     return summary("audit", *lines, *_without_patients(result))
+
+
+def _other_exposures(result: Audit) -> list[str]:
+    """Return which photographs were searched for other exposures of one lesion."""
+    if not result.patients_known:
+        return ["! other exposures of one lesion were not looked for: which photographs are of one person is not known"]
+    compared, left_out = result.compared_within_patients, result.left_out_within_patients
+    lines = [f"{counted(compared, 'photograph')} compared with others of their patient for exposures of one lesion"]
+    if left_out:
+        lines.append(f"! {counted(left_out, 'photograph')} not among them: of patients with more than {MOST}")
+    return lines
 
 
 @rendered.register

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 
 from toolkit.cases import Box
 from toolkit.synthetic.lesions import REACH, Layers, Map, Plate, noise, paint
-from toolkit.synthetic.plan import PlacedLesion, PlannedPhotograph
+from toolkit.synthetic.plan import Person, PlacedLesion, PlannedPhotograph
 
 # Absorption of red, green and blue. Melanin deep in the dermis looks blue-grey: blue light is scattered back (Tyndall).
 MELANIN = np.array([0.50, 0.85, 1.15], np.float32)
@@ -24,15 +24,28 @@ def render(rng: Generator, photograph: PlannedPhotograph, *, seed: int) -> Map:
     """
     width, height = photograph.size
     person = photograph.person
-    skin = _bare_skin(rng, (height, width), 0.16 * (person.fitzpatrick - 1) + person.tone)
+    skin = bare_skin(rng, (height, width), person)
     for lesion in photograph.lesions:
         number = lesion.number if lesion.number > 0 else 1000 + photograph.index
-        _place(default_rng([seed, 3, person.number, number]), skin, lesion)
-    light = _light(rng, (height, width), glare="glare" in photograph.traits)
+        place(default_rng([seed, 3, person.number, number]), skin, lesion)
+    return lit(rng, skin, photograph.traits)
+
+
+def lit(rng: Generator, skin: Layers, traits: frozenset[str]) -> Map:
+    """Return skin in the light of a room, with what else the photograph shows: (height, width, 3)."""
+    light = _light(rng, skin["melanin"].shape, glare="glare" in traits)
     canvas = Image.fromarray(levels(_reflected(skin, rng.uniform(0, 2 * np.pi)) * light[..., None]))
     for trait, draw in (("hair", _hairs), ("pen", _pen), ("ruler", _ruler)):
-        if trait in photograph.traits:
+        if trait in traits:
             draw(rng, ImageDraw.Draw(canvas), canvas.size)
+    return np.asarray(canvas).astype(np.float32) / 255
+
+
+def overgrown(rng: Generator, light: Map, *, times: int) -> Map:
+    """Return what the camera sees, (height, width, 3), with hairs of as many kinds before it."""
+    canvas = Image.fromarray(levels(light))
+    for _ in range(times):
+        _hairs(rng, ImageDraw.Draw(canvas), canvas.size)
     return np.asarray(canvas).astype(np.float32) / 255
 
 
@@ -41,8 +54,9 @@ def levels(colour: Map) -> np.ndarray:
     return (colour.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _bare_skin(rng: Generator, shape: tuple[int, int], tone: float) -> Layers:
-    tone += rng.normal(0, 0.05)
+def bare_skin(rng: Generator, shape: tuple[int, int], person: Person) -> Layers:
+    """Return a person's skin without a lesion, (height, width) each layer."""
+    tone = 0.16 * (person.fitzpatrick - 1) + person.tone + rng.normal(0, 0.05)
     grain = 0.025 * noise(rng, shape, 110) + 0.02 * noise(rng, shape, 40)
     furrows = np.exp(-((noise(rng, shape, 36) / 0.25) ** 2))
     flush = rng.uniform(0.0, 0.24) + 0.05 * noise(rng, shape, 5, octaves=2)
@@ -56,7 +70,7 @@ def _bare_skin(rng: Generator, shape: tuple[int, int], tone: float) -> Layers:
     }
 
 
-def _place(rng: Generator, skin: Layers, placed: PlacedLesion) -> None:
+def place(rng: Generator, skin: Layers, placed: PlacedLesion) -> None:
     """Add a lesion to the skin, stretched so that its visible area fills its box."""
     on = Plate(round(REACH * max(placed.box.width, placed.box.height)))
     lesion = paint(placed.class_name, rng, on)

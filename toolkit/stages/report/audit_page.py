@@ -23,6 +23,7 @@ from toolkit.workspace.runs import find_split
 
 PARTS = ("train", "validation", "test", "external")
 DUPLICATES = ("patients", "relation", "score", "change", "case_id", "other_case_id", "patient_id", "other_patient_id")
+SAME_LESION = ("case_id", "other_case_id", "patient_id", "class_name", "other_class_name", "score", "detail")
 CONTRADICTIONS = ("kind", "case_id", "other_case_id", "patient_id", "other_patient_id", "detail")
 
 
@@ -37,7 +38,7 @@ class AuditPage:
 
 
 class PairPictures(NamedTuple):
-    """Two duplicate photographs as data URIs; None where one can no longer be opened."""
+    """Two photographs as data URIs; None where one can no longer be opened."""
 
     row: dict[str, Any]
     pictures: tuple[str | None, str | None]
@@ -64,13 +65,16 @@ def _written(workspace: Workspace, study: Study, facts: dict[str, Any], progress
     known = facts["patients_known"]
     cohort = _cohort(workspace, facts["split_id"]) if facts["split_id"] else []
     pairs = _pairs(facts["duplicates"][: study.report.gallery], progress)
+    again = _pairs(facts["same_lesion"][: study.report.gallery], progress)
     tables = {
         "duplicates.csv": csv_of((*DUPLICATES[not known :], "class_name", "other_class_name"), facts["duplicates"]),
         "contradictions.csv": csv_of(CONTRADICTIONS, facts["contradictions"]),
         "kept_out.csv": csv_of(("level", "reason", "found"), facts["issues"]),
         "cohort.csv": _cohort_csv(cohort, patients_known=known),
     }
-    page = {"index.html": _render(study, facts, pairs, cohort)}
+    if known:
+        tables["same_lesion.csv"] = csv_of(SAME_LESION, facts["same_lesion"])
+    page = {"index.html": _render(study, facts, pairs, again, cohort)}
     files = write_page(workspace, study, "audit", tables, lambda _: page, classes=[])
     return AuditPage(files[0], files, len(pairs), len(facts["duplicates"]))
 
@@ -82,6 +86,8 @@ def _facts(workspace: Workspace) -> dict[str, Any]:
         split_id = None
     return {
         "duplicates": workspace.rows(sql.statement("report/audit_duplicates")),
+        "same_lesion": workspace.rows(sql.statement("report/audit_same_lesion")),
+        "same_lesion_search": next(iter(workspace.rows("select * from same_lesion_searches")), None),
         "contradictions": workspace.rows(sql.statement("report/audit_contradictions")),
         "issues": workspace.rows(sql.statement("report/issues")),
         "split_id": split_id,
@@ -95,13 +101,13 @@ def _pairs(duplicates: list[dict[str, Any]], progress: Progress) -> list[PairPic
     pairs = []
     for number, row in enumerate(duplicates, start=1):
         pairs.append(PairPictures(row, (_picture(row, ""), _picture(row, "other_"))))
-        progress("making thumbnails of duplicates", number, len(duplicates))
+        progress("making thumbnails of pairs", number, len(duplicates))
     return pairs
 
 
 def _picture(row: dict[str, Any], side: str) -> str | None:
     path, sha256 = row[f"{side}path"], row[f"{side}sha256"]
-    name = f"case {row[f'{side}case_id']}" if row[f"{side}case_id"] else "a duplicate photograph without a case"
+    name = f"case {row[f'{side}case_id']}" if row[f"{side}case_id"] else "a photograph without a case"
     try:
         return None if path is None else inline(open_photograph(read_parsed(Path(path), sha256, name=name)))
     except PhotographError:
@@ -160,12 +166,14 @@ def _badges(facts: dict[str, Any]) -> list[Badge]:
     """Return what to know first."""
     known = facts["patients_known"]
     across = sum(row["patients"] == "across" for row in facts["duplicates"])
+    again = [row for row in facts["same_lesion"] if row["class_name"] != row["other_class_name"]]
     pairs = [row for row in facts["contradictions"] if row["other_case_id"]]
     against = sum(row["kind"] == "contradiction" for row in pairs)
     excluded = sum(issue["found"] for issue in facts["issues"] if issue["level"] in ("case", "row"))
     counts = [
         *([(across, f"Duplicates of two patients: {counted(across, 'pair')}", "duplicates")] if known else []),
         (against, f"Contradicting classes: {counted(against, 'pair')}", "contradictions"),
+        *([(len(again), f"One lesion, two diagnoses: {counted(len(again), 'pair')}", "same-lesion")] if known else []),
         (excluded, f"Excluded: {counted(excluded, 'row or case', 'rows and cases')}", "kept-out"),
     ]
     if facts["leakage"]:
@@ -177,13 +185,20 @@ def _badges(facts: dict[str, Any]) -> list[Badge]:
     return unknown + [Badge("look" if number else "good", text, link) for number, text, link in counts]
 
 
-def _render(study: Study, facts: dict[str, Any], pairs: list[PairPictures], cohort: list[StratumLevel]) -> bytes:
+def _render(
+    study: Study,
+    facts: dict[str, Any],
+    pairs: list[PairPictures],
+    again: list[PairPictures],
+    cohort: list[StratumLevel],
+) -> bytes:
     return layout.render(
         "audit.html.j2",
         study=study.study,
         **facts,
         badges=_badges(facts),
         pairs=pairs,
+        again=again,
         cohort=cohort,
         parts=[part for part in PARTS if cohort and part in cohort[-1].counts] or list(PARTS[:3]),
     )

@@ -16,6 +16,7 @@ from toolkit.photographs import duplicates
 from toolkit.photographs.opening import read_parsed
 from toolkit.photographs.surrounds import comparable_thumbnail
 from toolkit.progress import Progress, silent
+from toolkit.stages.audit import same_lesion
 from toolkit.workspace import audited, sql
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace, table_schema
@@ -27,6 +28,7 @@ MEANING = {
     "duplicate_within_patient": "pairs of duplicates of one patient: no leak, but each counts as a case",
     "second_patient_id": "pairs of duplicates of two patients with equal metadata: one person under two IDs?",
     "similar_patient_ids": "pairs of patients whose IDs differ by a slip of typing: one person under two IDs?",
+    "same_lesion_within_patient": "pairs of photographs of one patient that look like one lesion, photographed again",
     "contradiction": "pairs of photographs of one lesion, or of duplicates, whose classes differ; labels with two",
     "disagreement": "cases whose annotators give different classes",
     "unmatched_box": "boxes that not every annotator of the photograph drew",
@@ -51,6 +53,10 @@ class Audit:
     missing: int
     """Photographs that parse opened and that cannot be opened now."""
     already_searched: bool
+    compared_within_patients: int
+    """Photographs that were compared with others of their patient: do they show the same lesion?"""
+    left_out_within_patients: int
+    """Photographs that were not, of patients with very many."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +78,9 @@ def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
     """
     search = _search(workspace, progress)
     _record(workspace, search, workspace.rows(sql.statement("audit/identical")))
-    findings = workspace.read(sql.statement("audit/findings"))
-    audited.record(workspace, {"findings": findings.cast(table_schema("findings"))})
+    within = same_lesion.search(workspace, progress)
+    findings = [workspace.read(sql.statement(f"audit/{name}")) for name in ("findings", "same_lesion")]
+    audited.record(workspace, {"findings": pa.concat_tables(each.cast(table_schema("findings")) for each in findings)})
     counts = workspace.rows("select kind, count(*) as findings from findings group by kind order by kind")
     return Audit(
         findings={row["kind"]: row["findings"] for row in counts},
@@ -82,6 +89,8 @@ def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
         photographs=search.photographs,
         missing=search.missing,
         already_searched=search.already_searched,
+        compared_within_patients=within.photographs,
+        left_out_within_patients=within.left_out,
     )
 
 
