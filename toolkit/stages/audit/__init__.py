@@ -1,4 +1,4 @@
-"""Findings that a person should look at: duplicate photographs, and labels that contradict each other."""
+"""Findings that a person should look at: duplicate photographs, labels that contradict each other, suspect labels."""
 
 import hashlib
 import json
@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.errors import PhotographError
+from toolkit.manifest import Study
 from toolkit.photographs import duplicates
 from toolkit.photographs.opening import read_parsed
 from toolkit.photographs.surrounds import comparable_thumbnail
 from toolkit.progress import Progress, silent
+from toolkit.stages.audit.suspects import SuspectLabels, find_suspects
 from toolkit.workspace import audited, sql
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace, table_schema
@@ -28,6 +30,7 @@ MEANING = {
     "second_patient_id": "pairs of duplicates of two patients with equal metadata: one person under two IDs?",
     "similar_patient_ids": "pairs of patients whose IDs differ by a slip of typing: one person under two IDs?",
     "contradiction": "pairs of photographs of one lesion, or of duplicates, whose classes differ; labels with two",
+    "suspect_label": "labels to look at again first: the most probable errors",
     "disagreement": "cases whose annotators give different classes",
     "unmatched_box": "boxes that not every annotator of the photograph drew",
     "ambiguous_box": "boxes that overlap several lesions",
@@ -51,6 +54,7 @@ class Audit:
     missing: int
     """Photographs that parse opened and that cannot be opened now."""
     already_searched: bool
+    suspects: SuspectLabels
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,15 @@ class _Search:
 
 
 @one_at_a_time("audit")
-def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
-    """Find duplicates, contradictions and disagreements; replaces the findings of an earlier audit.
+def audit(workspace: Workspace, study: Study | None = None, *, progress: Progress = silent) -> Audit:
+    """Find duplicates, contradictions, disagreements and suspect labels; replaces the findings of an earlier audit.
 
-    Photographs are compared again only where they, or how they are compared, have changed.
+    Photographs are compared again only where they, or how they are compared, have changed; labels with photographs,
+    where one of both has. `study` gives the seed and what binds patients into groups.
     """
     search = _search(workspace, progress)
     _record(workspace, search, workspace.rows(sql.statement("audit/identical")))
+    suspects = find_suspects(workspace, study, progress)
     findings = workspace.read(sql.statement("audit/findings"))
     audited.record(workspace, {"findings": findings.cast(table_schema("findings"))})
     counts = workspace.rows("select kind, count(*) as findings from findings group by kind order by kind")
@@ -82,6 +88,7 @@ def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
         photographs=search.photographs,
         missing=search.missing,
         already_searched=search.already_searched,
+        suspects=suspects,
     )
 
 
