@@ -173,7 +173,7 @@ def run(
     """
     study, folder = study_file.study, study_file.folder
     yield parse_study(workspace, study_file, exports, images=images, progress=progress)
-    yield audit(workspace, progress=progress)
+    yield audit(workspace, study, progress=progress)
     yield split(workspace, study, study_folder=folder, progress=progress)
     trained = train(workspace, study, study_folder=folder, device=device, resume=True, progress=progress)
     yield trained
@@ -189,7 +189,7 @@ def run(
 
 def audit_with_page(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> Iterator[Any]:
     """Run audit and write its page; yield both results."""
-    yield audit(workspace, progress=progress)
+    yield audit(workspace, study_file.study, progress=progress)
     yield audit_page(workspace, study_file.study, progress=progress)
 
 

@@ -9,7 +9,7 @@ from toolkit.console.text import line, next_step, summary, table, unwrapped
 from toolkit.formatting import count, counted, listed, spoken, unit
 from toolkit.manifest import NO_PATIENTS
 from toolkit.pipeline import Rebuilt, Status
-from toolkit.stages.audit import MEANING, Audit
+from toolkit.stages.audit import MEANING, Audit, SuspectLabels
 from toolkit.stages.audit.same_lesion import MOST
 from toolkit.stages.init import Initialised
 from toolkit.stages.parse import Parsed
@@ -206,11 +206,12 @@ def _changed(photographs: list[str]) -> list[str]:
 def _(result: Audit) -> RenderableType:
     again = ", as before" if result.already_searched else ""
     lines = [f"{counted(result.photographs, 'photograph')} compared with each other{again}"]
-    kinds = {kind: MEANING.get(kind, kind).partition(":")[0] for kind in result.findings}
-    lines += [f"{kinds[kind]}: {count(times)}" for kind, times in result.findings.items()]
+    others = {kind: times for kind, times in result.findings.items() if kind != "suspect_label"}
+    lines += [f"{MEANING.get(kind, kind).partition(':')[0]}: {count(times)}" for kind, times in others.items()]
     if not result.photographs:
         lines[0] = "! there are no photographs: near-duplicates were not searched for"
     lines += _other_exposures(result) if result.photographs else []
+    lines += _suspects(result.suspects)
     if result.missing:
         lines.append(f"! {counted(result.missing, 'photograph')} missing or unreadable now, and left out")
     if result.across_patients:
@@ -227,6 +228,17 @@ def _other_exposures(result: Audit) -> list[str]:
     lines = [f"{counted(compared, 'photograph')} compared with others of their patient for exposures of one lesion"]
     if left_out:
         lines.append(f"! {counted(left_out, 'photograph')} not among them: of patients with more than {MOST}")
+    return lines
+
+
+def _suspects(suspects: SuspectLabels) -> list[str]:
+    """Return how many labels to look at first, and how many of them are thought to be wrong; nothing where none is."""
+    if not suspects.listed:
+        return []
+    labels = counted(suspects.listed, "label")
+    lines = [f"{labels} to look at first, of {count(suspects.cases)}: about {suspects.expected_listed:.0f} are wrong"]
+    if alone := suspects.cases - suspects.compared:
+        lines.append(f"! {counted(alone, 'label')} could not be compared with photographs of other patients")
     return lines
 
 

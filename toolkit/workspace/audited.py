@@ -8,9 +8,12 @@ import pyarrow as pa
 from toolkit.files import read_parquet, write_parquet
 from toolkit.workspace.registry import Workspace, insert, table_schema
 
-ADOPTED = ("duplicates", "duplicate_searches", "findings")
-"""Tables that earlier versions wrote into the registry alone."""
-TABLES = (*ADOPTED, "same_lesion_pairs", "same_lesion_searches")
+ONCE_WITHOUT_FILES = ("duplicates", "duplicate_searches", "findings")
+"""Those that earlier versions left in the registry alone."""
+TABLES = (
+    *ONCE_WITHOUT_FILES,
+    *("same_lesion_pairs", "same_lesion_searches", "photograph_quality", "label_evidence", "label_searches"),
+)
 """Every table that `audit` writes; of the findings, those that it made."""
 AUDIT_AGAIN = "restore the file from a backup, or move the folder away: toolkit audit makes it again"
 
@@ -35,7 +38,7 @@ def read(workspace: Workspace) -> Iterator[tuple[str, pa.Table]]:
 
 def adopt(workspace: Workspace) -> None:
     """Write the files that earlier versions did not write, from what the registry holds."""
-    for name in ADOPTED:
+    for name in ONCE_WITHOUT_FILES:
         if not _file(workspace, name).exists():
             columns = ", ".join(table_schema(name).names)
             table = workspace.read(f"select {columns} from {name}{_own(name)} order by all")  # noqa: S608 - our own names

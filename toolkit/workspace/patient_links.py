@@ -25,6 +25,16 @@ def components(links: list[PatientLink]) -> dict[str, int]:
     return dict(zip(names.tolist(), connected_components(graph, directed=False)[1].tolist(), strict=True))
 
 
+def grouped(cases: list[tuple[str, str]], links: list[PatientLink]) -> list[str]:
+    """Return the group of each (case, patient): the least case ID among the patients who are linked."""
+    component = components(links)
+    least: dict[str | int, str] = {}
+    keys = [component.get(patient, patient) for _, patient in cases]
+    for (case, _), key in zip(cases, keys, strict=True):
+        least[key] = min(case, least.get(key, case))
+    return [least[key] for key in keys]
+
+
 def reasons(links: list[PatientLink], patients: set[str]) -> dict[str, int]:
     """Return how many groups of several of these patients each relation helped to join."""
     component = components(links)

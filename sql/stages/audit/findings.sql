@@ -122,4 +122,16 @@ select
         || if(truth.class_name is null, '; unresolved', '; resolved as ' || truth.class_name),
 from disagreements
 inner join truth on truth.case_id = disagreements.case_id
+union all
+select
+    'suspect_label',
+    'audit',
+    case_id,
+    null,
+    score,
+    if(score > 0.5, 'probably ', 'perhaps ') || suggested_class
+        || if(suggested_probability > 0.99, ' (> 0.99)', format(' ({:.2f})', suggested_probability))
+        || ' and not ' || class_name || ': ' || reasons,
+from label_evidence
+where listed
 order by kind, case_id, other_case_id;

@@ -1,4 +1,4 @@
-"""Findings that a person should look at: duplicate photographs, and labels that contradict each other."""
+"""Findings that a person should look at: duplicate photographs, labels that contradict each other, suspect labels."""
 
 import hashlib
 import json
@@ -12,11 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from toolkit.errors import PhotographError
+from toolkit.manifest import Study
 from toolkit.photographs import duplicates
 from toolkit.photographs.opening import read_parsed
 from toolkit.photographs.surrounds import comparable_thumbnail
 from toolkit.progress import Progress, silent
 from toolkit.stages.audit import same_lesion
+from toolkit.stages.audit.suspects import SuspectLabels, find_suspects
 from toolkit.workspace import audited, sql
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace, table_schema
@@ -30,6 +32,7 @@ MEANING = {
     "similar_patient_ids": "pairs of patients whose IDs differ by a slip of typing: one person under two IDs?",
     "same_lesion_within_patient": "pairs of photographs of one patient that look like one lesion, photographed again",
     "contradiction": "pairs of photographs of one lesion, or of duplicates, whose classes differ; labels with two",
+    "suspect_label": "labels to look at again first: the most probable errors",
     "disagreement": "cases whose annotators give different classes",
     "unmatched_box": "boxes that not every annotator of the photograph drew",
     "ambiguous_box": "boxes that overlap several lesions",
@@ -57,6 +60,7 @@ class Audit:
     """Photographs that were compared with others of their patient: do they show the same lesion?"""
     left_out_within_patients: int
     """Photographs that were not, of patients with very many."""
+    suspects: SuspectLabels
 
 
 @dataclass(frozen=True)
@@ -71,14 +75,16 @@ class _Search:
 
 
 @one_at_a_time("audit")
-def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
-    """Find duplicates, contradictions and disagreements; replaces the findings of an earlier audit.
+def audit(workspace: Workspace, study: Study | None = None, *, progress: Progress = silent) -> Audit:
+    """Find duplicates, contradictions, disagreements and suspect labels; replaces the findings of an earlier audit.
 
-    Photographs are compared again only where they, or how they are compared, have changed.
+    Photographs are compared again only where they, or how they are compared, have changed; labels with photographs,
+    where one of both has. `study` gives the seed and what binds patients into groups.
     """
     search = _search(workspace, progress)
     _record(workspace, search, workspace.rows(sql.statement("audit/identical")))
     within = same_lesion.search(workspace, progress)
+    suspects = find_suspects(workspace, study, progress)
     findings = [workspace.read(sql.statement(f"audit/{name}")) for name in ("findings", "same_lesion")]
     audited.record(workspace, {"findings": pa.concat_tables(each.cast(table_schema("findings")) for each in findings)})
     counts = workspace.rows("select kind, count(*) as findings from findings group by kind order by kind")
@@ -91,6 +97,7 @@ def audit(workspace: Workspace, *, progress: Progress = silent) -> Audit:
         already_searched=search.already_searched,
         compared_within_patients=within.photographs,
         left_out_within_patients=within.left_out,
+        suspects=suspects,
     )
 
 

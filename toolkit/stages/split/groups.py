@@ -10,7 +10,7 @@ from toolkit.errors import StudyError, WorkspaceError
 from toolkit.manifest.cohort import SplitSection
 from toolkit.workspace import sql
 from toolkit.workspace.certificate import roi_in_words
-from toolkit.workspace.patient_links import PatientLink, components
+from toolkit.workspace.patient_links import PatientLink, grouped
 from toolkit.workspace.registry import Workspace
 
 MISSING = "(missing)"
@@ -69,16 +69,6 @@ def cohort_of(workspace: Workspace, section: SplitSection) -> Cohort:
         for row, group in zip(rows, groups, strict=True)
     ]
     return Cohort(cases, links, search, rows[0]["truth_id"])
-
-
-def grouped(cases: list[tuple[str, str]], links: list[PatientLink]) -> list[str]:
-    """Return the group of each (case, patient): the least case ID among the patients who are linked."""
-    component = components(links)
-    least: dict[str | int, str] = {}
-    keys = [component.get(patient, patient) for _, patient in cases]
-    for (case, _), key in zip(cases, keys, strict=True):
-        least[key] = min(case, least.get(key, case))
-    return [least[key] for key in keys]
 
 
 def _search(workspace: Workspace, section: SplitSection) -> dict[str, Any]:

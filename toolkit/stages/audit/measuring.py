@@ -1,0 +1,113 @@
+"""Plain features of every case and the quality of every photograph, measured once and kept."""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from toolkit.cases import Box
+from toolkit.errors import DamagedError, PhotographError
+from toolkit.files import read_parquet, short_id, write_parquet
+from toolkit.photographs import plain_features as plain
+from toolkit.photographs import quality
+from toolkit.photographs.opening import open_photograph, read_parsed
+from toolkit.progress import Progress
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import SIDES
+
+THREADS = 4
+SCHEMA = pa.schema({"key": pa.string(), "features": pa.list_(pa.float32()), "quality": pa.list_(pa.float64())})
+"""What is kept, by a key of pixels, ROI and version."""
+CONTRAST = -1
+"""Where the contrast stands among the features."""
+Row = dict[str, Any]
+
+
+class Measured(NamedTuple):
+    """Of N cases: features (N, columns), NaN where the photograph cannot be opened, and their photographs' quality."""
+
+    features: np.ndarray
+    quality: list[quality.PhotographQuality | None]
+    contrast: list[float]
+    """How much darker each lesion is than the skin around, as absorbance; NaN where it is not known."""
+
+
+class _Values(NamedTuple):
+    features: list[float]
+    quality: list[float]
+
+
+def measure(workspace: Workspace, cases: list[Row], progress: Progress) -> Measured:
+    """Measure the cases of `audit/labelled_cases`; those of known pixels and ROI are taken from the last time."""
+    keys = [_key(row) for row in cases]
+    known = {key: value for key, value in _kept(workspace).items() if key in set(keys)}
+    missing = [(key, row) for key, row in zip(keys, cases, strict=True) if key and key not in known]
+    if missing:
+        known |= dict(_measured(missing, progress))
+        _keep(workspace, known)
+    columns = max((len(value.features) for value in known.values()), default=1)
+    none = _Values([float("nan")] * columns, [])
+    values = [known.get(key, none) for key in keys]
+    return Measured(
+        np.array([value.features for value in values], dtype=float).reshape(len(cases), columns),
+        [quality.PhotographQuality(*value.quality) if value.quality else None for value in values],
+        [value.features[CONTRAST] if value.quality else float("nan") for value in values],
+    )
+
+
+def roi_of(row: Row) -> Box | None:
+    """Return a case's ROI; None where the whole photograph is the case."""
+    sides = [row[side] for side in SIDES]
+    return None if None in sides else Box(*sides)
+
+
+def _key(row: Row) -> str:
+    """Return what a case's values rest on, "" where its photograph was never opened."""
+    if row["pixel_sha256"] is None or row["path"] is None:
+        return ""
+    return short_id([row["pixel_sha256"], roi_of(row), plain.VERSION, quality.VERSION]) + row["case_id"]
+
+
+def _measured(missing: Iterable[tuple[str, Row]], progress: Progress) -> Iterator[tuple[str, _Values]]:
+    """Yield the values of cases, a photograph opened once."""
+    ordered = sorted(missing, key=lambda each: (each[1]["image_id"], each[0]))
+    photographs = [list(own) for _, own in groupby(ordered, key=lambda each: each[1]["image_id"])]
+    with ThreadPoolExecutor(THREADS) as pool:
+        for done, values in enumerate(pool.map(_of_photograph, photographs), start=1):
+            yield from values
+            progress("measuring photographs", done, len(photographs))
+
+
+def _of_photograph(own: list[tuple[str, Row]]) -> list[tuple[str, _Values]]:
+    row = own[0][1]
+    try:
+        content = read_parsed(Path(row["path"]), row["sha256"], name=f"photograph {row['image_id']}")
+        image = open_photograph(content)
+    except (PhotographError, DamagedError):
+        return []
+    of_all = [float(value) for value in quality.photograph_quality(image)]
+    return [(key, _Values(list(plain.plain_features(image, roi_of(row)).values()), of_all)) for key, row in own]
+
+
+def _file(workspace: Workspace) -> Path:
+    return workspace.features / "plain" / "cases.parquet"
+
+
+def _kept(workspace: Workspace) -> dict[str, _Values]:
+    path = _file(workspace)
+    if not path.exists():
+        return {}
+    table = read_parquet(path, remedy="move the file away: toolkit audit makes it again")
+    if table.schema != SCHEMA:
+        return {}
+    columns = (table[name].to_pylist() for name in SCHEMA.names)
+    return {key: _Values(*values) for key, *values in zip(*columns, strict=True)}
+
+
+def _keep(workspace: Workspace, known: dict[str, _Values]) -> None:
+    rows = [{"key": key, **value._asdict()} for key, value in sorted(known.items())]
+    write_parquet(_file(workspace), pa.Table.from_pylist(rows, schema=SCHEMA))
