@@ -60,15 +60,16 @@ def _(result: Queue) -> RenderableType:
     drawn = (
         f"{counted(result.random_patients, unit())} of them drawn at random ({counted(result.random_cases, 'case')})"
     )
-    items = table(">rank", "patient" if result.patients_known else "photograph of", "case", "label", "or", ">p", "why")
+    items = table(">rank", "case", "label, and what speaks against it")
     for row in result.rows[:MOST_LISTED]:
-        probability = "" if math.isnan(row["probability"]) else f"{row['probability']:.2f}"
-        who = row["patient_id"] if result.patients_known else row["case_id"]
-        own = (row["case_id"], spoken(row["class_name"]), spoken(row["suggested_class"] or ""), probability)
-        items.add_row(str(row["rank"]), line(who), *map(line, own), line(row["reasons"]))
+        alone = row["random"] or row["suggested_class"] is None
+        against = (
+            spoken(row["class_name"]) if alone else f"{spoken(row['class_name'])}, or {spoken(row['suggested_class'])}?"
+        )
+        items.add_row(str(row["rank"]), line(row["case_id"]), line(f"{against} {spoken(row['reasons'])}"))
     more = [f"{len(result.rows) - MOST_LISTED} more on the page"] if len(result.rows) > MOST_LISTED else []
     again = [] if result.is_new else ["the same queue as before: labels and evidence have not changed"]
-    return Group(summary(f"queue {result.queue_id}", f"{first}: {expected}", drawn, *again), items, *map(line, more))
+    return Group(summary("queue", f"{result.queue_id}: {first}, {expected}", drawn, *again), items, *map(line, more))
 
 
 @rendered.register
@@ -79,7 +80,7 @@ def _(result: QueuePage) -> RenderableType:
 
 @rendered.register
 def _(result: QueueOutcome) -> RenderableType:
-    what = f"{counted(result.cases, 'case')} of {counted(result.patients, unit())}"
+    what = f"{result.queue_id}: {counted(result.cases, 'case')} of {counted(result.patients, unit())}"
     groups = table(
         "cases", ">number", ">reviewed", *(f">{spoken(each)}" for each in OUTCOMES), f">harm per {PER} reviews"
     )
@@ -92,7 +93,7 @@ def _(result: QueueOutcome) -> RenderableType:
         people.add_row(line(row["reviewer"]), *(count(row[name]) for name in OUTCOMES[:-1]))
     changes = [f"changed: {', '.join(f'{spoken(name)} {times}' for name, times in result.changes.items())}"]
     lines = (what, *(changes if result.changes else []))
-    return Group(summary(f"queue {result.queue_id}", *lines), groups, *([people] if result.reviewers else []))
+    return Group(summary("queue", *lines), groups, *([people] if result.reviewers else []))
 
 
 @rendered.register

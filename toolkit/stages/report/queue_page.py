@@ -4,7 +4,6 @@ Which patients were drawn at random is told neither on the page nor in the workb
 another way.
 """
 
-import math
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -128,9 +127,9 @@ def _values(item: ShownItem) -> dict[str, Any]:
         "patient_id": row["patient_id"],
         "file": item.file,
         "label": row["class_name"],
-        "suggested": "" if row["drawn_from"] else row["suggested_class"] or "",
-        "probability": None if row["drawn_from"] or math.isnan(row["probability"]) else row["probability"],
-        "reasons": "" if row["drawn_from"] else clean(row["reasons"]),
+        "suggested": row["suggested_class"] if row["is_questioned"] else "",
+        "probability": row["probability"] if row["is_questioned"] else None,
+        "reasons": clean(row["reasons"]) if row["is_questioned"] else "",
         "verdict": "",
         "comment": "",
         "labelbox": item.address,
