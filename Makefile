@@ -29,6 +29,7 @@ bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/duplicates.py
 	$(BIN)/python tests/benchmarks/exposures.py
 	$(BIN)/python tests/benchmarks/audit.py
+	$(BIN)/python tests/benchmarks/suspects.py
 	$(BIN)/python tests/benchmarks/scoring.py
 	$(BIN)/python tests/benchmarks/training.py
 	$(BIN)/python tests/benchmarks/waiting.py

@@ -192,7 +192,9 @@ def status(*, settings: Shared) -> None:
 
 @app.command(sort_key=3)
 def audit(*, settings: Shared) -> None:
-    """Find duplicate and near-duplicate photographs (rotated, cropped, re-saved) and labels that contradict each other.
+    """Find duplicate and near-duplicate photographs (rotated, cropped, re-saved), contradicting and suspect labels.
+
+    Suspect labels are listed in the order in which to look at them: `toolkit query findings --set kind=suspect_label`.
 
     Example: toolkit audit
     """

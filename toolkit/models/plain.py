@@ -78,7 +78,8 @@ def out_of_fold(
 ) -> np.ndarray:
     """Return each case's probabilities (N, classes) by models that saw no case of its group; NaN where there are none.
 
-    if len(truth) < FEWEST or folds < 2 or not is_known:
+    `groups` (N,) are numbers. Fewer than FEWEST cases get none. A case of a class that only one group has gets none:
+    its models never saw the class.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # noqa: PLC0415 - a second, and only an audit needs it
 

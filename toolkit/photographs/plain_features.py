@@ -21,7 +21,7 @@ PERCENTILES = (2, 10, 30, 50, 70, 90, 98)
 CHANNELS = ("darkness", "blueness", "redness")
 DIRECTIONS = 36
 HARMONICS = 8
-Measured = Iterator[tuple[str, float]]
+NamedValues = Iterator[tuple[str, float]]
 
 
 def plain_features(image: Image.Image, roi: Box | None) -> dict[str, float]:
@@ -40,7 +40,8 @@ def plain_features(image: Image.Image, roi: Box | None) -> dict[str, float]:
         features.update((f"{name} {key}", value) for key, value in _shape(view, area))
     features.update(_symmetry(view, blurred[4]))
     features["contrast"] = contrast
-    return {name: float(np.nan_to_num(value, posinf=0.0, neginf=0.0)) for name, value in features.items()}
+    finite = np.nan_to_num(np.array(list(features.values()), dtype=float), posinf=0.0, neginf=0.0)
+    return dict(zip(features, finite.tolist(), strict=True))
 
 
 def _contrast(view: LesionView, area: np.ndarray) -> float:
@@ -56,7 +57,7 @@ def _darkest(view: LesionView, darkness: np.ndarray) -> np.ndarray:
     return zone & (darkness > (low + high) / 2)
 
 
-def _colours(view: LesionView, smooth: np.ndarray) -> Measured:
+def _colours(view: LesionView, smooth: np.ndarray) -> NamedValues:
     """Yield moments of each channel by ring and in the lesion, percentiles, and how often colours occur together."""
     areas = {
         f"ring {n}": view.seen & (view.radius >= low) & (view.radius < high)
@@ -66,7 +67,9 @@ def _colours(view: LesionView, smooth: np.ndarray) -> Measured:
     for area_name, area in (areas | {"lesion": view.lesion, "inside": inside}).items():
         values = smooth[:, area] if area.any() else np.zeros((3, 1))
         mean, deviation = values.mean(axis=1), values.std(axis=1)
-        skewness = ((values - mean[:, None]) ** 3).mean(axis=1) / (deviation**3 + 1e-4)
+        away = values - mean[:, None]
+        # A product, since a power of three or four takes ten times as long.
+        skewness = (away * away * away).mean(axis=1) / (deviation**3 + 1e-4)
         for n, channel in enumerate(CHANNELS):
             yield f"{channel} {area_name} mean", mean[n]
             yield f"{channel} {area_name} deviation", deviation[n]
@@ -82,18 +85,19 @@ def _colours(view: LesionView, smooth: np.ndarray) -> Measured:
         yield f"skin {n}", value
 
 
-def _bands(view: LesionView, blurred: list[np.ndarray]) -> Measured:
+def _bands(view: LesionView, blurred: list[np.ndarray]) -> NamedValues:
     """Yield how much each channel varies in bands of sizes inside, at the border, against skin; dark and pale spots."""
     inside, border = view.seen & (view.radius < 0.9), view.seen & (view.radius >= 0.9) & (view.radius < 1.2)
     areas = [area if area.any() else view.seen for area in (inside, border, view.skin)]
     for scale, (finer, coarser) in enumerate(itertools.pairwise(blurred)):
         for channel, band in zip(CHANNELS, finer - coarser, strict=True):
             own, rim, skin = (band[area] for area in areas)
-            power = float(np.sqrt((own**2).mean())) + 1e-4
+            square = own * own
+            power = float(np.sqrt(square.mean())) + 1e-4
             name = f"{channel} band {scale}"
             yield f"{name} energy", np.log(power)
-            yield f"{name} skewness", (own**3).mean() / power**3
-            yield f"{name} kurtosis", np.log((own**4).mean() / power**4 + 1e-3)
+            yield f"{name} skewness", (square * own).mean() / power**3
+            yield f"{name} kurtosis", np.log((square * square).mean() / power**4 + 1e-3)
             yield f"{name} against skin", np.log(power / (np.sqrt((skin**2).mean()) + 1e-3))
             if channel == CHANNELS[0]:
                 yield f"{name} border", np.log(np.sqrt((rim**2).mean()) + 1e-4)
@@ -102,7 +106,7 @@ def _bands(view: LesionView, blurred: list[np.ndarray]) -> Measured:
                 yield f"{name} pale", pale
 
 
-def _patterns(view: LesionView, blurred: list[np.ndarray]) -> Measured:
+def _patterns(view: LesionView, blurred: list[np.ndarray]) -> NamedValues:
     """Yield local binary patterns (Ojala et al., 2002), and whether edges run around the centre, or in lines."""
     inside, border = view.seen & (view.radius < 0.9), view.seen & (view.radius >= 0.9) & (view.radius < 1.2)
     for scale, reach in ((1, 1), (2, 2), (3, 4)):
@@ -127,7 +131,7 @@ def _patterns(view: LesionView, blurred: list[np.ndarray]) -> Measured:
         yield f"edges {scale} lines", line[inside].mean() if inside.any() else 0.0
 
 
-def _shape(view: LesionView, area: np.ndarray) -> Measured:
+def _shape(view: LesionView, area: np.ndarray) -> NamedValues:
     """Yield size, pieces, border and eccentricity of an area, and how sharp its border is."""
     pieces, count = ndimage.label(area)
     sizes = np.bincount(pieces.ravel(), minlength=2)[1:]
@@ -148,7 +152,7 @@ def _shape(view: LesionView, area: np.ndarray) -> Measured:
     yield from _outline(whole)
 
 
-def _outline(whole: np.ndarray) -> Measured:
+def _outline(whole: np.ndarray) -> NamedValues:
     """Yield eccentricity, compactness and the harmonics of the border of one piece without holes."""
     rows, columns = np.nonzero(whole)
     if len(rows) < 10:
@@ -168,7 +172,7 @@ def _outline(whole: np.ndarray) -> Measured:
     yield from ((f"border harmonic {n}", value) for n, value in enumerate(harmonics, start=1))
 
 
-def _symmetry(view: LesionView, smooth: np.ndarray) -> Measured:
+def _symmetry(view: LesionView, smooth: np.ndarray) -> NamedValues:
     """Yield how much of darkness and colour changes when the view is mirrored or turned by half."""
     for name, channel in zip(CHANNELS[:2], smooth, strict=False):
         picture = channel * (view.radius < 1.2)

@@ -26,6 +26,8 @@ class Weights(NamedTuple):
     """How many readings that share weighs as much as."""
     lesion: float = 1.0
     """The weight of other photographs of the same lesion."""
+    patient: float = 1.0
+    """The weight of the patient's other lesions."""
     confusions: float = 20.0
     """How many wrong readings of a class equal chances of every other class weigh as much as."""
 
@@ -78,11 +80,15 @@ def label_errors(evidence: Evidence, weights: Weights | None = None) -> LabelErr
     logarithms = np.log(np.where(known[:, None], evidence.probabilities, share) + LEAST)
     error = np.full(int(evidence.annotator.max(initial=0)) + 1, weights.error)
     others = (1 - np.eye(classes)) / max(classes - 1, 1)
-    alike, temperature = _of_the_patient(evidence, share), 1.0
+    alike, temperature = weights.patient * _of_the_patient(evidence, share), 1.0
+    seen = logarithms - np.log(share)
+    others_said = _others_of_the_lesion(evidence)
     posterior = np.eye(classes)[evidence.given]
     for _ in range(ROUNDS):
-        said = _said(evidence, error, others)
-        pooled = alike + weights.lesion * _of_the_lesion(evidence, logarithms - np.log(share), said)
+        chances = _chances(evidence, error, others)
+        said = _summed(chances, evidence.case, len(evidence.given))
+        elsewhere = _summed(chances[others_said.reading], others_said.case, len(evidence.given))
+        pooled = alike + weights.lesion * (elsewhere + _seen_elsewhere(evidence, seen / temperature))
         temperature = _temperature(logarithms[known], (said + pooled)[known])
         posterior = _normalised(np.where(known[:, None], logarithms / temperature, logarithms) + said + pooled)
         wrong = 1 - posterior[evidence.case, evidence.said]
@@ -93,22 +99,63 @@ def label_errors(evidence: Evidence, weights: Weights | None = None) -> LabelErr
     return LabelErrors(posterior, error, temperature)
 
 
-def _said(evidence: Evidence, error: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the chance of each case's readings by its class, (N, K)."""
-    classes = len(others)
+def _chances(evidence: Evidence, error: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the chance of each reading by the class of its case, (R, K)."""
     wrong = error[evidence.annotator][:, None]
-    is_said = np.arange(classes) == evidence.said[:, None]
-    chance = np.where(is_said, 1 - wrong, wrong * others.T[evidence.said])
-    total = np.zeros((len(evidence.given), classes))
-    np.add.at(total, evidence.case, np.log(np.maximum(chance, 1e-12)))
+    is_said = np.arange(len(others)) == evidence.said[:, None]
+    return np.log(np.maximum(np.where(is_said, 1 - wrong, wrong * others.T[evidence.said]), 1e-12))
+
+
+def _summed(rows: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
+    total = np.zeros((count, rows.shape[1]))
+    np.add.at(total, place, rows)
     return total
 
 
-def _of_the_lesion(evidence: Evidence, seen: np.ndarray, said: np.ndarray) -> np.ndarray:
-    """Return what the other photographs of each case's lesion add, (N, K): their readings, and the models' view."""
-    total = np.zeros((int(evidence.lesion.max(initial=0)) + 1, seen.shape[1]))
-    np.add.at(total, evidence.lesion, seen + said)
-    return total[evidence.lesion] - seen - said
+class _Elsewhere(NamedTuple):
+    """Readings that also say something of another case, of the same lesion: (P,) numbers of both."""
+
+    case: np.ndarray
+    reading: np.ndarray
+
+
+def _others_of_the_lesion(evidence: Evidence) -> _Elsewhere:
+    """Return the readings of other photographs of each case's lesion.
+
+    Who says the same of several photographs of a lesion has said it once: they are seldom labelled independently.
+    """
+    cases, readings = _by_lesion(evidence)
+    pairs = []
+    for lesion, own in readings.items():
+        for case in cases[lesion] if len(cases[lesion]) > 1 else ():
+            here = [n for n in own if evidence.case[n] == case]
+            known = {(int(evidence.annotator[n]), int(evidence.said[n])) for n in here}
+            for n in own:
+                what = int(evidence.annotator[n]), int(evidence.said[n])
+                if evidence.case[n] != case and what not in known:
+                    known.add(what)
+                    pairs.append((case, n))
+    numbers = np.array(pairs, dtype=int).reshape(-1, 2)
+    return _Elsewhere(numbers[:, 0], numbers[:, 1])
+
+
+def _by_lesion(evidence: Evidence) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """Return the cases and the readings of each lesion."""
+    cases: dict[int, list[int]] = {}
+    readings: dict[int, list[int]] = {}
+    for case, lesion in enumerate(evidence.lesion.tolist()):
+        cases.setdefault(lesion, []).append(case)
+    for reading, lesion in enumerate(evidence.lesion[evidence.case].tolist()):
+        readings.setdefault(lesion, []).append(reading)
+    return cases, readings
+
+
+def _seen_elsewhere(evidence: Evidence, seen: np.ndarray) -> np.ndarray:
+    """Return the mean of what the model sees on the other photographs of each case's lesion, (N, K); 0 without any."""
+    lesions = int(evidence.lesion.max(initial=0)) + 1
+    total = _summed(seen, evidence.lesion, lesions)[evidence.lesion] - seen
+    others = np.bincount(evidence.lesion, minlength=lesions)[evidence.lesion] - 1
+    return total / np.maximum(others, 1)[:, None] * (others > 0)[:, None]
 
 
 def _of_the_patient(evidence: Evidence, share: np.ndarray) -> np.ndarray:
@@ -116,14 +163,30 @@ def _of_the_patient(evidence: Evidence, share: np.ndarray) -> np.ndarray:
 
     A Pólya urn: each other lesion adds one to its class; what stands in the urn before is estimated.
     """
-    first = np.unique(np.stack([evidence.lesion, evidence.given]), axis=1, return_index=True)[1]
-    counts = np.zeros((int(evidence.patient.max(initial=0)) + 1, len(share)))
-    np.add.at(counts, (evidence.patient[first], evidence.given[first]), 1)
-    own = np.eye(len(share))[evidence.given]
-    other = (counts[evidence.patient] - own).clip(0)
+    own, other = np.eye(len(share))[evidence.given], _other_lesions(evidence, len(share))
     candidates = [np.log((other + k * share) / (other.sum(axis=1, keepdims=True) + k) / share) for k in ALIKE]
     likely = [(candidate * own).sum() for candidate in candidates]
     return candidates[int(np.argmax(likely))]
+
+
+def _other_lesions(evidence: Evidence, classes: int) -> np.ndarray:
+    """Return how many other lesions of each case's patient have each class, (N, K), if somebody else read them.
+
+    Whoever labels all lesions of a patient may repeat an error: what they say of another one confirms nothing.
+    """
+    readers: list[set[int]] = [set() for _ in evidence.given]
+    for case, annotator in zip(evidence.case.tolist(), evidence.annotator.tolist(), strict=True):
+        readers[case].add(annotator)
+    lesions: dict[int, dict[tuple[int, int], set[int]]] = {}
+    who = list(zip(evidence.patient.tolist(), evidence.lesion.tolist(), evidence.given.tolist(), strict=True))
+    for case, (patient, lesion, given) in enumerate(who):
+        lesions.setdefault(patient, {}).setdefault((lesion, given), set()).update(readers[case])
+    counts = np.zeros((len(who), classes))
+    for case, (patient, lesion, _) in enumerate(who):
+        for (other, given), by in lesions[patient].items():
+            if other != lesion and by - readers[case]:
+                counts[case, given] += 1
+    return counts
 
 
 def _temperature(logarithms: np.ndarray, rest: np.ndarray) -> float:

@@ -29,7 +29,7 @@ class _Limits(NamedTuple):
     effective_pixels: float
 
 
-class Search(NamedTuple):
+class LabelSearch(NamedTuple):
     """What is known of N labelled cases: measures, probabilities of models out of fold (N, classes), all evidence."""
 
     labelled: LabelledCases
@@ -51,7 +51,7 @@ class Search(NamedTuple):
         return other, posterior[np.arange(len(given)), other]
 
 
-def reasons_of(search: Search, suggested: np.ndarray) -> list[str]:
+def reasons_of(search: LabelSearch, suggested: np.ndarray) -> list[str]:
     """Return a sentence for each case; `suggested` (N,) is the class that is suggested instead."""
     labelled, measured = search.labelled, search.measured
     careless, limits = _careless(search), _limits(measured)
@@ -75,7 +75,7 @@ def reasons_of(search: Search, suggested: np.ndarray) -> list[str]:
     return sentences
 
 
-def _careless(search: Search) -> set[str]:
+def _careless(search: LabelSearch) -> set[str]:
     """Return the annotators whose estimated share of wrong readings is far above the usual one."""
     numbers: dict[str, int] = {}
     for row in search.labelled.readings:

@@ -18,7 +18,7 @@ from toolkit.progress import Progress
 from toolkit.stages.audit import measuring
 from toolkit.stages.audit.labelled import LabelledCases, evidence_of, labelled_cases, numbered
 from toolkit.stages.audit.measuring import Row
-from toolkit.stages.audit.reasons import Search, reasons_of
+from toolkit.stages.audit.reasons import LabelSearch, reasons_of
 from toolkit.stats.label_errors import Weights, label_errors
 from toolkit.workspace import audited, sql
 from toolkit.workspace.registry import Workspace, table_schema
@@ -52,7 +52,7 @@ def find_suspects(workspace: Workspace, study: Study | None, progress: Progress)
         measured = measuring.measure(workspace, labelled.rows, progress)
         probabilities = _out_of_fold(labelled, measured.features, seed, progress)
         errors = label_errors(evidence_of(labelled, probabilities))
-        _record(workspace, Search(labelled, measured, probabilities, errors), digest, settings)
+        _record(workspace, LabelSearch(labelled, measured, probabilities, errors), digest, settings)
     (summary,) = workspace.rows(sql.statement("audit/suspects"))
     return SuspectLabels(**summary)
 
@@ -83,7 +83,7 @@ def _out_of_fold(labelled: LabelledCases, features: np.ndarray, seed: int, progr
     return every
 
 
-def _record(workspace: Workspace, search: Search, digest: str, settings: str) -> None:
+def _record(workspace: Workspace, search: LabelSearch, digest: str, settings: str) -> None:
     """Replace the tables of the search."""
     rows = search.labelled.rows
     noted = {
@@ -102,11 +102,11 @@ def _record(workspace: Workspace, search: Search, digest: str, settings: str) ->
     audited.record(workspace, {name: pa.Table.from_pylist(tables[name], schema=table_schema(name)) for name in tables})
 
 
-def _scores(search: Search) -> np.ndarray:
+def _scores(search: LabelSearch) -> np.ndarray:
     return np.round(search.errors.wrong(search.labelled.given), ROUNDED)
 
 
-def _quality_rows(search: Search) -> list[Row]:
+def _quality_rows(search: LabelSearch) -> list[Row]:
     rows = {
         row["image_id"]: {"image_id": row["image_id"], "pixel_sha256": row["pixel_sha256"], **own._asdict()}
         for row, own in zip(search.labelled.rows, search.measured.quality, strict=True)
@@ -115,7 +115,7 @@ def _quality_rows(search: Search) -> list[Row]:
     return [rows[image] for image in sorted(rows)]
 
 
-def _evidence_rows(search: Search) -> list[Row]:
+def _evidence_rows(search: LabelSearch) -> list[Row]:
     """Return a row per case. The first are listed: as many as are thought to be wrong, at least 50 or a fifth.
 
     Without any photograph that was compared none is: annotators who disagree are a finding of their own.

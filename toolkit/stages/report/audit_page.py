@@ -1,4 +1,4 @@
-"""The page of an audit: duplicate photographs side by side, contradicting labels, the cohort by subset."""
+"""The page of an audit: labels to look at first, duplicates side by side, contradictions, the cohort by subset."""
 
 import math
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from toolkit.workspace.runs import find_split
 PARTS = ("train", "validation", "test", "external")
 DUPLICATES = ("patients", "relation", "score", "change", "case_id", "other_case_id", "patient_id", "other_patient_id")
 SAME_LESION = ("case_id", "other_case_id", "patient_id", "class_name", "other_class_name", "score", "detail")
+SUSPECTS = ("place", "score", "case_id", "patient_id", "class_name", "suggested_class", "suggested_probability")
 CONTRADICTIONS = ("kind", "case_id", "other_case_id", "patient_id", "other_patient_id", "detail")
 
 
@@ -68,6 +69,7 @@ def _written(workspace: Workspace, study: Study, facts: dict[str, Any], progress
     again = _pairs(facts["same_lesion"][: study.report.gallery], progress)
     tables = {
         "duplicates.csv": csv_of((*DUPLICATES[not known :], "class_name", "other_class_name"), facts["duplicates"]),
+        "suspects.csv": csv_of((*SUSPECTS, "own_probability", "reasons"), facts["suspects"]),
         "contradictions.csv": csv_of(CONTRADICTIONS, facts["contradictions"]),
         "kept_out.csv": csv_of(("level", "reason", "found"), facts["issues"]),
         "cohort.csv": _cohort_csv(cohort, patients_known=known),
@@ -88,6 +90,8 @@ def _facts(workspace: Workspace) -> dict[str, Any]:
         "duplicates": workspace.rows(sql.statement("report/audit_duplicates")),
         "same_lesion": workspace.rows(sql.statement("report/audit_same_lesion")),
         "same_lesion_search": next(iter(workspace.rows("select * from same_lesion_searches")), None),
+        "suspects": workspace.rows(sql.statement("report/audit_suspects")),
+        "evidence": workspace.rows(sql.statement("audit/suspects"))[0],
         "contradictions": workspace.rows(sql.statement("report/audit_contradictions")),
         "issues": workspace.rows(sql.statement("report/issues")),
         "split_id": split_id,
@@ -172,6 +176,7 @@ def _badges(facts: dict[str, Any]) -> list[Badge]:
     excluded = sum(issue["found"] for issue in facts["issues"] if issue["level"] in ("case", "row"))
     counts = [
         *([(across, f"Duplicates of two patients: {counted(across, 'pair')}", "duplicates")] if known else []),
+        (len(facts["suspects"]), _of_suspects(facts), "suspects"),
         (against, f"Contradicting classes: {counted(against, 'pair')}", "contradictions"),
         *([(len(again), f"One lesion, two diagnoses: {counted(len(again), 'pair')}", "same-lesion")] if known else []),
         (excluded, f"Excluded: {counted(excluded, 'row or case', 'rows and cases')}", "kept-out"),
@@ -183,6 +188,14 @@ def _badges(facts: dict[str, Any]) -> list[Badge]:
         counts.append((len(leaks), f"Leakage: {what} in more than one subset" if leaks else clear, "cohort"))
     unknown = [] if known else [Badge("look", NO_PATIENTS.capitalize(), "duplicates")]
     return unknown + [Badge("look" if number else "good", text, link) for number, text, link in counts]
+
+
+def _of_suspects(facts: dict[str, Any]) -> str:
+    suspects = len(facts["suspects"])
+    if not suspects:
+        return "Labels were not compared with photographs"
+    wrong = f"{facts['evidence']['expected_listed']:.0f}"
+    return f"To look at first: {counted(suspects, 'label')}, about {wrong} of them wrong"
 
 
 def _render(

@@ -12,7 +12,7 @@ from toolkit.workspace import sql
 TABLES = (
     "scores", "operating_points", "guarantees", "decision_curves", "calibration_bins", "subgroup_scores", "comparisons",
     "departures",
-    "predictions", "splits", "findings", "ingest_issues", "images", "epochs", "duplicates",
+    "predictions", "splits", "findings", "ingest_issues", "images", "epochs", "duplicates", "label_evidence",
 )  # fmt: skip
 """Where a column's meaning is looked for, in this order."""
 
