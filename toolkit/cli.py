@@ -516,6 +516,34 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
         console.show_report(settings.workspace, result)
 
 
+@app.command(sort_key=9.45)
+def impact(
+    queue_id: str = "latest",
+    /,
+    *,
+    run: Run = "latest",
+    part: Literal["train", "validation", "test", "external"] | None = None,
+    settings: Shared,
+) -> None:
+    """Show what a queue's labels change in a run's scores, and estimate the error rate of all labels.
+
+    Scores are computed again with what reviewers say, and with the suggestions where nobody has reviewed yet. How many
+    of all labels are wrong is told only by the patients that the queue drew at random.
+
+    Example: toolkit impact
+
+    Args:
+        queue_id: ID of a queue, or latest.
+        part: Subset whose scores are looked at; else the test set where it was scored.
+    """
+    from toolkit.stages.impact import impact
+
+    study = settings.study_file().study
+    settings.run(
+        lambda progress: impact(settings.workspace, study, queue_id, run=run, part=part or "", progress=progress)
+    )
+
+
 @app.command(sort_key=9.5)
 def claims(
     file: Path,

@@ -3,6 +3,7 @@
 from rich.console import Group, RenderableType
 
 from toolkit.console.claims import claims
+from toolkit.console.impact import impact
 from toolkit.console.plan_size import planned_size
 from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
@@ -33,6 +34,7 @@ from toolkit.stages.baseline import Baseline
 from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
+from toolkit.stages.impact import Impact
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
 from toolkit.stages.predict.imported import PredictionsRead
@@ -265,6 +267,11 @@ def _differences(title: str, rows: dict[str, tuple[float, float, float, float]],
         bounds = interval(low, high, missing="") + (FEW_PATIENTS if metric in few else "")
         differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))
     return differences
+
+
+@rendered.register
+def _(result: Impact) -> RenderableType:
+    return impact(result)
 
 
 @rendered.register
