@@ -428,12 +428,15 @@ def evaluate(*, run: Run = "latest", settings: Shared) -> None:
 def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Shared) -> None:
     """Compare two runs on the same cases: paired differences, fixed and broken cases, and a page that shows them.
 
+    A run compared with itself since an export shows what new labels alone have changed.
+
     Example: toolkit compare 1a2b3c4d latest
 
     Args:
         run: ID of the run before.
         other: ID of the run after, or latest.
-        since: ID of an export: also show how much of the change since then comes from new labels alone.
+        since: ID of an export, or a time (UTC): also show how much of the change since then comes from new labels
+            alone.
     """
     from toolkit.pipeline import compare_with_page
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from toolkit.stats.error_rate import Population, difference, share_of_all
 from toolkit.stats.intervals import Share, by_patient
-from toolkit.stats.label_errors import Population, difference, share_of_all
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- impact: begin -->", "<!-- impact: end -->"

@@ -243,7 +243,8 @@ def _(result: Compared) -> RenderableType:
         differences = _differences(title, rows, _few(result, part))
         blocks += [differences, *_between_seeds(result, part), f"cases: {listed(result.cases[part])}", ""]
     for part, rows in result.relabelling.items():
-        blocks += [_differences(f"{subset(part)}: change from new labels alone", rows, _few(result, part)), ""]
+        alone = [] if part in result.differences else [f"cases: {listed(result.cases[part])}"]
+        blocks += [_differences(f"{subset(part)}: change from new labels alone", rows, _few(result, part)), *alone, ""]
     return Group(*blocks, next_step(result.next))
 
 

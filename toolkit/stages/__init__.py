@@ -15,8 +15,8 @@ In the order of the line:
     compare    two runs on the same cases → paired differences
     readers    annotators without and with the model → differences that hold for others
     report     a run → HTML page, CSV files and figures
-    impact     a queue's labels → what they change, and the error rate of all labels
     claims     published figures against the counts they rest on
+    impact     a queue's labels → what they change, and the error rate of all labels
     withdraw   a patient leaves the workspace
 
 A stage never imports another one: they hand over through files and tables.

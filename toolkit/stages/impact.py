@@ -16,9 +16,9 @@ from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stats import metrics
+from toolkit.stats.error_rate import Estimated, Population, difference, share_of_all
 from toolkit.stats.impact import LabelChanges, Recount
 from toolkit.stats.intervals import Interval, Share, by_patient
-from toolkit.stats.label_errors import Estimated, Population, difference, share_of_all
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import places
 from toolkit.workspace.registry import Workspace

@@ -8,8 +8,8 @@ import pytest
 from scipy.integrate import dblquad
 from scipy.stats import beta, betabinom, binomtest
 
+from toolkit.stats.error_rate import Population, correlation, difference, drawn_interval, share_of_all
 from toolkit.stats.intervals import Share
-from toolkit.stats.label_errors import Population, correlation, difference, drawn_interval, share_of_all
 
 PATH = Path(__file__).parent / "benchmarks" / "impact.py"
 SPEC = importlib.util.spec_from_file_location("impact_benchmark", PATH)
