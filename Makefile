@@ -39,6 +39,7 @@ bench: .venv/.model .venv/.dev
 # Half an hour: how often the intervals of evaluate hold the true value.
 coverage: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/coverage.py --write
+	$(BIN)/python tests/benchmarks/impact.py --write
 
 check: .venv/.model .venv/.dev
 	$(BIN)/ruff format --check .

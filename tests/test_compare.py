@@ -70,6 +70,30 @@ def test_labels_that_did_not_change_explain_nothing(finished, two_runs):
     assert 1 == result.relabelling["test"]["accuracy"][3]
 
 
+def test_a_run_against_itself_shows_what_new_labels_alone_change(finished, two_runs):
+    run, study = finished.run_id, finished.study_file.study
+    (export,) = two_runs.rows("select export_id, latest_at from exports")
+    scored = two_runs.rows(f"select case_id, truth, predicted from scored where run_id = '{run}' and part = 'test'")
+    wrong = next(row for row in scored if row["truth"] != row["predicted"])
+    with two_runs.writing() as connection:
+        connection.execute(
+            "insert into exports select * replace ('e2' as export_id, 'e2' as sha256, 2 as moment) from exports"
+        )
+        new = "select * replace (2 as since, ? as class_name) from reading_history where case_id = ?"
+        connection.execute(f"insert into reading_history {new}", [wrong["predicted"], wrong["case_id"]])
+        connection.execute("update reading_history set until = 2 where case_id = ? and since < 2", [wrong["case_id"]])
+    result = compare(two_runs, study, run, run, since=export["export_id"])
+    by_time = compare(two_runs, study, run, OTHER, since=str(export["latest_at"]))
+    stored = two_runs.shipped_rows("comparison", run=run, other=run)
+
+    assert {} == result.differences
+    assert {"fixed": 1, "broken": 0} == {name: result.cases["test"][name] for name in ("fixed", "broken")}
+    assert 1 / len(scored) == pytest.approx(result.relabelling["test"]["accuracy"][0])
+    assert {"relabelling"} == {row["cause"] for row in stored}
+    # the second export has the same latest time: by time it counts
+    assert 0 == by_time.relabelling["test"]["accuracy"][0]
+
+
 @pytest.mark.parametrize("control_first", [False, True])
 def test_a_comparison_with_a_control_is_found_whichever_run_was_given_first(finished, two_runs, control_first):
     run = finished.run_id

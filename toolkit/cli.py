@@ -430,12 +430,15 @@ def evaluate(*, run: Run = "latest", settings: Shared) -> None:
 def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Shared) -> None:
     """Compare two runs on the same cases: paired differences, fixed and broken cases, and a page that shows them.
 
+    A run compared with itself since an export shows what new labels alone have changed.
+
     Example: toolkit compare 1a2b3c4d latest
 
     Args:
         run: ID of the run before.
         other: ID of the run after, or latest.
-        since: ID of an export: also show how much of the change since then comes from new labels alone.
+        since: ID of an export, or a time (UTC): also show how much of the change since then comes from new labels
+            alone.
     """
     from toolkit.pipeline import compare_with_page
 
@@ -564,6 +567,34 @@ def review(file: Path, /, *, reviewer: str | None = None, settings: Shared) -> N
     study = settings.study_file()
     settings.run_each(
         lambda progress: review_and_parse(settings.workspace, study, file, reviewer=reviewer, progress=progress)
+    )
+
+
+@app.command(sort_key=9.45)
+def impact(
+    queue_id: str = "latest",
+    /,
+    *,
+    run: Run = "latest",
+    part: Literal["train", "validation", "test", "external"] | None = None,
+    settings: Shared,
+) -> None:
+    """Show what a queue's labels change in a run's scores, and estimate the error rate of all labels.
+
+    Scores are computed again with what reviewers say, and with the suggestions where nobody has reviewed yet. How many
+    of all labels are wrong is told only by the patients that the queue drew at random.
+
+    Example: toolkit impact
+
+    Args:
+        queue_id: ID of a queue, or latest.
+        part: Subset whose scores are looked at; else the test set where it was scored.
+    """
+    from toolkit.stages.impact import impact
+
+    study = settings.study_file().study
+    settings.run(
+        lambda progress: impact(settings.workspace, study, queue_id, run=run, part=part or "", progress=progress)
     )
 
 

@@ -215,10 +215,11 @@ def review_and_parse(
 def compare_with_page(
     workspace: Workspace, study: Study, run_id: str, other: str, *, since: str = "", progress: Progress = silent
 ) -> Iterator[Any]:
-    """Run compare and write its page; yield both results."""
+    """Run compare and, of two runs, write its page; yield both results."""
     compared = compare(workspace, study, run_id, other, since=since, progress=progress)
     yield compared
-    yield compare_page(workspace, study, compared.run_id, compared.other_run_id, progress=progress)
+    if compared.run_id != compared.other_run_id:
+        yield compare_page(workspace, study, compared.run_id, compared.other_run_id, progress=progress)
 
 
 def pull_and_parse(

@@ -3,6 +3,7 @@
 from rich.console import Group, RenderableType
 
 from toolkit.console.claims import claims
+from toolkit.console.impact import impact
 from toolkit.console.plan_size import planned_size
 from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
@@ -33,6 +34,7 @@ from toolkit.stages.baseline import Baseline
 from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
+from toolkit.stages.impact import Impact
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
 from toolkit.stages.predict.imported import PredictionsRead
@@ -241,7 +243,8 @@ def _(result: Compared) -> RenderableType:
         differences = _differences(title, rows, _few(result, part))
         blocks += [differences, *_between_seeds(result, part), f"cases: {listed(result.cases[part])}", ""]
     for part, rows in result.relabelling.items():
-        blocks += [_differences(f"{subset(part)}: change from new labels alone", rows, _few(result, part)), ""]
+        alone = [] if part in result.differences else [f"cases: {listed(result.cases[part])}"]
+        blocks += [_differences(f"{subset(part)}: change from new labels alone", rows, _few(result, part)), *alone, ""]
     return Group(*blocks, next_step(result.next))
 
 
@@ -265,6 +268,11 @@ def _differences(title: str, rows: dict[str, tuple[float, float, float, float]],
         bounds = interval(low, high, missing="") + (FEW_PATIENTS if metric in few else "")
         differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))
     return differences
+
+
+@rendered.register
+def _(result: Impact) -> RenderableType:
+    return impact(result)
 
 
 @rendered.register

@@ -18,6 +18,7 @@ In the order of the line:
     queue      doubtful labels → whom to look at first, and what became of it
     review     a file of verdicts → label revisions
     claims     published figures against the counts they rest on
+    impact     a queue's labels → what they change, and the error rate of all labels
     withdraw   a patient leaves the workspace
 
 A stage never imports another one: they hand over through files and tables.

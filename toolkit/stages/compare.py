@@ -33,7 +33,7 @@ class Compared:
     run_id: str
     other_run_id: str
     cases: dict[str, dict[str, int]]
-    """By part: fixed, broken, both_right, both_wrong."""
+    """By part: fixed, broken, both_right, both_wrong; of one run, by the labels before and today."""
     differences: dict[str, dict[str, tuple[float, float, float, float]]]
     relabelling: dict[str, dict[str, tuple[float, float, float, float]]]
     next: str
@@ -55,12 +55,14 @@ class RunPair(NamedTuple):
 def compare(
     workspace: Workspace, study: Study, run: str, other: str, *, since: str = "", progress: Progress = silent
 ) -> Compared:
-    """Compare a run with another on the cases that both predicted, and with its own result by the labels of an export.
+    """Compare a run with another on the cases that both predicted, and with its own result by earlier labels.
 
-    `since` is that export's ID, or "" for none.
+    `since` is an export's ID or a time (UTC), "" for neither. With it a run may be compared with itself: what changed
+    is labels alone.
     """
     run_id, other_id = find_run(workspace, run), find_run(workspace, other)
-    parts = _parts(workspace, run_id, other_id)
+    parts = _parts(workspace, run_id, other_id, since)
+    moment = _moment(workspace, since) if since else 0
     sources = [source_of(workspace, name) for name in (run_id, other_id)]
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     rows: list[dict[str, Any]] = []
@@ -68,6 +70,15 @@ def compare(
     for part in parts:
         progress(f"comparing on {part}", 0, None)
         key = {"run_id": run_id, "other_run_id": other_id, "part": part}
+        if since:
+            older = _relabelled(workspace, study, run_id, part, moment)
+            rows += [
+                {**key, "other_run_id": run_id, "truth_id": truth_id, **row}
+                for row in _defined(differences(study, older, cause="relabelling"), sources[:1])
+            ]
+            cases[part] = _counted(older)
+        if run_id == other_id:
+            continue
         pair = _pair(study, workspace.read(sql.statement("compare/compared_part"), key))
         if pair is None:
             raise WorkspaceError(
@@ -78,12 +89,6 @@ def compare(
         cases[part] = _counted(pair)
         found = _defined(differences(study, pair, cause="model"), sources)
         rows += [{**key, "truth_id": truth_id, **row} for row in found]
-        if since:
-            older = _relabelled(workspace, study, run_id, part, since)
-            rows += [
-                {**key, "other_run_id": run_id, "truth_id": truth_id, **row}
-                for row in _defined(differences(study, older, cause="relabelling"), sources[:1])
-            ]
     _record(workspace, run_id, other_id, rows)
     for name in (run_id, other_id):
         plan.record(workspace, study, name)
@@ -93,10 +98,15 @@ def compare(
         cases,
         _headline(rows, "model"),
         _headline(rows, "relabelling"),
-        f"toolkit query fixed_and_broken --set run={run_id} --set other={other_id}",
+        _next(run_id, other_id),
         _by_part(seed_differences(workspace, run_id, other_id, parts)),
         sorted({(row["part"], row["metric"]) for row in rows if row["too_few"] and row["class_name"] is None}),
     )
+
+
+def _next(run_id: str, other_id: str) -> str:
+    question = "comparison" if run_id == other_id else "fixed_and_broken"
+    return f"toolkit query {question} --set run={run_id} --set other={other_id}"
 
 
 def _by_part(rows: list[dict[str, Any]]) -> dict[str, dict[str, tuple[int, float, float, float, float]]]:
@@ -107,25 +117,37 @@ def _by_part(rows: list[dict[str, Any]]) -> dict[str, dict[str, tuple[int, float
     return found
 
 
-def _parts(workspace: Workspace, run_id: str, other_id: str) -> list[str]:
+def _parts(workspace: Workspace, run_id: str, other_id: str, since: str) -> list[str]:
     """Return the parts in which both runs are scored."""
-    if run_id == other_id:
-        raise WorkspaceError("a run is not compared with itself", place=f"run {run_id}", remedy="give two runs")
+    if run_id == other_id and not since:
+        raise WorkspaceError(
+            "a run is not compared with itself",
+            place=f"run {run_id}",
+            remedy="give two runs, or --since EXPORT to see what new labels alone change",
+        )
     first, second = (scored_parts(read_scores(workspace, name)) for name in (run_id, other_id))
     return sorted(set(first) & set(second))
 
 
-def _relabelled(workspace: Workspace, study: Study, run_id: str, part: str, since: str) -> RunPair:
-    known = [row["export_id"] for row in workspace.rows("select export_id from exports order by moment, export_id")]
-    if since not in known:
+def _moment(workspace: Workspace, since: str) -> int:
+    """Return the moment of an export's ID or, of a time, that of the last export up to then."""
+    moment = workspace.rows(sql.statement("compare/moment"), {"since": since})[0]["moment"]
+    if moment is None:
+        known = [row["export_id"] for row in workspace.rows("select export_id from exports order by moment, export_id")]
         raise WorkspaceError(
-            f"no such export: {since}", place=str(workspace.exports), remedy=f"the exports are: {', '.join(known)}"
+            f"no such export, and no time with one before it: {since}",
+            place=str(workspace.exports),
+            remedy=f"the exports are: {', '.join(known)}; a time is written 2026-01-31 or 2026-01-31 12:00 (UTC)",
         )
-    key = {"run_id": run_id, "part": part, "export": since}
+    return moment
+
+
+def _relabelled(workspace: Workspace, study: Study, run_id: str, part: str, moment: int) -> RunPair:
+    key = {"run_id": run_id, "part": part, "moment": moment}
     pair = _pair(study, workspace.read(sql.statement("compare/relabelled_part"), key))
     if pair is None:
         raise WorkspaceError(
-            f"no case of the {part} set had a resolved class at export {since}",
+            f"no case of the {part} set had a resolved class then",
             place=str(workspace.folder),
             remedy="name a later export",
         )

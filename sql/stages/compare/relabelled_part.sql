@@ -1,7 +1,7 @@
--- The cases of a part that a run predicted, against the truth as of an export and against today's.
+-- The cases of a part that a run predicted, against the truth as of a moment of `exports` and against today's.
 with earlier as (
     select case_id, class_name,
-    from truth_at((select moment from exports where export_id = $export))
+    from truth_at($moment::bigint)
     where class_name is not null
 )
 select

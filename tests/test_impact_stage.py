@@ -1,0 +1,304 @@
+"""`impact` on a small registry: against scikit-learn, its own question in SQL, and by hand."""
+
+import json
+from collections import Counter
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from registries import IDS, TIME, a_registry, a_study
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from toolkit.cli import main
+from toolkit.errors import WorkspaceError
+from toolkit.stages.impact import impact
+from toolkit.workspace.registry import insert, table_schema
+
+QUEUE = "dddd0001"
+HOSTILE = "[bold]x[/bold]\x1b[31m"
+# case, patient drawn at random, suggested class, probability
+ITEMS = [
+    ("0007", "p-5", False, "nevus", 0.9),
+    ("0006", "p-5", False, "nevus", 0.8),
+    ("0000", "p-0", True, None, float("nan")),
+    ("0001", "p-1", True, "malignant_melanoma", 0.3),
+    ("0008", "p-6", False, "nevus", 0.4),
+    ("0010", "p-8", True, None, float("nan")),
+]
+NAMES = ["nevus", "malignant_melanoma", "keratosis"]
+
+
+def rows_of(table: str, rows: list[dict]):
+    import pyarrow as pa
+
+    return pa.Table.from_pylist(rows, schema=table_schema(table))
+
+
+def a_queue(workspace, items=ITEMS, queue_id=QUEUE, made_at=TIME):
+    labels = {row["case_id"]: row["truth"] for row in workspace.rows("select case_id, class_name as truth from truth")}
+    made = {
+        "queue_id": queue_id,
+        "made_at": made_at,
+        "truth_id": IDS["truth_id"],
+        "minutes": 5.0,
+        "seconds_per_case": 40.0,
+    }
+    made |= {"random_share": 0.4, "seed": 0, "sources": "audit", "patients": 12, "cases": 14}
+    rows = []
+    for rank, (case_id, patient, random, suggested, probability) in enumerate(items, start=1):
+        row = {"queue_id": queue_id, "rank": rank, "patient_id": patient, "case_id": case_id, "random": random}
+        row |= {"class_name": labels[case_id], "suggested_class": suggested, "probability": probability}
+        rows.append({**row, "score": probability, "harm": probability, "reasons": HOSTILE})
+    with workspace.writing() as connection:
+        insert(connection, "queues", rows_of("queues", [made]))
+        insert(connection, "queue_items", rows_of("queue_items", rows))
+
+
+def reviewed(workspace, *verdicts, review_id="eeee00000001", days=1):
+    """Insert verdicts: case, reviewer, class (None = cannot tell)."""
+    rows = []
+    for case_id, reviewer, name in verdicts:
+        row = {"review_id": review_id, "case_id": case_id, "image_id": f"image-{int(case_id)}", "queue_id": QUEUE}
+        row |= {"reviewer": reviewer, "class_name": name, "reviewed_at": TIME + timedelta(days=days)}
+        rows.append({**row, "verdict": "cannot_tell" if name is None else "changed"})
+    with workspace.writing() as connection:
+        insert(connection, "verdicts", rows_of("verdicts", rows))
+
+
+@pytest.fixture
+def queued(tmp_path):
+    """The small registry with scores of test and validation, and a queue nobody has reviewed."""
+    study = a_study()
+    workspace = a_registry(tmp_path, study)
+    scores = [
+        {**IDS, "part": part, "metric": "accuracy", "value": 0.5, "low": 0.1, "high": 0.9, "confidence": 0.95}
+        | {"method": "x", "replicates": 0, "cases": 9, "patients": 7, "too_few": True, "query": "select 1"}
+        for part in ("test", "validation")
+    ]
+    known = set(table_schema("scores").names)
+    with workspace.writing() as connection:
+        connection.execute("delete from scores")
+        rows = [{name: value for name, value in row.items() if name in known} for row in scores]
+        insert(connection, "scores", rows_of("scores", rows))
+    a_queue(workspace)
+    return workspace, study
+
+
+def by_sklearn(workspace, changes: dict[str, str | None], part="test") -> dict[str, float]:
+    scored = workspace.rows("select case_id, truth, predicted from scored where part = $part", {"part": part})
+    pairs = [(changes.get(row["case_id"], row["truth"]), row["predicted"]) for row in scored]
+    truth, predicted = zip(*[pair for pair in pairs if pair[0] is not None], strict=True)
+    seen = sorted({*truth, *predicted})
+    return {
+        "accuracy": accuracy_score(truth, predicted),
+        "macro_recall": balanced_accuracy_score(truth, predicted),
+        "macro_f1": f1_score(truth, predicted, labels=seen, average="macro"),
+    }
+
+
+def values(result, column: str) -> dict[str, float]:
+    return {row["metric"]: row[column] for row in result.of_run.scores if row["class_name"] is None}
+
+
+SUGGESTED = {"0007": "nevus", "0006": "nevus", "0001": "malignant_melanoma", "0008": "nevus"}
+
+
+def test_before_a_review_the_suggestions_are_told_and_nothing_is_estimated(queued):
+    workspace, study = queued
+    result = impact(workspace, study)
+
+    assert (QUEUE, 6, 5, {"untouched": 6}) == (result.queue_id, result.cases, result.patients, result.outcomes)
+    assert ("test", 0, 4) == (result.of_run.part, result.of_run.changed, result.of_run.suggested)
+    for column, changes in {"before": {}, "reviewed": {}, "suggested": SUGGESTED}.items():
+        expected = by_sklearn(workspace, changes)
+
+        assert expected == pytest.approx({name: values(result, column)[name] for name in expected}), column
+    for row in result.estimates:
+        assert np.isnan([row["value"], row["low"], row["high"]]).all()
+        assert (0, 0) == (row["patients"], row["cases"])
+
+
+def test_what_reviewers_say_counts_and_suggestions_only_where_nobody_said_anything(queued):
+    workspace, study = queued
+    reviewed(workspace, ("0007", "r-1", "keratosis"), ("0006", "r-1", "malignant_melanoma"), ("0008", "r-1", None))
+    result = impact(workspace, study)
+    bounds = result.of_run.bounds
+    two = [by_sklearn(workspace, {"0007": "keratosis", **more})["macro_f1"] for more in ({}, {"0001": NAMES[1]})]
+
+    assert {"changed": 1, "confirmed": 1, "cannot_tell": 1, "untouched": 3} == result.outcomes
+    assert (1, 1) == (result.of_run.changed, result.of_run.suggested)
+    for column, changes in {"reviewed": {}, "suggested": {"0001": "malignant_melanoma"}}.items():
+        expected = by_sklearn(workspace, {"0007": "keratosis", **changes})
+
+        assert expected == pytest.approx({name: values(result, column)[name] for name in expected}), column
+    assert (min(two), max(two)) == pytest.approx((bounds["low"], bounds["high"]))
+    assert bounds["exact"]
+
+
+def test_the_question_gives_the_same_numbers_by_sql(queued):
+    workspace, study = queued
+    reviewed(workspace, ("0007", "r-1", "keratosis"), ("0003", "r-1", "keratosis"))
+    result = impact(workspace, study)
+    answers = [workspace.shipped_rows("impact"), workspace.sql(result.of_run.query).to_pylist()]
+
+    for answer in answers:
+        assert ["before", "reviewed", "suggested"] == [row["labels"] for row in answer]
+        for row in answer:
+            for metric in ("accuracy", "macro_recall", "macro_f1"):
+                assert values(result, row["labels"])[metric] == pytest.approx(row[metric])
+
+
+def test_reviewers_who_differ_leave_a_case_without_a_class_and_a_newer_verdict_replaces_an_older_one(queued):
+    workspace, study = queued
+    reviewed(workspace, ("0007", "r-1", "keratosis"), ("0007", "r-2", "nevus"), ("0006", "r-1", "nevus"))
+    reviewed(workspace, ("0006", "r-1", "malignant_melanoma"), review_id="eeee00000002", days=2)
+    result = impact(workspace, study)
+    expected = by_sklearn(workspace, {"0007": None})
+
+    assert {"unresolved": 1, "confirmed": 1, "untouched": 4} == result.outcomes
+    assert expected == pytest.approx({name: values(result, "reviewed")[name] for name in expected})
+
+
+def test_most_of_three_reviewers_decide(queued):
+    workspace, study = queued
+    reviewed(workspace, ("0007", "r-1", "keratosis"), ("0007", "r-2", "nevus"), ("0007", "r-3", "nevus"))
+    expected = by_sklearn(workspace, {"0007": "nevus"})
+    result = impact(workspace, study)
+
+    assert expected == pytest.approx({name: values(result, "reviewed")[name] for name in expected})
+
+
+def test_the_error_rate_rests_on_the_random_patients_alone(queued):
+    workspace, study = queued
+    reviewed(workspace, ("0007", "r-1", "nevus"), ("0006", "r-1", "nevus"), ("0008", "r-1", "nevus"))
+    reviewed(workspace, ("0000", "r-1", "nevus"), ("0001", "r-1", "malignant_melanoma"), review_id="eeee00000002")
+    reviewed(workspace, ("0010", "r-1", "malignant_melanoma"), review_id="eeee00000003")
+    rate, accuracy = impact(workspace, study).estimates
+
+    assert (1 / 3, 3, 3, 12, 14) == tuple(
+        rate[name] for name in ("value", "patients", "cases", "of_patients", "of_cases")
+    )
+    # 4 of 14 labels are known to be wrong, 2 to be right
+    assert 4 / 14 <= rate["low"] <= rate["value"] <= rate["high"] <= 12 / 14
+    # two of the random patients have a case in test: one label that the model had right is not
+    assert (2, 2, 7, 9) == tuple(accuracy[name] for name in ("patients", "cases", "of_patients", "of_cases"))
+    assert max(by_sklearn(workspace, {})["accuracy"] - 1 / 2, 0) == accuracy["value"]
+    # of the 5 reviewed test cases the model has now 4 right: two it had, two that it had wrong
+    assert 4 / 9 <= accuracy["low"] <= accuracy["high"] <= 8 / 9
+
+
+def test_a_random_patient_counts_once_all_of_its_cases_are_reviewed(queued):
+    workspace, study = queued
+    with workspace.writing() as connection:
+        connection.execute("update queue_items set patient_id = 'p-0' where case_id = '0001'")
+    reviewed(workspace, ("0000", "r-1", "keratosis"))
+    half = impact(workspace, study).estimates[0]
+    reviewed(workspace, ("0001", "r-1", None), review_id="eeee00000002")
+    whole = impact(workspace, study).estimates[0]
+
+    assert (0, 0) == (half["patients"], half["cases"])
+    assert np.isnan(half["value"])
+    assert (1.0, 1, 1) == (whole["value"], whole["patients"], whole["cases"])
+
+
+def test_candidates_come_by_what_they_move(queued):
+    workspace, study = queued
+    reviewed(workspace, ("0008", "r-1", "keratosis"))
+    result = impact(workspace, study)
+    candidates = result.of_run.candidates
+    expected = [abs(row["expected"]) for row in candidates]
+    total = sum(row["contribution"] for row in candidates)
+
+    assert {"0007", "0006", "0001", "0008"} == {row["case_id"] for row in candidates}
+    assert sorted(expected, reverse=True) == expected
+    assert values(result, "suggested")["macro_f1"] - values(result, "before")["macro_f1"] == pytest.approx(total)
+    assert {"0008": 1.0, "0007": 0.9} == {
+        row["case_id"]: row["probability"] for row in candidates if row["case_id"] in ("0007", "0008")
+    }
+
+
+def test_a_label_that_changed_in_labelbox_is_reviewed_and_one_labelled_again_is_confirmed(queued):
+    workspace, study = queued
+    later = (TIME + timedelta(days=3)).isoformat(sep=" ")
+    with workspace.writing() as connection:
+        connection.execute("update reading_history set class_name = 'nevus' where case_id = '0007'")
+        connection.execute(f"update labels set updated_at = '{later}' where label_id in ('label-7', 'label-6')")
+    result = impact(workspace, study)
+
+    assert {"untouched": 4, "changed": 1, "confirmed": 1} == result.outcomes
+    assert by_sklearn(workspace, {})["macro_f1"] == pytest.approx(values(result, "reviewed")["macro_f1"])
+    assert by_sklearn(workspace, {"0007": NAMES[1]})["macro_f1"] == pytest.approx(values(result, "before")["macro_f1"])
+
+
+def test_the_newest_queue_is_meant_unless_one_is_named(queued):
+    workspace, study = queued
+    a_queue(workspace, ITEMS[:1], queue_id="dddd0002", made_at=TIME + timedelta(days=5))
+
+    assert ("dddd0002", QUEUE) == (impact(workspace, study).queue_id, impact(workspace, study, QUEUE).queue_id)
+    with pytest.raises(WorkspaceError, match=r"(?s)no such queue: x'y.*dddd0002, dddd0001"):
+        impact(workspace, study, "x'y")
+
+
+def test_without_a_queue_or_scores_the_next_step_is_told(tmp_path):
+    study = a_study()
+    workspace = a_registry(tmp_path, study)
+    with pytest.raises(WorkspaceError, match=r"(?s)no queue was made yet.*toolkit queue"):
+        impact(workspace, study)
+    a_queue(workspace)
+    with pytest.raises(WorkspaceError, match=f"toolkit evaluate --run {IDS['run_id']}"):
+        impact(workspace, study)
+
+
+def test_without_a_run_the_error_rate_is_estimated_all_the_same(queued):
+    workspace, study = queued
+    for table in ("scores", "predictions", "epochs", "runs"):
+        with workspace.writing() as connection:
+            connection.execute(f"delete from {table}")
+    reviewed(workspace, *((case, "r-1", "keratosis") for case in ("0000", "0001", "0010")))
+    result = impact(workspace, study)
+
+    assert result.of_run is None
+    assert (1.0, 3) == (result.estimates[0]["value"], result.estimates[0]["patients"])
+
+
+def test_a_part_that_was_not_scored_is_refused(queued):
+    workspace, study = queued
+
+    assert "validation" == impact(workspace, study, part="validation").of_run.part
+    with pytest.raises(WorkspaceError, match=r"(?s)not scored.*train.*test, validation"):
+        impact(workspace, study, part="train")
+
+
+def test_the_scores_before_are_those_of_evaluate(finished, copied):
+    case = copied.rows("select case_id, patient_id from scored where part = 'test' order by case_id limit 1")[0]
+    a_queue(copied, [(case["case_id"], case["patient_id"], True, None, float("nan"))])
+    result = impact(copied, finished.study_file.study)
+    scores = copied.rows(
+        "select metric, class_name, value from scores where part = 'test' and run_id = $run", {"run": finished.run_id}
+    )
+    known = {(row["metric"], row["class_name"]): row["value"] for row in scores}
+
+    assert len(result.of_run.scores) > 20
+    for row in result.of_run.scores:
+        for column in ("before", "reviewed", "suggested"):
+            assert known[row["metric"], row["class_name"]] == pytest.approx(row[column], nan_ok=True)
+
+
+def test_the_terminal_says_it_and_json_has_every_number(copied, capsys):
+    rows = copied.rows("select case_id, patient_id, truth from scored where part = 'test' order by case_id limit 3")
+    other = Counter(row["truth"] for row in copied.rows("select truth from scored")).most_common()[-1][0]
+    a_queue(copied, [(row["case_id"], row["patient_id"], True, other, 0.5) for row in rows])
+    workspace = ["--workspace", str(copied.folder)]
+    with pytest.raises(SystemExit) as ended:
+        main([*workspace, "impact"])
+    text = " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        main([*workspace, "--json", "impact", QUEUE])
+    document = json.loads(capsys.readouterr().out)
+
+    assert 0 == ended.value.code
+    assert "nothing reviewed" in text
+    assert "macro F1 on the test set of run" in text
+    assert QUEUE == document["queue_id"]
+    assert document["estimates"][0]["value"] is None
+    assert document["of_run"]["bounds"]["exact"]

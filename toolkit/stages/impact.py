@@ -1,0 +1,318 @@
+"""The stage `impact`: what a queue's labels change in a run's metrics, and the error rate of all labels.
+
+Nothing is stored: all of it follows from the queue, the verdicts and the predictions.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from toolkit.errors import WorkspaceError
+from toolkit.manifest import Study
+from toolkit.progress import Progress, silent
+from toolkit.stats import metrics
+from toolkit.stats.error_rate import Estimated, Population, difference, share_of_all
+from toolkit.stats.impact import LabelChanges, Recount
+from toolkit.stats.intervals import Interval, Share, by_patient
+from toolkit.workspace import sql
+from toolkit.workspace.class_arrays import places
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import find_run
+from toolkit.workspace.scores import read_scores, scored_parts, unsayable
+
+AVERAGES = ("macro_f1", "macro_recall", "macro_precision", "accuracy")
+OF_A_CLASS = ("f1", "recall", "precision")
+DECIDED = ("confirmed", "changed")
+"""Outcomes of a case whose right class is known."""
+METHOD = "ratio of totals of patients drawn at random; Clopper-Pearson at the effective size of patients as clusters"
+REVIEWED = "error rate of labels"
+CORRECTED = "accuracy with all labels corrected"
+
+
+@dataclass(frozen=True)
+class PartImpact:
+    """What the labels of a queue change in the metrics of a run on one subset."""
+
+    run_id: str
+    part: str
+    cases: int
+    patients: int
+    changed: int
+    """Cases whose label was changed."""
+    suggested: int
+    """Cases that nobody has reviewed, and whose suggested class is another."""
+    scores: list[dict[str, Any]]
+    """A row for each metric and class: its value before, with what reviewers say, and with the suggestions too."""
+    bounds: dict[str, Any]
+    """The lowest and highest macro F1 that any of the suggestions together could give, beside what was reviewed."""
+    candidates: list[dict[str, Any]]
+    """The changes, by how much each moves the macro F1, times the probability of the suggestion."""
+    query: str
+
+
+@dataclass(frozen=True)
+class Impact:
+    """What became of a queue, what it says of all labels, and what it changes in a run's metrics."""
+
+    queue_id: str
+    made_at: datetime
+    truth_id: str
+    cases: int
+    patients: int
+    outcomes: dict[str, int]
+    estimates: list[dict[str, Any]]
+    """From the patients drawn at random: value, interval, and what they rest on; NaN where none was reviewed."""
+    of_run: PartImpact | None
+    """None where there is no run yet."""
+
+
+class Labels(NamedTuple):
+    """A part's cases: class indices (N,) of prediction and reference diagnoses, -1 without; patients numbered (N,)."""
+
+    predicted: np.ndarray
+    before: np.ndarray
+    reviewed: np.ndarray
+    suggested: np.ndarray
+    patient: np.ndarray
+
+
+class Drawn(NamedTuple):
+    """Cases (N,) of some population: which are of patients drawn at random and reviewed whole, which are decided."""
+
+    patient: np.ndarray
+    random: np.ndarray
+    decided: np.ndarray
+
+
+def impact(
+    workspace: Workspace,
+    study: Study,
+    queue: str = "latest",
+    *,
+    run: str = "latest",
+    part: str = "",
+    progress: Progress = silent,
+) -> Impact:
+    """Compare a run's metrics by the labels before a queue, as reviewed and as suggested; estimate all labels' errors.
+
+    Without `part`, the test set where it was scored. Raises WorkspaceError for a queue, run or part that is not there,
+    and for a run that was not scored: `evaluate` counts how often a part was.
+    """
+    progress("counting labels", 0, None)
+    chosen = _queue(workspace, queue)
+    outcomes = workspace.read(sql.statement("impact/outcomes"), {"queue": chosen["queue_id"]})
+    finished = _finished(outcomes)
+    confidence = study.evaluate.confidence
+    estimates = [_error_rate(outcomes, finished, chosen, confidence)]
+    of_run = None
+    if run != "latest" or workspace.rows("select run_id from runs limit 1"):
+        run_id = find_run(workspace, run)
+        part = _part(workspace, run_id, part)
+        key = {"queue": chosen["queue_id"], "run": run_id, "part": part}
+        rows = workspace.read(sql.statement("impact/part"), key)
+        labels = _labels(workspace, study, run_id, rows)
+        estimates.append(_corrected_accuracy(rows, labels, finished, confidence) | {"run_id": run_id, "part": part})
+        of_run = _of_run(rows, labels, key, _classes(workspace, study, run_id))
+    return Impact(
+        queue_id=chosen["queue_id"],
+        made_at=chosen["made_at"],
+        truth_id=chosen["truth_id"],
+        cases=len(outcomes),
+        patients=len(outcomes["patient_id"].unique()),
+        outcomes=dict(Counter(outcomes["outcome"].to_pylist()).most_common()),
+        estimates=estimates,
+        of_run=of_run,
+    )
+
+
+def _queue(workspace: Workspace, name: str) -> dict[str, Any]:
+    has_tables = workspace.rows("select 1 as there from duckdb_tables() where table_name = 'queues'")
+    known = workspace.rows("select queue_id from queues order by made_at desc, queue_id") if has_tables else []
+    if rows := workspace.rows(sql.statement("impact/queue"), {"queue": name}) if known else []:
+        return rows[0]
+    names = ", ".join(row["queue_id"] for row in known)
+    problem = f"no such queue: {name}" if known else "no queue was made yet"
+    raise WorkspaceError(
+        problem, place=str(workspace.folder), remedy=f"the queues are: {names}" if known else "toolkit queue"
+    )
+
+
+def _part(workspace: Workspace, run_id: str, part: str) -> str:
+    parts = scored_parts(read_scores(workspace, run_id))
+    if part and part not in parts:
+        raise WorkspaceError(
+            f"run {run_id} was not scored on the part {part}",
+            place=str(workspace.run(run_id)),
+            remedy=f"the scored parts are: {', '.join(parts)}",
+        )
+    return part or parts[0]
+
+
+def _classes(workspace: Workspace, study: Study, run_id: str) -> list[str]:
+    lacking = unsayable(workspace, run_id)
+    return [name for name in study.class_names if name not in lacking]
+
+
+def _labels(workspace: Workspace, study: Study, run_id: str, rows: pa.Table) -> Labels:
+    classes = _classes(workspace, study, run_id)
+    known = {*rows["predicted"].to_pylist(), *rows["before"].to_pylist()} - {None}
+    if unknown := known - set(classes):
+        raise WorkspaceError(
+            f"the class {min(unknown)} is none that run {run_id} can say",
+            place="reference diagnoses or predictions of the run",
+            remedy=f"use the study file that the run was made with, or toolkit predict --run {run_id}",
+        )
+    columns = ("predicted", "before", "reviewed", "suggested")
+    patients = rows["patient_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(int)
+    return Labels(*(places(rows[name].cast(pa.string()), classes) for name in columns), patients)
+
+
+def _finished(outcomes: pa.Table) -> set[str]:
+    """Return the patients who were drawn at random from all, and of whose cases none is untouched."""
+    rows = outcomes.select(["patient_id", "drawn_from", "outcome"]).to_pylist()
+    return {row["patient_id"] for row in rows if row["drawn_from"] == "all"} - {
+        row["patient_id"] for row in rows if row["outcome"] == "untouched"
+    }
+
+
+def _error_rate(outcomes: pa.Table, finished: set[str], chosen: dict[str, Any], confidence: float) -> dict[str, Any]:
+    outcome = np.array(outcomes["outcome"].to_pylist(), dtype=object)
+    names = outcomes["patient_id"].combine_chunks().dictionary_encode()
+    drawn = Drawn(
+        patient=names.indices.to_numpy().astype(int),
+        random=np.isin(np.array(outcomes["patient_id"].to_pylist(), dtype=object), list(finished)),
+        decided=np.isin(outcome, DECIDED),
+    )
+    changed = outcome == "changed"
+    known = {"found": int(changed.sum()), "ruled_out": int((outcome == "confirmed").sum())}
+    population = Population(chosen["patients"], chosen["cases"], **known)
+    estimate = share_of_all(_share(changed, drawn), population, confidence=confidence)
+    return _estimate(REVIEWED, estimate, drawn, population, confidence)
+
+
+def _corrected_accuracy(rows: pa.Table, labels: Labels, finished: set[str], confidence: float) -> dict[str, Any]:
+    """Return the accuracy on a part if all of its labels were reviewed: as it is, plus gains, less losses."""
+    scored = labels.before >= 0
+    outcome = np.array(rows["outcome"].to_pylist(), dtype=object)
+    drawn = Drawn(
+        patient=labels.patient,
+        random=scored & np.isin(np.array(rows["patient_id"].to_pylist(), dtype=object), list(finished)),
+        decided=scored & np.isin(outcome, DECIDED),
+    )
+    before, after = (scored & (labels.predicted == truth) for truth in (labels.before, labels.reviewed))
+    changes = [
+        _change(after & ~before, scored & ~before, drawn, scored, confidence),
+        _change(before & ~after, before, drawn, scored, confidence),
+    ]
+    change = difference(*changes)
+    now = metrics.ratio(before.sum(), scored.sum())
+    known = [metrics.ratio((which & drawn.decided).sum(), scored.sum()) for which in (after, scored & ~after)]
+    value, low, high = (
+        float(np.clip(now + number, *ends))
+        for number, ends in zip(
+            (change.value, *change.interval), ((0, 1), *[(known[0], 1 - known[1])] * 2), strict=True
+        )
+    )
+    population = Population(len(np.unique(labels.patient[scored])), int(scored.sum()))
+    corrected = Estimated(value, Interval(low, high))
+    return _estimate(CORRECTED, corrected, drawn, population, confidence)
+
+
+def _change(
+    successes: np.ndarray, possible: np.ndarray, drawn: Drawn, scored: np.ndarray, confidence: float
+) -> Estimated:
+    found = successes & drawn.decided
+    ruled_out = scored & (~possible | (drawn.decided & ~successes))
+    patients = len(np.unique(drawn.patient[scored]))
+    population = Population(patients, int(scored.sum()), int(found.sum()), int(ruled_out.sum()))
+    return share_of_all(_share(successes, drawn), population, confidence=confidence)
+
+
+def _share(successes: np.ndarray, drawn: Drawn) -> Share:
+    counts = drawn.random & drawn.decided
+    share = by_patient((successes & counts).astype(float), counts.astype(float), drawn.patient)
+    return Share(share.successes[share.trials > 0], share.trials[share.trials > 0])
+
+
+def _estimate(
+    name: str, estimate: Estimated, drawn: Drawn, population: Population, confidence: float
+) -> dict[str, Any]:
+    counts = drawn.random & drawn.decided
+    return {
+        "estimate": name,
+        "value": estimate.value,
+        **estimate.interval._asdict(),
+        "confidence": confidence,
+        "method": METHOD,
+        "patients": len(np.unique(drawn.patient[counts])),
+        "cases": int(counts.sum()),
+        "of_patients": population.patients,
+        "of_cases": population.cases,
+    }
+
+
+def _of_run(rows: pa.Table, labels: Labels, key: dict[str, str], classes: Sequence[str]) -> PartImpact:
+    asked = np.flatnonzero(labels.before != labels.suggested)
+    recount = Recount(
+        labels.before,
+        labels.predicted,
+        LabelChanges(labels.before[asked], labels.suggested[asked], labels.predicted[asked]),
+        classes=len(classes),
+    )
+    reviewed = labels.before[asked] != labels.reviewed[asked]
+    none, everything = np.zeros_like(reviewed), np.ones_like(reviewed)
+    values = recount.values(np.stack([none, reviewed, everything]))
+    scored = labels.before >= 0
+    return PartImpact(
+        run_id=key["run"],
+        part=key["part"],
+        cases=int(scored.sum()),
+        patients=len(np.unique(labels.patient[scored])),
+        changed=int(reviewed.sum()),
+        suggested=int((~reviewed).sum()),
+        scores=_scores(values, classes),
+        bounds={"metric": "macro_f1", **recount.bounds(fixed=reviewed)._asdict()},
+        candidates=_candidates(rows.take(asked), recount.contributions(), reviewed),
+        query=sql.written_out(sql.questions()["impact"].text, **key),
+    )
+
+
+def _scores(values: dict[str, np.ndarray], classes: Sequence[str]) -> list[dict[str, Any]]:
+    columns = [(metric, None, values[metric]) for metric in AVERAGES]
+    columns += [(metric, name, values[metric][:, k]) for metric in OF_A_CLASS for k, name in enumerate(classes)]
+    return [
+        {
+            "metric": metric,
+            "class_name": name,
+            **dict(zip(("before", "reviewed", "suggested"), column.tolist(), strict=True)),
+        }
+        for metric, name, column in columns
+    ]
+
+
+def _candidates(rows: pa.Table, contributions: np.ndarray, reviewed: np.ndarray) -> list[dict[str, Any]]:
+    """Return the changes, those first that move the macro F1 most; an unknown probability counts as 1."""
+    candidates = []
+    for row, contribution, is_known in zip(rows.to_pylist(), contributions.tolist(), reviewed.tolist(), strict=True):
+        probability = 1.0 if is_known else row["probability"]
+        weight = 1.0 if probability is None or np.isnan(probability) else probability
+        candidates.append(
+            {
+                "case_id": row["case_id"],
+                "patient_id": row["patient_id"],
+                "rank": row["rank"],
+                "outcome": row["outcome"],
+                "class_name": row["before"],
+                "changed_to": row["suggested"],
+                "predicted": row["predicted"],
+                "probability": float("nan") if probability is None else probability,
+                "contribution": contribution,
+                "expected": contribution * weight,
+            }
+        )
+    return sorted(candidates, key=lambda row: (-abs(np.nan_to_num(row["expected"])), row["rank"]))
