@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.labelbox_json.links import facts_of, links_of
+from toolkit.labelbox_service.exports import ExportService, ExportSource, Sizes
 from toolkit.manifest import Study
 from toolkit.progress import Progress
 from toolkit.stages.pull import PulledExport, download
 from toolkit.stages.pull.download import DownloadState
 from toolkit.stages.pull.fetch import Rules
 from toolkit.stages.pull.photographs import Fetched, fetch_all
-from toolkit.stages.pull.service import ExportSource, Service, Sizes
 from toolkit.workspace.label_versions import Version, add_versions, versions
 from toolkit.workspace.landed import Landed, land, landed_exports, note_issues
 from toolkit.workspace.registry import Workspace
@@ -36,7 +36,7 @@ class Export:
         self,
         workspace: Workspace,
         study: Study,
-        service: Service,
+        service: ExportService,
         source: ExportSource,
         filters: Filters,
         progress: Progress,
