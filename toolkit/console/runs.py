@@ -1,9 +1,10 @@
-"""Results of `train`, `prompts`, `predict`, `evaluate`, `compare`, `report` and `claims` as lines and tables."""
+"""Results of stages from `train` to `claims`, and of `push`, as lines and tables."""
 
 from rich.console import Group, RenderableType
 
 from toolkit.console.claims import claims
 from toolkit.console.plan_size import planned_size
+from toolkit.console.pushes import pushed
 from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
 from toolkit.console.text import line, next_step, summary, table, unwrapped
@@ -36,6 +37,7 @@ from toolkit.stages.evaluate import Evaluated
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
 from toolkit.stages.predict.imported import PredictionsRead
+from toolkit.stages.push import Pushed
 from toolkit.stages.readers import ReaderStudy
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
@@ -265,6 +267,11 @@ def _differences(title: str, rows: dict[str, tuple[float, float, float, float]],
         bounds = interval(low, high, missing="") + (FEW_PATIENTS if metric in few else "")
         differences.add_row(short_metric_name(metric), signed(difference), bounds, chance(p))
     return differences
+
+
+@rendered.register
+def _(result: Pushed) -> RenderableType:
+    return pushed(result)
 
 
 @rendered.register

@@ -47,6 +47,10 @@ def _key_of_keyring() -> str:
     return ""
 
 
+class UnclearError(ServiceError):
+    """An answer that cannot be read, or an error of the server: what was asked may have been done."""
+
+
 class Connection:
     """A connection to Labelbox; every question is asked again when it fails in passing."""
 
@@ -110,25 +114,26 @@ class Connection:
         except exceptions.NetworkError as error:
             raise PassingError(f"no connection ({type(error.cause).__name__})") from None
         except (exceptions.InternalServerError, exceptions.TimeoutError) as error:
-            raise PassingError(self._safe(error)) from None
+            raise PassingError(self.safe(error)) from None
         except exceptions.AuthenticationError:
             remedy = "make a new key in Labelbox (Workspace settings, API keys) and set LABELBOX_API_KEY"
             raise ServiceError("Labelbox does not accept the API key", place=self.endpoint, remedy=remedy) from None
         except exceptions.AuthorizationError as error:
             remedy = "ask an administrator of the Labelbox workspace for the right to do it"
             raise ServiceError(
-                f"this API key may not do that: {self._safe(error)}", place=self.endpoint, remedy=remedy
+                f"this API key may not do that: {self.safe(error)}", place=self.endpoint, remedy=remedy
             ) from None
         except (*REFUSALS, TypeError, KeyError, ValueError) as error:
             known = isinstance(error, REFUSALS)
-            words = self._safe(error) if known else "an answer of a shape that this version does not know"
-            raise ServiceError(
+            words = self.safe(error) if known else "an answer of a shape that this version does not know"
+            refused = known and type(error) is not exceptions.LabelboxError  # an error of the server, or no JSON at all
+            raise (ServiceError if refused else UnclearError)(
                 f"Labelbox answered with an error: {words}",
                 place=self.endpoint,
                 remedy="run the same command again; if it stays, Labelbox's support can tell from these words",
             ) from None
 
-    def _safe(self, error: Exception) -> str:
+    def safe(self, error: Exception) -> str:
         """Return the start of an error's words, without the key, addresses' queries and e-mails."""
         words = " ".join(str(getattr(error, "message", error)).split()).replace(self.key, "[key removed]")
         return scrub(words)[:200]

@@ -90,14 +90,14 @@ class ExportService(Connection):
         }[kind]
         return ExportSource(kind, text, self.get(kind, text, lambda: get(text)))
 
-    def start(self, source: ExportSource, filters: dict[str, Any]) -> str:
-        """Start an export with every section, and return its task's ID."""
-        arguments: dict[str, Any] = {"params": _known(source.params, PARAMS[source.kind][1])}
+    def start(self, source: ExportSource, filters: dict[str, Any], *, params: dict[str, bool] | None = None) -> str:
+        """Start an export with every section, or with those of `params`, and return its task's ID."""
+        arguments: dict[str, Any] = {"params": _known(params or source.params, PARAMS[source.kind][1])}
         if filters:
             arguments["filters"] = _known(filters, FILTERED[source.kind])
-        return self.ask(lambda: source.thing.export(task_name="lesion-toolkit pull", **arguments)).uid
+        return self.ask(lambda: source.thing.export(task_name="lesion-toolkit", **arguments)).uid
 
-    def task(self, task: str) -> ExportTask | None:
+    def export_task(self, task: str) -> ExportTask | None:
         """Return a task as it stands, or None where Labelbox no longer has it."""
         try:
             return self.ask(lambda: ExportTask.get_task(self.client, task))

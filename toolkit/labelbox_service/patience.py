@@ -36,5 +36,9 @@ class Patience:
             try:
                 return attempt()
             except PassingError:
-                self.sleep(min(self.first * 2**turn, self.longest) * random.uniform(0.5, 1.0))
+                self.pause(turn)
         return attempt()
+
+    def pause(self, turn: int) -> None:
+        """Wait after a try that failed, the first of which is turn 0."""
+        self.sleep(min(self.first * 2**turn, self.longest) * random.uniform(0.5, 1.0))

@@ -16,6 +16,7 @@ In the order of the line:
     readers    annotators without and with the model → differences that hold for others
     report     a run → HTML page, CSV files and figures
     claims     published figures against the counts they rest on
+    push       queues, predictions and metadata back to Labelbox
     withdraw   a patient leaves the workspace
 
 A stage never imports another one: they hand over through files and tables.

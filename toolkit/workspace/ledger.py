@@ -1,4 +1,4 @@
-"""The ledger of a workspace: each split, run and scoring in the order in which they were made, as a chain of digests.
+"""The ledger of a workspace: splits, runs, scorings and pushes in the order in which they were made, as a digest chain.
 
 Every line holds the digest of the line before it and its own, so that none can be changed, left out or added between
 without notice; that the last ones are there is seen from the scores and the registry, which hold what they say too.
@@ -17,13 +17,18 @@ from toolkit.workspace.registry import Workspace
 
 FIRST = "0" * 64
 """What the first line holds in the place of the digest of the line before."""
-KEYS = {"split": ("split_id", "seal"), "run": ("run_id", "record_sha256"), "scoring": ("run_id", "part", "scored_at")}
+KEYS = {
+    "split": ("split_id", "seal"),
+    "run": ("run_id", "record_sha256"),
+    "scoring": ("run_id", "part", "scored_at"),
+    "push": ("push_id", "operation", "target", "calls_sha256"),
+}
 """What tells two entries of a kind apart: an entry is made once."""
 LOST = "restore the file from a backup; nothing was changed"
 Entry = dict[str, Any]
 
 
-def entries(workspace: Workspace, kind: Literal["split", "run", "scoring"] | None = None) -> list[Entry]:
+def entries(workspace: Workspace, kind: Literal["split", "run", "scoring", "push"] | None = None) -> list[Entry]:
     """Return the ledger's entries in order, of one kind or all, without what chains them.
 
     Raises DamagedError for a line that does not follow from the one before it. The scorings that an earlier version

@@ -29,7 +29,16 @@ WAIT = 60.0
 """Seconds that a command waits for another before it gives up, before its own work."""
 POLL = 0.05
 LEFTOVERS = (
-    *(".*", "exports/.*", "exports/label_versions/.*", "ledgers/.*", "audit/.*", "models/.*", "photographs/.*"),
+    *(
+        ".*",
+        "exports/.*",
+        "exports/label_versions/.*",
+        "ledgers/.*",
+        "pushes/.*",
+        "audit/.*",
+        "models/.*",
+        "photographs/.*",
+    ),
     *("masks/.*", "reports/.*", "splits/.*", "splits/*/.*", "runs/*/.*", "runs/*/predictions/.*", "features/*/*/.*"),
 )
 """What the toolkit writes stands under such a name until it is whole; a finished command leaves none."""

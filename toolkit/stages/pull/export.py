@@ -113,7 +113,7 @@ class Export:
         """Tell whether an unfinished pull can be resumed: its addresses are still good, or its task still exists."""
         if state.landed:
             return download.is_fresh(folder) and self.landed(state) is not None
-        task = self.service.task(state.task)
+        task = self.service.export_task(state.task)
         return task is not None and task.status in (*WAITING, "COMPLETE")
 
     def last_activity(self) -> str:
@@ -131,7 +131,7 @@ class Export:
     def wait(self, state: DownloadState) -> Sizes:
         """Wait until an export is made and return its sizes; the SDK's own wait hides a failure and a time-out."""
         waited, pause, longest = 0.0, self.service.patience.poll, 60 * self.study.pull.timeout
-        while (task := self.service.task(state.task)) and task.status in WAITING:
+        while (task := self.service.export_task(state.task)) and task.status in WAITING:
             if waited >= longest:
                 raise ServiceError(
                     f"Labelbox has not made the export within {self.study.pull.timeout} min",

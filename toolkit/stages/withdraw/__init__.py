@@ -28,7 +28,7 @@ from toolkit.privacy import PseudonymKey, scrub
 from toolkit.progress import Progress, silent
 from toolkit.stages.withdraw import results, tables
 from toolkit.stages.withdraw.search import traces_left
-from toolkit.workspace import audited, label_versions, reader_studies, restore
+from toolkit.workspace import audited, label_versions, pushes, reader_studies, restore
 from toolkit.workspace.landed import PHOTOGRAPH_INDEX, check_bytes, fetched_files, landed_exports
 from toolkit.workspace.locks import alone
 from toolkit.workspace.registry import Workspace
@@ -209,6 +209,7 @@ def _remove(
     results.clean_splits(workspace, traces.persons, traces.cases, date=today)
     audited.leave_out(workspace, images=traces.images, cases=traces.cases)
     reader_studies.forget(workspace)
+    pushes.leave_out(workspace, images=traces.images, cases=traces.cases)
     for folder in (workspace.reports, workspace.features, workspace.staged):
         shutil.rmtree(folder, ignore_errors=True)
     suppressed = suppression_list(workspace, study, key)
