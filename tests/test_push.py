@@ -29,7 +29,7 @@ from toolkit.labelbox_service.patience import Patience
 from toolkit.manifest.cohort import PushSection
 from toolkit.pipeline import status
 from toolkit.stages.parse import parse
-from toolkit.stages.push import push_queue
+from toolkit.stages.push import push_metadata, push_queue
 from toolkit.stages.withdraw import withdraw
 from toolkit.workspace import ledger
 from toolkit.workspace.registry import insert
@@ -338,7 +338,7 @@ def test_the_command_sends_and_the_key_is_nowhere(queued, labelbox, tmp_path, ca
 def test_a_dry_run_imports_no_labelbox_and_reads_no_key(queued):
     program = (
         "import sys\nfrom pathlib import Path\nfrom toolkit.manifest import load_study\n"
-        "from toolkit.stages.push import push_queue\nfrom toolkit.workspace.registry import Workspace\n"
+        "from toolkit.stages.push import push_metadata, push_queue\nfrom toolkit.workspace.registry import Workspace\n"
         "plan = push_queue(Workspace(Path(sys.argv[1])), load_study(Path(sys.argv[2])))\n"
         "print(len(plan.calls), 'labelbox' in sys.modules)"
     )
@@ -358,3 +358,56 @@ def runner(labelbox, queued):  # noqa: ARG001 - it is asked
 
 def test_a_push_killed_at_any_of_five_moments_and_sent_again_sends_nothing_twice(labelbox, runner, queued, tmp_path):
     assert killed_and_sent_again(labelbox, runner, queued.folder, tmp_path, kills=5, seed=4) >= 4
+
+
+@pytest.fixture
+def split_up(queued):
+    """A workspace whose photographs are split: i3 trains, the others are tested."""
+    part = {"i3": "train"}
+    rows = [
+        {
+            "split_id": "51151151",
+            "case_id": c["case_id"],
+            "part": part.get(c["image_id"], "test"),
+            "class_name": "nevus",
+        }
+        for c in queued.rows("select case_id, image_id from cases")
+    ]
+    with queued.writing() as connection:
+        insert(connection, "splits", pa.Table.from_pylist([{**row, "created_at": TIME} for row in rows]))
+    return queued
+
+
+def test_metadata_is_written_only_where_the_study_allows_it(split_up, study, labelbox):
+    nothing = push_metadata(split_up, study, apply=True)
+    planned = push_metadata(split_up, with_push(study, PushSection(metadata=["part"])))
+
+    assert ([], []) == (nothing.calls, labelbox.asked)
+    assert "nothing is allowed" in nothing.missing[0]
+    assert ["toolkit_part"] == [call["field"] for call in planned.calls]
+    assert {"i3": "train", "i1": "test"}.items() <= planned.calls[0]["values"].items()
+
+
+def test_subsets_and_pseudonyms_are_written_once_into_fields_of_their_own(split_up, study, labelbox):
+    allowed = with_push(study, PushSection(metadata=["part", "patient_id"]))
+    labelbox.faults["UpsertDataRowMetadataBetaPyApi"] = ["done 503", "limit"]
+    labelbox.faults["UpsertCustomMetadataSchemaPyApi"] = ["done 503"]
+    push_metadata(split_up, allowed, apply=True, patience=Patience(sleep=lambda _: None))
+    written = {each[1:] for each in labelbox.done if each[0] == "metadata"}
+    whose = {r["image_id"]: r["patient_id"] for r in split_up.rows("from images")}
+    before = len(labelbox.done)
+    push_metadata(split_up, allowed, apply=True)
+
+    assert {"toolkit_part", "toolkit_patient_id"} == set(labelbox.fields)
+    assert 2 == len([each for each in labelbox.done if each[0] == "metadata_field"])
+    part, patient = labelbox.fields["toolkit_part"], labelbox.fields["toolkit_patient_id"]
+    assert {("i3", part, "train"), ("i1", part, "test"), ("i4", patient, whose["i4"])} < written
+    assert before == len(labelbox.done)
+
+
+def test_a_row_whose_metadata_labelbox_does_not_write_is_told(split_up, study, labelbox):
+    del labelbox.rows["i4"]
+    result = push_metadata(split_up, with_push(study, PushSection(metadata=["part"])), apply=True)
+
+    assert {"failed": 1, "sent": 4} == result.states["metadata"]
+    assert {"no such data row": 1} == result.problems

@@ -719,6 +719,18 @@ def push_queue(queue: str | None = None, /, *, apply: Apply = False, settings: S
     settings.run(lambda progress: push_queue(settings.workspace, study, queue, apply=apply, progress=progress))
 
 
+@push.command(name="metadata")
+def push_metadata(*, apply: Apply = False, settings: Shared) -> None:
+    """Write subsets of the newest split and pseudonyms as metadata fields, as far as the study allows.
+
+    Example: toolkit push metadata --apply
+    """
+    from toolkit.stages.push import push_metadata
+
+    study = settings.study_file().study
+    settings.run(lambda progress: push_metadata(settings.workspace, study, apply=apply, progress=progress))
+
+
 def _assignments(texts: list[str]) -> dict[str, str]:
     """Return name=value texts as a dictionary."""
     pairs = [text.partition("=") for text in texts]

@@ -4,7 +4,7 @@ create table pushes ( -- One row for each thing that was sent, or was about to b
     push_id text not null, -- 8 hexadecimal digits of the SHA-256 of its kind and what it is about.
     kind text not null check (kind in ('queue', 'predictions', 'metadata')), -- What was pushed.
     subject text not null, -- ID of the queue, the run or the split.
-    operation text not null, -- priority, issue, rework; model, rows, split, prediction; metadata.
+    operation text not null, -- priority, issue, rework; model, run, rows, split, prediction; metadata_field, metadata.
     target text not null, -- ID of the Labelbox project or model run; of metadata, the field.
     item text not null, -- Tells the things of one operation apart.
     image_id text, -- The photograph; NULL where it is about none.

@@ -25,6 +25,7 @@ class Pushes:
     queues: list = field(default_factory=lambda: [dict(queue) for queue in QUEUES])
     rows: dict = field(default_factory=dict)
     """How photographs stand, by ID: status, priority, steps (newest first)."""
+    fields: dict = field(default_factory=dict)
     issues: dict = field(default_factory=dict)
     done: list = field(default_factory=list)
     waiting: list = field(default_factory=list)
@@ -153,7 +154,31 @@ class Pushes:
             lines.append({"data_row": {"id": row_id}, "projects": {project_id: about}})
         return "".join(f"{json.dumps(line)}\n" for line in lines).encode()
 
+    def metadata_ontology(self, *_):
+        fixed = {"kind": "CustomMetadataString", "reserved": False, "options": []}
+        return {"customMetadataOntology": [{**fixed, "id": key, "name": name} for name, key in self.fields.items()]}
+
+    def make_field(self, variables, _):
+        data = variables["data"]
+        self.done.append(("metadata_field", data["name"], data["kind"]))
+        self.fields[data["name"]] = f"field{len(self.fields):020}"
+        about = {"id": self.fields[data["name"]], "name": data["name"], "kind": data["kind"]}
+        return {"upsertCustomMetadataSchema": {**about, "reserved": False, "options": []}}
+
+    def write_metadata(self, variables, _):
+        failed = []
+        for row in variables["metadata"]:
+            if row["dataRowId"] not in self.rows:
+                failed.append({**row, "error": "no such data row"})
+                continue
+            for each in row["fields"]:
+                self.done.append(("metadata", row["dataRowId"], each["schemaId"], each["value"]))
+        return {"upsertDataRowCustomMetadata": failed}
+
     OPERATIONS: ClassVar = {
+        "GetMetadataOntologyBetaPyApi": "metadata_ontology",
+        "UpsertCustomMetadataSchemaPyApi": "make_field",
+        "UpsertDataRowMetadataBetaPyApi": "write_metadata",
         "GetProjectTaskQueuesPyApi": "task_queues",
         "AddDataRowsToTaskQueueAsyncPyApi": "move",
         "createQueuePriorityUpdateTaskPyApi": "prioritise",

@@ -4,16 +4,22 @@ What is about to be sent is noted before each call, and its answer after it; the
 """
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from toolkit.labelbox_service.patience import Patience
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
-from toolkit.stages.push import queue_plan
+from toolkit.stages.push import metadata, queue_plan
+from toolkit.stages.push.planned import PlannedCall, left_of
 from toolkit.workspace.locks import beside_others
-from toolkit.workspace.pushes import DONE, PushJournal, PushName
+from toolkit.workspace.pushes import PushJournal, PushName
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import find_split
+
+if TYPE_CHECKING:
+    from toolkit.stages.push.sender import Sender
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Pushed:
     """The calls that would be made, or were to be made now: method and arguments, nothing else is sent."""
     sent_before: int
     """Things that were sent by an earlier push of the same, and are not sent again."""
-    states: dict[str, dict[str, int]]
+    states: dict[str, dict[str, int]] = field(default_factory=dict)
     """After it was applied: things by operation and state."""
     problems: dict[str, int] = field(default_factory=dict)
     """What Labelbox or the toolkit says of things that were not sent, and of how many."""
@@ -57,38 +63,87 @@ def push_queue(
     settings = study.labelbox.push
     name = PushName("queue", queue_plan.find_queue(workspace, queue_id))
     plans, left_out = queue_plan.plans_of(workspace, settings, name.subject)
+    calls = [call for plan in plans for call in plan.calls()]
     if not apply:
-        journal = PushJournal(workspace, name)
-        calls, before = _planned(journal, plans)
         missing, notes = queue_plan.said_of(settings, plans)
-        return Pushed(
-            "queue", name.subject, name.id, False, calls, before, {}, left_out=left_out, missing=missing, notes=notes,
-            next=f"toolkit push queue {name.subject} --apply",
-        )  # fmt: skip
+        command = f"toolkit push queue {name.subject} --apply"
+        return _dry_run(workspace, name, calls, left_out=left_out, missing=missing, notes=notes, next=command)
     from toolkit.labelbox_service.connection import api_key  # noqa: PLC0415 - it imports the SDK
     from toolkit.labelbox_service.sending import SendingService  # noqa: PLC0415 - it imports the SDK
     from toolkit.stages.push.queue_sender import QueueSender  # noqa: PLC0415 - it imports the SDK
-    from toolkit.stages.push.sender import Sender  # noqa: PLC0415 - it imports the SDK
 
     service = SendingService(study.pull, api_key(), patience)
-    with beside_others(workspace.folder, "push", "push", progress=progress):
-        journal = PushJournal(workspace, name)
-        calls, before = _planned(journal, plans)
-        sender = Sender(journal, patience, progress)
+
+    def send(sender: "Sender") -> None:
         senders = [QueueSender(service, plan, sender, minutes=study.pull.timeout) for plan in plans]
         task_queues = [each.task_queue(settings) for each in senders]  # all are known before anything is sent
+        for each, task_queue in zip(senders, task_queues, strict=True):
+            each.send(task_queue)
+
+    return _applied(workspace, name, calls, send, Push(patience, progress, left_out, "toolkit pull --since last"))
+
+
+def push_metadata(
+    workspace: Workspace,
+    study: Study,
+    *,
+    apply: bool = False,
+    patience: Patience = Patience(),  # noqa: B008 - it is frozen
+    progress: Progress = silent,
+) -> Pushed:
+    """Write subsets of the newest split and pseudonyms as metadata at Labelbox, as far as the study allows.
+
+    Without `apply`, return what would be written; where the study allows nothing, that is all there is.
+    """
+    allowed = list(study.labelbox.push.metadata)
+    name = PushName("metadata", find_split(workspace))
+    fields = metadata.items_of(workspace, allowed, name.subject)
+    calls = list(metadata.planned(fields))
+    if not (apply and fields):
+        nothing = 'nothing is allowed: [labelbox.push] metadata lists what may be written, such as ["part"]'
+        command = "toolkit push metadata --apply" if fields else ""
+        return _dry_run(workspace, name, calls, missing=[] if fields else [nothing], next=command)
+    from toolkit.labelbox_service.connection import api_key  # noqa: PLC0415 - it imports the SDK
+    from toolkit.labelbox_service.metadata import MetadataService  # noqa: PLC0415 - it imports the SDK
+    from toolkit.stages.push.metadata_sender import send_field  # noqa: PLC0415 - it imports the SDK
+
+    service = MetadataService(study.pull, api_key(), patience)
+
+    def send(sender: "Sender") -> None:
+        for field_name, items in fields.items():
+            send_field(service, sender, field_name, items)
+
+    return _applied(workspace, name, calls, send, Push(patience, progress, {}, ""))
+
+
+def _dry_run(workspace: Workspace, name: PushName, calls: list[PlannedCall], **said: Any) -> Pushed:
+    """Return what would be sent."""
+    left, before = left_of(PushJournal(workspace, name), calls)
+    return Pushed(name.kind, name.subject, name.id, applied=False, calls=left, sent_before=before, **said)
+
+
+class Push(NamedTuple):
+    """How a push is made, and what is said of it beside what was sent."""
+
+    patience: Patience
+    progress: Progress
+    left_out: dict[str, int]
+    next: str
+
+
+def _applied(
+    workspace: Workspace, name: PushName, calls: list[PlannedCall], send: "Callable[[Sender], None]", push: Push
+) -> Pushed:
+    """Send, and return what became of it; the registry and the ledger are told in any case."""
+    from toolkit.stages.push.sender import Sender  # noqa: PLC0415 - it imports the SDK
+
+    with beside_others(workspace.folder, "push", "push", progress=push.progress):
+        journal = PushJournal(workspace, name)
+        left, before = left_of(journal, calls)
         try:
-            for each, task_queue in zip(senders, task_queues, strict=True):
-                each.send(task_queue)
+            send(Sender(journal, push.patience, push.progress))
         finally:
             journal.mirror()
-    return applied(journal, calls, before, left_out=left_out, next_step="toolkit pull --since last")
-
-
-def applied(
-    journal: PushJournal, calls: list[dict[str, Any]], before: int, *, left_out: dict[str, int], next_step: str
-) -> Pushed:
-    """Return what became of a push."""
     states: dict[str, Counter[str]] = {}
     problems: Counter[str] = Counter()
     for row in journal.rows():
@@ -96,19 +151,5 @@ def applied(
         if row["state"] != "sent":
             problems[row["answer"] or "no answer has come"] += 1
     counts = {operation: dict(sorted(counted.items())) for operation, counted in states.items()}
-    return Pushed(
-        journal.name.kind, journal.name.subject, journal.name.id, True, calls, before, counts,
-        problems=dict(sorted(problems.items())), left_out=left_out, next=next_step,
-    )  # fmt: skip
-
-
-def _planned(journal: PushJournal, plans: list[queue_plan.ProjectPlan]) -> tuple[list[dict[str, Any]], int]:
-    """Return the calls that are left to be made, and how many things were sent before."""
-    calls, before = [], 0
-    for plan in plans:
-        for operation, batch in plan.batches():
-            left = [item for item in batch if journal.state(operation, plan.project_id, item) not in DONE]
-            before += len(batch) - len(left)
-            if left:
-                calls.append(plan.payload(operation, left))
-    return calls, before
+    said: dict[str, Any] = {"problems": dict(sorted(problems.items())), "left_out": push.left_out, "next": push.next}
+    return Pushed(name.kind, name.subject, name.id, applied=True, calls=left, sent_before=before, states=counts, **said)

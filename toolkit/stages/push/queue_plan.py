@@ -3,18 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any
 
 from toolkit.errors import WorkspaceError
 from toolkit.files import sha256_of
 from toolkit.manifest.cohort import PushSection
+from toolkit.stages.push.planned import Items, PlannedCall
 from toolkit.stages.push.words import for_annotators
 from toolkit.workspace import sql
 from toolkit.workspace.pushes import PushItem
 from toolkit.workspace.registry import Workspace
 
-Items = list[PushItem]
 MOST_ROWS = 1_000
 """Rows in a call that moves rows: Labelbox states no limit, and does them in one request."""
 
@@ -33,14 +34,15 @@ class ProjectPlan:
     statuses: dict[str, int]
     """Photographs by their workflow status at the last pull."""
 
-    def batches(self) -> Iterator[tuple[str, Items]]:
-        """Yield the items of each call with its operation, in the order in which they are sent."""
+    def calls(self) -> Iterator[PlannedCall]:
+        """Yield the calls in the order in which they are made."""
         for _, group in groupby(self.priorities, key=lambda item: item.value):
-            yield "priority", list(group)
+            yield PlannedCall("priority", self.project_id, list(group), partial(self.payload, "priority"))
         for issue in self.issues:
-            yield "issue", [issue]
+            yield PlannedCall("issue", self.project_id, [issue], partial(self.payload, "issue"))
         for start in range(0, len(self.rework), MOST_ROWS):
-            yield "rework", self.rework[start : start + MOST_ROWS]
+            batch = self.rework[start : start + MOST_ROWS]
+            yield PlannedCall("rework", self.project_id, batch, partial(self.payload, "rework"))
 
     def payload(self, operation: str, items: Items) -> dict[str, Any]:
         """Return what a call sends: the SDK's method, the project, and the method's arguments."""

@@ -8,8 +8,9 @@ from typing import Any
 from toolkit.errors import ServiceError
 from toolkit.labelbox_service.sending import RowState, SendingService, TaskQueue
 from toolkit.manifest.cohort import PushSection
+from toolkit.stages.push.planned import Items
 from toolkit.stages.push.queue_plan import MOST_ROWS, ProjectPlan, marked, row_ids, steps_of
-from toolkit.stages.push.sender import GONE, Items, Sender, Step
+from toolkit.stages.push.sender import GONE, Sender, Step
 from toolkit.workspace.pushes import PushCall, PushJournal
 
 IN_REWORK = "IN_REWORK"

@@ -9,11 +9,11 @@ from toolkit.errors import ServiceError
 from toolkit.labelbox_service.connection import UnclearError
 from toolkit.labelbox_service.patience import PassingError, Patience
 from toolkit.progress import Progress
-from toolkit.workspace.pushes import DONE, PushCall, PushItem, PushJournal
+from toolkit.stages.push.planned import Items
+from toolkit.workspace.pushes import DONE, PushCall, PushJournal
 
 GONE = "GONE"
 FOUND = "found at Labelbox: the answer had not come"
-Items = list[PushItem]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class Step:
     found: Callable[[Items], dict[str, str]]
     prepare: Callable[[Items], Items] = lambda items: items
     end: Callable[[PushCall], tuple[str, str | None, dict[str, list[str | None]]]] = lambda _: ("sent", None, {})
+    repeatable: bool = False
+    """Whether sending it again changes nothing; then nobody is asked."""
 
 
 class Sender:
@@ -107,6 +109,9 @@ class Sender:
 
     def _ask(self, step: Step, call: PushCall) -> None:
         """Ask for the items of a call until they are there, or until they would be if they had been sent."""
+        if step.repeatable:
+            self.journal.ended(call, "not_sent", "it is not known whether it arrived; sent again it changes nothing")
+            return
         since = (datetime.now(UTC).replace(tzinfo=None) - call.at).total_seconds()
         left, pause = min(max(self.patience.settle - since, 0.0), self.patience.settle), self.patience.poll
         while True:
