@@ -69,6 +69,16 @@ def stages_imported_by(path: Path) -> set[str]:
     return named | {alias.name for node in modules if node.module == "toolkit.stages" for alias in node.names}
 
 
+def test_labelbox_is_imported_only_where_its_service_is():
+    importing = {
+        path
+        for path in files()
+        if re.search(r"^\s*(?:import|from) (?:labelbox|lbox)\b", path.read_text(), re.MULTILINE)
+    }
+
+    assert {"labelbox_service"} == {module_of(path) for path in importing}
+
+
 def test_the_listing_of_the_stages_names_every_stage():
     listing = ast.get_docstring(ast.parse((ROOT / "toolkit" / "stages" / "__init__.py").read_text()))
 

@@ -24,11 +24,11 @@ from toolkit.cli import main
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.labelbox_json.links import facts_of, links_of
 from toolkit.labelbox_json.withdrawn_filter import filter_export, suppression_list
+from toolkit.labelbox_service.patience import PassingError
 from toolkit.manifest.cohort import PullSection
 from toolkit.stages.parse import parse
 from toolkit.stages.pull import Patience, Pulled, PullRequest, pull
 from toolkit.stages.pull.fetch import RefusedError, Rules, fetch, is_public
-from toolkit.stages.pull.patience import PassingError
 from toolkit.stages.withdraw import withdraw
 from toolkit.workspace import locks
 from toolkit.workspace.label_versions import versions
@@ -128,9 +128,9 @@ def test_other_sources_are_asked_for_whole_too(ask, labelbox, kind, text, mutati
 def test_the_query_for_chunks_is_the_one_of_the_installed_sdk(labelbox):
     from labelbox.schema.export_task import ExportTask
 
-    from toolkit.stages.pull.service import CHUNK, Service
+    from toolkit.labelbox_service.exports import CHUNK, ExportService
 
-    service = Service(PullSection(), KEY, Patience())
+    service = ExportService(PullSection(), KEY, Patience())
     task = service.start(service.find("project", "project-1"), {})
     lines = [line.json for line in ExportTask.get_task(service.client, task).get_buffered_stream()]
     asked = next(asked for asked in labelbox.asked if asked.name == "GetExportFileFromOffsetPyApi")

@@ -769,6 +769,50 @@ def pull(  # noqa: PLR0913 - one flag for each kind of source
     settings.run_each(lambda progress: pull_and_parse(settings.workspace, study, request, progress=progress))
 
 
+push = App(
+    name="push",
+    help="""Send a queue, predictions or metadata to Labelbox: a dry run, unless --apply is given.
+
+    Example: toolkit push queue --apply
+
+    A dry run needs no API key and no network, and prints exactly what would be sent. With --apply the key comes from
+    LABELBOX_API_KEY or the system's keyring; what was sent is noted with its answer (toolkit query pushes), and after
+    an interruption the same command continues without sending anything twice.
+    """,
+    help_flags=["--help", "-h"],
+    sort_key=9.8,
+)
+app.command(push)
+Apply = Annotated[bool, Parameter(negative="", help="Send it; without this option nothing leaves this machine.")]
+
+
+@push.command(name="queue")
+def push_queue(queue: str | None = None, /, *, apply: Apply = False, settings: Shared) -> None:
+    """Send a queue: priorities by patient, the reasons as issues, and rework where the study names a task queue.
+
+    Example: toolkit push queue --apply
+
+    Args:
+        queue: ID of the queue; else the newest.
+    """
+    from toolkit.stages.push import push_queue
+
+    study = settings.study_file().study
+    settings.run(lambda progress: push_queue(settings.workspace, study, queue, apply=apply, progress=progress))
+
+
+@push.command(name="metadata")
+def push_metadata(*, apply: Apply = False, settings: Shared) -> None:
+    """Write subsets of the newest split and pseudonyms as metadata fields, as far as the study allows.
+
+    Example: toolkit push metadata --apply
+    """
+    from toolkit.stages.push import push_metadata
+
+    study = settings.study_file().study
+    settings.run(lambda progress: push_metadata(settings.workspace, study, apply=apply, progress=progress))
+
+
 def _assignments(texts: list[str]) -> dict[str, str]:
     """Return name=value texts as a dictionary."""
     pairs = [text.partition("=") for text in texts]

@@ -104,6 +104,8 @@ class Status:
     features_gigabytes: float = 0.0
     splits: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    pushes: list[dict[str, Any]] = field(default_factory=list)
+    """What was sent to Labelbox: things by what was pushed and their state."""
     next: str = "toolkit parse EXPORT --images DIR"
 
 
@@ -298,8 +300,15 @@ def status(workspace: Workspace) -> Status:
         features_gigabytes=size_of(workspace.features) / 1e9,
         splits=splits,
         runs=runs,
+        pushes=_pushes(workspace),
         next=_next(splits, runs),
     )
+
+
+def _pushes(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return how many things of each push are in each state; none in a registry of an earlier version."""
+    known = workspace.rows("from duckdb_tables() where table_name = 'pushes'")
+    return workspace.rows(sql.statement("status/pushes")) if known else []
 
 
 def _counts(workspace: Workspace, statement: str) -> dict[str, int]:

@@ -1,8 +1,9 @@
 """Stands in for Labelbox on 127.0.0.1, as far as the real SDK asks it for exports, and for the storage behind it.
 
-Faults are injected by the name of what is asked: `server.faults["GetExportFileFromOffsetPyApi"] = ["503", "limit"]`
-makes the first two such questions fail; "chunk" and the paths of files are names too. A fault is an HTTP status, "cut"
-in the middle, "limit", one of Labelbox's error codes, or None for none.
+What the SDK sends back is answered in labelbox_pushes.py. Faults are injected by the name of what is asked:
+`server.faults["GetExportFileFromOffsetPyApi"] = ["503", "limit"]` makes the first two such questions fail; "chunk" and
+the paths of files are names too. A fault is an HTTP status, "cut" in the middle, "limit", one of Labelbox's error
+codes, or None for none; with "done " before it, what was asked is done first, and only the answer fails.
 """
 
 import json
@@ -11,6 +12,8 @@ import threading
 from collections import defaultdict
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from fakes.labelbox_pushes import Pushes
 
 KEY = "lb-secret-key-0123456789"
 FIELDS = re.compile(r"\{([^{}]*)\}")
@@ -32,10 +35,13 @@ class Task:
 
     polls: int
     ending: str
+    type: str = "export-data-rows"
+    content: bytes | None = None
+    result: str | None = None
 
 
 @dataclass
-class Server:
+class Server(Pushes):
     """What Labelbox holds, what goes wrong, and what was asked; everything may be changed between questions."""
 
     export: bytes
@@ -47,6 +53,8 @@ class Server:
     polls: int = 0
     ending: str = "COMPLETE"
     on_piece: object = None
+    on_moment: object = None
+    """Called before a question is answered, when it was done, and when its answer was sent."""
     versions: list = field(default_factory=list)
     page: int = 100
     tasks: dict = field(default_factory=dict)
@@ -75,6 +83,12 @@ class Server:
     def answer(self, name, variables, query):
         """Return the data of an answer; None = there is no such thing."""
         wanted = FIELDS.findall(query)[-1].split()
+        self.let_time_pass()
+        if name in self.pushed_names():
+            return self.pushed(name, variables, wanted)
+        return self.pulled(name, variables, wanted)
+
+    def pulled(self, name, variables, wanted):
         first = next(iter(variables.values()), None)
         if name == "GetProjectsPyApi":
             found = [_thing(wanted, id=key, name=text) for key, text in self.projects.items() if text == first]
@@ -89,7 +103,7 @@ class Server:
             return {"user": {"timezone": "Europe/Berlin"}}
         if name.startswith("exportDataRowsIn"):
             task = f"task{len(self.tasks) + 1}"
-            self.tasks[task] = Task(self.polls, self.ending)
+            self.tasks[task] = Task(self.polls, self.ending, content=self.how_rows_stand(variables["input"]))
             return {name.removesuffix("PyApi"): {"taskId": task, "isStreamable": True}}
         about_versions = name == "GetLabelVersionsPyApi"
         return self.label_versions(**variables) if about_versions else self.about_task(name, variables, wanted)
@@ -112,14 +126,18 @@ class Server:
                 return {"user": {"createdTasks": []}}
             task.polls -= 1
             status = "IN_PROGRESS" if task.polls >= 0 else task.ending
-            return {"user": {"createdTasks": [_thing(wanted, id=key, status=status, type="export-data-rows")]}}
-        stream = self.export if variables["streamType"] == "RESULT" else self.errors
+            about = {"id": key, "status": status, "type": task.type, "result": task.result}
+            return {"user": {"createdTasks": [_thing(wanted, **about)]}}
+        asked = self.tasks[variables["where"]["id"]].content
+        whole = self.export if asked is None else asked
+        stream = whole if variables["streamType"] == "RESULT" else self.errors if asked is None else b""
         if name == "GetExportMetadataHeaderPyApi":
             header = {"totalSize": len(stream), "totalLines": len(stream.splitlines())} if stream else None
             return {"task": {"exportMetadataHeader": header}}
         start = int(variables["offset"]) // self.chunk * self.chunk
         end = min(start + self.chunk, len(stream)) - 1
-        file = f"{self.url}/chunk/{variables['streamType']}/{start}?Signature=SECRET-SIGNATURE"
+        of = f"{variables['where']['id']}/{variables['streamType']}"
+        file = f"{self.url}/chunk/{of}/{start}?Signature=SECRET-SIGNATURE"
         told = {"offsets": {"start": str(start), "end": str(end)}, "lines": {"start": 0, "end": 0}, "file": file}
         return {"task": {"exportFileFromOffset": told}}
 
@@ -139,10 +157,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         server = self.server_of
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        name = OPERATION.match(body["query"])[1]
+        body = server.body_of(self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"])))
+        name = OPERATION.search(body["query"])[1]
         server.asked.append(Asked(name, body["variables"] or {}, body["query"]))
+        server.moment(name, "asked")
         fault = server.fault(name)
+        if fault and fault.startswith("done "):
+            fault = fault.removeprefix("done ")
+            server.answer(name, body["variables"] or {}, body["query"])
         if self.headers["Authorization"] != f"Bearer {KEY}":
             return self.send_json(_error("AUTHENTICATION_ERROR", "no"))
         if fault == "limit":
@@ -154,15 +176,19 @@ class _Handler(BaseHTTPRequestHandler):
         if fault:
             return self.send_json(_error(fault, f"refused for {self.headers['Authorization']}"))
         data = server.answer(name, body["variables"] or {}, body["query"])
-        return self.send_json(_error("RESOURCE_NOT_FOUND", "no such thing") if data is None else {"data": data})
+        server.moment(name, "done")
+        self.send_json(_error("RESOURCE_NOT_FOUND", "no such thing") if data is None else {"data": data})
+        return server.moment(name, "answered")
 
     def do_GET(self):
         server, path = self.server_of, self.path.partition("?")[0]
         server.got.append((path, self.headers["Authorization"]))
         if not path.startswith("/chunk/"):
             return self.send_file(path)
-        _, _, stream, start = path.split("/")
-        content = (server.export if stream == "RESULT" else server.errors)[int(start) :][: server.chunk]
+        _, _, task, stream, start = path.split("/")
+        asked = server.tasks[task].content if task in server.tasks else None
+        whole = (server.export if stream == "RESULT" else server.errors) if asked is None else asked
+        content = whole[int(start) :][: server.chunk]
         fault = server.fault("chunk")
         if fault and fault.isdigit():
             return self.send_bytes(b"", "text/plain", status=int(fault))

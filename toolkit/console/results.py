@@ -378,6 +378,12 @@ def _(result: Status) -> RenderableType:
             counts = (count(row["predicted"]), count(row["scored"]), "yes" if row["reported"] else "no")
             runs.add_row(row["run_id"], row["split_id"], line(row["model"]), *counts, state)
         lines.append(runs)
+    if result.pushes:
+        pushes = table("sent to Labelbox", "of", ">sent", ">not needed", ">failed", ">unknown yet")
+        for row in result.pushes:
+            counts = (count(row[state]) for state in ("sent", "skipped", "failed", "open"))
+            pushes.add_row(line(row["kind"]), line(row["subject"]), *counts)
+        lines.append(pushes)
     return Group(*lines, next_step(result.next))
 
 

@@ -1,10 +1,11 @@
-"""Results of `train`, `prompts`, `predict`, `evaluate`, `compare`, `report` and `claims` as lines and tables."""
+"""Results of stages from `train` to `claims`, and of `push`, as lines and tables."""
 
 from rich.console import Group, RenderableType
 
 from toolkit.console.claims import claims
 from toolkit.console.impact import impact
 from toolkit.console.plan_size import planned_size
+from toolkit.console.pushes import pushed
 from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
 from toolkit.console.text import line, next_step, summary, table, unwrapped
@@ -38,6 +39,7 @@ from toolkit.stages.impact import Impact
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
 from toolkit.stages.predict.imported import PredictionsRead
+from toolkit.stages.push import Pushed
 from toolkit.stages.readers import ReaderStudy
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
@@ -273,6 +275,11 @@ def _differences(title: str, rows: dict[str, tuple[float, float, float, float]],
 @rendered.register
 def _(result: Impact) -> RenderableType:
     return impact(result)
+
+
+@rendered.register
+def _(result: Pushed) -> RenderableType:
+    return pushed(result)
 
 
 @rendered.register

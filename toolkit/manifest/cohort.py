@@ -31,6 +31,21 @@ class StudySection(Section):
     """Shown on top of every report."""
 
 
+class PushSection(Section):
+    """What `toolkit push` may send to Labelbox; it has no part in what a split or a run is determined by."""
+
+    steps: list[Literal["priority", "issue", "rework"]] | None = None
+    """What is done with the labels of a queue: `priority` (lower comes sooner; it orders photographs that still wait to
+    be labeled), `issue` (the reason, at the label), `rework` (the photograph goes back to `task_queue`). Without this
+    key priority and issue, and rework where a task queue is named."""
+    task_queue: Name | None = None
+    """Name or ID of the step of the workflow that photographs go back to. There is no default: to Labelbox, none means
+    Done."""
+    metadata: list[Literal["part", "patient_id"]] = []
+    """Metadata fields that `push metadata` may write: `part` (subset of the newest split, as `toolkit_part`) and
+    `patient_id` (pseudonym, as `toolkit_patient_id`). Empty = none."""
+
+
 class LabelboxSection(Section):
     """Which project, question, box and metadata fields mean what: names or slugs, as Labelbox shows them."""
 
@@ -55,6 +70,7 @@ class LabelboxSection(Section):
     """Question that says how certain an answer is, nested in the answer or beside it; kept in `answers.certainty`."""
     metadata: list[Name] | None = None
     """Metadata fields to keep, by name; without this key all are kept, also free text that may hold names."""
+    push: PushSection = PushSection()
 
     @field_validator("patient_pattern")
     @classmethod
@@ -67,6 +83,10 @@ class LabelboxSection(Section):
 
     @model_validator(mode="after")
     def _pattern_has_its_text(self) -> "LabelboxSection":
+        if written := {self.patient, self.lesion} & {"toolkit_part", "toolkit_patient_id"}:
+            raise ValueError(
+                f"{written.pop()} is a field that `toolkit push metadata` writes: identifiers stand elsewhere"
+            )
         if bool(self.patient_pattern) != (self.patient_from in ("external_id", "global_key")):
             raise ValueError('patient_pattern belongs to patient_from = "external_id" or "global_key", and they to it')
         return self

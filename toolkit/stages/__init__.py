@@ -19,6 +19,7 @@ In the order of the line:
     review     a file of verdicts → label revisions
     claims     published figures against the counts they rest on
     impact     a queue's labels → what they change, and the error rate of all labels
+    push       queues, predictions and metadata back to Labelbox
     withdraw   a patient leaves the workspace
 
 A stage never imports another one: they hand over through files and tables.

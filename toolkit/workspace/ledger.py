@@ -1,4 +1,4 @@
-"""The ledger of a workspace: each split, run, scoring and review in the order they were made in, a chain of digests.
+"""The ledger of a workspace: splits, runs, scorings, reviews and pushes in the order they were made in, a digest chain.
 
 Every line holds the digest of the line before it and its own, so that none can be changed, left out or added between
 without notice; that the last ones are there is seen from the scores and the registry, which hold what they say too.
@@ -22,13 +22,16 @@ KEYS = {
     "run": ("run_id", "record_sha256"),
     "scoring": ("run_id", "part", "scored_at"),
     "review": ("review_id", "sha256_of_file"),
+    "push": ("push_id", "operation", "target", "calls_sha256"),
 }
 """What tells two entries of a kind apart: an entry is made once."""
 LOST = "restore the file from a backup; nothing was changed"
 Entry = dict[str, Any]
 
 
-def entries(workspace: Workspace, kind: Literal["split", "run", "scoring", "review"] | None = None) -> list[Entry]:
+def entries(
+    workspace: Workspace, kind: Literal["split", "run", "scoring", "review", "push"] | None = None
+) -> list[Entry]:
     """Return the ledger's entries in order, of one kind or all, without what chains them.
 
     Raises DamagedError for a line that does not follow from the one before it. The scorings that an earlier version

@@ -30,17 +30,8 @@ WAIT = 60.0
 POLL = 0.05
 LEFTOVERS = (
     *(".*", "exports/.*", "exports/label_versions/.*", "ledgers/.*", "audit/.*", "models/.*", "photographs/.*"),
-    *(
-        "queues/.*",
-        "reviews/.*",
-        "masks/.*",
-        "reports/.*",
-        "splits/.*",
-        "splits/*/.*",
-        "runs/*/.*",
-        "runs/*/predictions/.*",
-        "features/*/*/.*",
-    ),
+    *("masks/.*", "reports/.*", "splits/.*", "splits/*/.*", "runs/*/.*", "runs/*/predictions/.*", "features/*/*/.*"),
+    *("pushes/.*", "queues/.*", "reviews/.*"),
 )
 """What the toolkit writes stands under such a name until it is whole; a finished command leaves none."""
 KEPT = (".pull-", ".new-", ".lock-")

@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.labelbox_json.links import as_filter, time_of
+from toolkit.labelbox_service.patience import Patience
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
-from toolkit.stages.pull.patience import Patience
 from toolkit.workspace.landed import Landed
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace
@@ -77,10 +77,11 @@ def pull(  # noqa: PLR0913 - the stage's inputs
     Raises ServiceError where Labelbox cannot be asked or gives no row at all; what has come is kept for the next try.
     """
     since = _checked_since(request)
+    from toolkit.labelbox_service.connection import api_key  # noqa: PLC0415 - labelbox is imported only to pull
+    from toolkit.labelbox_service.exports import ExportService  # noqa: PLC0415 - labelbox is imported only to pull
     from toolkit.stages.pull.export import Export, Filters  # noqa: PLC0415 - labelbox is imported only to pull
-    from toolkit.stages.pull.service import Service, api_key  # noqa: PLC0415 - labelbox is imported only to pull
 
-    service = Service(study.pull, api_key(), patience)
+    service = ExportService(study.pull, api_key(), patience)
     with beside_others(workspace.folder, "pull", "pull", progress=progress):
         projects = [("project", name) for name in study.labelbox.projects]
         named = [(request.kind, request.text)] if request.kind else projects

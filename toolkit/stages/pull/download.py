@@ -15,9 +15,9 @@ from typing import Any
 
 from toolkit.errors import ServiceError
 from toolkit.files import private, write_json
+from toolkit.labelbox_service.exports import BLOCK, Chunk, ExportService
+from toolkit.labelbox_service.patience import PassingError
 from toolkit.progress import Progress
-from toolkit.stages.pull.patience import PassingError
-from toolkit.stages.pull.service import BLOCK, Chunk, Service
 from toolkit.workspace.registry import Workspace
 
 FRESH = 20 * 3600
@@ -79,7 +79,7 @@ def forget(workspace: Workspace, state: DownloadState) -> None:
 
 
 def download(
-    service: Service, workspace: Workspace, state: DownloadState, *, size: int, progress: Progress
+    service: ExportService, workspace: Workspace, state: DownloadState, *, size: int, progress: Progress
 ) -> DownloadState:
     """Download what is missing of a task's result into `part_of`, and return the state of the whole."""
     with open(part_of(workspace, state), "r+b", opener=private) as part:
@@ -119,7 +119,7 @@ def _add(part: Any, digest: Any, count: int) -> None:
         count -= len(block)
 
 
-def _copy(service: Service, state: DownloadState, part: Any) -> Chunk:
+def _copy(service: ExportService, state: DownloadState, part: Any) -> Chunk:
     """Write the next chunk, synced; the file then stands where the chunk begins."""
 
     def attempt() -> Chunk:

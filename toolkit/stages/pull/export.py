@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from toolkit.errors import ServiceError, ToolkitError
 from toolkit.labelbox_json.links import facts_of, links_of
+from toolkit.labelbox_service.exports import ExportService, ExportSource, Sizes
 from toolkit.manifest import Study
 from toolkit.progress import Progress
 from toolkit.stages.pull import PulledExport, download
 from toolkit.stages.pull.download import DownloadState
 from toolkit.stages.pull.fetch import Rules
 from toolkit.stages.pull.photographs import Fetched, fetch_all
-from toolkit.stages.pull.service import ExportSource, Service, Sizes
 from toolkit.workspace.label_versions import Version, add_versions, versions
 from toolkit.workspace.landed import Landed, land, landed_exports, note_issues
 from toolkit.workspace.registry import Workspace
@@ -36,7 +36,7 @@ class Export:
         self,
         workspace: Workspace,
         study: Study,
-        service: Service,
+        service: ExportService,
         source: ExportSource,
         filters: Filters,
         progress: Progress,
@@ -113,7 +113,7 @@ class Export:
         """Tell whether an unfinished pull can be resumed: its addresses are still good, or its task still exists."""
         if state.landed:
             return download.is_fresh(folder) and self.landed(state) is not None
-        task = self.service.task(state.task)
+        task = self.service.export_task(state.task)
         return task is not None and task.status in (*WAITING, "COMPLETE")
 
     def last_activity(self) -> str:
@@ -131,7 +131,7 @@ class Export:
     def wait(self, state: DownloadState) -> Sizes:
         """Wait until an export is made and return its sizes; the SDK's own wait hides a failure and a time-out."""
         waited, pause, longest = 0.0, self.service.patience.poll, 60 * self.study.pull.timeout
-        while (task := self.service.task(state.task)) and task.status in WAITING:
+        while (task := self.service.export_task(state.task)) and task.status in WAITING:
             if waited >= longest:
                 raise ServiceError(
                     f"Labelbox has not made the export within {self.study.pull.timeout} min",

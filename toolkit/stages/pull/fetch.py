@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from requests import certs
 
-from toolkit.stages.pull.patience import PassingError
+from toolkit.labelbox_service.patience import PassingError
 
 STORAGE = ("storage.labelbox.com", "storage.googleapis.com", "*.amazonaws.com")
 """Where Labelbox itself keeps photographs."""

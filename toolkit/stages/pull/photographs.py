@@ -15,10 +15,10 @@ from toolkit.errors import ServiceError
 from toolkit.files import private, sha256_of_file, written_atomically
 from toolkit.labelbox_json.links import FileLink
 from toolkit.labelbox_json.outlines import address_digest
+from toolkit.labelbox_service.patience import PassingError, Patience
 from toolkit.photographs.opening import file_name
 from toolkit.progress import Progress
 from toolkit.stages.pull.fetch import RefusedError, Rules, fetch
-from toolkit.stages.pull.patience import PassingError, Patience
 from toolkit.workspace.landed import PHOTOGRAPH_INDEX, fetched_files
 
 PAGE = 200

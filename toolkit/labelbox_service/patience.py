@@ -10,7 +10,11 @@ T = TypeVar("T")
 
 
 class PassingError(Exception):
-    """A fault that may be gone in a moment: a busy server, a rate limit, a cut connection."""
+    """A fault that may be gone in a moment: a busy server, a cut connection. What was asked may have been done."""
+
+
+class NotTakenError(PassingError):
+    """A rate limit: what was asked was not looked at, and can be asked again without asking what became of it."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Patience:
     longest: float = 60.0
     poll: float = 2.0
     """Seconds between two looks at a task that is not done; they grow to five times that."""
+    settle: float = 30.0
+    """Seconds after which what was sent can be seen: until then, that it is not there proves nothing."""
     sleep: Callable[[float], None] = time.sleep
 
     def keep(self, attempt: Callable[[], T]) -> T:
@@ -30,5 +36,9 @@ class Patience:
             try:
                 return attempt()
             except PassingError:
-                self.sleep(min(self.first * 2**turn, self.longest) * random.uniform(0.5, 1.0))
+                self.pause(turn)
         return attempt()
+
+    def pause(self, turn: int) -> None:
+        """Wait after a try that failed, the first of which is turn 0."""
+        self.sleep(min(self.first * 2**turn, self.longest) * random.uniform(0.5, 1.0))

@@ -1,0 +1,139 @@
+"""A queue to be pushed, and pushes in a process of their own that is killed, at a moment that the stand-in chooses."""
+
+import os
+import queue
+import random
+import shutil
+import subprocess
+import sys
+import time
+from datetime import datetime
+
+import pyarrow as pa
+
+from toolkit.workspace.registry import insert
+
+QUEUE = "0a1b2c3d"
+TIME = datetime(2026, 1, 2, 3, 4, 5)  # noqa: DTZ001 - the registry keeps UTC without a zone
+PATIENTS = {"P-1": ("i1", "i2"), "P-2": ("i3",), "P-3": ("i4", "i5")}
+IMAGES = [image for images in PATIENTS.values() for image in images]
+RUNNER = """
+import os, sys
+from pathlib import Path
+from toolkit.manifest import load_study, shipped
+from toolkit.manifest.cohort import PushSection
+from toolkit.labelbox_service import sending  # what it imports, the children need not
+from toolkit.labelbox_service.patience import Patience
+from toolkit.stages.push import push_queue
+from toolkit.workspace.registry import Workspace
+study = load_study(shipped("manifests") / "demo.toml")
+push = PushSection(task_queue="Rework")
+study = study.model_copy(update={"labelbox": study.labelbox.model_copy(update={"push": push})})
+patience = Patience(first=0.01, poll=0.01, settle=0.5)
+push_queue(Workspace(Path(sys.argv[1])), study)
+print("ready", flush=True)
+for line in sys.stdin:
+    child = os.fork()
+    if child == 0:
+        push_queue(Workspace(Path(line.strip())), study, apply=True, patience=patience)
+        os._exit(0)
+    print(child, flush=True)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def fill_queue(workspace, queue_id=QUEUE, *, reasons="an annotator disagrees", made_at=TIME):
+    """Put all cases into a queue, patient by patient."""
+    cases = workspace.rows("select case_id, patient_id from cases order by patient_id, case_id")
+    queue_row = {
+        "queue_id": queue_id,
+        "made_at": made_at,
+        "truth_id": "majority-x",
+        "minutes": 60.0,
+        "sources": "audit",
+    }
+    queue_row |= {"seconds_per_case": 20.0, "random_share": 0.1, "seed": 1, "patients": 3, "cases": len(cases)}
+    fixed = {"queue_id": queue_id, "random": False, "class_name": "nevus", "score": 0.5, "reasons": reasons}
+    items = [{**fixed, **case, "rank": n} for n, case in enumerate(cases, start=1)]
+    with workspace.writing() as connection:
+        insert(connection, "queues", pa.Table.from_pylist([queue_row]))
+        insert(connection, "queue_items", pa.Table.from_pylist(items))
+
+
+def done_of(labelbox, operation):
+    return sorted(each[1:] for each in labelbox.done if each[0] == operation)
+
+
+def nothing_twice_nothing_missing(labelbox, images=IMAGES):
+    images = sorted(images)
+    assert [(image, "queue-rework") for image in images] == done_of(labelbox, "rework")
+    assert images == [each[0] for each in done_of(labelbox, "priority")]
+    assert [f"L-{image}" for image in images] == sorted(each[1] for each in done_of(labelbox, "issue"))
+    assert len(images) == len({each[2] for each in done_of(labelbox, "issue")}) == len(labelbox.issues)
+
+
+class Runner:
+    """Pushes in a process of its own, which can be killed; labelbox is imported once for all of them."""
+
+    def __init__(self, folder):
+        self.process = subprocess.Popen([sys.executable, "-c", RUNNER, str(folder)], stdin=-1, stdout=-1, text=True)
+        self.child = queue.Queue(1)
+        self.process.stdout.readline()
+
+    def push(self, folder):
+        self.process.stdin.write(f"{folder}\n")
+        self.process.stdin.flush()
+        self.child.put(int(self.process.stdout.readline()))
+        code = int(self.process.stdout.readline())
+        if not self.child.empty():
+            self.child.get()
+        return code
+
+    def end(self):
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+def begin_again(labelbox, images):
+    """Let the stand-in forget what was sent."""
+    labelbox.let_time_pass()
+    for kept in (labelbox.tasks, labelbox.issues, labelbox.rows):
+        kept.clear()
+    for listed in (labelbox.done, labelbox.waiting, labelbox.asked):
+        listed.clear()
+    labelbox.add_rows(*images)
+
+
+def killed_and_sent_again(labelbox, runner, folder, scratch, *, kills, seed, images=IMAGES):
+    """Kill pushes at moments drawn at random, send each again until it ends; return how many were killed."""
+    chance, labelbox.lag = random.Random(seed), 0.02
+    moments: list = []
+    labelbox.on_moment = lambda *moment: moments.append(moment)
+    begin_again(labelbox, images)
+    shutil.copytree(folder, scratch / "undisturbed")
+    assert 0 == runner.push(scratch / "undisturbed")
+    nothing_twice_nothing_missing(labelbox, images)
+    changing = [n for n, (name, _) in enumerate(moments) if name.startswith(("Add", "createQ", "CreateI"))]
+    any_moment = chance.sample(range(len(moments)), kills - kills // 2)
+    killed = 0
+    for number, last in enumerate([*chance.sample(changing, kills // 2), *any_moment]):
+        passed, delay = iter(range(len(moments))), chance.choice([0, 0, chance.uniform(0, 0.02)])
+
+        def kill(*_, passed=passed, last=last, delay=delay):
+            if next(passed, None) == last:
+                time.sleep(delay)
+                os.kill(runner.child.get(), 9)
+
+        begin_again(labelbox, images)
+        copy = scratch / f"killed-{number}"
+        shutil.copytree(folder, copy)
+        labelbox.on_moment = kill
+        killed += -9 == runner.push(copy)
+        labelbox.on_moment = None
+        assert 0 == runner.push(copy)
+        time.sleep(2 * labelbox.lag)
+        labelbox.let_time_pass()
+        nothing_twice_nothing_missing(labelbox, images)
+        assert [] == [path.name for path in copy.glob("**/.*")]
+    return killed
