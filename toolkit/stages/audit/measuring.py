@@ -27,7 +27,7 @@ CONTRAST = -1
 Row = dict[str, Any]
 
 
-class Measured(NamedTuple):
+class MeasuredCases(NamedTuple):
     """Of N cases: features (N, columns), NaN where the photograph cannot be opened, and their photographs' quality."""
 
     features: np.ndarray
@@ -41,7 +41,7 @@ class _Values(NamedTuple):
     quality: list[float]
 
 
-def measure(workspace: Workspace, cases: list[Row], progress: Progress) -> Measured:
+def measure(workspace: Workspace, cases: list[Row], progress: Progress) -> MeasuredCases:
     """Measure the cases of `audit/labelled_cases`; those of known pixels and ROI are taken from the last time."""
     keys = [_key(row) for row in cases]
     known = {key: value for key, value in _kept(workspace).items() if key in set(keys)}
@@ -52,7 +52,7 @@ def measure(workspace: Workspace, cases: list[Row], progress: Progress) -> Measu
     columns = max((len(value.features) for value in known.values()), default=1)
     none = _Values([float("nan")] * columns, [])
     values = [known.get(key, none) for key in keys]
-    return Measured(
+    return MeasuredCases(
         np.array([value.features for value in values], dtype=float).reshape(len(cases), columns),
         [quality.PhotographQuality(*value.quality) if value.quality else None for value in values],
         [value.features[CONTRAST] if value.quality else float("nan") for value in values],

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.stages.audit.labelled import LabelledCases
-from toolkit.stages.audit.measuring import Measured, Row, roi_of
+from toolkit.stages.audit.measuring import MeasuredCases, Row, roi_of
 from toolkit.stats.label_errors import LabelErrors
 
 CARELESS = 2.0
@@ -33,7 +33,7 @@ class LabelSearch(NamedTuple):
     """What is known of N labelled cases: measures, probabilities of models out of fold (N, classes), all evidence."""
 
     labelled: LabelledCases
-    measured: Measured
+    measured: MeasuredCases
     probabilities: np.ndarray
     errors: LabelErrors
 
@@ -122,7 +122,7 @@ def _of_lesion(labelled: LabelledCases, same: list[int], n: int) -> Iterator[str
         yield f"{what} of this lesion, or a duplicate, {'has' if times == 1 else 'have'} the class {name}"
 
 
-def _of_roi(row: Row, own: list[Row], measured: Measured, n: int) -> Iterator[str]:
+def _of_roi(row: Row, own: list[Row], measured: MeasuredCases, n: int) -> Iterator[str]:
     roi = roi_of(row)
     if any(reading["over_edge"] for reading in own):
         yield "its box reaches over the edge of the photograph"
@@ -134,14 +134,14 @@ def _of_roi(row: Row, own: list[Row], measured: Measured, n: int) -> Iterator[st
         yield "its ROI hardly differs from the skin around"
 
 
-def _limits(measured: Measured) -> _Limits:
+def _limits(measured: MeasuredCases) -> _Limits:
     known = [quality for quality in measured.quality if quality is not None]
     if len(known) < 1 / POOR:
         return _Limits(-np.inf, -np.inf)
     return _Limits(*(float(np.quantile([getattr(q, name) for q in known], POOR)) for name in _Limits._fields))
 
 
-def _of_quality(measured: Measured, n: int, limits: _Limits) -> Iterator[str]:
+def _of_quality(measured: MeasuredCases, n: int, limits: _Limits) -> Iterator[str]:
     quality = measured.quality[n]
     if quality is None:
         return
