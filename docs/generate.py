@@ -34,7 +34,10 @@ def cli() -> str:
     """Return every command's own help."""
     pages = [MADE, "# Commands\n", _help([])]
     names = sorted((app[name].sort_key, name) for name in app if not name.startswith("-"))
-    pages += [f"## toolkit {name}\n\n{_help([name])}" for _, name in names]
+    for _, name in names:
+        pages.append(f"## toolkit {name}\n\n{_help([name])}")
+        parts = [part for part in app[name] if not part.startswith("-")]
+        pages += [f"### toolkit {name} {part}\n\n{_help([name, part])}" for part in parts]
     return "\n".join(pages)
 
 

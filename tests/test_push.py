@@ -29,7 +29,7 @@ from toolkit.labelbox_service.patience import Patience
 from toolkit.manifest.cohort import PushSection
 from toolkit.pipeline import status
 from toolkit.stages.parse import parse
-from toolkit.stages.push import push_metadata, push_queue
+from toolkit.stages.push import push_metadata, push_predictions, push_queue
 from toolkit.stages.withdraw import withdraw
 from toolkit.workspace import ledger
 from toolkit.workspace.registry import insert
@@ -338,7 +338,7 @@ def test_the_command_sends_and_the_key_is_nowhere(queued, labelbox, tmp_path, ca
 def test_a_dry_run_imports_no_labelbox_and_reads_no_key(queued):
     program = (
         "import sys\nfrom pathlib import Path\nfrom toolkit.manifest import load_study\n"
-        "from toolkit.stages.push import push_metadata, push_queue\nfrom toolkit.workspace.registry import Workspace\n"
+        "from toolkit.stages.push import push_queue\nfrom toolkit.workspace.registry import Workspace\n"
         "plan = push_queue(Workspace(Path(sys.argv[1])), load_study(Path(sys.argv[2])))\n"
         "print(len(plan.calls), 'labelbox' in sys.modules)"
     )
@@ -411,3 +411,79 @@ def test_a_row_whose_metadata_labelbox_does_not_write_is_told(split_up, study, l
 
     assert {"failed": 1, "sent": 4} == result.states["metadata"]
     assert {"no such data row": 1} == result.problems
+
+
+@pytest.fixture
+def predicted(split_up):
+    """A workspace with predictions of the tested photographs; i5 is answered in a box."""
+    run = {"run_id": "ab12cd34", "split_id": "51151151", "truth_id": "t", "model": "/data/models/secret"}
+    run |= {"finished_at": TIME, "device": "cpu", "epochs": 1, "train_cases": 1, "train_patients": 1, "seconds": 1.0}
+    cases = split_up.rows("select case_id, image_id from cases where image_id <> 'i3' order by image_id")
+    shares = [("nevus", 0.75), ("melasma", 0.25)]
+    fixed = {"run_id": "ab12cd34", "part": "test", "predicted": "nevus", "confidence": 0.75, "label_mass": 0.9}
+    kind = pa.map_(pa.string(), pa.float64())
+    columns = {name: pa.array([value] * len(cases)) for name, value in fixed.items()}
+    columns |= {"case_id": pa.array([case["case_id"] for case in cases])}
+    columns |= {name: pa.array([shares] * len(cases), kind) for name in ("probabilities", "log_likelihoods")}
+    with split_up.writing() as connection:
+        insert(connection, "runs", pa.Table.from_pylist([run]))
+        insert(connection, "predictions", pa.table(columns))
+        connection.execute("update readings set object_id = 'f1' where label_id = 'L-i5'")
+        connection.execute("update cases set roi_left=1, roi_top=2, roi_width=3, roi_height=4 where image_id = 'i5'")
+    return split_up
+
+
+def test_predictions_are_sent_with_every_class_and_the_splits(predicted, study, labelbox):
+    planned = push_predictions(predicted, study)
+    result = push_predictions(predicted, study, apply=True, patience=Patience(poll=0))
+    [run] = labelbox.runs.values()
+    lines = {line["dataRow"]["id"]: line for line in run["lines"].values()}
+    said = {
+        "name": "nevus",
+        "confidence": 0.75,
+        "customMetrics": [{"name": "melasma", "value": 0.25}, {"name": "nevus", "value": 0.75}],
+    }
+
+    assert planned.calls == result.calls
+    assert {"i1": "TEST", "i2": "TEST", "i3": "TRAINING", "i4": "TEST", "i5": "TEST"} == run["splits"]
+    assert {"i1", "i2", "i4", "i5"} == set(lines)
+    assert ("diagnosis", said) == (lines["i1"]["name"], lines["i1"]["answer"])
+    assert {"left": 1.0, "top": 2.0, "width": 3.0, "height": 4.0} == lines["i5"]["bbox"]
+    assert [{"name": "diagnosis", "answer": said}] == lines["i5"]["classifications"]
+    assert {"sent": 4} == result.states["prediction"]
+    assert "secret" not in json.dumps(planned.calls)
+
+
+@pytest.mark.parametrize("fault", ["done 503", "503", "limit"])
+def test_predictions_whose_answers_are_lost_are_sent_once(predicted, study, labelbox, fault):
+    for name in ("createModelPyApi", "CreateModelRunPyApi", "createMEAPredictionImportByFilePyApi"):
+        labelbox.faults[name] = [fault]
+    labelbox.faults["createMEAModelRunDataRowRegistrationTaskPyApi"] = [fault]
+    patience = Patience(sleep=lambda _: None)
+    push_predictions(predicted, study, apply=True, patience=patience)
+    again = push_predictions(predicted, study, apply=True, patience=patience)
+
+    assert (1, 1, 1) == (len(labelbox.models), len(labelbox.runs), len(labelbox.imports))
+    assert 4 == len(done_of(labelbox, "prediction")) == len(set(done_of(labelbox, "prediction")))
+    assert [] == again.calls
+
+
+def test_predictions_that_labelbox_refuses_are_told_by_line(predicted, study, labelbox):
+    labelbox.add_rows_to_run = lambda variables, _: (
+        labelbox.runs[variables["modelRunId"]]["rows"].update({"i1"})
+        or {"createMEAModelRunDataRowRegistrationTask": "j"}
+    )
+    labelbox.assign_split = lambda *_: {"createAssignDataRowsToDataSplitTask": "j"}
+    result = push_predictions(predicted, study, apply=True, patience=Patience(poll=0))
+
+    assert {"failed": 3, "sent": 1} == result.states["prediction"]
+    assert {"not in the run": 3} == result.problems
+
+
+@pytest.mark.parametrize("value", [float("nan"), 7.0, -0.1])
+def test_a_probability_that_is_none_is_not_sent(predicted, study, value):
+    with predicted.writing() as connection:
+        connection.execute("update predictions set probabilities = map {'nevus': $value::double}", {"value": value})
+
+    with pytest.raises(ToolkitError, match="a probability that is none"):
+        push_predictions(predicted, study)

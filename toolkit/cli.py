@@ -801,6 +801,18 @@ def push_queue(queue: str | None = None, /, *, apply: Apply = False, settings: S
     settings.run(lambda progress: push_queue(settings.workspace, study, queue, apply=apply, progress=progress))
 
 
+@push.command(name="predictions")
+def push_predictions(run: Run, /, *, apply: Apply = False, settings: Shared) -> None:
+    """Send a run's predictions to a model run at Labelbox, with the probability of every class and the splits.
+
+    Example: toolkit push predictions latest --apply
+    """
+    from toolkit.stages.push import push_predictions
+
+    study = settings.study_file().study
+    settings.run(lambda progress: push_predictions(settings.workspace, study, run, apply=apply, progress=progress))
+
+
 @push.command(name="metadata")
 def push_metadata(*, apply: Apply = False, settings: Shared) -> None:
     """Write subsets of the newest split and pseudonyms as metadata fields, as far as the study allows.

@@ -26,6 +26,9 @@ class Pushes:
     rows: dict = field(default_factory=dict)
     """How photographs stand, by ID: status, priority, steps (newest first)."""
     fields: dict = field(default_factory=dict)
+    models: dict = field(default_factory=dict)
+    runs: dict = field(default_factory=dict)
+    imports: dict = field(default_factory=dict)
     issues: dict = field(default_factory=dict)
     done: list = field(default_factory=list)
     waiting: list = field(default_factory=list)
@@ -175,7 +178,81 @@ class Pushes:
                 self.done.append(("metadata", row["dataRowId"], each["schemaId"], each["value"]))
         return {"upsertDataRowCustomMetadata": failed}
 
+    def project_ontology(self, _, wanted):
+        return {"project": {"ontology": _filled(wanted, {"id": "ontology-1", "name": "lesions"})}}
+
+    def list_models(self, variables, wanted):
+        name = next(iter(variables.values()), None)
+        return {"models": [_filled(wanted, model) for model in self.models.values() if model["name"] == name]}
+
+    def make_model(self, variables, wanted):
+        key = f"model-{len(self.models) + 1}"
+        self.models[key] = {"id": key, "name": variables["name"], "ontologyId": variables["ontologyId"]}
+        self.done.append(("model", variables["name"]))
+        return {"createModel": _filled(wanted, self.models[key])}
+
+    def list_runs(self, variables, wanted):
+        runs = [run for run in self.runs.values() if run["modelId"] in variables.values()]
+        return {"model": {"modelRuns": [_filled(wanted, _without(run, "rows", "splits", "lines")) for run in runs]}}
+
+    def make_run(self, variables, wanted):
+        key = f"model-run-{len(self.runs) + 1}"
+        about = {"id": key, "name": variables["name"], "modelId": variables["modelId"], "trainingMetadata": None}
+        self.runs[key] = about | {"rows": set(), "splits": {}, "lines": {}}
+        self.done.append(("model_run", variables["name"]))
+        return {"createModelRun": _filled(wanted, about)}
+
+    def add_rows_to_run(self, variables, _):
+        self.runs[variables["modelRunId"]]["rows"] |= set(variables["dataRowIds"])
+        return {"createMEAModelRunDataRowRegistrationTask": "job-1"}
+
+    def assign_split(self, variables, _):
+        run = self.runs[variables["modelRunId"]]
+        for each in variables["data"]["assignments"]:
+            assert set(each["dataRowIds"]) <= run["rows"]
+            run["splits"] |= dict.fromkeys(each["dataRowIds"], each["split"])
+        return {"createAssignDataRowsToDataSplitTask": "job-2"}
+
+    def rows_end(self, *_):
+        return {"MEADataRowRegistrationTaskStatus": {"status": self.ending, "errorMessage": self.result}}
+
+    def split_end(self, *_):
+        return {"assignDataRowsToDataSplitTaskStatus": {"status": self.ending, "errorMessage": self.result}}
+
+    def import_predictions(self, variables, wanted):
+        run, name = self.runs[variables["modelRunId"]], variables["name"]
+        lines = [json.loads(line) for line in variables["file"].decode().splitlines()]
+        statuses = []
+        for line in lines:
+            known = line["dataRow"]["id"] in run["rows"]
+            told = {"status": "SUCCESS"} if known else {"status": "FAILURE", "errors": [{"message": "not in the run"}]}
+            statuses.append({"uuid": line["uuid"], "dataRow": line["dataRow"], **told})
+            if known:
+                self.done.append(("prediction", line["uuid"]))
+                run["lines"][line["uuid"]] = line
+        key = f"import-{len(self.imports) + 1}"
+        path = f"/statuses/{key}.ndjson"
+        self.files[path] = ("application/json", "".join(f"{json.dumps(s)}\n" for s in statuses).encode())
+        about = {"id": key, "name": name, "state": "FINISHED", "modelRunId": run["id"], "progress": "100%"}
+        self.imports[name] = about | {"statusFileUrl": f"{self.url}{path}?Signature=SECRET-SIGNATURE"}
+        return {"createModelErrorAnalysisPredictionImport": _filled(wanted, self.imports[name])}
+
+    def find_import(self, variables, wanted):
+        known = self.imports.get(variables["name"])
+        return {"modelErrorAnalysisPredictionImport": _filled(wanted, known)} if known else None
+
     OPERATIONS: ClassVar = {
+        "GetProjectOntologyPyApi": "project_ontology",
+        "GetModelsPyApi": "list_models",
+        "createModelPyApi": "make_model",
+        "GetModelModelRunsPyApi": "list_runs",
+        "CreateModelRunPyApi": "make_run",
+        "createMEAModelRunDataRowRegistrationTaskPyApi": "add_rows_to_run",
+        "MEADataRowRegistrationTaskStatusPyApi": "rows_end",
+        "assignDataSplitPyApi": "assign_split",
+        "assignDataRowsToDataSplitTaskStatusPyApi": "split_end",
+        "createMEAPredictionImportByFilePyApi": "import_predictions",
+        "getModelErrorAnalysisPredictionImportPyApi": "find_import",
         "GetMetadataOntologyBetaPyApi": "metadata_ontology",
         "UpsertCustomMetadataSchemaPyApi": "make_field",
         "UpsertDataRowMetadataBetaPyApi": "write_metadata",
@@ -185,6 +262,10 @@ class Pushes:
         "CreateIssuePyApi": "create_issue",
         "GetProjectIssuesPyApi": "list_issues",
     }
+
+
+def _without(known, *names):
+    return {name: value for name, value in known.items() if name not in names}
 
 
 def _filled(wanted, known):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
@@ -197,9 +197,7 @@ class PushJournal:
         with writing_to(self.path):
             new = not self.path.exists()
             with open(self.path, "r+b", opener=private) as file:
-                file.truncate(_whole(file.read()))
-                file.seek(0, os.SEEK_END)
-                if not file.tell():
+                if not _stand_at_end(file):
                     file.write(_written({"event": "push", "kind": self.name.kind, "subject": self.name.subject}))
                 file.write(_written(line))
                 file.flush()
@@ -252,6 +250,15 @@ def _table(journals: Iterable[PushJournal]) -> pa.Table:
 def _written(line: Line) -> bytes:
     stated = {key: value for key, value in line.items() if key != "sha256"}
     return (json.dumps({**stated, "sha256": sha256_of(stated)}, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _stand_at_end(file: IO[bytes]) -> int:
+    """Go to the end of the last whole line, cutting off what a kill left behind it; return how far that is."""
+    end = file.seek(0, os.SEEK_END)
+    if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
+        file.seek(0)
+        file.truncate(_whole(file.read()))
+    return file.seek(0, os.SEEK_END)
 
 
 def _whole(data: bytes) -> int:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from toolkit.labelbox_service.patience import Patience
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
-from toolkit.stages.push import metadata, queue_plan
+from toolkit.stages.push import metadata, predictions, queue_plan
 from toolkit.stages.push.planned import PlannedCall, left_of
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.pushes import PushJournal, PushName
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.runs import find_split
+from toolkit.workspace.runs import find_run, find_split
 
 if TYPE_CHECKING:
     from toolkit.stages.push.sender import Sender
@@ -114,6 +114,37 @@ def push_metadata(
             send_field(service, sender, field_name, items)
 
     return _applied(workspace, name, calls, send, Push(patience, progress, {}, ""))
+
+
+def push_predictions(
+    workspace: Workspace,
+    study: Study,
+    run: str = "latest",
+    *,
+    apply: bool = False,
+    patience: Patience = Patience(),  # noqa: B008 - it is frozen
+    progress: Progress = silent,
+) -> Pushed:
+    """Send a run's predictions to a model run at Labelbox, with the probability of every class and the splits.
+
+    Without `apply`, return what would be sent. Raises WorkspaceError for a run without predictions.
+    """
+    name = PushName("predictions", find_run(workspace, run))
+    plan, left_out = predictions.plan_of(workspace, study, name.subject)
+    calls = list(plan.calls())
+    if not apply:
+        command = f"toolkit push predictions {name.subject} --apply"
+        return _dry_run(workspace, name, calls, left_out=left_out, next=command)
+    from toolkit.labelbox_service.connection import api_key  # noqa: PLC0415 - it imports the SDK
+    from toolkit.labelbox_service.model_runs import ModelRunService  # noqa: PLC0415 - it imports the SDK
+    from toolkit.stages.push.predictions_sender import RunSender  # noqa: PLC0415 - it imports the SDK
+
+    service = ModelRunService(study.pull, api_key(), patience)
+
+    def send(sender: "Sender") -> None:
+        RunSender(service, plan, sender, minutes=study.pull.timeout).send()
+
+    return _applied(workspace, name, calls, send, Push(patience, progress, left_out, ""))
 
 
 def _dry_run(workspace: Workspace, name: PushName, calls: list[PlannedCall], **said: Any) -> Pushed:
