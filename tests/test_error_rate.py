@@ -8,7 +8,14 @@ import pytest
 from scipy.integrate import dblquad
 from scipy.stats import beta, betabinom, binomtest
 
-from toolkit.stats.error_rate import Population, correlation, difference, drawn_interval, share_of_all
+from toolkit.stats.error_rate import (
+    Population,
+    ReviewedCases,
+    corrected_accuracy,
+    correlation,
+    drawn_interval,
+    share_of_all,
+)
 from toolkit.stats.intervals import Share
 
 PATH = Path(__file__).parent / "benchmarks" / "impact.py"
@@ -72,13 +79,38 @@ def test_the_correlation_is_the_posterior_mean_by_numerical_integration(pairs):
     assert mean / total == pytest.approx(correlation(drawn(*pairs)), abs=0.02)
 
 
-def test_a_difference_without_losses_is_its_gains():
-    gains = share_of_all(drawn((1, 1), (0, 1), (0, 1)), Population(10, 10), confidence=0.95)
-    losses = share_of_all(drawn((0, 1), (0, 1), (0, 1)), Population(10, 10, ruled_out=10), confidence=0.95)
-    change = difference(gains, losses)
+def of_cases(patient, random, decided) -> ReviewedCases:
+    return ReviewedCases(np.array(patient), *(np.array(column, dtype=bool) for column in (random, decided)))
 
-    assert gains.value == change.value
-    assert gains.interval == pytest.approx(change.interval)
+
+def test_the_corrected_accuracy_is_what_stays_right_and_what_becomes_right():
+    """Of 8 patients, 6 are right; of the 4 drawn at random one of 3 right ones is not, and the wrong one is right."""
+    before = np.array([1, 1, 1, 0, 1, 1, 1, 0], dtype=bool)
+    after = np.array([1, 1, 0, 1, 1, 1, 1, 0], dtype=bool)
+    review = of_cases(range(8), [1, 1, 1, 1, 0, 0, 0, 0], [1, 1, 1, 1, 1, 0, 0, 0])
+    estimate = corrected_accuracy(before, after, review, confidence=0.95)
+
+    assert 6 / 8 * 2 / 3 + 2 / 8 * 1 == pytest.approx(estimate.value)
+    # 4 cases are known to be right, 1 to be wrong
+    assert 4 / 8 <= estimate.interval.low < estimate.value < estimate.interval.high <= 7 / 8
+
+
+def test_the_corrected_accuracy_of_all_cases_reviewed_is_theirs():
+    rng = np.random.default_rng(1)
+    before, after = rng.random((2, 60)) < 0.7
+    everyone = np.ones(60)
+    estimate = corrected_accuracy(before, after, of_cases(np.arange(60) // 3, everyone, everyone), confidence=0.95)
+
+    assert (after.mean(), after.mean(), after.mean()) == pytest.approx((estimate.value, *estimate.interval))
+
+
+def test_without_a_wrong_case_among_those_drawn_the_corrected_accuracy_is_undefined():
+    review = of_cases(range(3), [1, 0, 0], [1, 0, 0])
+    estimate = corrected_accuracy(*np.array([[1, 1, 0], [1, 1, 0]], dtype=bool), review, confidence=0.95)
+    all_right = corrected_accuracy(*np.ones((2, 3), dtype=bool), review, confidence=0.95)
+
+    assert np.isnan([estimate.value, *estimate.interval]).all()
+    assert 1 == all_right.value == all_right.interval.high
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from datetime import timedelta
 
+import duckdb
 import numpy as np
 import pytest
 from registries import IDS, TIME, a_registry, a_study
@@ -182,9 +183,22 @@ def test_the_error_rate_rests_on_the_random_patients_alone(queued):
     assert 4 / 14 <= rate["low"] <= rate["value"] <= rate["high"] <= 12 / 14
     # two of the random patients have a case in test: one label that the model had right is not
     assert (2, 2, 7, 9) == tuple(accuracy[name] for name in ("patients", "cases", "of_patients", "of_cases"))
-    assert max(by_sklearn(workspace, {})["accuracy"] - 1 / 2, 0) == accuracy["value"]
-    # of the 5 reviewed test cases the model has now 4 right: two it had, two that it had wrong
-    assert 4 / 9 <= accuracy["low"] <= accuracy["high"] <= 8 / 9
+    # both were right, and no case that the model had wrong was drawn
+    assert np.isnan([accuracy["value"], accuracy["low"], accuracy["high"]]).all()
+
+
+def test_the_corrected_accuracy_rests_on_random_cases_that_were_right_and_wrong(queued):
+    workspace, study = queued
+    with workspace.writing() as connection:
+        connection.execute("update queue_items set random = true where patient_id = 'p-6'")
+    everyone = ("0000", "nevus"), ("0001", "malignant_melanoma"), ("0008", "nevus")
+    reviewed(workspace, *((case_id, "r-1", name) for case_id, name in everyone))
+    accuracy = impact(workspace, study).estimates[1]
+
+    # 4 of 9 are right, of which one of two stays right; the one wrong case that was drawn becomes right
+    assert 4 / 9 * 1 / 2 + 5 / 9 == pytest.approx(accuracy["value"])
+    assert (3, 3) == (accuracy["patients"], accuracy["cases"])
+    assert 2 / 9 <= accuracy["low"] <= accuracy["value"] <= accuracy["high"] <= 8 / 9
 
 
 def test_a_random_patient_counts_once_all_of_its_cases_are_reviewed(queued):
@@ -199,6 +213,20 @@ def test_a_random_patient_counts_once_all_of_its_cases_are_reviewed(queued):
     assert (0, 0) == (half["patients"], half["cases"])
     assert np.isnan(half["value"])
     assert (1.0, 1, 1) == (whole["value"], whole["patients"], whole["cases"])
+
+
+def test_only_patients_drawn_from_all_stand_for_all(queued):
+    """A queue may draw more patients of the test set, beside those of whom a model alone is suspicious."""
+    workspace, study = queued
+    with workspace.writing() as connection:
+        columns = {name for (name, *_) in connection.execute("describe queue_items").fetchall()}
+        if "drawn_from" not in columns:
+            connection.execute("alter table queue_items add column drawn_from text")
+        connection.execute("update queue_items set drawn_from = if(case_id = '0001', 'test', 'all') where random")
+    reviewed(workspace, *((case_id, "r-1", "keratosis") for case_id in ("0000", "0001", "0010")))
+    rate = impact(workspace, study).estimates[0]
+
+    assert (2, 2) == (rate["patients"], rate["cases"])
 
 
 def test_candidates_come_by_what_they_move(queued):
@@ -246,6 +274,16 @@ def test_without_a_queue_or_scores_the_next_step_is_told(tmp_path):
         impact(workspace, study)
     a_queue(workspace)
     with pytest.raises(WorkspaceError, match=f"toolkit evaluate --run {IDS['run_id']}"):
+        impact(workspace, study)
+
+
+def test_a_registry_of_an_earlier_version_has_no_queue(tmp_path):
+    study = a_study()
+    workspace = a_registry(tmp_path, study)
+    with duckdb.connect(workspace.registry) as connection:
+        connection.execute("drop view queue_outcomes; drop table queue_items; drop table queues")
+
+    with pytest.raises(WorkspaceError, match="no queue was made yet"):
         impact(workspace, study)
 
 

@@ -8,7 +8,8 @@ mean score. A line says, of 1,000 reviews, of the error rate and of the correcte
 estimate, how often its interval holds the true value, and its mean width; and the mean error of what one might do
 instead: count the ranked patients as known and let those drawn at random stand for all others, although some of these
 would have been ranked; or draw as many cases from those in which the model disagrees with the label, which is how
-suspect labels are mostly looked for.
+suspect labels are mostly looked for. Reviews without a random case that the model has wrong, or right, give no
+corrected accuracy, and are left out of it.
 """
 
 import argparse
@@ -19,8 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.stats.error_rate import Population, difference, share_of_all
-from toolkit.stats.intervals import Share, by_patient
+from toolkit.stats.error_rate import Population, ReviewedCases, corrected_accuracy, share_of_all
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- impact: begin -->", "<!-- impact: end -->"
@@ -97,22 +97,12 @@ def queue(study: Simulated, design: Design, rng: np.random.Generator) -> Queue:
 
 def estimates(study: Simulated, of: Queue) -> dict[str, tuple[float, float, float]]:
     """Return the estimates from a review of a queue, each with its interval."""
-    patients, cases, reviewed = int(study.patient.max()) + 1, len(study.patient), np.isin(study.patient, of.patients)
-
-    def of_all(successes: np.ndarray, possible: np.ndarray):
-        share = by_patient(successes.astype(float), np.ones(cases), study.patient)
-        drawn = Share(*(numbers[of.patients[of.random]] for numbers in share))
-        known = (int((successes & reviewed).sum()), int((~possible | (~successes & reviewed)).sum()))
-        return share_of_all(drawn, Population(patients, cases, *known), confidence=0.95)
-
-    rate = of_all(study.wrong, np.ones(cases, dtype=bool))
-    gains = of_all(study.after & ~study.before, ~study.before)
-    change = difference(gains, of_all(~study.after & study.before, study.before))
-    now = study.before.mean()
-    return {
-        "error rate": (rate.value, *rate.interval),
-        "accuracy": tuple(now + number for number in (change.value, *change.interval)),
-    }
+    random, decided = (np.isin(study.patient, patients) for patients in (of.patients[of.random], of.patients))
+    review, found = ReviewedCases(study.patient, random, decided), int((study.wrong & decided).sum())
+    population = Population(int(study.patient.max()) + 1, len(study.patient), found, int(decided.sum()) - found)
+    rate = share_of_all(review.drawn(study.wrong), population, confidence=0.95)
+    accuracy = corrected_accuracy(study.before, study.after, review, confidence=0.95)
+    return {"error rate": (rate.value, *rate.interval), "accuracy": (accuracy.value, *accuracy.interval)}
 
 
 def as_stratum(study: Simulated, of: Queue) -> dict[str, float]:
@@ -146,7 +136,8 @@ def simulate(design: Design, times: int, seed: int) -> dict[str, Errors]:
         for name, true in (("error rate", study.wrong.mean()), ("accuracy", study.after.mean())):
             value, low, high = ours[name]
             others = (stratum[name] - true, biased[name] - true)
-            rows[name].append(Errors(value - true, float(low <= true <= high), high - low, *others))
+            covered = np.nan if np.isnan(value) else float(low <= true <= high)
+            rows[name].append(Errors(value - true, covered, high - low, *others))
     return {name: Errors(*np.nanmean(values, axis=0).tolist()) for name, values in rows.items()}
 
 

@@ -86,9 +86,11 @@ def _estimates(result: Impact) -> Table:
     estimates = table(*columns, title="all labels, also those that nobody reviewed")
     for row in result.estimates:
         where = f", {subset(row['part'])}" if "part" in row else ""
-        bounds = interval(row["low"], row["high"], missing="nothing reviewed")
+        bounds = interval(row["low"], row["high"], missing="nothing reviewed" if not row["cases"] else "no interval")
         rests_on = (support(row["cases"], row["patients"]), support(row["of_cases"], row["of_patients"]))
         estimates.add_row(f"{row['estimate']}{where}", proportion(row["value"]), bounds, *rests_on)
+    if any(row["value"] < row["low"] or row["value"] > row["high"] for row in result.estimates):
+        estimates.caption = "outside its interval: the ranked part has shown more than the random share by itself"
     return estimates
 
 

@@ -15,10 +15,8 @@ import pyarrow as pa
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
-from toolkit.stats import metrics
-from toolkit.stats.error_rate import Estimated, Population, difference, share_of_all
+from toolkit.stats.error_rate import NOTHING, Estimated, Population, ReviewedCases, corrected_accuracy, share_of_all
 from toolkit.stats.impact import LabelChanges, Recount
-from toolkit.stats.intervals import Interval, Share, by_patient
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import places
 from toolkit.workspace.registry import Workspace
@@ -30,7 +28,7 @@ OF_A_CLASS = ("f1", "recall", "precision")
 DECIDED = ("confirmed", "changed")
 """Outcomes of a case whose right class is known."""
 METHOD = "ratio of totals of patients drawn at random; Clopper-Pearson at the effective size of patients as clusters"
-REVIEWED = "error rate of labels"
+ERROR_RATE = "error rate of labels"
 CORRECTED = "accuracy with all labels corrected"
 
 
@@ -81,14 +79,6 @@ class Labels(NamedTuple):
     patient: np.ndarray
 
 
-class Drawn(NamedTuple):
-    """Cases (N,) of some population: which are of patients drawn at random and reviewed whole, which are decided."""
-
-    patient: np.ndarray
-    random: np.ndarray
-    decided: np.ndarray
-
-
 def impact(
     workspace: Workspace,
     study: Study,
@@ -115,9 +105,10 @@ def impact(
         part = _part(workspace, run_id, part)
         key = {"queue": chosen["queue_id"], "run": run_id, "part": part}
         rows = workspace.read(sql.statement("impact/part"), key)
-        labels = _labels(workspace, study, run_id, rows)
+        classes = _classes(workspace, study, run_id)
+        labels = _labels(rows, classes, run_id)
         estimates.append(_corrected_accuracy(rows, labels, finished, confidence) | {"run_id": run_id, "part": part})
-        of_run = _of_run(rows, labels, key, _classes(workspace, study, run_id))
+        of_run = _of_run(rows, labels, key, classes)
     return Impact(
         queue_id=chosen["queue_id"],
         made_at=chosen["made_at"],
@@ -158,8 +149,7 @@ def _classes(workspace: Workspace, study: Study, run_id: str) -> list[str]:
     return [name for name in study.class_names if name not in lacking]
 
 
-def _labels(workspace: Workspace, study: Study, run_id: str, rows: pa.Table) -> Labels:
-    classes = _classes(workspace, study, run_id)
+def _labels(rows: pa.Table, classes: Sequence[str], run_id: str) -> Labels:
     known = {*rows["predicted"].to_pylist(), *rows["before"].to_pylist()} - {None}
     if unknown := known - set(classes):
         raise WorkspaceError(
@@ -168,8 +158,7 @@ def _labels(workspace: Workspace, study: Study, run_id: str, rows: pa.Table) -> 
             remedy=f"use the study file that the run was made with, or toolkit predict --run {run_id}",
         )
     columns = ("predicted", "before", "reviewed", "suggested")
-    patients = rows["patient_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(int)
-    return Labels(*(places(rows[name].cast(pa.string()), classes) for name in columns), patients)
+    return Labels(*(places(rows[name].cast(pa.string()), classes) for name in columns), _numbered(rows))
 
 
 def _finished(outcomes: pa.Table) -> set[str]:
@@ -181,75 +170,44 @@ def _finished(outcomes: pa.Table) -> set[str]:
 
 
 def _error_rate(outcomes: pa.Table, finished: set[str], chosen: dict[str, Any], confidence: float) -> dict[str, Any]:
-    outcome = np.array(outcomes["outcome"].to_pylist(), dtype=object)
-    names = outcomes["patient_id"].combine_chunks().dictionary_encode()
-    drawn = Drawn(
-        patient=names.indices.to_numpy().astype(int),
-        random=np.isin(np.array(outcomes["patient_id"].to_pylist(), dtype=object), list(finished)),
-        decided=np.isin(outcome, DECIDED),
-    )
-    changed = outcome == "changed"
-    known = {"found": int(changed.sum()), "ruled_out": int((outcome == "confirmed").sum())}
+    review, outcome = _review(outcomes, finished)
+    known = {"found": int((outcome == "changed").sum()), "ruled_out": int((outcome == "confirmed").sum())}
     population = Population(chosen["patients"], chosen["cases"], **known)
-    estimate = share_of_all(_share(changed, drawn), population, confidence=confidence)
-    return _estimate(REVIEWED, estimate, drawn, population, confidence)
+    estimate = share_of_all(review.drawn(outcome == "changed"), population, confidence=confidence)
+    return _estimate(ERROR_RATE, estimate, review, population, confidence)
 
 
 def _corrected_accuracy(rows: pa.Table, labels: Labels, finished: set[str], confidence: float) -> dict[str, Any]:
-    """Return the accuracy on a part if all of its labels were reviewed: as it is, plus gains, less losses."""
-    scored = labels.before >= 0
-    outcome = np.array(rows["outcome"].to_pylist(), dtype=object)
-    drawn = Drawn(
-        patient=labels.patient,
-        random=scored & np.isin(np.array(rows["patient_id"].to_pylist(), dtype=object), list(finished)),
-        decided=scored & np.isin(outcome, DECIDED),
-    )
-    before, after = (scored & (labels.predicted == truth) for truth in (labels.before, labels.reviewed))
-    changes = [
-        _change(after & ~before, scored & ~before, drawn, scored, confidence),
-        _change(before & ~after, before, drawn, scored, confidence),
-    ]
-    change = difference(*changes)
-    now = metrics.ratio(before.sum(), scored.sum())
-    known = [metrics.ratio((which & drawn.decided).sum(), scored.sum()) for which in (after, scored & ~after)]
-    value, low, high = (
-        float(np.clip(now + number, *ends))
-        for number, ends in zip(
-            (change.value, *change.interval), ((0, 1), *[(known[0], 1 - known[1])] * 2), strict=True
-        )
-    )
-    population = Population(len(np.unique(labels.patient[scored])), int(scored.sum()))
-    corrected = Estimated(value, Interval(low, high))
-    return _estimate(CORRECTED, corrected, drawn, population, confidence)
+    scored = np.flatnonzero(labels.before >= 0)
+    review, _ = _review(rows.take(scored), finished)
+    before, after = ((labels.predicted == truth)[scored] for truth in (labels.before, labels.reviewed))
+    estimate = corrected_accuracy(before, after, review, confidence=confidence) if len(scored) else NOTHING
+    population = Population(len(np.unique(review.patient)), len(scored))
+    return _estimate(CORRECTED, estimate, review, population, confidence)
 
 
-def _change(
-    successes: np.ndarray, possible: np.ndarray, drawn: Drawn, scored: np.ndarray, confidence: float
-) -> Estimated:
-    found = successes & drawn.decided
-    ruled_out = scored & (~possible | (drawn.decided & ~successes))
-    patients = len(np.unique(drawn.patient[scored]))
-    population = Population(patients, int(scored.sum()), int(found.sum()), int(ruled_out.sum()))
-    return share_of_all(_share(successes, drawn), population, confidence=confidence)
+def _review(rows: pa.Table, finished: set[str]) -> tuple[ReviewedCases, np.ndarray]:
+    """Return what the review says of some cases, and their outcomes (N,)."""
+    outcome, patients = (np.array(rows[name].to_pylist(), dtype=object) for name in ("outcome", "patient_id"))
+    random = np.isin(patients, list(finished))
+    return ReviewedCases(_numbered(rows), random, np.isin(outcome, DECIDED)), outcome
 
 
-def _share(successes: np.ndarray, drawn: Drawn) -> Share:
-    counts = drawn.random & drawn.decided
-    share = by_patient((successes & counts).astype(float), counts.astype(float), drawn.patient)
-    return Share(share.successes[share.trials > 0], share.trials[share.trials > 0])
+def _numbered(rows: pa.Table) -> np.ndarray:
+    return rows["patient_id"].combine_chunks().dictionary_encode().indices.to_numpy().astype(int)
 
 
 def _estimate(
-    name: str, estimate: Estimated, drawn: Drawn, population: Population, confidence: float
+    name: str, estimate: Estimated, review: ReviewedCases, population: Population, confidence: float
 ) -> dict[str, Any]:
-    counts = drawn.random & drawn.decided
+    counts = review.random & review.decided
     return {
         "estimate": name,
         "value": estimate.value,
         **estimate.interval._asdict(),
         "confidence": confidence,
         "method": METHOD,
-        "patients": len(np.unique(drawn.patient[counts])),
+        "patients": len(np.unique(review.patient[counts])),
         "cases": int(counts.sum()),
         "of_patients": population.patients,
         "of_cases": population.cases,

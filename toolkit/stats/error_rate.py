@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import betaincinv, betaln
 
-from toolkit.stats.intervals import UNDEFINED, Interval, Share
+from toolkit.stats.intervals import UNDEFINED, Interval, Share, by_patient
 
 GRID = 16
 """Values of the share and of the correlation over which the posterior is summed."""
@@ -23,6 +23,23 @@ class Population(NamedTuple):
     """Successes that are known, drawn or not."""
     ruled_out: int = 0
     """Cases that are known to be no successes, drawn or not."""
+
+
+class ReviewedCases(NamedTuple):
+    """Cases (N,) with what a review says of them."""
+
+    patient: np.ndarray
+    """Patients, numbered from 0."""
+    random: np.ndarray
+    """Whether the patient was drawn at random and all of its cases were reviewed."""
+    decided: np.ndarray
+    """Whether the case was reviewed, and its class could be told."""
+
+    def drawn(self, successes: np.ndarray) -> Share:
+        """Return the successes among the decided cases of each patient drawn at random."""
+        counts = self.random & self.decided
+        share = by_patient((successes & counts).astype(float), counts.astype(float), self.patient)
+        return Share(share.successes[share.trials > 0], share.trials[share.trials > 0])
 
 
 class Estimated(NamedTuple):
@@ -91,17 +108,38 @@ def correlation(share: Share) -> float:
     return float((posterior * correlations).sum() / posterior.sum())
 
 
-def difference(gains: Estimated, losses: Estimated) -> Estimated:
-    """Return gains less losses, its interval recovered from theirs (Zou and Donner, Stat Med 2008;27:1693).
+def corrected_accuracy(before: np.ndarray, after: np.ndarray, review: ReviewedCases, *, confidence: float) -> Estimated:
+    """Return the accuracy that all cases would have with correct labels.
 
-    A bound that what is known puts on the other side of its estimate counts as that estimate.
+    `before` (N,) says which cases are right by the labels as they are, `after` which by the labels as reviewed; it
+    counts where a case is decided. It is what stays right of those that are, and what becomes right of the others, each
+    share by `share_of_all`; NaN where no case of either was drawn. The interval is recovered from theirs (Zou and
+    Donner, Stat Med 2008;27:1693) and cut to what is known.
     """
-    value = gains.value - losses.value
+    gains = _scaled(_share_among(after & ~before, ~before, review, confidence), ~before)
+    losses = _scaled(_share_among(before & ~after, before, review, confidence), before)
+    value = float(before.mean()) + gains.value - losses.value
     (gains_down, gains_up), (losses_down, losses_up) = _spreads(gains), _spreads(losses)
-    down, up = np.hypot(gains_down, losses_up), np.hypot(gains_up, losses_down)
-    return Estimated(value, Interval(float(value - down), float(value + up)))
+    low, high = value - np.hypot(gains_down, losses_up), value + np.hypot(gains_up, losses_down)
+    least, most = (review.decided & after).mean(), 1 - (review.decided & ~after).mean()
+    return Estimated(value, Interval(float(np.clip(low, least, most)), float(np.clip(high, least, most))))
+
+
+def _share_among(successes: np.ndarray, among: np.ndarray, review: ReviewedCases, confidence: float) -> Estimated:
+    if not among.any():
+        return Estimated(0.0, Interval(0.0, 0.0))
+    cases = ReviewedCases(*(column[among] for column in review))
+    found, decided = int((successes[among] & cases.decided).sum()), int(cases.decided.sum())
+    population = Population(len(np.unique(cases.patient)), len(cases.patient), found, decided - found)
+    return share_of_all(cases.drawn(successes[among]), population, confidence=confidence)
+
+
+def _scaled(estimate: Estimated, among: np.ndarray) -> Estimated:
+    value, (low, high), share = estimate.value, estimate.interval, float(among.mean())
+    return Estimated(value * share, Interval(low * share, high * share))
 
 
 def _spreads(estimate: Estimated) -> tuple[float, float]:
+    """Return how far the bounds are from the estimate; 0 where what is known puts one on its other side."""
     low, high = (float(bound) for bound in estimate.interval)
     return max(estimate.value - low, 0.0), max(high - estimate.value, 0.0)
