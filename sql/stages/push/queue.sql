@@ -1,10 +1,11 @@
 -- The labels of a queue's cases: those that say the class in question, else all that were read, else all of the photograph.
+-- That a patient was drawn at random is told nobody, so that nobody looks in another way.
 with held as (
     select
         queue_items.rank,
         queue_items.patient_id,
         queue_items.case_id,
-        queue_items.reasons,
+        if(queue_items.random, '', queue_items.reasons) as reasons,
         cases.image_id,
         labels.project_id,
         labels.project,
@@ -23,6 +24,7 @@ with held as (
         and labels.deleted_by is null
         and labels.in_study
         and labels.kind = 'label'
+        and labels.project_id <> 'review' -- a verdict is no label of Labelbox
     left join readings on readings.case_id = queue_items.case_id and readings.label_id = labels.label_id
     where queue_items.queue_id = $queue_id
 )

@@ -99,7 +99,7 @@ def _plan(
         mark = sha256_of([queue_id, project_id, row["label_id"], row["case_id"]])[:12]
         issues.append(PushItem(mark, row["image_id"], row["label_id"], row["case_id"]))
         reasons = for_annotators(row["reasons"], (row["case_id"], row["patient_id"], *hidden))
-        contents[mark] = f"Please check this label. {reasons} {marked(mark)}"
+        contents[mark] = " ".join(filter(None, ("Please check this label.", reasons, marked(mark))))
     priority, rework = "priority" in steps, "rework" in steps
     return ProjectPlan(
         project_id,
