@@ -8,8 +8,7 @@ mean score. A line says, of 1,000 reviews, of the error rate and of the correcte
 estimate, how often its interval holds the true value, and its mean width; and the mean error of what one might do
 instead: count the ranked patients as known and let those drawn at random stand for all others, although some of these
 would have been ranked; or draw as many cases from those in which the model disagrees with the label, which is how
-suspect labels are mostly looked for. Reviews without a random case that the model has wrong, or right, give no
-corrected accuracy, and are left out of it.
+suspect labels are mostly looked for.
 """
 
 import argparse
@@ -136,9 +135,8 @@ def simulate(design: Design, times: int, seed: int) -> dict[str, Errors]:
         for name, true in (("error rate", study.wrong.mean()), ("accuracy", study.after.mean())):
             value, low, high = ours[name]
             others = (stratum[name] - true, biased[name] - true)
-            covered = np.nan if np.isnan(value) else float(low <= true <= high)
-            rows[name].append(Errors(value - true, covered, high - low, *others))
-    return {name: Errors(*np.nanmean(values, axis=0).tolist()) for name, values in rows.items()}
+            rows[name].append(Errors(value - true, float(low <= true <= high), high - low, *others))
+    return {name: Errors(*np.mean(values, axis=0).tolist()) for name, values in rows.items()}
 
 
 def table(times: int, seed: int) -> str:

@@ -6,7 +6,7 @@ Only they tell it: what was ranked was looked for. Patients are drawn, so patien
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, betaln
+from scipy.special import betaincinv
 
 from toolkit.stats.intervals import UNDEFINED, Interval, Share, by_patient
 
@@ -100,43 +100,43 @@ def correlation(share: Share) -> float:
     shares = np.sin(np.pi * (np.arange(GRID) + 0.5) / (2 * GRID))[:, None] ** 2  # equal steps are Jeffreys's prior
     correlations = (np.arange(GRID) + 0.5)[None, :] / GRID
     first, second = shares * (1 / correlations - 1), (1 - shares) * (1 / correlations - 1)
-    kinds, times = np.unique(np.stack(share), axis=1, return_counts=True)
-    likelihood = np.zeros((GRID, GRID))
-    for (hits, trials), number in zip(kinds.T, times, strict=True):
-        likelihood += number * (betaln(first + hits, second + trials - hits) - betaln(first, second))
+    # the beta functions' ratios of whole numbers of cases, as sums of logarithms
+    hits, trials = (numbers.astype(int) for numbers in share)
+    likelihood = (_rising(first, hits) + _rising(second, trials - hits) - _rising(first + second, trials)).sum(axis=0)
     posterior = np.exp(likelihood - likelihood.max())
     return float((posterior * correlations).sum() / posterior.sum())
+
+
+def _rising(start: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return log(start · (start + 1) · … ) of as many factors as each of the counts says, (P, GRID, GRID)."""
+    steps = np.log(start + np.arange(counts.max(initial=0))[:, None, None])
+    return np.concatenate([np.zeros((1, *start.shape)), np.cumsum(steps, axis=0)])[counts]
 
 
 def corrected_accuracy(before: np.ndarray, after: np.ndarray, review: ReviewedCases, *, confidence: float) -> Estimated:
     """Return the accuracy that all cases would have with correct labels.
 
     `before` (N,) says which cases are right by the labels as they are, `after` which by the labels as reviewed; it
-    counts where a case is decided. It is what stays right of those that are, and what becomes right of the others, each
-    share by `share_of_all`; NaN where no case of either was drawn. The interval is recovered from theirs (Zou and
-    Donner, Stat Med 2008;27:1693) and cut to what is known.
+    counts where a case is decided. It is the accuracy as it is, plus what becomes right, less what does not stay right,
+    each share by `share_of_all`; NaN where no case was drawn. The interval is recovered from theirs (Zou and Donner,
+    Stat Med 2008;27:1693) and cut to what is known.
     """
-    gains = _scaled(_share_among(after & ~before, ~before, review, confidence), ~before)
-    losses = _scaled(_share_among(before & ~after, before, review, confidence), before)
+    gains = _change(after & ~before, ~before, review, confidence)
+    losses = _change(before & ~after, before, review, confidence)
     value = float(before.mean()) + gains.value - losses.value
     (gains_down, gains_up), (losses_down, losses_up) = _spreads(gains), _spreads(losses)
     low, high = value - np.hypot(gains_down, losses_up), value + np.hypot(gains_up, losses_down)
     least, most = (review.decided & after).mean(), 1 - (review.decided & ~after).mean()
-    return Estimated(value, Interval(float(np.clip(low, least, most)), float(np.clip(high, least, most))))
+    bounds = Interval(float(np.clip(low, least, most)), float(np.clip(high, least, most)))
+    return Estimated(float(np.clip(value, 0, 1)), bounds)
 
 
-def _share_among(successes: np.ndarray, among: np.ndarray, review: ReviewedCases, confidence: float) -> Estimated:
-    if not among.any():
-        return Estimated(0.0, Interval(0.0, 0.0))
-    cases = ReviewedCases(*(column[among] for column in review))
-    found, decided = int((successes[among] & cases.decided).sum()), int(cases.decided.sum())
-    population = Population(len(np.unique(cases.patient)), len(cases.patient), found, decided - found)
-    return share_of_all(cases.drawn(successes[among]), population, confidence=confidence)
-
-
-def _scaled(estimate: Estimated, among: np.ndarray) -> Estimated:
-    value, (low, high), share = estimate.value, estimate.interval, float(among.mean())
-    return Estimated(value * share, Interval(low * share, high * share))
+def _change(successes: np.ndarray, possible: np.ndarray, review: ReviewedCases, confidence: float) -> Estimated:
+    """Return the share of all cases that change so; only those that are `possible` can."""
+    found, decided = int((successes & review.decided).sum()), int((possible & review.decided).sum())
+    ruled_out = int((~possible).sum()) + decided - found
+    population = Population(len(np.unique(review.patient)), len(possible), found, ruled_out)
+    return share_of_all(review.drawn(successes), population, confidence=confidence)
 
 
 def _spreads(estimate: Estimated) -> tuple[float, float]:
