@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from toolkit.cases import Box
 from toolkit.errors import DamagedError, PhotographError
@@ -37,8 +38,10 @@ class MeasuredCases(NamedTuple):
 
 
 class _Values(NamedTuple):
-    features: list[float]
-    quality: list[float]
+    """What is kept of a case: arrays, since a hundred thousand cases as Python's numbers would take gigabytes."""
+
+    features: np.ndarray
+    quality: np.ndarray
 
 
 def measure(workspace: Workspace, cases: list[Row], progress: Progress) -> MeasuredCases:
@@ -50,12 +53,12 @@ def measure(workspace: Workspace, cases: list[Row], progress: Progress) -> Measu
         known |= dict(_measured(missing, progress))
         _keep(workspace, known)
     columns = max((len(value.features) for value in known.values()), default=1)
-    none = _Values([float("nan")] * columns, [])
+    none = _Values(np.full(columns, np.nan, np.float32), np.zeros(0))
     values = [known.get(key, none) for key in keys]
     return MeasuredCases(
         np.array([value.features for value in values], dtype=float).reshape(len(cases), columns),
-        [quality.PhotographQuality(*value.quality) if value.quality else None for value in values],
-        [value.features[CONTRAST] if value.quality else float("nan") for value in values],
+        [quality.PhotographQuality(*value.quality.tolist()) if len(value.quality) else None for value in values],
+        [float(value.features[CONTRAST]) for value in values],
     )
 
 
@@ -89,8 +92,12 @@ def _of_photograph(own: list[tuple[str, Row]]) -> list[tuple[str, _Values]]:
         image = open_photograph(content)
     except (PhotographError, DamagedError):
         return []
-    of_all = [float(value) for value in quality.photograph_quality(image)]
-    return [(key, _Values(list(plain.plain_features(image, roi_of(row)).values()), of_all)) for key, row in own]
+    of_all = np.array(quality.photograph_quality(image))
+    return [(key, _Values(_features(image, row), of_all)) for key, row in own]
+
+
+def _features(image: Image.Image, row: Row) -> np.ndarray:
+    return np.array(list(plain.plain_features(image, roi_of(row)).values()), np.float32)
 
 
 def _file(workspace: Workspace) -> Path:
@@ -104,10 +111,14 @@ def _kept(workspace: Workspace) -> dict[str, _Values]:
     table = read_parquet(path, remedy="move the file away: toolkit audit makes it again")
     if table.schema != SCHEMA:
         return {}
-    columns = (table[name].to_pylist() for name in SCHEMA.names)
-    return {key: _Values(*values) for key, *values in zip(*columns, strict=True)}
+    keys = table["key"].to_pylist()
+    columns = [table[name].combine_chunks().flatten().to_numpy() for name in SCHEMA.names[1:]]
+    values = (column.reshape(len(keys), -1) for column in columns)
+    return {key: _Values(*own) for key, *own in zip(keys, *values, strict=True)} if keys else {}
 
 
 def _keep(workspace: Workspace, known: dict[str, _Values]) -> None:
-    rows = [{"key": key, **value._asdict()} for key, value in sorted(known.items())]
-    write_parquet(_file(workspace), pa.Table.from_pylist(rows, schema=SCHEMA))
+    keys = sorted(known)
+    columns = [[known[key].features for key in keys], [known[key].quality for key in keys]]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, list(SCHEMA)[1:], strict=True)]
+    write_parquet(_file(workspace), pa.Table.from_arrays([pa.array(keys), *arrays], schema=SCHEMA))
