@@ -28,7 +28,7 @@ from toolkit.workspace.verification import verify
 ARCHIVE = Path(__file__).parent / "data" / "workspace-a9b4f86.tar.xz"
 MADE_IN = "/tmp/a9b4f86/s"
 RUN, BLANK, SPLIT = "1fda0bfd", "ebe3bea3", "5f806332"
-NEWER = ("impact", "label_versions", "readers")
+NEWER = ("impact", "label_versions", "pushes", "readers")
 """Questions about tables that the workspace's version did not have: any command that writes adds them."""
 FREE = [
     question

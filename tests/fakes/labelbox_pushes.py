@@ -144,7 +144,7 @@ class Pushes:
 
     def how_rows_stand(self, asked):
         """Return an export of certain rows, as they stand; None where the whole export was asked for."""
-        query = asked["filters"]["searchQuery"]["query"]
+        query = ((asked.get("filters") or {}).get("searchQuery") or {}).get("query") or []
         ids = next((each["ids"] for each in query if each.get("type") == "data_row_id"), None)
         if ids is None:
             return None
