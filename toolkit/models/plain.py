@@ -15,7 +15,7 @@ FOLDS = 5
 REPEATS = 2
 FEWEST = 30
 """Cases; with fewer, nothing is estimated."""
-TREES = 200
+TREES = 100
 PENALTY = 300.0
 """Of the logistic regression on standardised features: strong, for there are hundreds of features that go together."""
 FARTHEST = 6.0

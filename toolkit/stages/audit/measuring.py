@@ -1,7 +1,6 @@
 """Plain features of every case and the quality of every photograph, measured once and kept."""
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,10 +16,12 @@ from toolkit.photographs import plain_features as plain
 from toolkit.photographs import quality
 from toolkit.photographs.opening import open_photograph, read_parsed
 from toolkit.progress import Progress
+from toolkit.workers import spread
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import SIDES
 
-THREADS = 4
+BATCH = 64
+"""Photographs measured in one go."""
 SCHEMA = pa.schema({"key": pa.string(), "features": pa.list_(pa.float32()), "quality": pa.list_(pa.float64())})
 """What is kept, by a key of pixels, ROI and version."""
 CONTRAST = -1
@@ -76,13 +77,19 @@ def _key(row: Row) -> str:
 
 
 def _measured(missing: Iterable[tuple[str, Row]], progress: Progress) -> Iterator[tuple[str, _Values]]:
-    """Yield the values of cases, a photograph opened once."""
+    """Yield the values of cases, a photograph opened once, on every core."""
     ordered = sorted(missing, key=lambda each: (each[1]["image_id"], each[0]))
     photographs = [list(own) for _, own in groupby(ordered, key=lambda each: each[1]["image_id"])]
-    with ThreadPoolExecutor(THREADS) as pool:
-        for done, values in enumerate(pool.map(_of_photograph, photographs), start=1):
-            yield from values
-            progress("measuring photographs", done, len(photographs))
+    batches = [photographs[n : n + BATCH] for n in range(0, len(photographs), BATCH)]
+    done = 0
+    for batch, values in zip(batches, spread(_measuring, batches), strict=True):
+        yield from values
+        done += len(batch)
+        progress("measuring photographs", done, len(photographs))
+
+
+def _measuring() -> Callable[[list[list[tuple[str, Row]]]], list[tuple[str, _Values]]]:
+    return lambda batch: [values for own in batch for values in _of_photograph(own)]
 
 
 def _of_photograph(own: list[tuple[str, Row]]) -> list[tuple[str, _Values]]:
