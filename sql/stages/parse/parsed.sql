@@ -5,11 +5,11 @@ with resolved as materialized (
     group by resolved_by
 )
 select
-    (select count(*) from exports where export_id not in (select review_id from verdicts)) as exports,
+    (select count(*) from exports where export_id not in (select first_export from labels where project_id = 'review')) as exports,
     (
         select coalesce(sum(read), 0)::bigint
         from conservation
-        where noun = 'row' and export_id not in (select review_id from verdicts)
+        where noun = 'row' and export_id not in (select first_export from labels where project_id = 'review')
     ) as rows,
     (select coalesce(sum(quarantined), 0)::bigint from conservation where noun = 'row') as rows_quarantined,
     (select count(*) from images) as photographs,
