@@ -127,15 +127,20 @@ def test_no_case_and_one_class_are_no_error():
     assert [0.0] * 3 == label_errors(evidence([[1.0]] * 3, [0] * 3), Weights()).wrong(np.zeros(3, int)).tolist()
 
 
-def cohort(patients=24):
-    """Return simulated features, labels, patients, and which labels are wrong: on all photographs of two patients."""
-    rng = np.random.default_rng(5)
-    patient = np.repeat(np.arange(patients), rng.integers(5, 12, patients))
-    truth = np.arange(patients) % 3
-    features = rng.normal(0, 0.4, (len(patient), 8))
-    features += 2 * np.eye(8)[truth][patient] + rng.normal(0, 0.7, (patients, 8))[patient]
-    is_wrong = np.isin(np.arange(patients), (4, 9, 17))
-    said = np.where(is_wrong, (truth + 1) % 3, truth)
+def cohort(patients=40, classes=4):
+    """Return simulated features, labels, patients, and which labels are wrong: on all photographs of three patients.
+
+    Half of the features say which class it is, half who it is, as skin and camera do.
+    """
+    rng = np.random.default_rng(1)
+    patient = np.repeat(np.arange(patients), rng.integers(5, 21, patients))
+    truth = rng.integers(classes, size=patients)
+    looks, own = rng.normal(0, 1.2, (classes, 8)), rng.normal(0, 1.0, (patients, 16))
+    of_class = looks[truth[patient]] + rng.normal(0, 0.7, (len(patient), 8))
+    features = np.hstack([of_class, own[patient] + rng.normal(0, 0.3, (len(patient), 16))])
+    is_wrong = np.zeros(patients, dtype=bool)
+    is_wrong[rng.choice(patients, 3, replace=False)] = True
+    said = np.where(is_wrong, (truth + rng.integers(1, classes, patients)) % classes, truth)
     return features, said[patient], patient, is_wrong[patient]
 
 
@@ -143,17 +148,17 @@ def test_out_of_fold_by_group_finds_wrong_labels_that_out_of_fold_by_case_learns
     features, said, patient, wrong = cohort()
     found = {}
     for name, groups in (("group", patient), ("case", np.arange(len(said)))):
-        chances = plain.out_of_fold(features, said, groups, classes=3, seed=1)
+        chances = plain.out_of_fold(features, said, groups, classes=4, seed=1)
         first = np.argsort(chances[np.arange(len(said)), said], kind="stable")[: wrong.sum()]
         found[name] = int(wrong[first].sum())
 
     assert found["group"] >= 0.6 * wrong.sum()
-    assert found["case"] <= found["group"] / 2
+    assert found["case"] <= 0.8 * found["group"]
 
 
 def test_probabilities_are_the_same_twice():
     features, said, patient, _ = cohort()
-    one, other = (plain.out_of_fold(features, said, patient, classes=3, seed=1) for _ in range(2))
+    one, other = (plain.out_of_fold(features, said, patient, classes=4, seed=1) for _ in range(2))
 
     assert np.array_equal(one, other)
 
@@ -161,6 +166,6 @@ def test_probabilities_are_the_same_twice():
 def test_few_cases_one_group_and_one_class_get_no_probabilities():
     features, said, patient, _ = cohort()
 
-    assert np.isnan(plain.out_of_fold(features[:20], said[:20], patient[:20], classes=3, seed=1)).all()
-    assert np.isnan(plain.out_of_fold(features, said, 0 * patient, classes=3, seed=1)).all()
-    assert np.isnan(plain.out_of_fold(features, 0 * said, patient, classes=3, seed=1)).all()
+    assert np.isnan(plain.out_of_fold(features[:20], said[:20], patient[:20], classes=4, seed=1)).all()
+    assert np.isnan(plain.out_of_fold(features, said, 0 * patient, classes=4, seed=1)).all()
+    assert np.isnan(plain.out_of_fold(features, 0 * said, patient, classes=4, seed=1)).all()

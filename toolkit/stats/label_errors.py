@@ -20,7 +20,7 @@ LEAST = 1e-4
 class Weights(NamedTuple):
     """How evidence is weighed; fitted on samples of the seeds 1 to 5 by tests/benchmarks/suspects.py --fit."""
 
-    error: float = 0.05
+    error: float = 0.02
     """The share of wrong readings of an annotator of whom nothing is known."""
     readings: float = 20.0
     """How many readings that share weighs as much as."""
