@@ -245,6 +245,7 @@ def test_every_table_of_the_page_is_a_csv_file(audited, study):
     assert {
         "duplicates.csv",
         "same_lesion.csv",
+        "suspects.csv",
         "contradictions.csv",
         "kept_out.csv",
         "cohort.csv",

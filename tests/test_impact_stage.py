@@ -310,6 +310,8 @@ def test_a_part_that_was_not_scored_is_refused(queued):
 
 def test_the_scores_before_are_those_of_evaluate(finished, copied):
     case = copied.rows("select case_id, patient_id from scored where part = 'test' order by case_id limit 1")[0]
+    with copied.writing() as connection:
+        connection.execute("delete from queues; delete from queue_items")
     a_queue(copied, [(case["case_id"], case["patient_id"], True, None, float("nan"))])
     result = impact(copied, finished.study_file.study)
     scores = copied.rows(

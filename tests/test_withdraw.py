@@ -92,7 +92,7 @@ def test_without_apply_nothing_is_changed_and_all_of_it_is_told(finished, copied
     assert before == state(copied)
     assert (False, 1, len(patient[1])) == (said.applied, said.exports, said.photographs)
     assert said.cases == sum(said.splits.values()) == sum(said.predictions.values()) > 0
-    assert {"audit", finished.run_id} == set(said.reports)
+    assert {"audit", "queue", finished.run_id} == set(said.reports)
     assert [] == said.models_that_saw
 
 

@@ -539,6 +539,7 @@ def queue(
         queue_id: ID of an earlier queue, or latest: what became of its cases.
         minutes: Time that the review may take.
     """
+    from toolkit import console
     from toolkit.pipeline import queue_with_page
     from toolkit.stages.queue.outcome import outcome
 
@@ -547,6 +548,8 @@ def queue(
         settings.show(outcome(settings.workspace, study.study, queue_id))
         return
     settings.run_each(lambda progress: queue_with_page(settings.workspace, study, minutes=minutes, progress=progress))
+    if not settings.as_json:
+        console.show_queue(settings.workspace)
 
 
 @app.command(sort_key=9.4)
@@ -716,11 +719,11 @@ def rebuild(*, settings: Shared) -> None:
 
 @app.command(sort_key=12)
 def run(*exports: Exports, images: Images = None, device: Device = None, settings: Shared) -> None:
-    """Run the whole pipeline: parse, audit, split, train, predict, evaluate, report.
+    """Run the whole pipeline: parse, audit, split, train, predict, evaluate, report, queue.
 
     Example: toolkit --study study.toml run export.ndjson --images photographs/
     """
-    from toolkit import console, pipeline
+    from toolkit import pipeline
 
     study = settings.study_file()
     settings.run_each(
@@ -728,8 +731,6 @@ def run(*exports: Exports, images: Images = None, device: Device = None, setting
             settings.workspace, study, list(exports), images=images, device=device, progress=progress
         )
     )
-    if not settings.as_json:
-        console.show_next_questions(settings.workspace)
 
 
 @app.command(sort_key=1.5)

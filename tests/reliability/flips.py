@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.errors import ToolkitError
-from toolkit.files import check_sums
+from toolkit.files import check_sums, read_parquet
 from toolkit.manifest import Study
 from toolkit.models.features import read_features
 from toolkit.photographs.crops import Crops, CropSource
@@ -189,6 +189,11 @@ def _features(flips: Flips, path: Path) -> str:
     return "as they were, or computed again" if first.equal(features) else "others"
 
 
+def _plain(_: Flips, path: Path) -> str:
+    """Read what an audit has measured of cases, as the next one does."""
+    return repr(read_parquet(path).to_pylist())
+
+
 def _staged(flips: Flips, path: Path) -> str:
     """Take an export that was read before: what was kept as it was written, or None, and then it is read again."""
     outcomes = kept_outcomes(path.parent)
@@ -241,6 +246,8 @@ KINDS = (
     Kind("runs/*/predictions/", "runs/*/predictions/*", _restored),
     Kind("runs/*/loss.csv", "runs/*/loss.csv", _trained),
     Kind("runs/*/, other", "runs/*/*", _restored),
+    Kind("queues/", "queues/*.json", _restored),
+    Kind("features/plain/", "features/plain/*", _plain),
     Kind("features/", "features/**/*.safetensors", _features),
     Kind("staged/", "staged/*/*", _staged),
     Kind("photographs/index.jsonl", "photographs/index.jsonl", _index),

@@ -9,8 +9,13 @@ from toolkit.console.rows import print_json
 from toolkit.console.scores import show_in_short, show_scores
 from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table
 from toolkit.errors import ToolkitError
+from toolkit.formatting import spoken
+from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.sql import Question
+
+MOST_LISTED = 12
+"""Cases of a queue in the terminal; all stand on its page."""
 
 
 def show(result: Any, *, as_json: bool) -> None:
@@ -31,10 +36,18 @@ def show_stage(workspace: Workspace, result: Any) -> None:
         show_in_short(workspace, result.run_id)
 
 
-def show_next_questions(workspace: Workspace) -> None:
-    """Name three questions to ask about a finished run."""
-    for question in ("confident_errors", "findings", "score"):
-        stdout.print(next_step(f"toolkit --workspace {workspace.folder} query {question}"), soft_wrap=True)
+def show_queue(workspace: Workspace) -> None:
+    """Show the first cases of the newest queue, and what speaks against their labels."""
+    items = workspace.rows(sql.statement("queue/newest"))
+    rows = table(">rank", "case", "label, and what speaks against it")
+    for row in items[:MOST_LISTED]:
+        alone = row["random"] or row["suggested_class"] is None
+        label = spoken(row["class_name"])
+        against = f"{label}:" if alone else f"{label}, or {spoken(row['suggested_class'])}?"
+        rows.add_row(str(row["rank"]), line(row["case_id"]), line(f"{against} {spoken(row['reasons'])}"))
+    stdout.print(rows, crop=False)
+    if len(items) > MOST_LISTED:
+        stdout.print(f"{len(items) - MOST_LISTED} more on the page")
 
 
 def show_report(workspace: Workspace, report: Any) -> None:

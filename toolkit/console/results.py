@@ -26,8 +26,6 @@ from toolkit.workspace.verification import Verified
 
 MOST_SHOWN = 30
 """Names of one kind in the table of what an export holds."""
-MOST_LISTED = 12
-"""Cases of a queue in the terminal; all stand on its page."""
 MOST_NAMED = 5
 """Photographs in a warning."""
 
@@ -60,16 +58,8 @@ def _(result: Queue) -> RenderableType:
     drawn = (
         f"{counted(result.random_patients, unit())} of them drawn at random ({counted(result.random_cases, 'case')})"
     )
-    items = table(">rank", "case", "label, and what speaks against it")
-    for row in result.rows[:MOST_LISTED]:
-        alone = row["random"] or row["suggested_class"] is None
-        against = (
-            spoken(row["class_name"]) if alone else f"{spoken(row['class_name'])}, or {spoken(row['suggested_class'])}?"
-        )
-        items.add_row(str(row["rank"]), line(row["case_id"]), line(f"{against} {spoken(row['reasons'])}"))
-    more = [f"{len(result.rows) - MOST_LISTED} more on the page"] if len(result.rows) > MOST_LISTED else []
     again = [] if result.is_new else ["the same queue as before: labels and evidence have not changed"]
-    return Group(summary("queue", f"{result.queue_id}: {first}, {expected}", drawn, *again), items, *map(line, more))
+    return summary("queue", f"{result.queue_id}: {first}, {expected}", drawn, *again)
 
 
 @rendered.register
