@@ -177,7 +177,8 @@ def test_a_run_tells_its_story_within_a_screen_and_in_json_it_has_every_stage(ca
     code, out, _ = call("--json", "run", finished.export, "--images", finished.images)
 
     assert 0 == code
-    assert ["parsed", "audit", "split", "trained", "predicted", "evaluated", "report"] == list(json.loads(out))
+    stages = ["parsed", "audit", "split", "trained", "predicted", "evaluated", "report", "queue", "queuepage"]
+    assert stages == list(json.loads(out))
     assert json.loads(out)["trained"]["already_there"]
 
 
