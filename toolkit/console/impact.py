@@ -90,7 +90,9 @@ def _estimates(result: Impact) -> Table:
         rests_on = (support(row["cases"], row["patients"]), support(row["of_cases"], row["of_patients"]))
         estimates.add_row(f"{row['estimate']}{where}", proportion(row["value"]), bounds, *rests_on)
     if any(row["value"] < row["low"] or row["value"] > row["high"] for row in result.estimates):
-        estimates.caption = "outside its interval: the ranked part has shown more than the random share by itself"
+        estimates.caption = (
+            "an estimate outside its interval: what is known of the ranked part rules it out; the random share is small"
+        )
     return estimates
 
 

@@ -119,7 +119,7 @@ def corrected_accuracy(before: np.ndarray, after: np.ndarray, review: ReviewedCa
     `before` (N,) says which cases are right by the labels as they are, `after` which by the labels as reviewed; it
     counts where a case is decided. It is the accuracy as it is, plus what becomes right, less what does not stay right,
     each share by `share_of_all`; NaN where no case was drawn. The interval is recovered from theirs (Zou and Donner,
-    Stat Med 2008;27:1693) and cut to what is known.
+    Stat Med 2008;27:1693) and cut to what is known; the estimate is not: of few patients it may lie beyond 0 or 1.
     """
     gains = _change(after & ~before, ~before, review, confidence)
     losses = _change(before & ~after, before, review, confidence)
@@ -128,7 +128,7 @@ def corrected_accuracy(before: np.ndarray, after: np.ndarray, review: ReviewedCa
     low, high = value - np.hypot(gains_down, losses_up), value + np.hypot(gains_up, losses_down)
     least, most = (review.decided & after).mean(), 1 - (review.decided & ~after).mean()
     bounds = Interval(float(np.clip(low, least, most)), float(np.clip(high, least, most)))
-    return Estimated(float(np.clip(value, 0, 1)), bounds)
+    return Estimated(value, bounds)
 
 
 def _change(successes: np.ndarray, possible: np.ndarray, review: ReviewedCases, confidence: float) -> Estimated:
