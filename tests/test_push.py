@@ -243,7 +243,7 @@ def test_an_unknown_queue_and_none_at_all_are_told(queued, study):
         push_queue(queued, study, "nonsense")
     with queued.writing() as connection:
         connection.execute("delete from queues")
-    with pytest.raises(ToolkitError, match="there is no queue here"):
+    with pytest.raises(ToolkitError, match="no queue was made yet"):
         push_queue(queued, study)
 
 

@@ -3,11 +3,13 @@
 import csv
 import io
 import math
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openpyxl
@@ -17,6 +19,7 @@ from exports import box, label, row
 
 from toolkit.errors import DamagedError, ReviewError, WorkspaceError
 from toolkit.manifest.evaluation import Costs
+from toolkit.pipeline import queue_with_page, review_and_parse
 from toolkit.privacy import normalise
 from toolkit.stages.parse import parse
 from toolkit.stages.queue import order, queue
@@ -213,6 +216,63 @@ def test_the_same_labels_and_evidence_give_the_same_queue(audited, study):
     assert [item["case_id"] for item in first.rows] == [item["case_id"] for item in stored]
 
 
+def test_a_queue_asked_for_again_is_the_one_whose_page_is_written(audited, study, key):
+    first, other, again = (queue(audited, study, minutes=minutes) for minutes in (10, 16, 10))
+    page = queue_page(audited, study, key, again.queue_id)
+
+    assert first.queue_id == again.queue_id != other.queue_id
+    assert f"Queue {first.queue_id}" in Path(page.page).read_text()
+
+
+@pytest.fixture
+def opened(study, key, tmp_path):
+    """The study and its key, as a study file gives them."""
+    return SimpleNamespace(study=study, key=lambda _: key, path=tmp_path / "study.toml", folder=tmp_path)
+
+
+def test_a_queue_that_was_killed_before_the_registry_had_it_is_there_when_asked_for_again(audited, study):
+    first = queue(audited, study, minutes=10)
+    with audited.writing() as connection:
+        connection.execute("delete from queues; delete from queue_items")
+
+    again = queue(audited, study, minutes=10)
+
+    assert (first.queue_id, first.cases) == (again.queue_id, again.cases)
+    assert first.cases == len(audited.rows("select * from queue_items"))
+    assert [first.queue_id] == [each["queue_id"] for each in audited.rows("select queue_id from queues")]
+
+
+def test_a_review_that_was_killed_before_its_verdicts_counted_is_finished_by_the_same_command(
+    audited, study, key, opened, tmp_path
+):
+    file = written(tmp_path / "v.csv", [(case_of(audited, "i3-0"), "melasma", "")])
+    review(audited, study, key, file, reviewer="Dr. Roe", now=WHEN)
+    assert "nevus" == truth_of(audited, "i3-0")["class_name"]
+
+    reviewed, _ = review_and_parse(audited, opened, file, reviewer="Dr. Roe")
+
+    assert 1 == reviewed.repeated
+    assert "melasma" == truth_of(audited, "i3-0")["class_name"]
+
+
+def test_the_pipeline_writes_the_page_of_the_queue_it_made(audited, opened):
+    for minutes in (10, 16, 10):
+        made, page = queue_with_page(audited, opened, minutes=minutes)
+
+        assert f"Queue {made.queue_id}" in Path(page.page).read_text()
+
+
+def test_a_registry_of_an_earlier_version_has_no_queue_yet(audited, study):
+    with audited.writing() as connection:
+        for name in ("queues", "queue_items", "label_searches", "verdicts"):
+            connection.execute(f"drop table {name} cascade")
+
+    with pytest.raises(WorkspaceError, match="no audit has looked"):
+        queue(audited, study)
+    with pytest.raises(WorkspaceError, match="no queue was made yet"):
+        outcome(audited, study, "latest")
+
+
 def test_a_queue_before_an_audit_and_one_without_time_are_refused(audited, study):
     with pytest.raises(WorkspaceError, match="not enough for one case"):
         queue(audited, study, minutes=0.5)
@@ -341,6 +401,23 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(audited, study, key, tmp
 
     with pytest.raises(ReviewError, match="too large"):
         taken_in(audited, study, key, file)
+
+
+def test_a_workbook_whose_cells_lie_far_out_costs_no_memory(audited, study, key, tmp_path):
+    book = openpyxl.Workbook()
+    rows = [("case_id", "verdict"), (case_of(audited, "i3-0"), "melasma")]
+    for cells in rows:
+        book.active.append(cells)
+    for number in range(3, 60):
+        book.active.cell(number * 1_000, 16_384, "far out")
+    book.save(tmp_path / "v.xlsx")
+    tracemalloc.start()
+    result = taken_in(audited, study, key, tmp_path / "v.xlsx")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert {"changed": 1} == result.verdicts
+    assert peak < 50_000_000
 
 
 def test_a_comment_that_names_a_patient_is_not_kept(audited, study, key, tmp_path):

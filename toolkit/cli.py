@@ -83,19 +83,21 @@ class Settings:
         self.show(result)
         return result
 
-    def run_each(self, stages: "Callable[[Progress], Iterable[Any]]") -> None:
-        """Show the result of each stage as soon as it is done; as JSON, all of them in one object at the end."""
+    def run_each(self, stages: "Callable[[Progress], Iterable[Any]]") -> list[Any]:
+        """Show and return the result of each stage as soon as it is done; as JSON, all in one object at the end."""
         from toolkit import console
         from toolkit.console.bars import hide_progress
 
         with self.progress() as progress:
-            results = stages(progress)
+            results = []
+            for result in stages(progress):
+                results.append(result)
+                if not self.as_json:
+                    hide_progress(progress)
+                    console.show_stage(self.workspace, result)
             if self.as_json:
-                console.print_results(list(results))
-                return
-            for result in results:
-                hide_progress(progress)
-                console.show_stage(self.workspace, result)
+                console.print_results(results)
+        return results
 
     @contextmanager
     def progress(self) -> "Generator[Progress]":
@@ -547,9 +549,11 @@ def queue(
     if queue_id is not None:
         settings.show(outcome(settings.workspace, study.study, queue_id))
         return
-    settings.run_each(lambda progress: queue_with_page(settings.workspace, study, minutes=minutes, progress=progress))
+    made, _ = settings.run_each(
+        lambda progress: queue_with_page(settings.workspace, study, minutes=minutes, progress=progress)
+    )
     if not settings.as_json:
-        console.show_queue(settings.workspace)
+        console.show_queue_items(made.rows)
 
 
 @app.command(sort_key=9.4)
@@ -788,7 +792,7 @@ Apply = Annotated[bool, Parameter(negative="", help="Send it; without this optio
 
 
 @push.command(name="queue")
-def push_queue(queue: str | None = None, /, *, apply: Apply = False, settings: Shared) -> None:
+def push_queue(queue: str = "latest", /, *, apply: Apply = False, settings: Shared) -> None:
     """Send a queue: priorities by patient, the reasons as issues, and rework where the study names a task queue.
 
     Example: toolkit push queue --apply

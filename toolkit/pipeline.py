@@ -199,19 +199,21 @@ def queue_with_page(
     workspace: Workspace, study_file: StudyFile, *, minutes: float = MINUTES, progress: Progress = silent
 ) -> Iterator[Any]:
     """Make a review queue and write its page and its workbook; yield both results."""
-    yield queue(workspace, study_file.study, minutes=minutes, progress=progress)
-    yield queue_page(workspace, study_file.study, study_file.key(workspace), progress=progress)
+    made = queue(workspace, study_file.study, minutes=minutes, progress=progress)
+    yield made
+    yield queue_page(workspace, study_file.study, study_file.key(workspace), made.queue_id, progress=progress)
 
 
 def review_and_parse(
     workspace: Workspace, study_file: StudyFile, file: Path, *, reviewer: str | None, progress: Progress = silent
 ) -> Iterator[Any]:
-    """Take in a file of verdicts and make the tables of labels anew with them; yield both results."""
+    """Take in a file of verdicts and make the tables of labels anew with all there are; yield both results.
+
+    Also where the file holds nothing new: the command that took it in may have been killed before this.
+    """
     key = study_file.key(workspace)
-    reviewed = review(workspace, study_file.study, key, file, reviewer=reviewer, progress=progress)
-    yield reviewed
-    if reviewed.review_id:
-        yield parse_study(workspace, study_file, [], progress=progress)
+    yield review(workspace, study_file.study, key, file, reviewer=reviewer, progress=progress)
+    yield parse_study(workspace, study_file, [], progress=progress)
 
 
 def compare_with_page(
@@ -307,8 +309,7 @@ def status(workspace: Workspace) -> Status:
 
 def _pushes(workspace: Workspace) -> list[dict[str, Any]]:
     """Return how many things of each push are in each state; none in a registry of an earlier version."""
-    known = workspace.rows("from duckdb_tables() where table_name = 'pushes'")
-    return workspace.rows(sql.statement("status/pushes")) if known else []
+    return workspace.rows(sql.statement("status/pushes")) if workspace.has_table("pushes") else []
 
 
 def _counts(workspace: Workspace, statement: str) -> dict[str, int]:

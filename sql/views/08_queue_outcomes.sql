@@ -1,14 +1,7 @@
 -- The cases of every queue with what became of each label: what reviewers say, else what was labelled or approved since then.
 create or replace view queue_outcomes as
-with items as (
-    select *,
-    from queue_items
-    union all by name
-    select null::text as drawn_from -- a registry of an earlier version lacks it
-    where false
-),
-verdicts_now as (
-    select verdicts.case_id, verdicts.class_name,
+with verdicts_now as (
+    select verdicts.case_id, verdicts.class_name, verdicts.reviewer, verdicts.reviewed_at,
     from verdicts
     left join exports on exports.export_id = verdicts.review_id
     qualify row_number() over (
@@ -30,20 +23,23 @@ reviewed as (
     from votes
     group by case_id
 ),
+reviewers as (
+    select case_id, arg_max(reviewer, (reviewed_at, reviewer)) as reviewer
+    from verdicts_now
+    group by case_id
+),
 seen_again as (
-    select readings.case_id, max(labels.updated_at) as seen_at
+    select readings.case_id, labels.updated_at as seen_at, readings.annotator,
     from readings
     inner join labels on labels.label_id = readings.label_id and labels.revision = readings.revision
-    group by readings.case_id
     union all
-    select cases.case_id, max(workflow.acted_at)
+    select cases.case_id, workflow.acted_at, workflow.annotator,
     from workflow
     inner join cases on cases.image_id = workflow.image_id
     where workflow.action ilike 'approve%'
-    group by cases.case_id
 ),
 last_seen as (
-    select case_id, max(seen_at) as seen_at
+    select case_id, max(seen_at) as seen_at, arg_max(annotator, (seen_at, annotator)) as annotator
     from seen_again
     group by case_id
 ),
@@ -54,16 +50,19 @@ outcomes as (
             when reviewed.decided and reviewed.tied then 'unresolved'
             when reviewed.decided then if(reviewed.class_name = items.class_name, 'confirmed', 'changed')
             when reviewed.case_id is not null then 'cannot_tell'
+            when truth.case_id is null then 'rejected'
             when truth.class_name is null then 'unresolved'
             when truth.class_name <> items.class_name then 'changed'
             when last_seen.seen_at >= queues.made_at then 'confirmed'
             else 'untouched'
         end as outcome,
         if(reviewed.decided, reviewed.class_name, truth.class_name) as class_now,
-    from items
+        coalesce(reviewers.reviewer, if(last_seen.seen_at >= queues.made_at, last_seen.annotator, null)) as reviewer,
+    from queue_items as items
     inner join queues on queues.queue_id = items.queue_id
     left join truth on truth.case_id = items.case_id
     left join reviewed on reviewed.case_id = items.case_id
+    left join reviewers on reviewers.case_id = items.case_id
     left join last_seen on last_seen.case_id = items.case_id
 )
 select
@@ -74,7 +73,10 @@ select
     coalesce(drawn_from, if(random, 'all', null)) as drawn_from,
     class_name,
     outcome,
-    case outcome when 'changed' then class_now when 'unresolved' then null else class_name end as class_reviewed,
+    case
+        when outcome = 'changed' then class_now
+        when outcome not in ('rejected', 'unresolved') then class_name
+    end as class_reviewed,
     case
         when outcome = 'untouched' then coalesce(suggested_class, class_name)
         else class_reviewed
@@ -82,4 +84,6 @@ select
     suggested_class,
     probability,
     score,
+    reviewer,
+    reasons,
 from outcomes;

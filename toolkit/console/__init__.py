@@ -10,7 +10,6 @@ from toolkit.console.scores import show_in_short, show_scores
 from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table
 from toolkit.errors import ToolkitError
 from toolkit.formatting import spoken
-from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.sql import Question
 
@@ -36,9 +35,8 @@ def show_stage(workspace: Workspace, result: Any) -> None:
         show_in_short(workspace, result.run_id)
 
 
-def show_queue(workspace: Workspace) -> None:
-    """Show the first cases of the newest queue, and what speaks against their labels."""
-    items = workspace.rows(sql.statement("queue/newest"))
+def show_queue_items(items: list[dict[str, Any]]) -> None:
+    """Show the first cases of a queue, and what speaks against their labels."""
     rows = table(">rank", "case", "label, and what speaks against it")
     for row in items[:MOST_LISTED]:
         alone = row["random"] or row["suggested_class"] is None

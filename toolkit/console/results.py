@@ -71,16 +71,16 @@ def _(result: QueuePage) -> RenderableType:
 @rendered.register
 def _(result: QueueOutcome) -> RenderableType:
     what = f"{result.queue_id}: {counted(result.cases, 'case')} of {counted(result.patients, unit())}"
-    groups = table(
-        "cases", ">number", ">reviewed", *(f">{spoken(each)}" for each in OUTCOMES), f">harm per {PER} reviews"
-    )
+    seen = [each for each in OUTCOMES if any(row[each] for row in result.groups)]
+    groups = table("cases", ">number", ">reviewed", *(f">{spoken(each)}" for each in seen), f">harm per {PER} reviews")
     for row in result.groups:
         harm = "–" if math.isnan(row["harm_per_50"]) else f"{row['harm_per_50']:.1f}"
-        counts = (count(row[name]) for name in ("number", "reviewed", *OUTCOMES))
+        counts = (count(row[name]) for name in ("number", "reviewed", *seen))
         groups.add_row(row["cases"], *counts, harm)
-    people = table("reviewer", *(f">{spoken(each)}" for each in OUTCOMES[:-1]))
+    found = [each for each in seen if each != "untouched"]
+    people = table("reviewer", *(f">{spoken(each)}" for each in found))
     for row in result.reviewers:
-        people.add_row(line(row["reviewer"]), *(count(row[name]) for name in OUTCOMES[:-1]))
+        people.add_row(line(row["reviewer"]), *(count(row[name]) for name in found))
     changes = [f"changed: {', '.join(f'{spoken(name)} {times}' for name, times in result.changes.items())}"]
     lines = (what, *(changes if result.changes else []))
     return Group(summary("queue", *lines), groups, *([people] if result.reviewers else []))

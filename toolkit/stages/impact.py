@@ -17,7 +17,7 @@ from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stats.error_rate import NOTHING, Estimated, Population, ReviewedCases, corrected_accuracy, share_of_all
 from toolkit.stats.impact import LabelChanges, Recount
-from toolkit.workspace import sql
+from toolkit.workspace import queues, sql
 from toolkit.workspace.class_arrays import places
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run
@@ -94,8 +94,9 @@ def impact(
     and for a run that was not scored: `evaluate` counts how often a part was.
     """
     progress("counting labels", 0, None)
-    chosen = _queue(workspace, queue)
-    outcomes = workspace.read(sql.statement("impact/outcomes"), {"queue": chosen["queue_id"]})
+    queue_id = queues.find_queue(workspace, queue)
+    (chosen,) = workspace.rows(sql.statement("impact/queue"), {"queue": queue_id})
+    outcomes = workspace.read(sql.statement("queue/outcomes"), {"queue": chosen["queue_id"]})
     finished = _finished(outcomes)
     confidence = study.evaluate.confidence
     estimates = [_error_rate(outcomes, finished, chosen, confidence)]
@@ -118,18 +119,6 @@ def impact(
         outcomes=dict(Counter(outcomes["outcome"].to_pylist()).most_common()),
         estimates=estimates,
         of_run=of_run,
-    )
-
-
-def _queue(workspace: Workspace, name: str) -> dict[str, Any]:
-    has_tables = workspace.rows("select 1 as there from duckdb_tables() where table_name = 'queues'")
-    known = workspace.rows("select queue_id from queues order by made_at desc, queue_id") if has_tables else []
-    if rows := workspace.rows(sql.statement("impact/queue"), {"queue": name}) if known else []:
-        return rows[0]
-    names = ", ".join(row["queue_id"] for row in known)
-    problem = f"no such queue: {name}" if known else "no queue was made yet"
-    raise WorkspaceError(
-        problem, place=str(workspace.folder), remedy=f"the queues are: {names}" if known else "toolkit queue"
     )
 
 

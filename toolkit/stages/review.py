@@ -36,6 +36,8 @@ LABEL = "label"
 NAMES_A_PATIENT = "left out: it held the identifier of a patient"
 LARGEST = 200_000_000
 """Bytes that a workbook may unpack to."""
+MOST_COLUMNS = 200
+"""Columns of a sheet that are looked at; a cell far out would make each row as long as it lies."""
 LONGEST = 500
 """Characters of a comment that are kept."""
 REMEDY = "put these rows right; no verdict of the file was taken in"
@@ -156,8 +158,9 @@ def _workbook(file: Path) -> tuple[list[str], list[list[str]]]:
                 raise ReviewError("the workbook is too large", place=str(file), remedy="save its sheet as CSV")
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         for sheet in book.worksheets:
-            rows = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
-            filled = [row for row in rows if any(row)]
+            sheet.reset_dimensions()  # what the file says of its size is not believed
+            rows = sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS)
+            filled = [cells for row in rows if any(cells := [_cell(value) for value in row])]
             if filled and {CASE, VERDICT} <= {name.lower() for name in filled[0]}:
                 width = len(filled[0])
                 return [name.lower() for name in filled[0]], [(row + [""] * width)[:width] for row in filled[1:]]

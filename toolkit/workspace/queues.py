@@ -15,18 +15,29 @@ from toolkit.workspace.registry import Workspace, insert, table_schema
 TABLES = ("queues", "queue_items")
 NUMBERS = ("score", "probability", "harm")
 """Columns that are NaN where JSON has null."""
+LEAST_SCORE = 0.02
+"""Probability of an error under which a label gives no reason to look at its patient, and none is shown."""
+MOST_CHARACTERS = 80
+MOST_NAMED = 20
+"""Characters of a name, and queues, in a message."""
 LOST = "restore the file from a backup, or move it away: toolkit queue makes a queue"
 
 
 def record(workspace: Workspace, queue: dict[str, Any], items: list[dict[str, Any]]) -> bool:
-    """Keep a queue, as a file and in the registry; return False where it is there already."""
+    """Keep a queue, as a file and in the registry; return False where it is there already.
+
+    One whose command was killed after it was written comes into the registry now.
+    """
     path = _file(workspace, queue["queue_id"])
-    if path.exists():
-        return False
-    path.parent.mkdir(exist_ok=True, mode=0o700)
-    write_sealed(path, {"queue": {**queue, "made_at": queue["made_at"].isoformat()}, "items": items})
-    _mirror(workspace, queue["queue_id"], {"queues": [queue], "queue_items": items})
-    return True
+    is_new = not path.exists()
+    if is_new:
+        path.parent.mkdir(exist_ok=True, mode=0o700)
+        write_sealed(path, {"queue": {**queue, "made_at": queue["made_at"].isoformat()}, "items": items})
+    key = {"id": queue["queue_id"]}
+    if not (workspace.has_table("queues") and workspace.rows("from queues where queue_id = $id", key)):
+        kept, of_it = _read(path)
+        _mirror(workspace, kept["queue_id"], {"queues": [kept], "queue_items": of_it})
+    return is_new
 
 
 def _mirror(workspace: Workspace, queue_id: str, rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -75,15 +86,15 @@ def leave_out(workspace: Workspace, cases: set[str]) -> None:
 
 
 def find_queue(workspace: Workspace, name: str = "latest") -> str:
-    """Return a queue's ID; "latest" is the one that was made last."""
-    rows = workspace.rows("select queue_id from queues order by made_at desc, queue_id")
-    known = [row["queue_id"] for row in rows]
+    """Return a queue's ID; "latest" is the one that was made last. Raises WorkspaceError where there is none."""
+    ordered = "select queue_id from queues order by made_at desc, queue_id"
+    known = [row["queue_id"] for row in workspace.rows(ordered)] if workspace.has_table("queues") else []
     if name == "latest" and known:
         return known[0]
     if name in known:
         return name
-    problem = f"no such queue: {name}" if known else "no queue was made yet"
-    remedy = f"there are: {', '.join(known)}" if known else "toolkit queue"
+    problem = f"no such queue: {name[:MOST_CHARACTERS]}" if known else "no queue was made yet"
+    remedy = f"there are: {', '.join(known[:MOST_NAMED])}" if known else "toolkit queue"
     raise WorkspaceError(problem, place=str(workspace.folder / "queues"), remedy=remedy)
 
 

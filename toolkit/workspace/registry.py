@@ -108,6 +108,10 @@ class Workspace:
         with _connected(self.registry, read_only=True) as connection:
             return _has_schema(connection)
 
+    def has_table(self, name: str) -> bool:
+        """Tell whether the registry has a table: one of an earlier version gets it when a command first writes."""
+        return self.is_parsed() and bool(self.rows("from duckdb_tables() where table_name = $name", {"name": name}))
+
     @contextmanager
     def reading(self) -> Generator[duckdb.DuckDBPyConnection]:
         """Open the registry read-only; SQL can reach nothing but its own tables.
@@ -216,7 +220,7 @@ class Workspace:
                 remedy="docs/tables.md lists tables and columns",
             ) from None
 
-    def rows(self, text: str, parameters: dict[str, str] | None = None) -> list[dict]:
+    def rows(self, text: str, parameters: Mapping[str, Any] | None = None) -> list[dict]:
         """Return the rows of one of the toolkit's own statements as dictionaries."""
         return self.read(text, parameters).to_pylist()
 

@@ -2,7 +2,7 @@
 -- patient was drawn at random or not.
 select
     items.* exclude (reasons),
-    coalesce(items.score >= 0.02 and evidence.suggested_class is not null, false) as is_questioned,
+    coalesce(items.score >= $least and evidence.suggested_class is not null, false) as is_questioned,
     coalesce(evidence.reasons, items.reasons) as reasons,
     cases.image_id,
     cases.roi_left,

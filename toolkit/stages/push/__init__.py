@@ -15,6 +15,7 @@ from toolkit.stages.push import metadata, predictions, queue_plan
 from toolkit.stages.push.planned import PlannedCall, left_of
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.pushes import PushJournal, PushName
+from toolkit.workspace.queues import find_queue
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run, find_split
 
@@ -49,7 +50,7 @@ class Pushed:
 def push_queue(
     workspace: Workspace,
     study: Study,
-    queue_id: str | None = None,
+    queue_id: str = "latest",
     *,
     apply: bool = False,
     patience: Patience = Patience(),  # noqa: B008 - it is frozen
@@ -57,11 +58,11 @@ def push_queue(
 ) -> Pushed:
     """Send a queue's priorities, reasons and rework to Labelbox; without `apply`, return what would be sent.
 
-    `queue_id` None is the newest queue. Raises ServiceError where Labelbox refuses; what was sent stays noted, and the
-    same call goes on.
+    `queue_id` "latest" is the newest queue. Raises ServiceError where Labelbox refuses; what was sent stays noted, and
+    the same call goes on.
     """
     settings = study.labelbox.push
-    name = PushName("queue", queue_plan.find_queue(workspace, queue_id))
+    name = PushName("queue", find_queue(workspace, queue_id))
     plans, left_out = queue_plan.plans_of(workspace, settings, name.subject)
     calls = [call for plan in plans for call in plan.calls()]
     if not apply:

@@ -7,7 +7,6 @@ from functools import partial
 from itertools import groupby
 from typing import Any
 
-from toolkit.errors import WorkspaceError
 from toolkit.files import sha256_of
 from toolkit.manifest.cohort import PushSection
 from toolkit.stages.push.planned import Items, PlannedCall
@@ -56,21 +55,6 @@ class ProjectPlan:
             return {"method": "update_data_row_labeling_priority", **about, **arguments}
         arguments = {"data_row_ids": row_ids(items), "task_queue": items[0].value}
         return {"method": "move_data_rows_to_task_queue", **about, **arguments}
-
-
-def find_queue(workspace: Workspace, queue_id: str | None) -> str:
-    """Return the ID of a queue, the newest without one; raise WorkspaceError where there is none."""
-    known = []
-    if workspace.is_parsed() and workspace.rows("from duckdb_tables() where table_name = 'queues'"):
-        rows = workspace.rows("select queue_id from queues order by made_at desc, queue_id")
-        known = [row["queue_id"] for row in rows]
-    if not known:
-        raise WorkspaceError("there is no queue here", place=str(workspace.folder), remedy="toolkit queue makes one")
-    if queue_id is None or queue_id in known:
-        return queue_id or known[0]
-    raise WorkspaceError(
-        f"no such queue: {queue_id[:80]}", place=str(workspace.folder), remedy=f"give one of: {', '.join(known[:20])}"
-    )
 
 
 def plans_of(workspace: Workspace, settings: PushSection, queue_id: str) -> tuple[list[ProjectPlan], dict[str, int]]:

@@ -49,7 +49,8 @@ def queue(workspace: Workspace, study: Study, *, minutes: float = MINUTES, progr
     is not enough for a case.
     """
     progress("ordering cases", 0, None)
-    searched = workspace.rows("select inputs_sha256, settings from label_searches")
+    is_searched = workspace.has_table("label_searches")
+    searched = workspace.rows("select inputs_sha256, settings from label_searches") if is_searched else []
     if not searched:
         raise WorkspaceError(
             "no audit has looked for suspect labels yet", place=str(workspace.folder), remedy="toolkit audit"

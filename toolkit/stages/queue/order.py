@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from toolkit.manifest.evaluation import Costs
+from toolkit.workspace.queues import LEAST_SCORE
 
 DRAWN = {
     "all": "drawn at random, so that the share of wrong labels can be estimated without bias",
@@ -17,8 +18,6 @@ DRAWN = {
 }
 BESIDE = "of a patient whose other labels are looked at"
 MODEL_ALONE = "a model alone disagrees with the label"
-LEAST_SCORE = 0.02
-"""Probability of an error under which a case gives no reason to look at its patient."""
 
 
 @dataclass(frozen=True)

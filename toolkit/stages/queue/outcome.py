@@ -10,7 +10,7 @@ from toolkit.stages.queue.order import harm
 from toolkit.workspace import queues, sql
 from toolkit.workspace.registry import Workspace
 
-OUTCOMES = ("confirmed", "changed", "rejected", "cannot_tell", "untouched")
+OUTCOMES = ("confirmed", "changed", "rejected", "unresolved", "cannot_tell", "untouched")
 PER = 50
 """Reviews that the harm found is told for."""
 GROUPS = {None: "proposed", "all": "drawn at random", "test": "drawn at random from the test set"}
@@ -38,14 +38,14 @@ def outcome(workspace: Workspace, study: Study, name: str) -> QueueOutcome:
     The harm of an error is what `[report.costs]` says of the label before, where the class is what it is now.
     """
     queue_id = queues.find_queue(workspace, name)
-    rows = workspace.rows(sql.statement("queue/outcome"), {"queue_id": queue_id})
+    rows = workspace.rows(sql.statement("queue/outcomes"), {"queue": queue_id})
     malignant = {c.name for c in study.classes if c.malignant}
     for row in rows:
         is_error = row["outcome"] == "changed"
         row["harm"] = (
-            harm(row["class_before"], row["class_name"], 1.0, study.report.costs, malignant) if is_error else 0.0
+            harm(row["class_name"], row["class_reviewed"], 1.0, study.report.costs, malignant) if is_error else 0.0
         )
-    changed = [f"{row['class_before']} → {row['class_name']}" for row in rows if row["outcome"] == "changed"]
+    changed = [f"{row['class_name']} → {row['class_reviewed']}" for row in rows if row["outcome"] == "changed"]
     by_reviewer: dict[str, Counter] = {}
     for row in rows:
         if row["outcome"] != "untouched":

@@ -77,7 +77,7 @@ def queue_page(
     queue_id = queues.find_queue(workspace, queue_id)
     made = workspace.rows("select * from queues where queue_id = $queue_id", {"queue_id": queue_id})[0]
     known = workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"]
-    rows = workspace.rows(sql.statement("report/queue"), {"queue_id": queue_id})
+    rows = workspace.rows(sql.statement("report/queue"), {"queue_id": queue_id, "least": queues.LEAST_SCORE})
     patients = {row["patient_id"] for row in workspace.rows("select patient_id from patients")}
     items = []
     for number, row in enumerate(rows, start=1):
