@@ -108,7 +108,7 @@ def test_the_study_of_a_workspace_is_remembered(finished, monkeypatch, capsys, t
 
 
 def test_csv_and_json_answers_are_not_rounded(call, finished):
-    text = "select value from scores where metric = 'macro_recall' and part = 'test'"
+    text = "select value from scores where metric = 'macro_recall' and part = 'test' order by all"
     exact = finished.workspace.rows(text)[0]["value"]
 
     assert f"value\n{exact!r}\n" == call("query", "--sql", text, "--format", "csv")[1]

@@ -24,10 +24,10 @@ from toolkit.manifest import Study, load_study
 from toolkit.models import plain
 from toolkit.privacy import PseudonymKey
 from toolkit.stages.audit import audit
-from toolkit.stages.audit.labelled import evidence_of, labelled_cases
 from toolkit.stages.parse import parse
 from toolkit.stats.label_errors import Evidence, Weights, label_errors
 from toolkit.synthetic import sample
+from toolkit.workspace.labelled_cases import evidence_of, labelled_cases
 from toolkit.workspace.registry import Workspace
 
 FIRST = 50

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.stages.audit.labelled import LabelledCases
-from toolkit.stages.audit.measuring import MeasuredCases, Row, roi_of
 from toolkit.stats.label_errors import LabelErrors
+from toolkit.workspace.labelled_cases import LabelledCases
+from toolkit.workspace.measured_cases import MeasuredCases, Row, roi_of
 
 CARELESS = 2.0
 """Times the usual share of wrong readings."""

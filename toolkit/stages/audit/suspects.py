@@ -15,12 +15,11 @@ from toolkit.manifest import Study
 from toolkit.models import plain
 from toolkit.photographs import plain_features, quality
 from toolkit.progress import Progress
-from toolkit.stages.audit import measuring
-from toolkit.stages.audit.labelled import LabelledCases, evidence_of, labelled_cases, numbered
-from toolkit.stages.audit.measuring import Row
 from toolkit.stages.audit.reasons import LabelSearch, reasons_of
 from toolkit.stats.label_errors import Weights, label_errors
-from toolkit.workspace import audited, sql
+from toolkit.workspace import audited, measured_cases, sql
+from toolkit.workspace.labelled_cases import LabelledCases, evidence_of, labelled_cases, numbered
+from toolkit.workspace.measured_cases import Row
 from toolkit.workspace.registry import Workspace, table_schema
 
 FIRST = 50
@@ -49,7 +48,7 @@ def find_suspects(workspace: Workspace, study: Study | None, progress: Progress)
     settings = json.dumps({"features": plain_features.VERSION, **plain.SETTINGS, **Weights()._asdict()}, sort_keys=True)
     digest = _digest(labelled, settings, seed := study.study.seed if study else 0)
     if not workspace.rows("select 1 from label_searches where inputs_sha256 = $digest", {"digest": digest}):
-        measured = measuring.measure(workspace, labelled.rows, progress)
+        measured = measured_cases.measure(workspace, labelled.rows, progress)
         probabilities = _out_of_fold(labelled, measured.features, seed, progress)
         errors = label_errors(evidence_of(labelled, probabilities))
         _record(workspace, LabelSearch(labelled, measured, probabilities, errors), digest, settings)
