@@ -70,12 +70,12 @@ def _lesions(workspace: Workspace, rows: list[Row]) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def evidence_of(labelled: LabelledCases, probabilities: np.ndarray) -> Evidence:
-    """Return cases and readings as numbers."""
+def evidence_of(labelled: LabelledCases, *models: np.ndarray) -> Evidence:
+    """Return cases and readings as numbers; `models` are each (N, classes), NaN where one says nothing."""
     at = {row["case_id"]: n for n, row in enumerate(labelled.rows)}
     readings = labelled.readings
     return Evidence(
-        probabilities,
+        np.stack(models),
         labelled.given,
         labelled.lesion,
         labelled.patient,

@@ -42,14 +42,6 @@ class LabelSearch(NamedTuple):
         """Which cases have probabilities, (N,)."""
         return np.asarray(~np.isnan(self.probabilities).any(axis=1))
 
-    def suggested(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return each case's most probable other class, and its probability, (N,) each."""
-        posterior, given = self.errors.posterior, self.labelled.given
-        if not len(given):
-            return given, np.zeros(0)
-        other = np.where(np.eye(posterior.shape[1], dtype=bool)[given], -1, posterior).argmax(axis=1)
-        return other, posterior[np.arange(len(given)), other]
-
 
 def reasons_of(search: LabelSearch, suggested: np.ndarray) -> list[str]:
     """Return a sentence for each case; `suggested` (N,) is the class that is suggested instead."""

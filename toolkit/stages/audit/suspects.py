@@ -91,7 +91,7 @@ def _record(workspace: Workspace, search: LabelSearch, digest: str, settings: st
         "cases": len(rows),
         "compared": int(search.compared.sum()),
         "expected_wrong": round(float(_scores(search).sum()), ROUNDED),
-        "temperature": search.errors.temperature,
+        "temperature": float(search.errors.temperatures[0]),
     }
     tables = {
         "photograph_quality": _quality_rows(search),
@@ -124,7 +124,7 @@ def _evidence_rows(search: LabelSearch) -> list[Row]:
     place = np.empty(len(scores), dtype=int)
     place[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
     most = max(min(FIRST, len(scores) // PART), int(np.ceil(scores.sum()))) if search.compared.any() else 0
-    suggested, chances = search.suggested()
+    suggested, chances = search.errors.suggested(labelled.given)
     reasons = reasons_of(search, suggested)
     is_choice = len(labelled.classes) > 1
     return [
