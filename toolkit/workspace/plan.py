@@ -87,7 +87,8 @@ def locked_for(workspace: Workspace, run_id: str) -> LockedPlan | None:
 
 def record(workspace: Workspace, study: Study, run_id: str) -> list[Departure]:
     """Find where a scored run departs from its plan; keep that beside the run and in the registry."""
-    departed = departures(workspace, study, run_id)
+    with workspace.reading():
+        departed = departures(workspace, study, run_id)
     rows = [{"run_id": run_id, **asdict(each)} for each in departed]
     table = pa.Table.from_pylist(rows, schema=table_schema("departures"))
     write_parquet(workspace.run(run_id) / "departures.parquet", table)
