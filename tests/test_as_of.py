@@ -313,7 +313,7 @@ def test_the_terminal_says_which_revision_and_json_has_every_number(here, scored
 
     assert f"reference diagnoses as of export {first} of 2025-03-02 10:00 UTC: {truth_id}" in text
     assert f"{CHANGED} cases of the external set" in text
-    assert (first, truth_id, "2025-03-02T10:00:00") == (
+    assert (first, truth_id, "2025-03-02 10:00:00") == (
         numbers["export_id"],
         numbers["truth_id"],
         numbers["latest_at"][:19],
