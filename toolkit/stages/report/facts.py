@@ -190,7 +190,7 @@ def _gathered(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
 
 
 def _bootstrap_seed(workspace: Workspace, run_id: str) -> int | None:
-    scorings = ledger.scorings_of(workspace, run_id)
+    scorings = [scoring for scoring in ledger.scorings_of(workspace, run_id) if not scoring.get("as_of")]
     return max(scorings, key=lambda scoring: scoring["scored_at"]).get("bootstrap_seed") if scorings else None
 
 
