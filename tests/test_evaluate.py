@@ -571,3 +571,33 @@ def test_probabilities_are_those_of_the_rows_of_a_slice():
 
     assert [[0.9, 0.1], [0, 0], [0.3, 0.7]] == class_arrays(table, ["melanoma", "nevus"]).probabilities.tolist()
     assert [[0, 0], [0.3, 0.7]] == class_arrays(table[1:], ["melanoma", "nevus"]).probabilities.tolist()
+
+
+def test_photographs_are_grouped_by_thirds_of_their_measured_quality(finished, copied):
+    names = ["photograph_sharpness", "photograph_brightness", "photograph_resolution"]
+    study = finished.study_file.study
+    study = study.model_copy(update={"evaluate": study.evaluate.model_copy(update={"groups": names})})
+    evaluate(copied, study)
+    rows = copied.rows(f"from subgroup_scores where {LATEST} and part = 'test' and metric = 'accuracy'")
+    quality = copied.table("photograph_quality").sort_values(["effective_pixels", "image_id"])
+    lowest = set(quality["image_id"][: math.ceil(len(quality) / 3)])
+    cases = copied.rows("select image_id, truth = predicted as correct from results inner join cases using (case_id) "
+                        "where results.part = 'test'")  # fmt: skip
+    own = [case["correct"] for case in cases if case["image_id"] in lowest]
+    [row] = [r for r in rows if (r["group_name"], r["group_value"]) == ("photograph_resolution", "lowest third")]
+
+    assert {(name, f"{third} third") for name in names for third in ("lowest", "middle", "highest")} == {
+        (r["group_name"], r["group_value"]) for r in rows
+    }
+    assert len(own) == row["cases"]
+    assert math.isnan(row["value"]) or np.mean(own) == pytest.approx(row["value"])
+
+
+def test_quality_that_was_never_measured_is_no_group(finished, copied):
+    study = finished.study_file.study
+    groups_ = {"evaluate": study.evaluate.model_copy(update={"groups": ["photograph_sharpness"]})}
+    with copied.writing() as connection:
+        connection.execute("delete from photograph_quality")
+
+    with pytest.raises(WorkspaceError, match="was never measured"):
+        evaluate(copied, study.model_copy(update=groups_))

@@ -36,7 +36,8 @@ class EvaluateSection(Section):
     """Shares of positives at which PPV and NPV of each operating point are given, beside those of the subset:
     `prevalences = [0.01, 0.05]`."""
     groups: list[Name] = []
-    """Metadata fields by whose values cases are grouped and scored; `annotator` groups by who read the case."""
+    """Metadata fields by whose values cases are grouped and scored. `annotator` groups by who read the case;
+    `photograph_sharpness`, `photograph_brightness` and `photograph_resolution` by thirds of what `audit` measured."""
     bands: dict[Name, list[float]] = {}
     """Where the values of a numeric field in `groups` are cut: `bands = {age = [40, 60]}`."""
     smallest_group: Positive = 10

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+
+from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.evaluate import calibrated, groups, operating, readers
@@ -78,6 +81,18 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     return _summary(workspace, run_id, rows["scores"], scorings, temperature, departures)
 
 
+def _group_values(workspace: Workspace, study: Study, part: dict[str, str]) -> pa.Table:
+    """Return rows of case_id, group_name, group_value; the quality of photographs where the study asks for it."""
+    values = workspace.read(sql.statement("evaluate/group_values"), part)
+    if not set(study.evaluate.groups) & groups.QUALITY:
+        return values
+    if not workspace.rows("from photograph_quality limit 1"):
+        raise WorkspaceError(
+            "the quality of the photographs was never measured", place="[evaluate] groups", remedy="toolkit audit"
+        )
+    return pa.concat_tables([values, workspace.read(sql.statement("evaluate/quality_values"), part)])
+
+
 class Chosen(NamedTuple):
     """What a part is scored with: the temperature and thresholds of the run, and the file its predictions came from."""
 
@@ -94,7 +109,7 @@ def _scored(
     aims = [target for target in targets if not target.fixed]
     part = {"run_id": key.run_id, "part": key.part}
     readings = workspace.read(sql.statement("evaluate/readings_of_part"), part)
-    values = workspace.read(sql.statement("evaluate/group_values"), part)
+    values = _group_values(workspace, study, part)
     return {
         "scores": Scorer(study, data, key, temperature, source).rows(),
         "calibration_bins": calibrated.bins(study, data, key, temperature, source),

@@ -22,6 +22,8 @@ LEAST_PATIENTS = 5
 """Of the group, and of the other cases, for a difference; from here on the permutation test holds its level."""
 LARGEST_Q = 0.05
 """From which on q says nothing of a group, and it is not called the worst."""
+QUALITY = {"photograph_sharpness", "photograph_brightness", "photograph_resolution"}
+"""Groups by what the audit measured of photographs, in thirds."""
 NONE = "(none)"
 """The group of cases without a value."""
 OVER_ALL = ("accuracy", "macro_recall", "macro_specificity", "macro_f1")
