@@ -17,18 +17,20 @@ import pyarrow as pa
 import pytest
 from exports import box, label, row
 
+from toolkit.csv_files import sheet_text
 from toolkit.errors import DamagedError, ReviewError, WorkspaceError
 from toolkit.manifest.evaluation import Costs
-from toolkit.pipeline import queue_with_page, review_and_parse
+from toolkit.pipeline import chosen_queue_with_page, queue_with_page, review_and_parse
 from toolkit.privacy import normalise
 from toolkit.stages.parse import parse
-from toolkit.stages.queue import order, queue
+from toolkit.stages.queue import order, queue, queue_of_cases
 from toolkit.stages.queue.evidence import AUDIT, evidence
 from toolkit.stages.queue.order import Candidate
 from toolkit.stages.queue.outcome import outcome
 from toolkit.stages.report.queue_page import queue_page
 from toolkit.stages.review import review
 from toolkit.stages.withdraw import withdraw
+from toolkit.workspace import queues
 from toolkit.workspace.registry import insert, table_schema
 
 WHEN = datetime(2026, 3, 1, 12, 0)  # noqa: DTZ001 - the registry keeps UTC without a zone
@@ -544,6 +546,53 @@ def test_a_withdrawn_patient_is_in_no_queue_and_no_review(audited, study, key, t
     assert [stays] == [each["case_id"] for each in audited.rows("select case_id from verdicts")]
     assert gone not in {each["case_id"] for each in audited.rows("select case_id from queue_items")}
     assert "melasma" == truth_of(audited, "i4-0")["class_name"]
+
+
+def test_a_person_chooses_cases_and_as_many_of_the_test_set_are_drawn_beside():
+    candidates = list(many())
+    wanted = [*[each.case_id for each in candidates if each.part == "test"][:4], candidates[7].case_id]
+    places = order.of_cases(candidates, [*wanted, wanted[0]], seed=3)
+    chosen = [place for place in places if place.drawn_from is None]
+    drawn = [place for place in places if place.drawn_from]
+
+    assert sorted(wanted) == sorted(place.candidate.case_id for place in chosen)
+    assert {"test"} == {place.drawn_from for place in drawn} == {place.candidate.part for place in drawn}
+    assert sum(place.candidate.part == "test" for place in chosen) <= len(drawn)
+    assert not {p.candidate.patient_id for p in chosen} & {p.candidate.patient_id for p in drawn}
+    assert places == order.of_cases(candidates, wanted, seed=3)
+
+
+def test_the_ticked_cases_of_a_page_become_a_queue_with_page_and_workbook(copied, finished, tmp_path):
+    wrong = copied.rows("select case_id from errors where part = 'validation' order by case_id limit 3")
+    saved = tmp_path / "ticked.csv"
+    saved.write_text(sheet_text(["case_id", "part"], [[row["case_id"], "validation"] for row in wrong]))
+    made, page = chosen_queue_with_page(copied, finished.study_file, saved)
+    again, _ = chosen_queue_with_page(copied, finished.study_file, saved)
+
+    assert {row["case_id"] for row in wrong} == {row["case_id"] for row in made.rows}
+    assert (True, False, made.queue_id) == (made.is_new, again.is_new, again.queue_id)
+    assert made.queue_id in Path(page.page).read_text()
+    assert made.queue_id == queues.find_queue(copied)
+    assert "chosen by a person" in copied.rows("from queues order by made_at desc")[0]["sources"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "holds no case"),
+        ("case;part\na;test\n", "has no column case_id"),
+        ("case_id,part\n\x1b]0;x,test\n", r"not cases with a reference diagnosis here: \\x1b\]0;x"),
+        ("case_id\nnot-there\n", "not-there"),
+    ],
+)
+def test_a_file_of_chosen_cases_that_is_none_is_refused(copied, finished, tmp_path, content, message):
+    saved = tmp_path / "ticked.csv"
+    saved.write_text(content)
+
+    with pytest.raises(ReviewError, match=message):
+        queue_of_cases(copied, finished.study_file.study, saved)
+    with pytest.raises(ReviewError, match="no such file"):
+        queue_of_cases(copied, finished.study_file.study, tmp_path / "none.csv")
 
 
 class TestEvidenceOfRuns:

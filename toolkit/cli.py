@@ -541,6 +541,7 @@ def queue(
     /,
     *,
     minutes: Annotated[float, Parameter(validator=Number(gt=0, lte=100_000))] = 60.0,
+    cases: Path | None = None,
     settings: Shared,
 ) -> None:
     """List the cases whose labels to look at again first, patient by patient; with an ID, tell what became of them.
@@ -549,21 +550,26 @@ def queue(
 
     Example: toolkit queue --minutes 90
 
+    Example: toolkit queue --cases 201b45be-ticked.csv
+
     Args:
         queue_id: ID of an earlier queue, or latest: what became of its cases.
         minutes: Time that the review may take.
+        cases: CSV file of cases that you chose, as a page's gallery saves the ticked ones: a queue of these, and of as
+            many drawn at random for those of the test set that a model alone speaks against.
     """
     from toolkit import console
-    from toolkit.pipeline import queue_with_page
+    from toolkit.pipeline import chosen_queue_with_page, queue_with_page
     from toolkit.stages.queue.outcome import outcome
 
+    if queue_id is not None and cases is not None:
+        raise CycloptsError(msg="--cases makes a queue of its own: give no ID of an earlier one")
     study = settings.study_file()
     if queue_id is not None:
         settings.show(outcome(settings.workspace, study.study, queue_id))
         return
-    made, _ = settings.run_each(
-        lambda progress: queue_with_page(settings.workspace, study, minutes=minutes, progress=progress)
-    )
+    make = partial(chosen_queue_with_page, file=cases) if cases else partial(queue_with_page, minutes=minutes)
+    made, _ = settings.run_each(lambda progress: make(settings.workspace, study, progress=progress))
     if not settings.as_json:
         console.show_queue_items(made.rows)
 

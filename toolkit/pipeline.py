@@ -18,7 +18,7 @@ from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import Parsed, parse
 from toolkit.stages.predict import predict
 from toolkit.stages.pull import PullRequest, pull
-from toolkit.stages.queue import MINUTES, queue
+from toolkit.stages.queue import MINUTES, Queue, queue, queue_of_cases
 from toolkit.stages.report import report
 from toolkit.stages.report.audit_page import audit_page
 from toolkit.stages.report.compare_page import compare_page
@@ -222,7 +222,21 @@ def queue_with_page(
     workspace: Workspace, study_file: StudyFile, *, minutes: float = MINUTES, progress: Progress = silent
 ) -> Iterator[Any]:
     """Make a review queue and write its page and its workbook; yield both results."""
-    made = queue(workspace, study_file.study, minutes=minutes, progress=progress)
+    yield from _with_page(
+        workspace, study_file, queue(workspace, study_file.study, minutes=minutes, progress=progress), progress
+    )
+
+
+def chosen_queue_with_page(
+    workspace: Workspace, study_file: StudyFile, file: Path, *, progress: Progress = silent
+) -> Iterator[Any]:
+    """Make a review queue of the cases that a person chose, and write its page and workbook; yield both results."""
+    yield from _with_page(
+        workspace, study_file, queue_of_cases(workspace, study_file.study, file, progress=progress), progress
+    )
+
+
+def _with_page(workspace: Workspace, study_file: StudyFile, made: Queue, progress: Progress) -> Iterator[Any]:
     yield made
     yield queue_page(workspace, study_file.study, study_file.key(workspace), made.queue_id, progress=progress)
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from toolkit.errors import WorkspaceError
@@ -10,8 +11,9 @@ from toolkit.files import short_id
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.queue import order
+from toolkit.stages.queue.chosen import chosen_cases
 from toolkit.stages.queue.evidence import AUDIT, NOTHING, QueueEvidence, evidence
-from toolkit.stages.queue.order import Candidate, QueuedCase
+from toolkit.stages.queue.order import CHOSEN, Candidate, QueuedCase
 from toolkit.workspace import queues, sql
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
@@ -50,38 +52,76 @@ def queue(workspace: Workspace, study: Study, *, minutes: float = MINUTES, progr
     is not enough for a case.
     """
     progress("ordering cases", 0, None)
-    is_searched = workspace.has_table("label_searches")
-    searched = workspace.rows("select inputs_sha256, settings from label_searches") if is_searched else []
-    if not searched:
-        raise WorkspaceError(
-            "no audit has looked for suspect labels yet", place=str(workspace.folder), remedy="toolkit audit"
-        )
     section = study.queue
     if not minutes * 60 >= section.seconds_per_case:
         raise WorkspaceError(
             f"{minutes:g} minutes are not enough for one case of {section.seconds_per_case:g} s",
             remedy="give more --minutes, or change [queue] seconds_per_case in the study file",
         )
-    with workspace.reading():
-        against = evidence(workspace, study)
-        candidates = _candidates(workspace, study, against)
+    searched, against, candidates = _read(workspace, study)
     drawn = {"seconds_per_case": section.seconds_per_case, "random_share": section.random_share, "seed": section.seed}
     places = order.queue(candidates, minutes=minutes, **drawn)
     if not places:
         raise WorkspaceError("no label gives a reason to look at it", remedy="give [queue] random_share to draw some")
+    more = [] if against.sources == AUDIT else [against.sources]
+    settings = {"minutes": minutes, **drawn, "sources": against.sources}
+    return _recorded(workspace, candidates, places, settings, of=[searched, minutes, drawn], more=more)
+
+
+@one_at_a_time("queue")
+def queue_of_cases(workspace: Workspace, study: Study, file: Path, *, progress: Progress = silent) -> Queue:
+    """Make a queue of the cases that a person chose, as the gallery of a page saves them (CSV), and keep it.
+
+    Raises WorkspaceError before an audit, and for a file that names cases without a reference diagnosis, or none.
+    """
+    progress("ordering cases", 0, None)
+    searched, against, candidates = _read(workspace, study)
+    case_ids = chosen_cases(file, {candidate.case_id for candidate in candidates})
+    section = study.queue
+    places = order.of_cases(candidates, case_ids, seed=section.seed)
+    settings = {
+        "minutes": len(places) * section.seconds_per_case / 60,
+        "seconds_per_case": section.seconds_per_case,
+        "random_share": 0.0,
+        "seed": section.seed,
+        "sources": f"{against.sources}; {CHOSEN}",
+    }
+    return _recorded(workspace, candidates, places, settings, of=[searched, settings], more=[])
+
+
+def _read(workspace: Workspace, study: Study) -> tuple[list[dict[str, Any]], QueueEvidence, list[Candidate]]:
+    """Return what the last search for suspect labels rested on, the evidence, and every labelled case."""
+    is_searched = workspace.has_table("label_searches")
+    searched = workspace.rows("select inputs_sha256, settings from label_searches") if is_searched else []
+    if not searched:
+        raise WorkspaceError(
+            "no audit has looked for suspect labels yet", place=str(workspace.folder), remedy="toolkit audit"
+        )
+    with workspace.reading():
+        against = evidence(workspace, study)
+        return searched, against, _candidates(workspace, study, against)
+
+
+def _recorded(
+    workspace: Workspace,
+    candidates: list[Candidate],
+    places: list[QueuedCase],
+    settings: dict[str, Any],
+    *,
+    of: list[Any],
+    more: list[Any],
+) -> Queue:
+    """Keep a queue; its ID is a digest of labels, what it was made `of`, its cases, and `more`."""
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     whole = {"patients": len({c.patient_id for c in candidates}), "cases": len(candidates)}
     chosen = [(p.candidate.case_id, p.drawn_from) for p in places]
-    more = [] if against.sources == AUDIT else [against.sources]
-    queue_id = short_id([truth_id, searched, minutes, drawn, chosen, *more])
+    queue_id = short_id([truth_id, *of, chosen, *more])
     rows = [_item(queue_id, rank, place) for rank, place in enumerate(places, start=1)]
     made = {
         "queue_id": queue_id,
         "made_at": datetime.now(UTC).replace(tzinfo=None),
         "truth_id": truth_id,
-        "minutes": minutes,
-        **drawn,
-        "sources": against.sources,
+        **settings,
         **whole,
     }
     is_new = queues.record(workspace, made, rows)

@@ -17,6 +17,7 @@ DRAWN = {
     "test": "drawn at random from the test set, as many as are proposed there because a model alone disagrees",
 }
 BESIDE = "of a patient whose other labels are looked at"
+CHOSEN = "chosen by a person"
 MODEL_ALONE = "a model alone disagrees with the label"
 
 
@@ -93,6 +94,26 @@ def queue(
     return [
         _place(case, drawn_from)
         for drawn_from, cases in _mixed({None: chosen, "all": list(drawn.values()), "test": paired})
+        for case in cases
+    ]
+
+
+def of_cases(candidates: list[Candidate], case_ids: list[str], *, seed: int) -> list[QueuedCase]:
+    """Return the cases that a person chose, patient by patient in their order.
+
+    Beside those of the test set against which only a model speaks, as many of the test set are drawn at random.
+    """
+    patients = _patients(candidates)
+    by_id = {candidate.case_id: candidate for candidate in candidates}
+    chosen: dict[str, list[Candidate]] = {}
+    for case_id in dict.fromkeys(case_ids):
+        chosen.setdefault(by_id[case_id].patient_id, []).append(by_id[case_id])
+    owed = sum(case.part == "test" and not case.others_say_so for cases in chosen.values() for case in cases)
+    of_test = _of_test(patients, chosen, np.random.default_rng(seed))
+    groups = {None: list(chosen.values()), "test": _beside(of_test, set(chosen), owed)}
+    return [
+        QueuedCase(case, drawn_from, DRAWN[drawn_from] if drawn_from else case.reasons or CHOSEN)
+        for drawn_from, cases in _mixed(groups)
         for case in cases
     ]
 
