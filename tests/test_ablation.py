@@ -99,7 +99,7 @@ def test_a_blind_control_says_the_same_of_every_case(controlled):
 
 def test_a_control_is_a_run_of_its_own_that_names_the_run_it_controls(controlled, finished):
     workspace, made = controlled
-    rows = workspace.rows("select run_id, control, control_of from runs where control is not null")
+    rows = workspace.rows("select run_id, control, control_of from runs where control <> 'plain'")
     record = json.loads((workspace.run(made["border"].run_id) / "run.json").read_text())
 
     assert {(each.run_id, name, finished.run_id) for name, each in made.items()} == {tuple(r.values()) for r in rows}
@@ -119,7 +119,7 @@ def test_a_run_stands_beside_its_controls(controlled):
     workspace, made = controlled
     rows = {row["shown"]: row for row in workspace.shipped_rows("controls", part="validation")}
 
-    assert {"the run itself", *made} == set(rows)
+    assert {"the run itself", "plain", *made} == set(rows)
     assert 0.5 == rows["blank"]["value"]
     assert rows["blank"]["difference_from_run"] == rows["blank"]["value"] - rows["the run itself"]["value"]
     assert rows["blank"]["run_beats_it"] == (rows["blank"]["difference_high"] < 0)

@@ -16,7 +16,8 @@ def two_runs(finished, copied):
         own = finished.run_id
         connection.execute(f"insert into runs select * replace ('{OTHER}' as run_id) from runs where run_id = '{own}'")
         for table in ("predictions", "scores"):
-            connection.execute(f"insert into {table} select * replace ('{OTHER}' as run_id) from {table}")
+            twin = f"select * replace ('{OTHER}' as run_id) from {table} where run_id = '{own}'"
+            connection.execute(f"insert into {table} {twin}")
         rows = connection.execute(
             f"select case_id, truth, predicted from scored where run_id = '{own}' and part = 'test' order by case_id"
         ).fetchall()

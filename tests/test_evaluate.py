@@ -20,9 +20,12 @@ from toolkit.workspace.registry import table_schema
 from toolkit.workspace.results import TABLES
 from toolkit.workspace.runs import read_run, record_run
 
+LATEST = "run_id in (select run_id from run_names where name = 'latest')"
+"""The run that was trained, without its control."""
+
 
 def test_every_score_is_given_again_by_its_query(finished):
-    scores = finished.workspace.rows("from scores where part = 'test'")
+    scores = finished.workspace.rows(f"from scores where {LATEST} and part = 'test'")
     with finished.workspace.reading() as connection:
         for score in scores:
             (again,) = connection.execute(score["query"]).fetchone()
@@ -36,7 +39,7 @@ def test_every_score_is_given_again_by_its_query(finished):
 
 
 def test_every_value_lies_in_its_interval_and_names_its_support(finished):
-    scores = finished.workspace.rows("from scores")
+    scores = finished.workspace.rows(f"from scores where {LATEST}")
     known = [score for score in scores if not math.isnan(score["low"])]
 
     assert len(known) > len(scores) / 2
@@ -51,7 +54,7 @@ def test_every_value_lies_in_its_interval_and_names_its_support(finished):
 
 
 def test_every_scoring_is_recorded_in_the_registry_and_in_the_ledger(finished, copied):
-    before = len(copied.rows("from evaluations where part = 'test'"))
+    before = len(copied.rows(f"from evaluations where {LATEST} and part = 'test'"))
     result = evaluate(copied, finished.study_file.study)
     scorings = ledger.scorings_of(copied, finished.run_id)
 
@@ -127,8 +130,8 @@ def test_intervals_widen_when_the_same_cases_are_of_fewer_patients(study):
 
 
 def test_the_temperature_is_fitted_on_validation_and_changes_no_prediction(finished):
-    (fitted,) = finished.workspace.rows("from temperatures")
-    cases = finished.workspace.rows("select count(*) as n from scored where part = 'validation'")[0]["n"]
+    (fitted,) = finished.workspace.rows(f"from temperatures where {LATEST}")
+    cases = finished.workspace.rows(f"select count(*) as n from scored where {LATEST} and part = 'validation'")[0]["n"]
     changed = finished.workspace.rows(
         "select 1 from scaled where list_max(map_values(probabilities)) - confidence > 1e-12"
     )
@@ -138,7 +141,9 @@ def test_the_temperature_is_fitted_on_validation_and_changes_no_prediction(finis
 
 
 def test_scaling_lowers_the_log_loss_of_validation(finished):
-    found = finished.workspace.rows("select metric, value from scores where part = 'validation' and class_name is null")
+    found = finished.workspace.rows(
+        f"select metric, value from scores where {LATEST} and part = 'validation' and class_name is null"
+    )
     loss = {row["metric"]: row["value"] for row in found}
 
     assert loss["scaled_log_loss"] <= loss["log_loss"] + 1e-9
@@ -146,7 +151,8 @@ def test_scaling_lowers_the_log_loss_of_validation(finished):
 
 def test_the_bins_of_a_part_hold_all_its_cases(finished):
     bins = finished.workspace.rows(
-        "select probabilities, class_name, sum(cases)::bigint as cases from calibration_bins where part = 'test' "
+        "select probabilities, class_name, sum(cases)::bigint as cases from calibration_bins "
+        f"where {LATEST} and part = 'test' "
         "group by all"
     )
     cases = finished.results["Evaluated"].cases["test"]
@@ -226,7 +232,7 @@ def test_a_calibration_error_has_no_interval_and_the_test_says_what_it_can_tell(
 
 
 def test_every_operating_point_is_given_again_by_its_query(finished):
-    points = finished.workspace.rows("from operating_points")
+    points = finished.workspace.rows(f"from operating_points where {LATEST}")
     with finished.workspace.reading() as connection:
         for point in points:
             (again,) = connection.execute(point["query"]).fetchone()
@@ -236,7 +242,7 @@ def test_every_operating_point_is_given_again_by_its_query(finished):
 
 
 def test_a_threshold_is_chosen_on_validation_and_reaches_there_what_is_required(finished):
-    points = finished.workspace.rows("from operating_points where metric = 'recall'")
+    points = finished.workspace.rows(f"from operating_points where {LATEST} and metric = 'recall'")
     thresholds = Counter((point["target"], point["threshold"]) for point in points)
 
     assert {2} == set(thresholds.values())
@@ -246,7 +252,7 @@ def test_a_threshold_is_chosen_on_validation_and_reaches_there_what_is_required(
 
 
 def test_few_melanomas_confirm_nothing(finished):
-    (row,) = finished.workspace.rows("from guarantees where part = 'test' and target = 'melanoma'")
+    (row,) = finished.workspace.rows(f"from guarantees where {LATEST} and part = 'test' and target = 'melanoma'")
 
     assert not row["vouched"]
     assert 59 == row["needed_without_a_miss"]
@@ -275,10 +281,10 @@ def test_a_sensitivity_is_confirmed_only_where_patients_and_lesions_both_confirm
 
 
 def test_the_decision_curve_stands_beside_calling_everyone(finished):
-    curve = finished.workspace.rows("from decision_curves where part = 'test' and target = 'malignant'")
+    curve = finished.workspace.rows(f"from decision_curves where {LATEST} and part = 'test' and target = 'malignant'")
     share = finished.workspace.rows(
         "select avg(cast(truth in ('basal_cell_carcinoma', 'malignant_melanoma') as integer)) as share from scored "
-        "where part = 'test'"
+        f"where {LATEST} and part = 'test'"
     )[0]["share"]
 
     assert 49 == len(curve)
@@ -383,7 +389,7 @@ def test_the_model_is_one_more_reader_beside_annotators_and_truth(finished):
     both = rows + finished.workspace.shipped_rows("agreement", part="validation")
     alphas = [row["value"] for row in both if row["measure"] == "krippendorff"]
     pairs = {(row["reader"], row["other_reader"]): row for row in rows if row["measure"] == "cohen"}
-    cases = finished.workspace.rows("select truth, predicted from scored where part = 'test'")
+    cases = finished.workspace.rows(f"select truth, predicted from scored where {LATEST} and part = 'test'")
     theirs = cohen_kappa_score([row["truth"] for row in cases], [row["predicted"] for row in cases])
 
     assert alphas
@@ -472,19 +478,20 @@ def test_without_a_positive_on_validation_there_is_no_operating_point(study):
 
 
 def test_probabilities_of_a_balanced_training_are_corrected_for_the_classes_of_the_training_set(finished, copied):
-    assert not copied.rows("select 1 from scores where metric like 'prior_%'")
+    assert not copied.rows(f"select 1 from scores where {LATEST} and metric like 'prior_%'")
     record = read_run(copied, finished.run_id)
     balanced = record.study | {"train": record.study["train"] | {"balance": "weights"}}
     record_run(copied, record.model_copy(update={"study": balanced}))
     evaluate(copied, finished.study_file.study)
-    rows = {row["metric"]: row for row in copied.rows("from scores where metric like 'prior_%' and part = 'test'")}
+    found = copied.rows(f"from scores where {LATEST} and metric like 'prior_%' and part = 'test'")
+    rows = {row["metric"]: row for row in found}
     with copied.reading() as connection:
         again = {name: connection.execute(row["query"]).fetchone()[0] for name, row in rows.items()}
 
     assert {"prior_accuracy", "prior_brier", "prior_log_loss", "prior_ece"} == set(rows)
     assert {name: row["value"] for name, row in rows.items()} == pytest.approx(again, abs=1e-12)
     counts = Counter(row["class_name"] for row in copied.rows("select class_name from splits where part = 'train'"))
-    cases = copied.rows("select truth, probabilities from scored where part = 'test'")
+    cases = copied.rows(f"select truth, probabilities from scored where {LATEST} and part = 'test'")
     weighed = [{name: p * counts[name] for name, p in dict(case["probabilities"]).items()} for case in cases]
     chances = [each[case["truth"]] / sum(each.values()) for each, case in zip(weighed, cases, strict=True)]
     assert -np.log(np.maximum(chances, 2.2e-16)).mean() == pytest.approx(rows["prior_log_loss"]["value"])
@@ -508,7 +515,7 @@ def test_a_shift_of_classes_is_undone_by_the_prior():
 def test_predictive_values_at_a_prevalence_follow_bayes_and_are_given_again_by_their_queries(finished, copied):
     evaluated = finished.study_file.study.evaluate.model_copy(update={"prevalences": [0.01, 0.05]})
     evaluate(copied, finished.study_file.study.model_copy(update={"evaluate": evaluated}))
-    points = copied.rows("from operating_points where part = 'test'")
+    points = copied.rows(f"from operating_points where {LATEST} and part = 'test'")
     by = {(point["target"], point["metric"]): point for point in points}
     with copied.reading() as connection:
         again = [connection.execute(point["query"]).fetchone()[0] for point in points]

@@ -13,7 +13,7 @@ def evidence(model, given, *, lesion=None, patient=None, readings=None):
     own = np.arange(len(given))
     case, annotator, said = np.array(readings).T if readings else (own, 0 * own, given)
     return Evidence(
-        np.array(model, dtype=float),
+        np.array(model, dtype=float)[None] if np.ndim(model) == 2 else np.array(model, dtype=float),
         given,
         own if lesion is None else np.array(lesion),
         own if patient is None else np.array(patient),
@@ -169,3 +169,42 @@ def test_few_cases_one_group_and_one_class_get_no_probabilities():
     assert np.isnan(plain.out_of_fold(features[:20], said[:20], patient[:20], classes=4, seed=1)).all()
     assert np.isnan(plain.out_of_fold(features, said, 0 * patient, classes=4, seed=1)).all()
     assert np.isnan(plain.out_of_fold(features, 0 * said, patient, classes=4, seed=1)).all()
+
+
+def test_a_second_model_counts_by_what_it_knows_beyond_the_first():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 400)
+    given = np.where(rng.random(400) < 0.08, 1 - truth, truth)
+
+    def model(strength, noise):
+        right = strength + rng.normal(0, noise, 400)
+        chance = 1 / (1 + np.exp(-right))
+        return np.stack([np.where(truth == 0, chance, 1 - chance), np.where(truth == 1, chance, 1 - chance)], axis=1)
+
+    def found(*models):
+        errors = label_errors(evidence(np.stack(models), given))
+        first = np.argsort(-errors.wrong(given), kind="stable")[:40]
+        return int((given != truth)[first].sum()), errors
+
+    one, other, useless = model(1.5, 1.5), model(1.5, 1.5), rng.dirichlet([1, 1], 400)
+    alone, _ = found(one)
+    both, _ = found(one, other)
+    with_useless, errors = found(one, useless)
+    twice, same = found(one, one)
+
+    assert both > alone
+    assert with_useless >= alone - 1
+    assert errors.temperatures[1] > 4 * errors.temperatures[0]
+    assert abs(twice - alone) <= 1
+    # The same model twice says no more than once.
+    once = label_errors(evidence(one, given)).wrong(given)
+    np.testing.assert_allclose(once, same.wrong(given), atol=0.1)
+
+
+def test_a_case_that_only_one_model_knows_is_judged_by_that_one():
+    model, given = many([0.05, 0.95], [0.05, 0.95])
+    second = np.full((22, 2), np.nan)
+    given = [*given, 0, 1]
+    wrong = label_errors(evidence(np.stack([np.array(model), second]), given)).wrong(np.array(given))
+
+    np.testing.assert_allclose(label_errors(evidence(model, given)).wrong(np.array(given)), wrong, atol=0.05)

@@ -203,9 +203,10 @@ def test_a_comparison_that_is_made_departs_no_more(finished, locked, locked_once
     scored(locked, finished.run_id)
     with locked.writing() as connection:
         columns = f"'{OTHER}' as run_id, 'resnet' as model"
-        connection.execute(f"insert into runs select * replace ({columns}) from runs")
+        own = f"where run_id = '{finished.run_id}'"
+        connection.execute(f"insert into runs select * replace ({columns}) from runs {own}")
         for table in ("predictions", "scores"):
-            connection.execute(f"insert into {table} select * replace ('{OTHER}' as run_id) from {table}")
+            connection.execute(f"insert into {table} select * replace ('{OTHER}' as run_id) from {table} {own}")
     locked.run(OTHER).mkdir()
     before = kinds(plan.record(locked, study, finished.run_id))
     compare(locked, study, finished.run_id, OTHER)

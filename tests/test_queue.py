@@ -23,6 +23,7 @@ from toolkit.pipeline import queue_with_page, review_and_parse
 from toolkit.privacy import normalise
 from toolkit.stages.parse import parse
 from toolkit.stages.queue import order, queue
+from toolkit.stages.queue.evidence import AUDIT, evidence
 from toolkit.stages.queue.order import Candidate
 from toolkit.stages.queue.outcome import outcome
 from toolkit.stages.report.queue_page import queue_page
@@ -543,3 +544,84 @@ def test_a_withdrawn_patient_is_in_no_queue_and_no_review(audited, study, key, t
     assert [stays] == [each["case_id"] for each in audited.rows("select case_id from verdicts")]
     assert gone not in {each["case_id"] for each in audited.rows("select case_id from queue_items")}
     assert "melasma" == truth_of(audited, "i4-0")["class_name"]
+
+
+class TestEvidenceOfRuns:
+    """What the study's own models say of cases that they were not trained on."""
+
+    @staticmethod
+    def scores(workspace, finished):
+        found = evidence(workspace, finished.study_file.study)
+        return found, {case: own.score for case, own in found.of_case.items()}
+
+    @staticmethod
+    def a_case(workspace, part):
+        """Return a case whose label the run shares, and another class."""
+        [row, *_] = workspace.rows(
+            "select case_id, truth from results where part = $part and predicted = truth order by case_id",
+            {"part": part},
+        )
+        return row["case_id"], "nevus" if row["truth"] != "nevus" else "melasma"
+
+    @staticmethod
+    def contradict(workspace, run_id, case, other):
+        with workspace.writing() as connection:
+            connection.execute(
+                "update predictions set probabilities = map_from_entries(list_transform(map_keys(probabilities), "
+                "lambda k: (k, case when k = ? then 0.93 else 0.01 end))) where run_id = ? and case_id = ?",
+                [other, run_id, case],
+            )
+
+    @staticmethod
+    def make_good(workspace, run_id):
+        """Let the run say of nearly every case what its label says: a model that says nothing has no weight."""
+        with workspace.writing() as connection:
+            connection.execute(
+                "update predictions set probabilities = map_from_entries(list_transform(map_keys(probabilities), "
+                "lambda k: (k, case when k = truth.class_name then 0.93 else 0.01 end))) from truth "
+                "where truth.case_id = predictions.case_id and run_id = ?",
+                [run_id],
+            )
+
+    def test_they_stand_in_the_queue_and_among_its_sources(self, finished):
+        [made] = finished.workspace.rows("from queues")
+        items = finished.workspace.rows("from queue_items")
+        said = [item for item in items if "a model that was not trained on it says" in (item["evidence"] or "")]
+
+        assert made["sources"].endswith(f"what runs say of cases that they were not trained on: {finished.run_id}")
+        assert said
+        assert all(item["evidence"] for item in items)
+
+    @pytest.mark.parametrize("part", ["validation", "test"])
+    def test_a_model_that_contradicts_makes_an_error_more_probable(self, copied, finished, part):
+        case, other = self.a_case(copied, part)
+        self.make_good(copied, finished.run_id)
+        _, before = self.scores(copied, finished)
+        self.contradict(copied, finished.run_id, case, other)
+        found, after = self.scores(copied, finished)
+
+        assert after[case] > 1.5 * before[case]
+        assert other in found.of_case[case].reasons
+
+    def test_controls_and_models_that_were_trained_on_a_case_have_no_say(self, copied, finished):
+        case, other = self.a_case(copied, "test")
+        _, before = self.scores(copied, finished)
+        [control] = copied.rows("select run_id from runs where control = 'plain'")
+        self.contradict(copied, control["run_id"], case, other)
+
+        assert before == self.scores(copied, finished)[1]
+        with copied.writing() as connection:
+            connection.execute("update splits set part = 'train' where case_id = ?", [case])
+            connection.execute("update predictions set part = 'train' where case_id = ?", [case])
+        _, trained_on = self.scores(copied, finished)
+        self.contradict(copied, finished.run_id, case, other)
+
+        assert trained_on == self.scores(copied, finished)[1]
+
+    def test_without_a_run_the_audit_speaks_alone(self, copied, finished):
+        with copied.writing() as connection:
+            connection.execute("delete from predictions")
+        found, scores = self.scores(copied, finished)
+
+        assert AUDIT == found.sources
+        assert scores == {row["case_id"]: row["score"] for row in copied.rows("from label_evidence")}

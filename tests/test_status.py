@@ -26,7 +26,7 @@ def test_a_finished_workspace_fits_its_labels(finished):
 
     assert "toolkit query" == state.next
     assert [0] == [row["changed_cases"] for row in state.splits]
-    assert [(False, True)] == [(row["stale"], row["reported"]) for row in state.runs]
+    assert [(False, True)] == [(row["stale"], row["reported"]) for row in state.runs if not row["control"]]
 
 
 def test_a_changed_label_makes_split_and_run_stale(copied, finished, tmp_path):
@@ -37,7 +37,7 @@ def test_a_changed_label_makes_split_and_run_stale(copied, finished, tmp_path):
 
     assert "toolkit split" == state.next
     assert [1] == [row["changed_cases"] for row in state.splits]
-    assert [True] == [row["stale"] for row in state.runs]
+    assert [True, True] == [row["stale"] for row in state.runs]
     assert finished.results["Parsed"].photographs == state.photographs
 
 

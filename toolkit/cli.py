@@ -331,7 +331,7 @@ def predict(  # noqa: PLR0913 - two ways to predictions
     *,
     run: str = "latest",
     part: Literal["validation", "test", "external"] | None = None,
-    control: Literal["blank", "shuffled", "border", "metadata"] | None = None,
+    control: Literal["blank", "shuffled", "border", "metadata", "plain"] | None = None,
     device: Device = None,
     source: Annotated[Path | None, Parameter(name="--from")] = None,
     model_name: str | None = None,
@@ -354,7 +354,9 @@ def predict(  # noqa: PLR0913 - two ways to predictions
             of these that it covers.
         control: Input ablation, to test whether the model looks at the lesion: blank shows a grey square, shuffled the
             photograph of another patient, border only what surrounds the lesion's box, metadata a grey square with the
-            prompt's metadata. It is stored as a run of its own, to be evaluated and compared with the run.
+            prompt's metadata. plain is a control without a neural network, logistic regression and extra trees on plain
+            colour, texture and shape of the training set: what any run must beat. A control is stored as a run of its
+            own, to be evaluated and compared with the run.
         source: CSV, Parquet or JSON Lines file of another model's predictions: a run of its own. Rows are named by case
             ID, global key, external ID or file name; a column for each class, or a predicted class and its probability.
         model_name: What the other model is called; where a file holds several models' columns, the one to read.

@@ -37,6 +37,7 @@ from toolkit.workspace.locks import EVERYTHING, LABELS, beside_others, held
 from toolkit.workspace.note import known_key, read_note, remember_key, remember_study
 from toolkit.workspace.registry import Workspace, table_names
 from toolkit.workspace.restore import adopt
+from toolkit.workspace.runs import PLAIN_CONTROL
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,15 @@ class StudyFile:
                 remedy="take join_group out of the study file, or start a new workspace",
             )
         return key
+
+
+@dataclass(frozen=True)
+class ComparedWithControl:
+    """How a run does beside a control; `rows` are those of `report/comparisons`, the test set first."""
+
+    run_id: str
+    control: str
+    rows: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -185,11 +195,24 @@ def run(
     for each in (trained, *trained.replicates):
         yield predict(workspace, study, run=each.run_id, device=device, progress=progress)
         yield evaluate(workspace, study, run=each.run_id, progress=progress)
+        yield compare_with_plain(workspace, study, each.run_id, progress=progress)
     # Only now can the page of the audit compare the subsets of the split.
     audit_page(workspace, study, progress=progress)
     yield report(workspace, study, run=trained.run_id, progress=progress)
     if workspace.rows("select cases from label_searches where cases > 0"):
         yield from queue_with_page(workspace, study_file, progress=progress)
+
+
+def compare_with_plain(
+    workspace: Workspace, study: Study, run_id: str, *, progress: Progress = silent
+) -> ComparedWithControl:
+    """Fit plain features on the run's training set, score their predictions, and compare the run with them."""
+    control = predict(workspace, study, run=run_id, control=PLAIN_CONTROL, progress=progress)
+    evaluate(workspace, study, run=control.run_id, progress=progress)
+    compare(workspace, study, run_id, control.run_id, progress=progress)
+    rows = workspace.rows(sql.statement("report/comparisons"), {"run_id": run_id, "others": "controls"})
+    own = [row for row in rows if row["other_run_id"] == control.run_id]
+    return ComparedWithControl(run_id, PLAIN_CONTROL, own)
 
 
 def audit_with_page(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> Iterator[Any]:

@@ -1,4 +1,4 @@
--- Does the run score better than its input ablations (controls): does the model look at the lesion?
+-- Does the run score better than its controls: input ablations (does the model look at the lesion?) and plain features?
 -- $run = latest: run ID, or latest
 -- $part = test: subset of the split
 -- $metric = macro_roc_auc: metric over all classes

@@ -1,4 +1,4 @@
--- Every prediction beside the reference diagnosis of its case, where there is one.
+-- Every prediction of every run and control beside the reference diagnosis of its case, where there is one; `results` has those of the newest run.
 create or replace view scored as
 select
     predictions.run_id,

@@ -1,4 +1,4 @@
--- Every case that a run got wrong; ordered by confidence, the most confident errors come first.
+-- Every case that a run or a control got wrong; `errors` has those of the newest run. Ordered by confidence, the most confident errors come first.
 create or replace view misclassified as
 select
     scored.run_id,

@@ -24,10 +24,10 @@ from toolkit.manifest import Study, load_study
 from toolkit.models import plain
 from toolkit.privacy import PseudonymKey
 from toolkit.stages.audit import audit
-from toolkit.stages.audit.labelled import evidence_of, labelled_cases
 from toolkit.stages.parse import parse
 from toolkit.stats.label_errors import Evidence, Weights, label_errors
 from toolkit.synthetic import sample
+from toolkit.workspace.labelled_cases import evidence_of, labelled_cases
 from toolkit.workspace.registry import Workspace
 
 FIRST = 50
@@ -143,11 +143,11 @@ def samples(seeds: list[int], kept: Path) -> None:
     shares = []
     for seed in seeds:
         known, scores, wrong, planted = on_sample(seed, kept / f"sample-{seed}")
-        beside = [among_first(each, wrong) for each in orders(known.probabilities, known.given).values()]
+        beside = [among_first(each, wrong) for each in orders(known.models[0], known.given).values()]
         random = FIRST * planted / len(wrong)
         found = among_first(scores, wrong)
         shares.append(found / planted)
-        numbers = [seed, planted, f"{random:.1f}", *beside, flagged(known.probabilities, known.given), found]
+        numbers = [seed, planted, f"{random:.1f}", *beside, flagged(known.models[0], known.given), found]
         print("| " + " | ".join(map(str, numbers)) + f" | {shares[-1]:.0%} |", flush=True)
     print(f"\nthe audit's first {FIRST}: {min(shares):.0%} at least, {np.mean(shares):.1%} on average", flush=True)
 
@@ -221,9 +221,9 @@ def real(seeds: list[int], kept: Path) -> None:
             known, ids, scores = evidence(workspace, study)
             wrong_cases = {row["case_id"] for row in workspace.rows(CASES) if row["global_key"] in keys}
             wrong = np.array([case in wrong_cases for case in ids])
-            beside = [among_first(each, wrong) for each in orders(known.probabilities, known.given).values()]
+            beside = [among_first(each, wrong) for each in orders(known.models[0], known.given).values()]
             found.append(among_first(scores, wrong))
-            numbers = [name.partition("-")[0], seed, *beside, flagged(known.probabilities, known.given), found[-1]]
+            numbers = [name.partition("-")[0], seed, *beside, flagged(known.models[0], known.given), found[-1]]
             print("| " + " | ".join(map(str, numbers)) + " |", flush=True)
         print(f"mean of the audit: {np.mean(found)} of 29", flush=True)
 

@@ -28,6 +28,7 @@ from toolkit.formatting import (
     support,
     unit,
 )
+from toolkit.pipeline import ComparedWithControl
 from toolkit.prediction_files.faults import names, plain_name
 from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
@@ -45,6 +46,7 @@ from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
 from toolkit.stages.report.impact_page import ImpactPage
 from toolkit.stages.train import Trained, TrainingPlan
+from toolkit.workspace.runs import PLAIN_CONTROL
 
 BETWEEN_SEEDS = ("macro_recall", "macro_roc_auc", "accuracy")
 
@@ -132,10 +134,11 @@ def _(result: ChatCompared) -> RenderableType:
 
 @rendered.register
 def _(result: Predicted) -> RenderableType:
-    lines = [
-        f"cases: {listed(result.cases)} ({count(result.scored_now)} predicted now)",
-        f"the study's answers hold {proportion(result.mean_label_mass)} of the probability (mean label mass)",
-    ]
+    lines = [f"cases: {listed(result.cases)} ({count(result.scored_now)} predicted now)"]
+    if result.control != PLAIN_CONTROL:
+        lines.append(
+            f"the study's answers hold {proportion(result.mean_label_mass)} of the probability (mean label mass)"
+        )
     if result.control:
         control = f"{result.control} control of run {result.control_of}"
         lines.insert(0, f"run {result.run_id}, {control}: {MEANING_OF_CONTROL[result.control]}")
@@ -255,6 +258,18 @@ def _(result: Compared) -> RenderableType:
         alone = [] if part in result.differences else [f"cases: {listed(result.cases[part])}"]
         blocks += [_differences(f"{subset(part)}: change from new labels alone", rows, _few(result, part)), *alone, ""]
     return Group(*blocks, next_step(result.next))
+
+
+@rendered.register
+def _(result: ComparedWithControl) -> RenderableType:
+    row = next(row for row in result.rows if row["metric"] == "macro_recall")
+    values = f"macro recall {proportion(row['other_value'])} of the control, {proportion(row['value'])} of the run"
+    bounds = interval(row["low"], row["high"])
+    return summary(
+        "compare",
+        f"{result.control} control of run {result.run_id}: {MEANING_OF_CONTROL[result.control]}",
+        f"{subset(row['part'])}: {values}; {signed(row['difference'])} ({bounds})",
+    )
 
 
 def _between_seeds(result: Compared, part: str) -> list[RenderableType]:

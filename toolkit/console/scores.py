@@ -221,7 +221,7 @@ def _calibration(scores: dict[ScoreKey, Score], part: str) -> Table:
 
 def _controls(rows: list[dict[str, Any]]) -> Table:
     columns = ("control", "part", "metric", ">run", ">control", ">difference")
-    controls = table(*columns, title="input ablations (controls): control minus run")
+    controls = table(*columns, title="controls: control minus run")
     for row in rows:
         values = (proportion(row["value"]), proportion(row["other_value"]), signed(row["difference"]))
         controls.add_row(line(row["control"]), row["part"], short_metric_name(row["metric"]), *values)

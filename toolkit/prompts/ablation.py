@@ -21,8 +21,9 @@ MEANING = {
     "shuffled": "photographs exchanged between patients",
     "border": "each lesion's box painted over",
     "metadata": "a grey square for every photograph, its metadata in the prompt",
+    "plain": "colour, texture and shape alone, without a neural network",
 }
-"""What the model gets, by the name of the ablation: the values of `--control` and of the column `control`."""
+"""What the model gets, by the name of the control: the values of `--control` and of the column `control`."""
 BLIND = ("blank", "metadata")
 """Ablations without any photograph."""
 

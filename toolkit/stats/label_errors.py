@@ -12,6 +12,8 @@ import numpy as np
 
 ROUNDS = 12
 TEMPERATURES = np.array([0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5, 1.75, 2.0])
+HOTTER = np.array([2.5, 3.0, 4.0, 6.0, 10.0, 30.0, 1e6])
+"""Temperatures of a model that is not the only one: what two models say alike must not count twice."""
 ALIKE = np.array([0.3, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 1e6])
 """How many cases of prior shares weigh as much as one other lesion: large = a patient's lesions are not alike."""
 LEAST = 1e-4
@@ -35,12 +37,12 @@ class Weights(NamedTuple):
 class Evidence(NamedTuple):
     """What is known of N cases and K classes, as numbers.
 
-    `probabilities` (N, K) are of models that did not see the case's group, NaN where there are none; `given` (N,) is
-    the reference class; `lesion` and `patient` (N,) number who is the same. Of R readings: `case`, `annotator`, `said`
-    (R,).
+    `models` (M, N, K) are probabilities by models that did not see the case's group, NaN where there are none; `given`
+    (N,) is the reference class; `lesion` and `patient` (N,) number who is the same. Of R readings: `case`, `annotator`,
+    `said` (R,).
     """
 
-    probabilities: np.ndarray
+    models: np.ndarray
     given: np.ndarray
     lesion: np.ndarray
     patient: np.ndarray
@@ -50,15 +52,26 @@ class Evidence(NamedTuple):
 
 
 class LabelErrors(NamedTuple):
-    """`posterior` (N, K) is each class's probability; `error` each annotator's estimated share of wrong readings."""
+    """`posterior` (N, K) is each class's probability; `error` each annotator's estimated share of wrong readings.
+
+    What a model says counts the less, the higher its temperature is, (M,).
+    """
 
     posterior: np.ndarray
     error: np.ndarray
-    temperature: float
+    temperatures: np.ndarray
 
     def wrong(self, given: np.ndarray) -> np.ndarray:
         """Return the probability that each case's label is wrong, (N,)."""
         return 1 - self.posterior[np.arange(len(given)), given]
+
+    def suggested(self, given: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return each case's most probable other class, and its probability, (N,) each."""
+        if not len(given):
+            return given, np.zeros(0)
+        own = np.eye(self.posterior.shape[1], dtype=bool)[given]
+        other = np.where(own, -1, self.posterior).argmax(axis=1)
+        return other, self.posterior[np.arange(len(given)), other]
 
 
 def label_errors(evidence: Evidence, weights: Weights | None = None) -> LabelErrors:
@@ -67,36 +80,38 @@ def label_errors(evidence: Evidence, weights: Weights | None = None) -> LabelErr
     >>> said = np.array([0, 0, 1])
     >>> model = np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]])
     >>> one, of_each = np.zeros(3, int), np.arange(3)
-    >>> found = label_errors(Evidence(model, said, of_each, of_each, of_each, one, said))
+    >>> found = label_errors(Evidence(model[None], said, of_each, of_each, of_each, one, said))
     >>> int(found.wrong(said).argmax())
     1
     """
     weights = weights or Weights()
-    classes = evidence.probabilities.shape[1]
+    temperatures, classes = np.ones(len(evidence.models)), evidence.models.shape[2]
     if not len(evidence.given):
-        return LabelErrors(np.zeros((0, classes)), np.zeros(0), 1.0)
+        return LabelErrors(np.zeros((0, classes)), np.zeros(0), temperatures)
     share = (np.bincount(evidence.given, minlength=classes) + 0.5) / (len(evidence.given) + 0.5 * classes)
-    known = np.asarray(~np.isnan(evidence.probabilities).any(axis=1))
-    logarithms = np.log(np.where(known[:, None], evidence.probabilities, share) + LEAST)
+    known = np.asarray(~np.isnan(evidence.models).any(axis=2))
+    logarithms = np.log(np.where(known[..., None], evidence.models, share) + LEAST)
+    is_seen = np.any(known, axis=0)
+    prior = np.where(is_seen[:, None], 0, np.log(share + LEAST))
     error = np.full(int(evidence.annotator.max(initial=0)) + 1, weights.error)
     others = (1 - np.eye(classes)) / max(classes - 1, 1)
-    alike, temperature = weights.patient * _of_the_patient(evidence, share), 1.0
-    seen = logarithms - np.log(share)
+    alike = weights.patient * _of_the_patient(evidence, share)
     others_said = _others_of_the_lesion(evidence)
     posterior = np.eye(classes)[evidence.given]
     for _ in range(ROUNDS):
         chances = _chances(evidence, error, others)
         said = _summed(chances, evidence.case, len(evidence.given))
         elsewhere = _summed(chances[others_said.reading], others_said.case, len(evidence.given))
-        pooled = alike + weights.lesion * (elsewhere + _seen_elsewhere(evidence, seen / temperature))
-        temperature = _temperature(logarithms[known], (said + pooled)[known])
-        posterior = _normalised(np.where(known[:, None], logarithms / temperature, logarithms) + said + pooled)
+        seen = ((logarithms - np.log(share)) / temperatures[:, None, None]).sum(axis=0)
+        pooled = alike + weights.lesion * (elsewhere + _seen_elsewhere(evidence, seen))
+        temperatures = _temperatures(logarithms, known, said + pooled, temperatures)
+        posterior = _normalised(_together(logarithms, known, temperatures) + prior + said + pooled)
         wrong = 1 - posterior[evidence.case, evidence.said]
         error = (np.bincount(evidence.annotator, wrong, len(error)) + weights.error * weights.readings) / (
             np.bincount(evidence.annotator, minlength=len(error)) + weights.readings
         )
         others = _confusions(evidence, posterior, weights.confusions)
-    return LabelErrors(posterior, error, temperature)
+    return LabelErrors(posterior, error, temperatures)
 
 
 def _chances(evidence: Evidence, error: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -189,12 +204,24 @@ def _other_lesions(evidence: Evidence, classes: int) -> np.ndarray:
     return counts
 
 
-def _temperature(logarithms: np.ndarray, rest: np.ndarray) -> float:
-    """Return the temperature of the model at which all that was said is the most probable."""
-    if not len(logarithms):
-        return 1.0
-    found = [np.log((_normalised(logarithms / t) * np.exp(rest)).sum(axis=1)).sum() for t in TEMPERATURES]
-    return float(TEMPERATURES[int(np.argmax(found))])
+def _together(logarithms: np.ndarray, known: np.ndarray, temperatures: np.ndarray) -> np.ndarray:
+    """Return what the models that know a case say of it together, (N, K)."""
+    return np.where(known[..., None], logarithms / temperatures[:, None, None], 0).sum(axis=0)
+
+
+def _temperatures(logarithms: np.ndarray, known: np.ndarray, rest: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """Return the temperatures at which all that was said is the most probable, one model after the other."""
+    candidates = TEMPERATURES if len(before) == 1 else np.append(TEMPERATURES, HOTTER)
+    temperatures = before.copy()
+    for model, of_model in enumerate(known):
+        if not of_model.any():
+            continue
+        others = np.delete(np.arange(len(known)), model)
+        beside = _together(logarithms[others], known[others], temperatures[others])[of_model]
+        own, said = logarithms[model, of_model], np.exp(rest[of_model])
+        likely = [np.log((_normalised(own / t + beside) * said).sum(axis=1)).sum() for t in candidates]
+        temperatures[model] = candidates[int(np.argmax(likely))]
+    return temperatures
 
 
 def _normalised(logarithms: np.ndarray) -> np.ndarray:

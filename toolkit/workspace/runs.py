@@ -36,6 +36,8 @@ NAMED = 5
 """Cases that a message names."""
 METADATA_BASELINE = "metadata-baseline"
 """Name and backend of the model that is given no photograph."""
+PLAIN_CONTROL = "plain"
+"""The control that is a model of its own, fitted on plain features."""
 PHOTOGRAPHS = "photographs.json"
 """Beside a run: a digest of every case that it was trained on or watched, with its photograph."""
 SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
@@ -131,7 +133,7 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """The sections of the study file that the run was trained with."""
     toolkit: str | None = None
     control: str | None = None
-    """The input ablation that these predictions are made with."""
+    """The input ablation that these predictions are made with, or "plain"."""
     control_of: str | None = None
     external_of: str | None = None
     """The run of another workspace that this is."""

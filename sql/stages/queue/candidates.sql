@@ -1,5 +1,5 @@
--- Every case with a reference diagnosis: what speaks against it, whether that is more than a model's opinion, and
--- whether a reviewer has decided already.
+-- Every case with a reference diagnosis: whether annotators or other photographs speak against it, and whether a
+-- reviewer has decided already.
 with others as (
     select case_id, other_case_id
     from findings
@@ -16,15 +16,9 @@ select
     truth.class_name,
     truth.resolved_by = 'review' as is_reviewed,
     splits.part,
-    evidence.score,
-    evidence.suggested_class,
-    evidence.suggested_probability as probability,
-    evidence.reasons,
     truth.case_id in (select case_id from named) as others_say_so,
 from truth
 inner join cases on cases.case_id = truth.case_id
-left join label_evidence as evidence
-    on evidence.case_id = truth.case_id and evidence.class_name = truth.class_name
 left join splits on splits.case_id = truth.case_id and splits.split_id = $split_id
 where truth.class_name is not null
 order by truth.case_id;

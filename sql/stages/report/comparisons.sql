@@ -1,4 +1,4 @@
--- How a run compares over all classes, on the same cases: $others = runs, or its controls (models without the lesion).
+-- How a run compares over all classes, on the same cases: $others = runs, or its controls (input ablations, and plain features).
 -- A control stands second, as control minus run, whichever of the two was given to compare first.
 with known as (
     select *,
@@ -54,7 +54,7 @@ qualify
     or row_number() over (partition by peer, part, cause, metric order by turned) = 1
 order by
     run_id,
-    list_position(['blank', 'border', 'shuffled', 'metadata'], control),
+    list_position(['plain', 'blank', 'border', 'shuffled', 'metadata'], control),
     other_run_id,
     cause,
     part,

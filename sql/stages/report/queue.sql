@@ -1,9 +1,9 @@
 -- The cases of a queue with what its page and its workbook show of each: the evidence where there is some, whether the
 -- patient was drawn at random or not.
 select
-    items.* exclude (reasons),
-    coalesce(items.score >= $least and evidence.suggested_class is not null, false) as is_questioned,
-    coalesce(evidence.reasons, items.reasons) as reasons,
+    items.* exclude (reasons, evidence),
+    coalesce(items.score >= $least and items.suggested_class is not null, false) as is_questioned,
+    coalesce(items.evidence, evidence.reasons, items.reasons) as reasons,
     cases.image_id,
     cases.roi_left,
     cases.roi_top,

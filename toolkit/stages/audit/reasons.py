@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from toolkit.stages.audit.labelled import LabelledCases
-from toolkit.stages.audit.measuring import MeasuredCases, Row, roi_of
 from toolkit.stats.label_errors import LabelErrors
+from toolkit.workspace.labelled_cases import LabelledCases
+from toolkit.workspace.measured_cases import MeasuredCases, Row, roi_of
 
 CARELESS = 2.0
 """Times the usual share of wrong readings."""
@@ -41,14 +41,6 @@ class LabelSearch(NamedTuple):
     def compared(self) -> np.ndarray:
         """Which cases have probabilities, (N,)."""
         return np.asarray(~np.isnan(self.probabilities).any(axis=1))
-
-    def suggested(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return each case's most probable other class, and its probability, (N,) each."""
-        posterior, given = self.errors.posterior, self.labelled.given
-        if not len(given):
-            return given, np.zeros(0)
-        other = np.where(np.eye(posterior.shape[1], dtype=bool)[given], -1, posterior).argmax(axis=1)
-        return other, posterior[np.arange(len(given)), other]
 
 
 def reasons_of(search: LabelSearch, suggested: np.ndarray) -> list[str]:

@@ -15,12 +15,11 @@ from toolkit.manifest import Study
 from toolkit.models import plain
 from toolkit.photographs import plain_features, quality
 from toolkit.progress import Progress
-from toolkit.stages.audit import measuring
-from toolkit.stages.audit.labelled import LabelledCases, evidence_of, labelled_cases, numbered
-from toolkit.stages.audit.measuring import Row
 from toolkit.stages.audit.reasons import LabelSearch, reasons_of
 from toolkit.stats.label_errors import Weights, label_errors
-from toolkit.workspace import audited, sql
+from toolkit.workspace import audited, measured_cases, sql
+from toolkit.workspace.labelled_cases import LabelledCases, evidence_of, labelled_cases, numbered
+from toolkit.workspace.measured_cases import Row
 from toolkit.workspace.registry import Workspace, table_schema
 
 FIRST = 50
@@ -49,7 +48,7 @@ def find_suspects(workspace: Workspace, study: Study | None, progress: Progress)
     settings = json.dumps({"features": plain_features.VERSION, **plain.SETTINGS, **Weights()._asdict()}, sort_keys=True)
     digest = _digest(labelled, settings, seed := study.study.seed if study else 0)
     if not workspace.rows("select 1 from label_searches where inputs_sha256 = $digest", {"digest": digest}):
-        measured = measuring.measure(workspace, labelled.rows, progress)
+        measured = measured_cases.measure(workspace, labelled.rows, progress)
         probabilities = _out_of_fold(labelled, measured.features, seed, progress)
         errors = label_errors(evidence_of(labelled, probabilities))
         _record(workspace, LabelSearch(labelled, measured, probabilities, errors), digest, settings)
@@ -92,7 +91,7 @@ def _record(workspace: Workspace, search: LabelSearch, digest: str, settings: st
         "cases": len(rows),
         "compared": int(search.compared.sum()),
         "expected_wrong": round(float(_scores(search).sum()), ROUNDED),
-        "temperature": search.errors.temperature,
+        "temperature": float(search.errors.temperatures[0]),
     }
     tables = {
         "photograph_quality": _quality_rows(search),
@@ -125,7 +124,7 @@ def _evidence_rows(search: LabelSearch) -> list[Row]:
     place = np.empty(len(scores), dtype=int)
     place[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
     most = max(min(FIRST, len(scores) // PART), int(np.ceil(scores.sum()))) if search.compared.any() else 0
-    suggested, chances = search.suggested()
+    suggested, chances = search.errors.suggested(labelled.given)
     reasons = reasons_of(search, suggested)
     is_choice = len(labelled.classes) > 1
     return [

@@ -25,11 +25,12 @@ from toolkit.prompts import ablation
 from toolkit.prompts.ablation import AblatedCase, ImageBlindBackend
 from toolkit.prompts.answers import Answers, answers_of, predicted
 from toolkit.prompts.prompt import prompts_of, prompts_without_metadata
-from toolkit.stages.predict import external
+from toolkit.stages.predict import external, plain_control
 from toolkit.workspace import sql
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import (
+    PLAIN_CONTROL,
     PartCase,
     PredictedPart,
     RunRecord,
@@ -117,10 +118,13 @@ def predict(  # noqa: PLR0913 - the stage's inputs
 ) -> Predicted:
     """Score every class's answer for each case of the parts; write Parquet, then mirror it in the registry.
 
-    With a `control` (an input ablation) the photographs are replaced, and the predictions are a run of their own.
+    With a `control` (an input ablation) the photographs are replaced, and the predictions are a run of their own; the
+    control `plain` is another model, fitted on plain features of the run's training set.
     `run` may be the folder of another workspace's run: then the part is external, and the run is recorded here.
     Of several processes each scores its share of the shards, and the first mirrors them all.
     """
+    if (of := plain_control.asked_for(workspace, run, control)) is not None:
+        return _predict_plainly(workspace, study, of, parts or PARTS, progress)
     process = this_process()
     with process.first_alone():
         task = _task(workspace, study, run, control)
@@ -148,10 +152,31 @@ def _predict(
                 progress("predicting", done, total)
     process.wait_for_others()
     if process.is_first:
-        _mirror(workspace, task.run_id, shards, {each.shards[0].part: _made(task, each) for each in work})
+        files = {part: [shard.path for shard in shards if shard.part == part] for part in parts}
+        _mirror(workspace, task.run_id, files, {each.shards[0].part: _made(task, each) for each in work})
     process.wait_for_others()  # while one writes to the registry nobody can read it
     scored_now = sum(len(shard.cases) for shard in shards if shard.path in missing)
     return _summary(workspace, task, work, scored_now=scored_now)
+
+
+def _predict_plainly(
+    workspace: Workspace, study: Study, of: RunRecord, parts: tuple[str, ...], progress: Progress
+) -> Predicted:
+    with beside_others(workspace.folder, f"run-{of.run_id}-{PLAIN_CONTROL}", "predict", progress=progress):
+        done = plain_control.predictions(workspace, study, of, parts, progress)
+        _mirror(workspace, done.run_id, {part: [path] for part, path in done.files.items()}, done.made)
+    key = {"run_id": done.run_id, "parts": "\x1f".join(done.files)}
+    counts = workspace.rows(sql.statement("predict/summary"), key)[0]
+    scored_before = counts.pop("scored")
+    return Predicted(
+        run_id=done.run_id,
+        cases=done.cases,
+        scored_now=done.predicted_now,
+        **counts,
+        control=PLAIN_CONTROL,
+        control_of=of.run_id,
+        scores_are_older=done.predicted_now > 0 and scored_before,
+    )
 
 
 def _task(workspace: Workspace, study: Study, run: str, control: str | None) -> Task:
@@ -300,19 +325,18 @@ def _made(task: Task, work: PartWork) -> PredictedPart:
     )
 
 
-def _mirror(workspace: Workspace, run_id: str, shards: list[Shard], made: dict[str, PredictedPart]) -> None:
-    """Mirror the shards in the registry, and delete the files of earlier predictions of these parts."""
-    current = {shard.path for shard in shards}
-    parts = {part: [shard.path.name for shard in shards if shard.part == part] for part in {s.part for s in shards}}
+def _mirror(workspace: Workspace, run_id: str, files: dict[str, list[Path]], made: dict[str, PredictedPart]) -> None:
+    """Mirror the files of each part in the registry, and delete those of earlier predictions of these parts."""
     remedy = "move the file away, then run the same command again: it is made anew"
-    tables = [read_parquet(shard.path, remedy=remedy).cast(table_schema("predictions")) for shard in shards]
-    record_predictions(workspace, run_id, parts, made)
-    for part in parts:
+    schema = table_schema("predictions")
+    tables = [read_parquet(path, remedy=remedy).cast(schema) for paths in files.values() for path in paths]
+    record_predictions(workspace, run_id, {part: [path.name for path in paths] for part, paths in files.items()}, made)
+    for part, paths in files.items():
         for path in (workspace.run(run_id) / "predictions").glob(f"{part}-*.parquet"):
-            if path not in current:
+            if path not in paths:
                 path.unlink()
     with workspace.writing() as connection:
-        for part in parts:
+        for part in files:
             connection.execute("delete from predictions where run_id = ? and part = ?", [run_id, part])
         insert(connection, "predictions", pa.concat_tables(tables))
 

@@ -10,6 +10,7 @@ from toolkit.files import short_id
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.queue import order
+from toolkit.stages.queue.evidence import AUDIT, NOTHING, QueueEvidence, evidence
 from toolkit.stages.queue.order import Candidate, QueuedCase
 from toolkit.workspace import queues, sql
 from toolkit.workspace.locks import one_at_a_time
@@ -61,14 +62,17 @@ def queue(workspace: Workspace, study: Study, *, minutes: float = MINUTES, progr
             f"{minutes:g} minutes are not enough for one case of {section.seconds_per_case:g} s",
             remedy="give more --minutes, or change [queue] seconds_per_case in the study file",
         )
-    candidates = _candidates(workspace, study)
+    against = evidence(workspace, study)
+    candidates = _candidates(workspace, study, against)
     drawn = {"seconds_per_case": section.seconds_per_case, "random_share": section.random_share, "seed": section.seed}
     places = order.queue(candidates, minutes=minutes, **drawn)
     if not places:
         raise WorkspaceError("no label gives a reason to look at it", remedy="give [queue] random_share to draw some")
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     whole = {"patients": len({c.patient_id for c in candidates}), "cases": len(candidates)}
-    queue_id = short_id([truth_id, searched, minutes, drawn, [(p.candidate.case_id, p.drawn_from) for p in places]])
+    chosen = [(p.candidate.case_id, p.drawn_from) for p in places]
+    more = [] if against.sources == AUDIT else [against.sources]
+    queue_id = short_id([truth_id, searched, minutes, drawn, chosen, *more])
     rows = [_item(queue_id, rank, place) for rank, place in enumerate(places, start=1)]
     made = {
         "queue_id": queue_id,
@@ -76,14 +80,14 @@ def queue(workspace: Workspace, study: Study, *, minutes: float = MINUTES, progr
         "truth_id": truth_id,
         "minutes": minutes,
         **drawn,
-        "sources": "photographs and readings: toolkit audit",
+        "sources": against.sources,
         **whole,
     }
     is_new = queues.record(workspace, made, rows)
     return _result(workspace, made, rows, is_new=is_new, reviewed=sum(c.is_reviewed for c in candidates))
 
 
-def _candidates(workspace: Workspace, study: Study) -> list[Candidate]:
+def _candidates(workspace: Workspace, study: Study, against: QueueEvidence) -> list[Candidate]:
     try:
         split_id = find_split(workspace)
     except WorkspaceError:
@@ -91,16 +95,10 @@ def _candidates(workspace: Workspace, study: Study) -> list[Candidate]:
     malignant = {c.name for c in study.classes if c.malignant}
     found = []
     for row in workspace.rows(sql.statement("queue/candidates"), {"split_id": split_id}):
-        row["score"], row["probability"] = _number(row["score"]), _number(row["probability"])
-        row["reasons"] = row["reasons"] or ""
-        given, suggested = row["class_name"], row["suggested_class"]
-        cost = order.harm(given, suggested, row["score"], study.report.costs, malignant)
-        found.append(Candidate(**row, harm=cost))
+        own = against.of_case.get(row["case_id"], NOTHING)
+        cost = order.harm(row["class_name"], own.suggested_class, own.score, study.report.costs, malignant)
+        found.append(Candidate(**row, **own._asdict(), harm=cost))
     return found
-
-
-def _number(stored: float | None) -> float:
-    return math.nan if stored is None else stored
 
 
 def _item(queue_id: str, rank: int, place: QueuedCase) -> dict[str, Any]:
@@ -118,6 +116,7 @@ def _item(queue_id: str, rank: int, place: QueuedCase) -> dict[str, Any]:
         "probability": case.probability,
         "harm": case.harm,
         "reasons": place.reasons,
+        "evidence": case.reasons or None,
     }
 
 

@@ -24,6 +24,7 @@ from toolkit.manifest.evaluation import Condition
 from toolkit.stages.report.evaluation import confirmed
 from toolkit.stages.report.facts import ReportFacts
 from toolkit.stages.report.methods import scored_truth
+from toolkit.workspace.runs import PLAIN_CONTROL
 from toolkit.workspace.scores import Score
 from toolkit.workspace.sources import UNTOLD
 
@@ -38,6 +39,7 @@ CONTROLS = {
     "border": "the border without the lesion",
     "shuffled": "photographs shuffled between cases",
     "metadata": "metadata only",
+    PLAIN_CONTROL: "plain colour, texture and shape",
 }
 
 
@@ -142,7 +144,7 @@ def _judged(facts: ReportFacts) -> list[Badge]:
     if facts.parts[0] == FITTED_ON:
         return [Badge("look", "Only the validation set was evaluated: nothing is judged on it", "per-class")]
     conditions = [judged(facts, condition) for condition in facts.report.conditions]
-    return [*conditions, _control(facts), *_calibration(facts), *_evaluation(facts)]
+    return [*conditions, _control(facts), _plain(facts), *_calibration(facts), *_evaluation(facts)]
 
 
 def _leakage(facts: ReportFacts) -> Badge:
@@ -188,10 +190,8 @@ def judged(facts: ReportFacts, condition: Condition) -> Badge:
 
 
 def _control(facts: ReportFacts) -> Badge:
-    """Return whether the run beats its controls in macro recall: the whole interval of each difference is below 0."""
-    rows = [
-        row for row in facts.evaluation.controls if (row["part"], row["metric"]) == (facts.parts[0], "macro_recall")
-    ]
+    """Return whether input ablations have a lower macro recall: the whole interval of each difference is below 0."""
+    rows = [row for row in _controls(facts) if row["control"] != PLAIN_CONTROL]
     if not rows:
         return Badge("fact", "No comparison with a control without the lesion", "control")
     if not_beaten := [row for row in rows if row["high"] is None or not row["high"] < 0]:
@@ -199,6 +199,26 @@ def _control(facts: ReportFacts) -> Badge:
     least = proportion(-max(row["difference"] for row in rows))
     loss = f"{least} lower with {_names(rows)}" if len(rows) == 1 else f"at least {least} lower in {len(rows)} controls"
     return Badge("good", f"Macro recall is {loss}", "control")
+
+
+def _controls(facts: ReportFacts) -> list[dict[str, Any]]:
+    """Return the differences of the controls in macro recall, on the subset that is shown first."""
+    key = facts.parts[0], "macro_recall"
+    return [row for row in facts.evaluation.controls if (row["part"], row["metric"]) == key]
+
+
+def _plain(facts: ReportFacts) -> Badge:
+    """Return whether the run beats logistic regression and extra trees on plain features of its training set."""
+    rows = [row for row in _controls(facts) if row["control"] == PLAIN_CONTROL]
+    if not rows:
+        return Badge("fact", f"No comparison with {CONTROLS[PLAIN_CONTROL]} alone", "control")
+    (row,) = rows
+    values = f"macro recall {proportion(row['value'])} of the run, {proportion(row['other_value'])} of theirs"
+    if row["high"] is not None and row["high"] < 0:
+        return Badge("good", f"Better than {CONTROLS[PLAIN_CONTROL]} alone: {values}", "control")
+    if row["low"] is not None and row["low"] > 0:
+        return Badge("look", f"Worse than {CONTROLS[PLAIN_CONTROL]} alone: {values}", "control")
+    return Badge("look", f"Not clearly better than {CONTROLS[PLAIN_CONTROL]} alone: {values}", "control")
 
 
 def _names(controls: Iterable[dict[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from toolkit.formatting import UNDEFINED, clean, counted, model_name, moment, spoken, subset, support
 from toolkit.stages.report.facts import ReportFacts
+from toolkit.workspace.runs import PLAIN_CONTROL
 from toolkit.workspace.sources import UNTOLD, PredictionSource
 
 CLASS_UNKNOWN = "the run was not trained on this class"
@@ -29,6 +30,12 @@ def trained(facts: ReportFacts) -> str:
     how = f"trained for {counted(len(record.epochs), 'epoch')} on {support(record.train_cases, record.train_patients)}"
     where = f" in another workspace, where it is run {record.external_of}" if record.external_of else ""
     text = f"{what} {how}{where} ({clean(record.model.device)}; {time})."
+    if record.control == PLAIN_CONTROL:
+        how = f"fitted in seconds on {support(record.train_cases, record.train_patients)} of the training set alone"
+        return (
+            f"This is a control of run {record.control_of} without a neural network: logistic regression and extra "
+            f"trees on plain colour, texture and shape, {how}."
+        )
     if record.control_of:
         shown = clean(record.shown or spoken(record.control or ""))
         text = f"This is an input ablation of run {record.control_of}: the model gets {shown}. {text}"

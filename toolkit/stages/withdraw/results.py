@@ -23,7 +23,7 @@ from toolkit.workspace.patient_links import PatientLink, reasons
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.restore import note_split, split_time
 from toolkit.workspace.results import OPEN
-from toolkit.workspace.runs import RunRecord, comparison_file, forget_missing_predictions, records
+from toolkit.workspace.runs import PLAIN_CONTROL, RunRecord, comparison_file, forget_missing_predictions, records
 from toolkit.workspace.verification import verify
 
 NEW = ".new-"
@@ -118,9 +118,11 @@ def predicted_cases(path: Path) -> list[str]:
 
 
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
-    """Return the runs that were trained on, or watched, cases of these splits; a control was trained on nothing."""
+    """Return the runs that were trained on, or watched, cases of these splits; an input ablation was not trained."""
     records = _records(workspace).items()
-    return [run_id for run_id, record in records if record.split_id in splits and not record.control]
+    return [
+        run_id for run_id, record in records if record.split_id in splits and record.control in (None, PLAIN_CONTROL)
+    ]
 
 
 def _records(workspace: Workspace) -> dict[str, RunRecord]:

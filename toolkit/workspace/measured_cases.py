@@ -46,14 +46,14 @@ class _Values(NamedTuple):
 
 
 def measure(workspace: Workspace, cases: list[Row], progress: Progress) -> MeasuredCases:
-    """Measure the cases of `audit/labelled_cases`; those of known pixels and ROI are taken from the last time."""
+    """Measure cases (rows with ROI, path and digests); those of known pixels and ROI are taken from the last time."""
     keys = [_key(row) for row in cases]
-    known = {key: value for key, value in _kept(workspace).items() if key in set(keys)}
+    known = _kept(workspace)
     missing = [(key, row) for key, row in zip(keys, cases, strict=True) if key and key not in known]
     if missing:
         known |= dict(_measured(missing, progress))
         _keep(workspace, known)
-    columns = max((len(value.features) for value in known.values()), default=1)
+    columns = max((len(known[key].features) for key in keys if key in known), default=1)
     none = _Values(np.full(columns, np.nan, np.float32), np.zeros(0))
     values = [known.get(key, none) for key in keys]
     return MeasuredCases(

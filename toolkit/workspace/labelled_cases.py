@@ -8,9 +8,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from toolkit.manifest import Study
-from toolkit.stages.audit.measuring import Row
 from toolkit.stats.label_errors import Evidence
 from toolkit.workspace import sql
+from toolkit.workspace.measured_cases import Row
 from toolkit.workspace.patient_links import PatientLink, grouped
 from toolkit.workspace.registry import Workspace
 
@@ -29,8 +29,8 @@ class LabelledCases(NamedTuple):
 
 def labelled_cases(workspace: Workspace, study: Study | None) -> LabelledCases:
     """Read the cases; a leakage group is what the split never divides."""
-    rows = workspace.rows(sql.statement("audit/labelled_cases"))
-    readings = workspace.rows(sql.statement("audit/readings"))
+    rows = workspace.rows(sql.statement("labelled/cases"))
+    readings = workspace.rows(sql.statement("labelled/readings"))
     links = [PatientLink(**row) for row in workspace.rows(sql.statement("split/links"))]
     if study:
         links = [link for link in links if link.relation in study.split.binds]
@@ -70,12 +70,12 @@ def _lesions(workspace: Workspace, rows: list[Row]) -> np.ndarray:
     return connected_components(graph, directed=False)[1]
 
 
-def evidence_of(labelled: LabelledCases, probabilities: np.ndarray) -> Evidence:
-    """Return cases and readings as numbers."""
+def evidence_of(labelled: LabelledCases, *models: np.ndarray) -> Evidence:
+    """Return cases and readings as numbers; `models` are each (N, classes), NaN where one says nothing."""
     at = {row["case_id"]: n for n, row in enumerate(labelled.rows)}
     readings = labelled.readings
     return Evidence(
-        probabilities,
+        np.stack(models),
         labelled.given,
         labelled.lesion,
         labelled.patient,
