@@ -85,7 +85,7 @@ def test_the_page_says_first_what_was_found_and_what_it_changes(written):
     assert f"{proposed['harm_per_50']:.1f} among the cases proposed and {drawn['harm_per_50']:.1f} among" in words
     assert f"goes from {proportion(before)} to {proportion(after)} ({signed(after - before)}); 2 labels there" in words
     assert "a share of 1.000 is estimated to be wrong" in words
-    assert "by 1 patient drawn at random, of 12: 1 patient drawn at random is too few to tell" in words
+    assert "by 1 patient drawn at random, of 12: too few patients to tell" in words
     assert "With all labels corrected the accuracy on the test set is estimated to be" in words
     assert text.index("goes from") < text.index("<main")
 
@@ -212,8 +212,7 @@ def test_without_patient_identifiers_photographs_are_counted_and_no_pseudonym_is
     ("row", "note"),
     [
         ({"cases": 0}, "no patient drawn at random has been reviewed whole yet"),
-        ({"patients": 19, "too_few": True}, "19 patients drawn at random are too few to tell"),
-        ({"patients": 1, "too_few": True}, "1 patient drawn at random is too few to tell"),
+        ({"patients": 19, "too_few": True}, "too few patients to tell"),
         ({"value": 0.1}, "the value lies outside its interval, since what is known of the ranked part rules it out"),
         ({}, ""),
     ],

@@ -99,10 +99,10 @@ def estimate_note(row: Mapping[str, Any]) -> str:
     """Say what limits an estimate from patients drawn at random; nothing where nothing does."""
     if not row["cases"]:
         return in_units("no patient drawn at random has been reviewed whole yet")
-    notes = [f"{counted(row['patients'], PATIENT)} drawn at random are too few to tell"] if row["too_few"] else []
+    notes = ["too few patients to tell"] if row["too_few"] else []
     if row["value"] < row["low"] or row["value"] > row["high"]:
         notes.append("the value lies outside its interval, since what is known of the ranked part rules it out")
-    return in_units("; ".join(notes)).replace("1 patient drawn at random are", "1 patient drawn at random is")
+    return in_units("; ".join(notes))
 
 
 def signed(value: float | None) -> str:
