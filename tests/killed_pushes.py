@@ -24,22 +24,27 @@ from toolkit.manifest import load_study, shipped
 from toolkit.manifest.cohort import PushSection
 from toolkit.labelbox_service import sending  # what it imports, the children need not
 from toolkit.labelbox_service.patience import Patience
-from toolkit.stages.push import push_queue
+from toolkit.stages.push import push_metadata, push_predictions, push_queue
 from toolkit.workspace.registry import Workspace
+push_kind = {"queue": push_queue, "metadata": push_metadata, "predictions": push_predictions}[sys.argv[2]]
 study = load_study(shipped("manifests") / "demo.toml")
-push = PushSection(task_queue="Rework")
+push = PushSection(task_queue="Rework", metadata=["part", "patient_id"])
 study = study.model_copy(update={"labelbox": study.labelbox.model_copy(update={"push": push})})
 patience = Patience(first=0.01, poll=0.01, settle=0.5)
-push_queue(Workspace(Path(sys.argv[1])), study)
+push_kind(Workspace(Path(sys.argv[1])), study)
 print("ready", flush=True)
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
-        push_queue(Workspace(Path(line.strip())), study, apply=True, patience=patience)
+        push_kind(Workspace(Path(line.strip())), study, apply=True, patience=patience)
         os._exit(0)
     print(child, flush=True)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+
+
+CHANGING = ("Add", "create", "Create", "Upsert")
+"""Beginnings of the names of calls that change something."""
 
 
 def fill_queue(workspace, queue_id=QUEUE, *, reasons="an annotator disagrees", made_at=TIME):
@@ -60,6 +65,40 @@ def fill_queue(workspace, queue_id=QUEUE, *, reasons="an annotator disagrees", m
         insert(connection, "queue_items", pa.Table.from_pylist(items))
 
 
+def split_photographs(workspace):
+    """Let the third photograph train, and the others be tested."""
+    part = {"i3": "train"}
+    rows = [
+        {
+            "split_id": "51151151",
+            "case_id": c["case_id"],
+            "part": part.get(c["image_id"], "test"),
+            "class_name": "nevus",
+        }
+        for c in workspace.rows("select case_id, image_id from cases")
+    ]
+    with workspace.writing() as connection:
+        insert(connection, "splits", pa.Table.from_pylist([{**row, "created_at": TIME} for row in rows]))
+
+
+def fill_predictions(workspace):
+    """Put predictions of the tested photographs into the registry; i5 is answered in a box."""
+    run = {"run_id": "ab12cd34", "split_id": "51151151", "truth_id": "t", "model": "/data/models/secret"}
+    run |= {"finished_at": TIME, "device": "cpu", "epochs": 1, "train_cases": 1, "train_patients": 1, "seconds": 1.0}
+    cases = workspace.rows("select case_id, image_id from cases where image_id <> 'i3' order by image_id")
+    shares = [("nevus", 0.75), ("melasma", 0.25)]
+    fixed = {"run_id": "ab12cd34", "part": "test", "predicted": "nevus", "confidence": 0.75, "label_mass": 0.9}
+    kind = pa.map_(pa.string(), pa.float64())
+    columns = {name: pa.array([value] * len(cases)) for name, value in fixed.items()}
+    columns |= {"case_id": pa.array([case["case_id"] for case in cases])}
+    columns |= {name: pa.array([shares] * len(cases), kind) for name in ("probabilities", "log_likelihoods")}
+    with workspace.writing() as connection:
+        insert(connection, "runs", pa.Table.from_pylist([run]))
+        insert(connection, "predictions", pa.table(columns))
+        connection.execute("update readings set object_id = 'f1' where label_id = 'L-i5'")
+        connection.execute("update cases set roi_left=1, roi_top=2, roi_width=3, roi_height=4 where image_id = 'i5'")
+
+
 def done_of(labelbox, operation):
     return sorted(each[1:] for each in labelbox.done if each[0] == operation)
 
@@ -72,11 +111,26 @@ def nothing_twice_nothing_missing(labelbox, images=IMAGES):
     assert len(images) == len({each[2] for each in done_of(labelbox, "issue")}) == len(labelbox.issues)
 
 
+def metadata_as_it_is(labelbox, images=IMAGES):
+    """Each field was made once, and each photograph has both values."""
+    values = {each[1:3] for each in labelbox.done if each[0] == "metadata"}
+    assert 2 == len(labelbox.fields) == len(done_of(labelbox, "metadata_field"))
+    assert {(image, field) for image in images for field in labelbox.fields.values()} == values
+
+
+def predictions_once(labelbox, images=IMAGES):
+    """One model, one run, and each tested photograph's prediction once."""
+    sent = done_of(labelbox, "prediction")
+    assert (1, 1) == (len(labelbox.models), len(labelbox.runs))
+    assert len(images) - 1 == len(sent) == len(set(sent))
+
+
 class Runner:
     """Pushes in a process of its own, which can be killed; labelbox is imported once for all of them."""
 
-    def __init__(self, folder):
-        self.process = subprocess.Popen([sys.executable, "-c", RUNNER, str(folder)], stdin=-1, stdout=-1, text=True)
+    def __init__(self, folder, kind="queue"):
+        command = [sys.executable, "-c", RUNNER, str(folder), kind]
+        self.process = subprocess.Popen(command, stdin=-1, stdout=-1, text=True)
         self.child = queue.Queue(1)
         self.process.stdout.readline()
 
@@ -98,14 +152,24 @@ class Runner:
 def begin_again(labelbox, images):
     """Let the stand-in forget what was sent."""
     labelbox.let_time_pass()
-    for kept in (labelbox.tasks, labelbox.issues, labelbox.rows):
+    for kept in (
+        labelbox.tasks,
+        labelbox.issues,
+        labelbox.rows,
+        labelbox.models,
+        labelbox.runs,
+        labelbox.imports,
+        labelbox.fields,
+    ):
         kept.clear()
     for listed in (labelbox.done, labelbox.waiting, labelbox.asked):
         listed.clear()
     labelbox.add_rows(*images)
 
 
-def killed_and_sent_again(labelbox, runner, folder, scratch, *, kills, seed, images=IMAGES):
+def killed_and_sent_again(
+    labelbox, runner, folder, scratch, *, kills, seed, images=IMAGES, check=nothing_twice_nothing_missing
+):
     """Kill pushes at moments drawn at random, send each again until it ends; return how many were killed."""
     chance, labelbox.lag = random.Random(seed), 0.02
     moments: list = []
@@ -113,8 +177,8 @@ def killed_and_sent_again(labelbox, runner, folder, scratch, *, kills, seed, ima
     begin_again(labelbox, images)
     shutil.copytree(folder, scratch / "undisturbed")
     assert 0 == runner.push(scratch / "undisturbed")
-    nothing_twice_nothing_missing(labelbox, images)
-    changing = [n for n, (name, _) in enumerate(moments) if name.startswith(("Add", "createQ", "CreateI"))]
+    check(labelbox, images)
+    changing = [n for n, (name, _) in enumerate(moments) if name.startswith(CHANGING)]
     any_moment = chance.sample(range(len(moments)), kills - kills // 2)
     killed = 0
     for number, last in enumerate([*chance.sample(changing, kills // 2), *any_moment]):
@@ -134,6 +198,6 @@ def killed_and_sent_again(labelbox, runner, folder, scratch, *, kills, seed, ima
         assert 0 == runner.push(copy)
         time.sleep(2 * labelbox.lag)
         labelbox.let_time_pass()
-        nothing_twice_nothing_missing(labelbox, images)
+        check(labelbox, images)
         assert [] == [path.name for path in copy.glob("**/.*")]
     return killed

@@ -275,7 +275,9 @@ def test_the_scores_before_are_those_of_evaluate(finished, copied):
 
 
 def test_the_terminal_says_it_and_json_has_every_number(copied, capsys):
-    rows = copied.rows("select distinct case_id, patient_id, truth from scored where part = 'test' order by case_id limit 3")
+    rows = copied.rows(
+        "select distinct case_id, patient_id, truth from scored where part = 'test' order by case_id limit 3"
+    )
     other = Counter(row["truth"] for row in copied.rows("select truth from scored")).most_common()[-1][0]
     a_queue(copied, [(row["case_id"], row["patient_id"], True, other, 0.5) for row in rows])
     workspace = ["--workspace", str(copied.folder)]

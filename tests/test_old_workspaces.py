@@ -18,6 +18,7 @@ from toolkit.manifest import load_study
 from toolkit.pipeline import StudyFile, status
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
+from toolkit.stages.evaluate.as_of import evaluate_as_of
 from toolkit.stages.parse import parse
 from toolkit.stages.report import report
 from toolkit.stages.withdraw import withdraw
@@ -29,11 +30,12 @@ ARCHIVE = Path(__file__).parent / "data" / "workspace-a9b4f86.tar.xz"
 MADE_IN = "/tmp/a9b4f86/s"
 RUN, BLANK, SPLIT = "1fda0bfd", "ebe3bea3", "5f806332"
 NEWER = ("impact", "label_versions", "pushes", "readers")
+KEPT = "scores_by_revision"
 """Questions about tables that the workspace's version did not have: any command that writes adds them."""
 FREE = [
     question
     for question in sql.questions().values()
-    if all(p.default is not None for p in question.parameters) and question.name not in NEWER
+    if all(p.default is not None for p in question.parameters) and question.name not in (*NEWER, KEPT)
 ]
 
 
@@ -106,6 +108,27 @@ def test_what_it_compared_is_told(old):
 @pytest.mark.parametrize("question", NEWER)
 def test_a_question_about_a_newer_table_answers_once_the_workspace_was_written_to(used, question):
     assert 0 == used[0].ask(question).num_rows
+
+
+def test_its_scores_are_kept_by_label_revision_once_it_was_evaluated(used):
+    [row] = used[0].shipped_rows(KEPT, run=RUN)
+
+    assert ("majority-b1589405", True, 11) == (row["truth_id"], row["same_predictions"], row["cases"])
+
+
+def test_it_is_scored_as_of_its_export(copied_old, study_file):
+    [export] = copied_old.rows("select export_id from exports")
+    result = evaluate_as_of(copied_old, study_file.study, export["export_id"], run=RUN)
+    stored = {
+        row["metric"]: row["value"]
+        for row in copied_old.rows(
+            "from scores where part = 'test' and class_name is null and run_id = $run", {"run": RUN}
+        )
+    }
+
+    assert "majority-b1589405" == result.truth_id == result.truth_id_today
+    for name in ("accuracy", "macro_recall", "macro_roc_auc", "brier"):
+        assert stored[name] == pytest.approx(result.headline["test"][name][0])
 
 
 def test_most_questions_have_no_required_parameters():

@@ -181,6 +181,15 @@ def test_truth_plan_and_lock_that_changed_are_told(finished, locked, planned_stu
     assert ("plan_changed", "the study has no plan any more") in kinds(without)
 
 
+def test_a_scoring_by_earlier_labels_is_counted_and_revises_no_truth(finished, locked, planned_study):
+    scored(locked, finished.run_id)
+    scored(locked, finished.run_id, truth_id="older", as_of="e1")
+    found = {each.kind: each.detail for each in plan.departures(locked, planned_study, finished.run_id)}
+
+    assert "scored 2 times: 2 by this run, 0 by other runs" == found["scored_before"]
+    assert "truth_revised" not in found
+
+
 def test_what_was_planned_and_not_done_is_told(finished, locked, planned_study):
     assert ("part_not_scored", "test was not scored") in kinds(plan.departures(locked, planned_study, finished.run_id))
     scored(locked, finished.run_id)

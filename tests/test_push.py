@@ -18,9 +18,11 @@ from killed_pushes import (
     TIME,
     Runner,
     done_of,
+    fill_predictions,
     fill_queue,
     killed_and_sent_again,
     nothing_twice_nothing_missing,
+    split_photographs,
 )
 
 from toolkit.cli import main
@@ -363,18 +365,7 @@ def test_a_push_killed_at_any_of_five_moments_and_sent_again_sends_nothing_twice
 @pytest.fixture
 def split_up(queued):
     """A workspace whose photographs are split: i3 trains, the others are tested."""
-    part = {"i3": "train"}
-    rows = [
-        {
-            "split_id": "51151151",
-            "case_id": c["case_id"],
-            "part": part.get(c["image_id"], "test"),
-            "class_name": "nevus",
-        }
-        for c in queued.rows("select case_id, image_id from cases")
-    ]
-    with queued.writing() as connection:
-        insert(connection, "splits", pa.Table.from_pylist([{**row, "created_at": TIME} for row in rows]))
+    split_photographs(queued)
     return queued
 
 
@@ -416,20 +407,7 @@ def test_a_row_whose_metadata_labelbox_does_not_write_is_told(split_up, study, l
 @pytest.fixture
 def predicted(split_up):
     """A workspace with predictions of the tested photographs; i5 is answered in a box."""
-    run = {"run_id": "ab12cd34", "split_id": "51151151", "truth_id": "t", "model": "/data/models/secret"}
-    run |= {"finished_at": TIME, "device": "cpu", "epochs": 1, "train_cases": 1, "train_patients": 1, "seconds": 1.0}
-    cases = split_up.rows("select case_id, image_id from cases where image_id <> 'i3' order by image_id")
-    shares = [("nevus", 0.75), ("melasma", 0.25)]
-    fixed = {"run_id": "ab12cd34", "part": "test", "predicted": "nevus", "confidence": 0.75, "label_mass": 0.9}
-    kind = pa.map_(pa.string(), pa.float64())
-    columns = {name: pa.array([value] * len(cases)) for name, value in fixed.items()}
-    columns |= {"case_id": pa.array([case["case_id"] for case in cases])}
-    columns |= {name: pa.array([shares] * len(cases), kind) for name in ("probabilities", "log_likelihoods")}
-    with split_up.writing() as connection:
-        insert(connection, "runs", pa.Table.from_pylist([run]))
-        insert(connection, "predictions", pa.table(columns))
-        connection.execute("update readings set object_id = 'f1' where label_id = 'L-i5'")
-        connection.execute("update cases set roi_left=1, roi_top=2, roi_width=3, roi_height=4 where image_id = 'i5'")
+    fill_predictions(split_up)
     return split_up
 
 

@@ -54,7 +54,17 @@ def test_every_table_is_the_same_after_rebuild(finished, whole):
     assert told.content_hash == told.content_hash_before
     assert told.rows == {name: len(rows) for name, rows in before.items()}
     assert [] == told.missing
-    for name in ("splits", "runs", "predictions", "comparisons", "findings", "duplicates", "evaluations", "scores"):
+    for name in (
+        "splits",
+        "runs",
+        "predictions",
+        "comparisons",
+        "findings",
+        "duplicates",
+        "evaluations",
+        "scores",
+        "scores_as_of",
+    ):
         assert before[name], name
     assert {"model", "relabelling"} == {row["cause"] for row in before["comparisons"]}
 
@@ -157,8 +167,9 @@ def test_a_workspace_of_an_earlier_version_is_rebuilt_with_what_only_its_registr
     before = tables(workspace)
     rebuild(workspace, study_file)
     after = tables(workspace)
-    # It is now said, too, that no run's seed was noted, that it repeats none and came from no file, and of some rows
-    # whether their patients are few.
+    # It is now said, too, that no run's seed was noted, that it repeats none and came from no file, of some rows
+    # whether their patients are few, and that no scoring was by earlier labels.
+    assert {None} == {row.pop("as_of") for row in after["evaluations"]}
     assert {(None,) * 3} == {
         tuple(row.pop(name) for name in ("seed", "replicate_of", "source_sha256")) for row in after["runs"]
     }

@@ -1,4 +1,5 @@
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -156,3 +157,24 @@ def test_the_arrow_schema_of_a_table_is_that_of_the_sql():
     assert ["run_id", "part", "kind", "detail"] == table_schema("departures").names
     assert pa.timestamp("us") == table_schema("runs").field("finished_at").type
     assert texts == table_schema("predictions").field("probabilities").type
+
+
+def test_what_is_read_in_one_block_comes_from_one_state(copied):
+    with copied.reading():
+        before = copied.rows("select count(*) as n from findings")
+        other = Workspace(copied.folder)
+        with ThreadPoolExecutor(1) as pool:  # another process, as far as the registry is concerned
+            pool.submit(forget_findings, other).result()
+
+        assert before == copied.rows("select count(*) as n from findings")
+    assert [{"n": 0}] == copied.rows("select count(*) as n from findings")
+
+
+def forget_findings(workspace):
+    with workspace.writing() as connection:
+        connection.execute("delete from findings")
+
+
+def test_nothing_is_written_in_a_block_that_reads(copied):
+    with copied.reading(), pytest.raises(RuntimeError, match="what is read in this block"):
+        forget_findings(copied)

@@ -5,6 +5,7 @@ import shutil
 
 import exports
 import numpy as np
+import pandas as pd
 import pytest
 from exports import box, label, row
 from PIL import Image, ImageFilter
@@ -191,3 +192,38 @@ def test_a_blurred_photograph_is_less_sharp_and_holds_fewer_pixels():
 
     assert other.sharpness < one.sharpness / 2
     assert other.effective_pixels < one.effective_pixels / 2
+
+
+def test_annotators_are_followed_from_week_to_week(finished):
+    workspace = finished.workspace
+    rows = workspace.shipped_rows("annotators_by_week")
+    frame = workspace.read(
+        "select readings.annotator, readings.class_name, labels.updated_at, labels.created_at, "
+        "truth.readings as several, truth.class_name as truth, labels.seconds_to_create as seconds from readings "
+        "inner join labels using (label_id, revision) inner join truth on truth.case_id = readings.case_id"
+    ).to_pandas()
+    when = frame["updated_at"].fillna(frame["created_at"])
+    frame["week"] = (when - pd.to_timedelta(when.dt.day_of_week, unit="D")).dt.date
+    expected = dict(list(frame.groupby(["annotator", "week"])))
+
+    assert set(expected) == {(each["annotator"], each["week"]) for each in rows}
+    for each in rows:
+        own = expected[each["annotator"], each["week"]]
+        shared = own[own["several"] > 1]
+        assert (len(own), len(shared)) == (each["readings"], each["shared"])
+        if len(shared):
+            assert (shared["class_name"] == shared["truth"]).mean() == pytest.approx(each["agreement"])
+        assert own["seconds"].median() == pytest.approx(each["median_seconds"], nan_ok=True)
+    assert any(each["expected_error_rate"] > 0 for each in rows)
+
+
+def test_references_that_all_the_evidence_contradicts_are_told_with_their_readings(finished):
+    rows = finished.workspace.shipped_rows("evidence_against_reference")
+    known = {row["case_id"]: row for row in finished.workspace.rows("from label_evidence")}
+    against = {
+        case for case, row in known.items() if max(row["suggested_probability"], 1 - row["score"]) > 1 - row["score"]
+    }
+
+    assert against == {row["case_id"] for row in rows}
+    assert rows
+    assert all(row["most_probable"] != row["reference_diagnosis"] and row["readings"] for row in rows)

@@ -416,15 +416,25 @@ def baseline(*, split: SplitID = "latest", settings: Shared) -> None:
 
 
 @app.command(sort_key=8)
-def evaluate(*, run: Run = "latest", settings: Shared) -> None:
+def evaluate(*, run: Run = "latest", as_of: str | None = None, settings: Shared) -> None:
     """Score a run's predictions, with patient-clustered intervals; every scoring is recorded.
 
+    Scores are kept for each revision of the labels: `toolkit query scores_by_revision` shows them side by side.
+
     Example: toolkit evaluate --run latest
+
+    Args:
+        as_of: ID of an export, or a time (UTC): score against the reference diagnoses as they stood then, beside
+            today's scores.
     """
     from toolkit.console.scores import show_scores
     from toolkit.stages.evaluate import evaluate
+    from toolkit.stages.evaluate.as_of import evaluate_as_of
 
     study = settings.study_file().study
+    if as_of is not None:
+        settings.run(lambda progress: evaluate_as_of(settings.workspace, study, as_of, run=run, progress=progress))
+        return
     result = settings.run(lambda progress: evaluate(settings.workspace, study, run=run, progress=progress))
     if not settings.as_json:
         show_scores(settings.workspace, result.run_id)

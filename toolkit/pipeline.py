@@ -332,6 +332,11 @@ def status(workspace: Workspace) -> Status:
     empty = Status(str(workspace.folder), str(study) if study else None, len(landed_exports(workspace)))
     if not workspace.is_parsed():
         return empty
+    with workspace.reading():
+        return _of_parsed(workspace, empty)
+
+
+def _of_parsed(workspace: Workspace, empty: Status) -> Status:
     facts = workspace.rows(sql.statement("parse/parsed"))[0]
     splits = workspace.rows(sql.statement("status/splits"))
     runs = workspace.rows(sql.statement("status/runs"))

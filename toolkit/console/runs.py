@@ -3,6 +3,7 @@
 from rich.console import Group, RenderableType
 
 from toolkit.console.claims import claims
+from toolkit.console.evaluated_as_of import evaluated_as_of
 from toolkit.console.impact import impact
 from toolkit.console.plan_size import planned_size
 from toolkit.console.pushes import pushed
@@ -36,6 +37,7 @@ from toolkit.stages.baseline import Baseline
 from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
+from toolkit.stages.evaluate.as_of import EvaluatedAsOf
 from toolkit.stages.impact import Impact
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
@@ -223,6 +225,11 @@ def _(result: Evaluated) -> RenderableType:
         departures = f"departures from it: {kinds} (toolkit query departures)" if kinds else "no departure from it"
         lines.append(f"analysis plan {result.plan_sha256[:12]}: {departures}")
     return summary("evaluate", *lines)
+
+
+@rendered.register
+def _(result: EvaluatedAsOf) -> RenderableType:
+    return evaluated_as_of(result)
 
 
 @rendered.register

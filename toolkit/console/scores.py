@@ -47,6 +47,11 @@ CALIBRATION = (
 
 def show_scores(workspace: Workspace, run_id: str) -> None:
     """Show a run's tables in the page's order: averages of every scored part, then the rest of the first part."""
+    with workspace.reading():
+        _show_scores(workspace, run_id)
+
+
+def _show_scores(workspace: Workspace, run_id: str) -> None:
     scores = read_scores(workspace, run_id)
     part = scored_parts(scores)[0]
     stdout.print(_averages(workspace, scores, AVERAGES), "")

@@ -17,6 +17,7 @@ from toolkit.stats import intervals, metrics, paired, significance
 from toolkit.workspace import plan, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.locks import one_at_a_time
+from toolkit.workspace.moments import find_moment
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import comparison_file, find_run, source_of
 from toolkit.workspace.scores import read_scores, scored_parts, seed_differences
@@ -62,7 +63,7 @@ def compare(
     """
     run_id, other_id = find_run(workspace, run), find_run(workspace, other)
     parts = _parts(workspace, run_id, other_id, since)
-    moment = _moment(workspace, since) if since else 0
+    moment = find_moment(workspace, since).moment if since else 0
     sources = [source_of(workspace, name) for name in (run_id, other_id)]
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     rows: list[dict[str, Any]] = []
@@ -127,19 +128,6 @@ def _parts(workspace: Workspace, run_id: str, other_id: str, since: str) -> list
         )
     first, second = (scored_parts(read_scores(workspace, name)) for name in (run_id, other_id))
     return sorted(set(first) & set(second))
-
-
-def _moment(workspace: Workspace, since: str) -> int:
-    """Return the moment of an export's ID or, of a time, that of the last export up to then."""
-    moment = workspace.rows(sql.statement("compare/moment"), {"since": since})[0]["moment"]
-    if moment is None:
-        known = [row["export_id"] for row in workspace.rows("select export_id from exports order by moment, export_id")]
-        raise WorkspaceError(
-            f"no such export, and no time with one before it: {since}",
-            place=str(workspace.exports),
-            remedy=f"the exports are: {', '.join(known)}; a time is written 2026-01-31 or 2026-01-31 12:00 (UTC)",
-        )
-    return moment
 
 
 def _relabelled(workspace: Workspace, study: Study, run_id: str, part: str, moment: int) -> RunPair:

@@ -87,7 +87,8 @@ def locked_for(workspace: Workspace, run_id: str) -> LockedPlan | None:
 
 def record(workspace: Workspace, study: Study, run_id: str) -> list[Departure]:
     """Find where a scored run departs from its plan; keep that beside the run and in the registry."""
-    departed = departures(workspace, study, run_id)
+    with workspace.reading():
+        departed = departures(workspace, study, run_id)
     rows = [{"run_id": run_id, **asdict(each)} for each in departed]
     table = pa.Table.from_pylist(rows, schema=table_schema("departures"))
     write_parquet(workspace.run(run_id) / "departures.parquet", table)
@@ -145,8 +146,10 @@ def _scored_before(
 
 
 def _revised(lock: LockedPlan, run_id: str, scorings: list[dict[str, Any]]) -> Iterator[Departure]:
-    last = next(row["truth_id"] for row in reversed(scorings) if row["run_id"] == run_id)
-    earlier = {"when the split was made": lock.truth_id, "at the first scoring": scorings[0]["truth_id"]}
+    """Compare the truth that a run's scores rest on with earlier ones; scorings as of an earlier moment stand aside."""
+    of_their_day = [row for row in scorings if row["as_of"] is None]
+    last = next(row["truth_id"] for row in reversed(of_their_day) if row["run_id"] == run_id)
+    earlier = {"when the split was made": lock.truth_id, "at the first scoring": of_their_day[0]["truth_id"]}
     if before := [f"{truth_id} {when}" for when, truth_id in earlier.items() if truth_id != last]:
         yield Departure(lock.plan["part"], "truth_revised", f"scored against {last}; it was {', '.join(before)}")
 

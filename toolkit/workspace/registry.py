@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,8 @@ BROKEN = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, d
 """What DuckDB raises for a damaged file or a disk that fails."""
 CORRUPT = "Corrupt database file"
 """What it says, in an error of no kind, of a block whose checksum is another."""
+OPENED: ContextVar[dict[Path, duckdb.DuckDBPyConnection]] = ContextVar("OPENED", default={})  # noqa: B039 - never changed
+"""The registries that a block of `reading` around has open."""
 REBUILD = "toolkit rebuild makes the registry anew from the files of the workspace"
 
 
@@ -103,6 +106,8 @@ class Workspace:
 
     def is_parsed(self) -> bool:
         """Tell whether there is a registry with tables."""
+        if self.registry in OPENED.get():
+            return True
         if not self.registry.exists():
             return False
         with _connected(self.registry, read_only=True) as connection:
@@ -117,13 +122,21 @@ class Workspace:
         """Open the registry read-only; SQL can reach nothing but its own tables.
 
         Writers replace the file as a whole, so that a reader keeps what it has opened, and neither waits for the other.
+        All that is read within the block comes from this one state, and costs no further opening (40 ms).
         """
+        if self.registry in OPENED.get():
+            yield OPENED.get()[self.registry]
+            return
         if not self.registry.exists():
             raise self._unparsed()
         with _connected(self.registry, read_only=True) as connection:
             if not _has_schema(connection):
                 raise self._unparsed()
-            yield connection
+            token = OPENED.set({**OPENED.get(), self.registry: connection})
+            try:
+                yield connection
+            finally:
+                OPENED.reset(token)
 
     def _unparsed(self) -> WorkspaceError:
         has_exports = any(self.exports.glob("[!.]*"))
@@ -141,6 +154,8 @@ class Workspace:
 
         All of the block happens, or nothing; one process writes at a time.
         """
+        if self.registry in OPENED.get():
+            raise RuntimeError("what is read in this block would not be what is written")
         with held(self.folder, "registry", "writing the registry"):
             new = self.folder / f".registry-{secrets.token_hex(4)}.duckdb"
             try:

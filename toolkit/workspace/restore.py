@@ -18,7 +18,9 @@ from toolkit.workspace.certificate import CERTIFICATE, has_certificate, read_cer
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.verification import certified_split
 
-SCORE_AGAIN = "restore the file from a backup, or move it away: toolkit evaluate makes it again"
+SCORE_AGAIN = (
+    "restore the file from a backup, or move it away: toolkit evaluate makes it again (--as-of EXPORT one in as_of/)"
+)
 
 
 def restore(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
@@ -111,8 +113,10 @@ def predictions(workspace: Workspace, run_id: str) -> Iterator[pa.Table]:
 
 
 def _results(workspace: Workspace, run_id: str) -> Iterator[tuple[str, pa.Table]]:
-    """Yield the tables of a run's evaluation, unless it was interrupted before it counted."""
+    """Yield the tables of a run's evaluation, unless it was interrupted before it counted, and its earlier scores."""
     folder = workspace.run(run_id)
+    for table in results.kept_tables(workspace, run_id, remedy=SCORE_AGAIN):
+        yield results.KEPT, table
     if not (folder / results.SCORES).exists():
         return
     results.check_scores(workspace, run_id)

@@ -1,6 +1,7 @@
 """The tables that `evaluate` writes: as Parquet beside the run and in the registry; each scoring is in the ledger."""
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,15 @@ import duckdb
 import pyarrow as pa
 
 from toolkit.errors import DamagedError
-from toolkit.files import parquet_bytes, read_sealed, sha256_of_file, write_atomically, write_sealed
+from toolkit.files import (
+    make_folder,
+    parquet_bytes,
+    read_parquet,
+    read_sealed,
+    sha256_of_file,
+    write_atomically,
+    write_sealed,
+)
 from toolkit.workspace import ledger
 from toolkit.workspace.registry import Workspace, insert, table_schema
 
@@ -24,6 +33,9 @@ TABLES = (
 )
 """Every table of a run's evaluation."""
 SCORES = "scores.parquet"
+KEPT = "scores_as_of"
+"""The table of scores by label revision: a file for each export and revision in the folder AS_OF beside the run."""
+AS_OF = "as_of"
 OPEN = "scoring.json"
 """Beside a run while it is scored: a scoring that was interrupted is the same one when the command is run again."""
 
@@ -41,25 +53,72 @@ def file_schema(name: str) -> pa.Schema:
 def record(
     workspace: Workspace, run_id: str, rows: dict[str, list[dict[str, Any]]], scorings: list[dict[str, Any]]
 ) -> None:
-    """Write the tables as Parquet, note the scorings in the ledger, and mirror both in the registry.
+    """Write the tables of an evaluation, and its scores by label revision, as Parquet, and note it in the ledger.
 
-    The scorings are open until `finish` is called. Where an interrupted attempt was to give the same scores, they are
-    that attempt's, at its time, and count once.
+    The registry mirrors both. The scorings are open until `finish` is called. Where an interrupted attempt was to give
+    the same scores, they are that attempt's, at its time, and count once.
     """
-    check_ledger(workspace, run_id)
-    folder = workspace.run(run_id)
     tables = {name: pa.Table.from_pylist(rows[name], schema=file_schema(name)) for name in TABLES}
-    files = {f"{name}.parquet": parquet_bytes(table) for name, table in tables.items()}
-    digest = hashlib.sha256(files[SCORES]).hexdigest()
-    noted = _open(folder, [{**scoring, "scored_at": scoring["scored_at"].isoformat()} for scoring in scorings], digest)
-    for name, data in files.items():
-        write_atomically(folder / name, data)
-    ledger.append(workspace, [{"kind": "scoring", **scoring, "scores_sha256": digest} for scoring in noted])
+    kept = kept_table(rows[KEPT])
+    files = {workspace.run(run_id) / f"{name}.parquet": parquet_bytes(table) for name, table in tables.items()}
+    files |= {kept_file(workspace, run_id, kept): parquet_bytes(kept)}
+    _write(workspace, run_id, files, scorings, workspace.run(run_id))
     with workspace.writing() as connection:
         for name, table in tables.items():
             connection.execute(f"delete from {name} where run_id = ?", [run_id])  # noqa: S608 - a name of our own
             insert(connection, name, table)
+        _mirror_kept(connection, run_id, kept)
         mirror_scorings(connection, workspace, run_id)
+
+
+def record_as_of(workspace: Workspace, run_id: str, rows: list[dict[str, Any]], scorings: list[dict[str, Any]]) -> None:
+    """Keep the scores of one label revision, and note the scoring, as `record` does; the other tables stay."""
+    kept = kept_table(rows)
+    path = kept_file(workspace, run_id, kept)
+    _write(workspace, run_id, {path: parquet_bytes(kept)}, scorings, path.parent)
+    with workspace.writing() as connection:
+        _mirror_kept(connection, run_id, kept)
+        mirror_scorings(connection, workspace, run_id)
+
+
+def kept_table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Return scores of one label revision with the columns of their file."""
+    return pa.Table.from_pylist(rows, schema=file_schema(KEPT))
+
+
+def kept_file(workspace: Workspace, run_id: str, kept: pa.Table) -> Path:
+    """Return the file that holds a run's scores of one label revision."""
+    export_id, truth_id = (kept[column][0].as_py() for column in ("export_id", "truth_id"))
+    return workspace.run(run_id) / AS_OF / f"{export_id}-{truth_id}.parquet"
+
+
+def kept_tables(workspace: Workspace, run_id: str, *, remedy: str) -> Iterator[pa.Table]:
+    """Yield a run's scores of each label revision; raise DamagedError where the ledger does not know them."""
+    for path in sorted((workspace.run(run_id) / AS_OF).glob("[!.]*.parquet")):
+        _check(workspace, run_id, path)
+        yield read_parquet(path, remedy=remedy)
+
+
+def _mirror_kept(connection: duckdb.DuckDBPyConnection, run_id: str, kept: pa.Table) -> None:
+    key = [run_id, kept["export_id"][0].as_py(), kept["truth_id"][0].as_py()]
+    connection.execute("delete from scores_as_of where run_id = ? and export_id = ? and truth_id = ?", key)
+    insert(connection, KEPT, kept)
+
+
+def _write(
+    workspace: Workspace, run_id: str, files: dict[Path, bytes], scorings: list[dict[str, Any]], folder: Path
+) -> None:
+    """Write an evaluation's files and note its scorings, which are open in `folder`."""
+    check_ledger(workspace, run_id)
+    make_folder(workspace.run(run_id) / AS_OF)
+    digests = {path: hashlib.sha256(data).hexdigest() for path, data in files.items()}
+    of_revision = next(digest for path, digest in digests.items() if path.parent.name == AS_OF)
+    digest = digests.get(workspace.run(run_id) / SCORES, of_revision)
+    noted = _open(folder, [{**scoring, "scored_at": scoring["scored_at"].isoformat()} for scoring in scorings], digest)
+    for path, data in files.items():
+        write_atomically(path, data)
+    known = {"kind": "scoring", "scores_sha256": digest, "scores_as_of_sha256": of_revision}
+    ledger.append(workspace, [{**scoring, **known} for scoring in noted])
 
 
 def _open(folder: Path, scorings: list[dict[str, Any]], digest: str) -> list[dict[str, Any]]:
@@ -80,6 +139,11 @@ def _without_times(scorings: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def finish(workspace: Workspace, run_id: str) -> None:
     """Close a run's scorings: the next ones are others."""
     (workspace.run(run_id) / OPEN).unlink(missing_ok=True)
+
+
+def finish_as_of(workspace: Workspace, run_id: str) -> None:
+    """Close a run's scorings as of an earlier moment."""
+    (workspace.run(run_id) / AS_OF / OPEN).unlink(missing_ok=True)
 
 
 def mirror_scorings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, run_id: str | None = None) -> None:
@@ -105,13 +169,22 @@ def check_ledger(workspace: Workspace, run_id: str) -> None:
 
 def check_scores(workspace: Workspace, run_id: str) -> None:
     """Raise DamagedError where the ledger does not know the scores that stand beside a run."""
+    if (path := workspace.run(run_id) / SCORES).exists():
+        _check(workspace, run_id, path)
+
+
+def _check(workspace: Workspace, run_id: str, path: Path) -> None:
+    """Raise DamagedError where the ledger does not know a file of a run's scores, unless it is being scored."""
     folder = workspace.run(run_id)
-    if not (folder / SCORES).exists() or (folder / OPEN).exists():
+    if (path.parent / OPEN).exists() or (folder / OPEN).exists():
         return
     # Scorings that an earlier version noted say nothing of the scores' digest.
-    known = {scoring.get("scores_sha256") for scoring in ledger.scorings_of(workspace, run_id)}
-    if None not in known and sha256_of_file(folder / SCORES) not in known:
-        raise _lost(workspace, f"the scoring of run {run_id} that {SCORES} is from; or that file was changed")
+    scorings = ledger.scorings_of(workspace, run_id)
+    known = {scoring.get(key) for scoring in scorings for key in ("scores_sha256", "scores_as_of_sha256")}
+    earlier = any(scoring.get("scores_sha256") is None for scoring in scorings)
+    if not earlier and sha256_of_file(path) not in known:
+        name = path.relative_to(folder)
+        raise _lost(workspace, f"the scoring of run {run_id} that {name} is from; or that file was changed")
 
 
 def unnoted(workspace: Workspace) -> list[dict[str, Any]]:

@@ -142,6 +142,20 @@ def metric_query(name: str, *, source: str = "scored", **literals: str) -> str:
     return written_out(text, **literals).replace("from scored\n", f"from {source}\n")
 
 
+def query_as_of(query: str, export_id: str, truth_id: str) -> str:
+    """Return a metric's query, asked of the reference diagnoses as they stood when an export was the newest one."""
+    export = quoted(export_id)
+    sources = {
+        "scored": f"from scored_at((select moment from exports where export_id = {export}))",  # noqa: S608 - quoted
+        "scores": f"from scores_as_of where export_id = {export} and truth_id = {quoted(truth_id)}",
+    }
+    read = [name for name in sources if f"from {name}\n" in query]
+    if not read:
+        return query
+    asked = "".join(f"    {line}\n" for line in query.splitlines())
+    return f"with {read[0]} as (\n    {sources[read[0]]}\n)\nselect value\nfrom (\n{asked})"
+
+
 def written_out(text: str, **literals: str) -> str:
     """Return a statement without its comments, its parameters written as literals."""
     bare = "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()

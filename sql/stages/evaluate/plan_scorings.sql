@@ -2,6 +2,7 @@
 select
     evaluations.run_id,
     evaluations.truth_id,
+    evaluations.as_of,
     evaluations.plan_sha256,
     runs.model,
     runs.control,

@@ -5,6 +5,14 @@ with known as (
     union all by name
     select null::text as replicate_of, null::text as source_sha256, -- a registry of an earlier version lacks them
     where false
+),
+
+scorings as (
+    select *,
+    from evaluations
+    union all by name
+    select null::text as as_of, -- a registry of an earlier version lacks it
+    where false
 )
 
 select
@@ -21,8 +29,8 @@ select
     (select count(*) from predictions where predictions.run_id = runs.run_id) as predicted,
     (
         select count(*)
-        from evaluations
-        where evaluations.run_id = runs.run_id and evaluations.truth_id = label_states.truth_id
+        from scorings
+        where scorings.run_id = runs.run_id and scorings.truth_id = label_states.truth_id and scorings.as_of is null
     ) as scored,
 from known as runs
 cross join label_states

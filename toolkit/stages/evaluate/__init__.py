@@ -8,19 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.evaluate import calibrated, groups, operating, readers
+from toolkit.stages.evaluate.as_of import kept_rows, with_newer_tables
 from toolkit.stages.evaluate.operating import Target
+from toolkit.stages.evaluate.parts import arrays_of, predicted_cases, sayable, scored_parts
 from toolkit.stages.evaluate.scoring import EvaluationKey, Scorer
 from toolkit.workspace import plan, results, sql
-from toolkit.workspace.class_arrays import ClassArrays, class_arrays
+from toolkit.workspace.class_arrays import ClassArrays
 from toolkit.workspace.locks import one_at_a_time
+from toolkit.workspace.moments import newest_moment
 from toolkit.workspace.plan import Departure
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run, read_run
-from toolkit.workspace.scores import unsayable
 from toolkit.workspace.sources import PredictionSource
 
 
@@ -46,9 +47,11 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
     """Score every predicted part of a run against today's reference diagnoses."""
     run_id = find_run(workspace, run)
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
-    predicted = _predicted(workspace, run_id)
-    asked, record = _sayable(workspace, study, run_id), read_run(workspace, run_id)
-    parts = {part: _part(workspace, asked, run_id, part) for part in predicted}
+    predicted = predicted_cases(workspace, run_id)
+    with_newer_tables(workspace)
+    cases, record = scored_parts(workspace, run_id, predicted), read_run(workspace, run_id)
+    asked = sayable(workspace, study, run_id, cases)
+    parts = arrays_of(asked, run_id, cases, remedy="toolkit status")
     knows = record.source.knows if record.source else "distribution"
     fitted = calibrated.temperature_of(parts, record, truth_id)
     targets = operating.targets(asked, parts, record.frozen, knows)
@@ -68,63 +71,11 @@ def evaluate(workspace: Workspace, study: Study, *, run: str = "latest", progres
         counts["bootstrap_seed"] = study.study.seed
         scorings.append({**key._asdict(), "scored_at": now, **counts, "plan_sha256": lock and lock.sha256})
     rows["temperatures"] = [{"run_id": run_id, **fitted}] if fitted else []
+    rows[results.KEPT] = kept_rows(workspace, run_id, rows["scores"], newest_moment(workspace))
     results.record(workspace, run_id, rows, scorings)
     departures = plan.record(workspace, study, run_id)
     results.finish(workspace, run_id)
     return _summary(workspace, run_id, rows["scores"], scorings, temperature, departures)
-
-
-def _sayable(workspace: Workspace, study: Study, run_id: str) -> Study:
-    """Return the study without the classes that the run has no answer for: no average counts them."""
-    if not (lacking := unsayable(workspace, run_id)):
-        return study
-    known = {
-        "classes": [c for c in study.classes if c.name not in lacking],
-        "evaluate": study.evaluate.model_copy(
-            update={
-                "ordered": [name for name in study.evaluate.ordered if name not in lacking],
-                "operating_points": [
-                    point.model_copy(update={"classes": classes})
-                    for point in study.evaluate.operating_points
-                    if (classes := [name for name in point.classes if name not in lacking])
-                ],
-            }
-        ),
-    }
-    truths = workspace.rows(
-        "select distinct truth from scored where run_id = $run_id order by truth", {"run_id": run_id}
-    )
-    if relabelled := [row["truth"] for row in truths if row["truth"] in lacking]:
-        raise WorkspaceError(
-            f"cases were labelled {relabelled[0]} since they were predicted, which the run cannot say",
-            place=f"run {run_id}",
-            remedy=f"toolkit predict --run {run_id} leaves them out; where they came from a file, predict --from",
-        )
-    return study.model_copy(update=known)
-
-
-def _predicted(workspace: Workspace, run_id: str) -> dict[str, int]:
-    """Return the number of predicted cases by part."""
-    rows = workspace.rows(
-        "select part, count(*) as cases from predictions where run_id = $run_id group by part order by part desc",
-        {"run_id": run_id},
-    )
-    if not rows:
-        raise WorkspaceError(
-            f"run {run_id} has no predictions",
-            place=str(workspace.run(run_id)),
-            remedy=f"toolkit predict --run {run_id}",
-        )
-    return {row["part"]: row["cases"] for row in rows}
-
-
-def _part(workspace: Workspace, study: Study, run_id: str, part: str) -> ClassArrays:
-    rows = workspace.read(sql.statement("evaluate/scored_part"), {"run_id": run_id, "part": part})
-    if not len(rows):
-        raise WorkspaceError(
-            f"no predicted case of the {part} set has a resolved class", place=f"run {run_id}", remedy="toolkit status"
-        )
-    return class_arrays(rows, study.class_names)
 
 
 class Chosen(NamedTuple):

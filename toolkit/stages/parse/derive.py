@@ -27,6 +27,7 @@ from toolkit.stages.parse.masks import LinkedMask, extents_table, read_masks
 from toolkit.stages.parse.staged import Staged
 from toolkit.workspace import label_versions, reviews, sql
 from toolkit.workspace.landed import noted_issues
+from toolkit.workspace.moments import label_revision
 from toolkit.workspace.registry import Workspace, scratch, table_schema
 from toolkit.workspace.restore import restore
 
@@ -58,6 +59,8 @@ OF_VERDICTS = {
     "reading_history": "readings_of_verdicts",
 }
 """The tables that hold verdicts too, and where these stand."""
+HELD_FROM = ("case_history", "reading_history")
+"""The tables that name the state of the labels."""
 FILE_COLUMNS = ("image_id", "path", "sha256", "pixel_sha256", "width", "height")
 """Columns of `images` that come from a photograph's file."""
 REVIEW_FILES = pa.schema(
@@ -115,6 +118,8 @@ class Derivation:
             self.write(name, sql.statement(f"parse/{name}"))
         for name in {*CONTENT, *FROM_RULES}:
             self.view(f"derived_{name}", self.file(name))
+        for name in HELD_FROM:
+            self.view(name, self.file(name))
         versions = list(version_rows(label_versions.versions(self.workspace), self.study, self.key))
         pq.write_table(
             pa.Table.from_pylist(versions, schema=table_schema("label_versions")), self.file("label_versions")
@@ -265,14 +270,14 @@ class Derivation:
 
     def label_state(self) -> dict[str, str]:
         """Name the state of the labels: policy, and a digest over every reading and every unread case."""
-        policy, digest = self.study.ingest.policy, hashlib.sha256()
-        for line in self.texts(sql.statement("parse/label_revision"), {"policy": policy}):
-            digest.update(line.encode() + b"\n")
+        policy = self.study.ingest.policy
+        [today] = self.rows("select coalesce(max(moment), 0) as moment from moments")
+        revision = label_revision(self.texts(sql.statement("parse/label_revision"), {"policy": policy, **today}))
         return {
-            "truth_id": f"{policy}-{digest.hexdigest()[:8]}",
+            "truth_id": f"{policy}-{revision}",
             "policy": policy,
             "patient_from": self.study.labelbox.patient_from,
-            "label_revision": digest.hexdigest()[:8],
+            "label_revision": revision,
             "key_fingerprint": self.key.fingerprint,
             "study": self.study.study.name,
             "content_hash": self.content_hash(),

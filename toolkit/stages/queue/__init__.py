@@ -62,8 +62,9 @@ def queue(workspace: Workspace, study: Study, *, minutes: float = MINUTES, progr
             f"{minutes:g} minutes are not enough for one case of {section.seconds_per_case:g} s",
             remedy="give more --minutes, or change [queue] seconds_per_case in the study file",
         )
-    against = evidence(workspace, study)
-    candidates = _candidates(workspace, study, against)
+    with workspace.reading():
+        against = evidence(workspace, study)
+        candidates = _candidates(workspace, study, against)
     drawn = {"seconds_per_case": section.seconds_per_case, "random_share": section.random_share, "seed": section.seed}
     places = order.queue(candidates, minutes=minutes, **drawn)
     if not places:

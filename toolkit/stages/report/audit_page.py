@@ -57,7 +57,8 @@ class StratumLevel(NamedTuple):
 @one_at_a_time("audit")
 def audit_page(workspace: Workspace, study: Study, *, progress: Progress = silent) -> AuditPage:
     """Write the page of what the last audit found and its CSV files; with a split, how its subsets compare."""
-    facts = _facts(workspace)
+    with workspace.reading():
+        facts = _facts(workspace)
     with counted_by(patients_known=facts["patients_known"]):
         return _written(workspace, study, facts, progress)
 

@@ -131,6 +131,11 @@ class ReportFacts:
 
 def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
     """Read all there is to say of a run; raise WorkspaceError where it was not scored."""
+    with workspace.reading():
+        return _gathered(workspace, study, run_id)
+
+
+def _gathered(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
     key = {"run_id": run_id}
     run = workspace.rows("select * from runs where run_id = $run_id", key)[0]
     split = {"split_id": run["split_id"]}
@@ -185,7 +190,7 @@ def gather(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
 
 
 def _bootstrap_seed(workspace: Workspace, run_id: str) -> int | None:
-    scorings = ledger.scorings_of(workspace, run_id)
+    scorings = [scoring for scoring in ledger.scorings_of(workspace, run_id) if not scoring.get("as_of")]
     return max(scorings, key=lambda scoring: scoring["scored_at"]).get("bootstrap_seed") if scorings else None
 
 

@@ -22,7 +22,7 @@ from toolkit.workspace.certificate import (
 from toolkit.workspace.patient_links import PatientLink, reasons
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.restore import note_split, split_time
-from toolkit.workspace.results import OPEN
+from toolkit.workspace.results import AS_OF, OPEN
 from toolkit.workspace.runs import PLAIN_CONTROL, RunRecord, comparison_file, forget_missing_predictions, records
 from toolkit.workspace.verification import verify
 
@@ -139,6 +139,7 @@ def clean_runs(workspace: Workspace, cases: set[str]) -> None:
         beside = (workspace.folder / "runs").glob(f"*/{comparison_file(workspace, '*', run_id).name}")
         for path in [*workspace.run(run_id).glob("*.parquet"), workspace.run(run_id) / OPEN, *beside]:
             path.unlink(missing_ok=True)
+        shutil.rmtree(workspace.run(run_id) / AS_OF, ignore_errors=True)
     shuffled = {run_id for run_id, record in _records(workspace).items() if record.control == "shuffled"}
     for run_id, path in shards(workspace):
         table = read_parquet(path)
