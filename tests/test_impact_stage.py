@@ -7,82 +7,18 @@ from datetime import timedelta
 import duckdb
 import numpy as np
 import pytest
+from queues import ITEMS, NAMES, QUEUE, a_queue, a_queued_registry, reviewed
 from registries import IDS, TIME, a_registry, a_study
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
 from toolkit.cli import main
 from toolkit.errors import WorkspaceError
 from toolkit.stages.impact import impact
-from toolkit.workspace.registry import insert, table_schema
-
-QUEUE = "dddd0001"
-HOSTILE = "[bold]x[/bold]\x1b[31m"
-# case, patient drawn at random, suggested class, probability
-ITEMS = [
-    ("0007", "p-5", False, "nevus", 0.9),
-    ("0006", "p-5", False, "nevus", 0.8),
-    ("0000", "p-0", True, None, float("nan")),
-    ("0001", "p-1", True, "malignant_melanoma", 0.3),
-    ("0008", "p-6", False, "nevus", 0.4),
-    ("0010", "p-8", True, None, float("nan")),
-]
-NAMES = ["nevus", "malignant_melanoma", "keratosis"]
-
-
-def rows_of(table: str, rows: list[dict]):
-    import pyarrow as pa
-
-    return pa.Table.from_pylist(rows, schema=table_schema(table))
-
-
-def a_queue(workspace, items=ITEMS, queue_id=QUEUE, made_at=TIME):
-    labels = {row["case_id"]: row["truth"] for row in workspace.rows("select case_id, class_name as truth from truth")}
-    made = {
-        "queue_id": queue_id,
-        "made_at": made_at,
-        "truth_id": IDS["truth_id"],
-        "minutes": 5.0,
-        "seconds_per_case": 40.0,
-    }
-    made |= {"random_share": 0.4, "seed": 0, "sources": "audit", "patients": 12, "cases": 14}
-    rows = []
-    for rank, (case_id, patient, random, suggested, probability) in enumerate(items, start=1):
-        row = {"queue_id": queue_id, "rank": rank, "patient_id": patient, "case_id": case_id, "random": random}
-        row |= {"class_name": labels[case_id], "suggested_class": suggested, "probability": probability}
-        rows.append({**row, "score": probability, "harm": probability, "reasons": HOSTILE})
-    with workspace.writing() as connection:
-        insert(connection, "queues", rows_of("queues", [made]))
-        insert(connection, "queue_items", rows_of("queue_items", rows))
-
-
-def reviewed(workspace, *verdicts, review_id="eeee00000001", days=1):
-    """Insert verdicts: case, reviewer, class (None = cannot tell)."""
-    rows = []
-    for case_id, reviewer, name in verdicts:
-        row = {"review_id": review_id, "case_id": case_id, "image_id": f"image-{int(case_id)}", "queue_id": QUEUE}
-        row |= {"reviewer": reviewer, "class_name": name, "reviewed_at": TIME + timedelta(days=days)}
-        rows.append({**row, "verdict": "cannot_tell" if name is None else "changed"})
-    with workspace.writing() as connection:
-        insert(connection, "verdicts", rows_of("verdicts", rows))
 
 
 @pytest.fixture
 def queued(tmp_path):
-    """The small registry with scores of test and validation, and a queue nobody has reviewed."""
-    study = a_study()
-    workspace = a_registry(tmp_path, study)
-    scores = [
-        {**IDS, "part": part, "metric": "accuracy", "value": 0.5, "low": 0.1, "high": 0.9, "confidence": 0.95}
-        | {"method": "x", "replicates": 0, "cases": 9, "patients": 7, "too_few": True, "query": "select 1"}
-        for part in ("test", "validation")
-    ]
-    known = set(table_schema("scores").names)
-    with workspace.writing() as connection:
-        connection.execute("delete from scores")
-        rows = [{name: value for name, value in row.items() if name in known} for row in scores]
-        insert(connection, "scores", rows_of("scores", rows))
-    a_queue(workspace)
-    return workspace, study
+    return a_queued_registry(tmp_path)
 
 
 def by_sklearn(workspace, changes: dict[str, str | None], part="test") -> dict[str, float]:
@@ -140,13 +76,26 @@ def test_the_question_gives_the_same_numbers_by_sql(queued):
     workspace, study = queued
     reviewed(workspace, ("0007", "r-1", "keratosis"), ("0003", "r-1", "keratosis"))
     result = impact(workspace, study)
-    answers = [workspace.shipped_rows("impact"), workspace.sql(result.of_run.query).to_pylist()]
+    known = {(row["metric"], row["class_name"]): row for row in result.of_run.scores}
+    undefined = dict.fromkeys(("before", "reviewed", "suggested"))
 
-    for answer in answers:
-        assert ["before", "reviewed", "suggested"] == [row["labels"] for row in answer]
-        for row in answer:
-            for metric in ("accuracy", "macro_recall", "macro_f1"):
-                assert values(result, row["labels"])[metric] == pytest.approx(row[metric])
+    for answer in (workspace.shipped_rows("impact"), workspace.sql(result.of_run.query).to_pylist()):
+        by_sql = {(row["metric"], row["class_name"]): row for row in answer}
+        assert set(by_sql) <= set(known)
+        for key, row in known.items():
+            for labels in undefined:
+                value = by_sql.get(key, undefined)[labels]
+                assert row[labels] == pytest.approx(np.nan if value is None else value, nan_ok=True), key
+
+
+def test_a_suggestion_that_reviewers_are_not_shown_counts_for_nothing(queued):
+    workspace, study = queued
+    with workspace.writing() as connection:
+        connection.execute("update queue_items set score = 0.019 where case_id in ('0007', '0006', '0008')")
+    result = impact(workspace, study)
+
+    assert 1 == result.of_run.suggested
+    assert ["0001"] == [row["case_id"] for row in result.of_run.candidates]
 
 
 def test_reviewers_who_differ_leave_a_case_without_a_class_and_a_newer_verdict_replaces_an_older_one(queued):
@@ -326,7 +275,9 @@ def test_the_scores_before_are_those_of_evaluate(finished, copied):
 
 
 def test_the_terminal_says_it_and_json_has_every_number(copied, capsys):
-    rows = copied.rows("select case_id, patient_id, truth from scored where part = 'test' order by case_id limit 3")
+    rows = copied.rows(
+        "select distinct case_id, patient_id, truth from scored where part = 'test' order by case_id limit 3"
+    )
     other = Counter(row["truth"] for row in copied.rows("select truth from scored")).most_common()[-1][0]
     a_queue(copied, [(row["case_id"], row["patient_id"], True, other, 0.5) for row in rows])
     workspace = ["--workspace", str(copied.folder)]
@@ -340,6 +291,6 @@ def test_the_terminal_says_it_and_json_has_every_number(copied, capsys):
     assert 0 == ended.value.code
     assert "nothing reviewed" in text
     assert "macro F1 on the test set of run" in text
-    assert QUEUE == document["queue_id"]
-    assert document["estimates"][0]["value"] is None
-    assert document["of_run"]["bounds"]["exact"]
+    assert QUEUE == document["impact"]["queue_id"]
+    assert document["impact"]["estimates"][0]["value"] is None
+    assert document["impact"]["of_run"]["bounds"]["exact"]

@@ -1,110 +1,149 @@
-"""One whole round: a queue, reviewers of whom one is careless, and back by workbook or by export."""
+"""The round of docs/review.md, command by command: with reviewers, one of them careless, by workbook and by export."""
 
+import contextlib
 import csv
+import io
 import json
+import re
+import shlex
+import shutil
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import openpyxl
 import pytest
 
-from toolkit.stages.audit import audit
-from toolkit.stages.parse import parse
-from toolkit.stages.queue import queue
+from toolkit.cli import main
+from toolkit.privacy import normalise
+from toolkit.stages.impact import impact
 from toolkit.stages.queue.outcome import outcome
-from toolkit.stages.report.queue_page import queue_page
-from toolkit.stages.review import review
+from toolkit.workspace.registry import Workspace
 
+PAGE = Path(__file__).parents[1] / "docs" / "review.md"
 CAREFUL, CARELESS = "Dr. Careful", "Dr. Careless"
 
 
+class Round(NamedTuple):
+    """A whole round in a workspace: its queue, what became of it and what it changed, and what `impact` printed."""
+
+    workspace: Workspace
+    queue_id: str
+    outcome: Any
+    impact: Any
+    printed: str
+
+
+class Tutorial(NamedTuple):
+    """The page's commands, those that were run, and the rounds that they made, by workspace."""
+
+    commands: list[list[str]]
+    run: list[list[str]]
+    rounds: dict[str, Round]
+    true: dict[str, str]
+    """The class of each case with one lesion that annotators mean."""
+
+
+def commands() -> list[list[str]]:
+    """Return the commands of the page's first section, in order."""
+    section = PAGE.read_text(encoding="utf-8").partition("## A whole round")[2].partition("\n## ")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    return [shlex.split(line, comments=True) for block in blocks for line in block.splitlines()]
+
+
 @pytest.fixture(scope="module")
-def lesions(finished):
-    """The class of each photograph's only lesion that annotators mean, by global key."""
-    with (finished.export.parent / "truth" / "lesions.csv").open() as file:
+def tutorial(finished, tmp_path_factory) -> Tutorial:
+    """The commands run in a folder as the page's first three leave it, which `finished` has done."""
+    folder = tmp_path_factory.mktemp("round")
+    shutil.copytree(finished.workspace.folder, folder / "workspace")
+    shutil.copy(finished.study_file.path, folder / "study.toml")
+    true = true_classes(finished.workspace, finished.export.parent)
+    done = Tutorial(commands(), [], {}, true)
+    with contextlib.chdir(folder):
+        for words in done.commands[3:]:
+            if words[:2] == ["cp", "-r"]:
+                shutil.copytree(*words[2:])
+            else:
+                run(words[1:], done, finished)
+            done.run.append(words)
+    return done
+
+
+def run(arguments: list[str], done: Tutorial, finished) -> None:
+    """Run a command, and before it do what people do: fill in the workbook, change labels in Labelbox."""
+    name, *others = arguments[2:] if arguments[0] == "--workspace" else arguments
+    workspace = Workspace(Path(arguments[1] if arguments[0] == "--workspace" else "workspace").resolve())
+    if name == "review":
+        fill_in(workspace.reports / "queue" / "queue.xlsx", Path(others[0]), others[-1], done.true)
+    elif name == "parse":
+        export_again(finished, workspace, wrong_labels(workspace, newest_queue(workspace), done.true), Path(others[0]))
+    text = printed(arguments)
+    if name == "impact":
+        queue_id, study = newest_queue(workspace), finished.study_file.study
+        results = outcome(workspace, study, queue_id), impact(workspace, study, queue_id)
+        done.rounds[workspace.folder.name] = Round(workspace, queue_id, *results, text)
+
+
+def printed(arguments: list[str]) -> str:
+    with contextlib.redirect_stdout(io.StringIO()) as out, pytest.raises(SystemExit) as ended:
+        main(["--quiet", *arguments])
+    assert 0 == ended.value.code, arguments
+    return out.getvalue()
+
+
+def newest_queue(workspace) -> str:
+    return workspace.rows("select queue_id from queues order by made_at desc limit 1")[0]["queue_id"]
+
+
+def is_careless(row: int) -> bool:
+    """Say whether a row of the workbook is the careless reviewer's: every third."""
+    return row % 3 == 0
+
+
+def fill_in(workbook: Path, copy: Path, reviewer: str, true: dict[str, str]) -> None:
+    """Write a reviewer's verdicts: the careless one confirms whatever is there, the careful one gives the class."""
+    book = openpyxl.load_workbook(workbook)
+    sheet = book["queue"]
+    place = {cell.value: cell.column for cell in sheet[1]}
+    for number in range(2, sheet.max_row + 1):
+        name = true.get(sheet.cell(number, place["case_id"]).value)
+        if name and is_careless(number) == (reviewer == CARELESS):
+            sheet.cell(number, place["verdict"], "confirm" if reviewer == CARELESS else name)
+    book.save(copy)
+
+
+def true_classes(workspace, sample: Path) -> dict[str, str]:
+    with (sample / "truth" / "lesions.csv").open() as file:
         meant = [row for row in csv.DictReader(file) if row["meant"].lower() == "true"]
     keys = [row["global_key"] for row in meant]
-    return {row["global_key"]: row["class_name"] for row in meant if keys.count(row["global_key"]) == 1}
-
-
-@pytest.fixture
-def round_of(copied, finished):
-    """A queue of half an hour on a copy of the finished workspace."""
-    return queue(copied, finished.study_file.study, minutes=30)
-
-
-def true_classes(workspace, lesions):
+    lesions = {row["global_key"]: row["class_name"] for row in meant if keys.count(row["global_key"]) == 1}
     rows = workspace.rows("select case_id, global_key from cases inner join images using (image_id)")
     return {row["case_id"]: lesions[row["global_key"]] for row in rows if row["global_key"] in lesions}
 
 
-def said(items, true, study):
-    """What reviewers say: the careless one, who has every third case, confirms whatever is there."""
-    for number, item in enumerate(items):
-        if item["case_id"] in true:
-            careless = number % 3 == 0
-            yield item, CARELESS if careless else CAREFUL, item["class_name"] if careless else true[item["case_id"]]
-    assert study.class_names
+def items(workspace, queue_id: str) -> list[dict[str, Any]]:
+    return workspace.rows("from queue_items where queue_id = $id order by rank", {"id": queue_id})
 
 
-def test_a_round_by_workbook(copied, finished, round_of, lesions, tmp_path):
-    study, key = finished.study_file.study, finished.study_file.key(copied)
-    book = openpyxl.load_workbook(queue_page(copied, study, key).workbook)
-    sheet = book["queue"]
-    place = {cell.value: cell.column for cell in sheet[1]}
-    sheet.cell(1, sheet.max_column + 1, "reviewer")
-    true = true_classes(copied, lesions)
-    verdicts = {item["case_id"]: (who, name) for item, who, name in said(round_of.rows, true, study)}
-    for number in range(2, sheet.max_row + 1):
-        who, name = verdicts.get(sheet.cell(number, place["case_id"]).value, (None, None))
-        sheet.cell(number, place["verdict"], name)
-        sheet.cell(number, sheet.max_column, who)
-    book.save(tmp_path / "filled.xlsx")
-    wrong = {item["case_id"] for item, who, name in said(round_of.rows, true, study) if name != item["class_name"]}
-
-    result = review(copied, study, key, tmp_path / "filled.xlsx")
-    parse(copied, study, key, [])
-    found = outcome(copied, study, round_of.queue_id)
-
-    assert wrong
-    assert (len(wrong), 2) == (result.verdicts["changed"], result.reviewers)
-    assert wrong == {row["case_id"] for row in found.rows if row["outcome"] == "changed"}
-    careless = next(each for each in found.reviewers if each["reviewer"].endswith(pseudonym(key, CARELESS)[-16:]))
-    assert 0 == careless["changed"] < careless["confirmed"]
-    assert {name for name, _ in found.changes.items()}
-    now = {row["case_id"]: row["class_name"] for row in copied.rows("select case_id, class_name from truth")}
-    assert all(now[case_id] == true[case_id] for case_id in wrong)
-    audit(copied, study)
-    again = queue(copied, study, minutes=30)
-    assert not {item["case_id"] for item in again.rows if item["reasons"] and not item["random"]} & wrong
-
-
-def test_a_round_by_labelbox(copied, finished, round_of, lesions, tmp_path):
-    study, key = finished.study_file.study, finished.study_file.key(copied)
-    true = true_classes(copied, lesions)
-    changed = {
-        item["case_id"]: name for item, _, name in said(round_of.rows, true, study) if name != item["class_name"]
+def wrong_labels(workspace, queue_id: str, true: dict[str, str]) -> dict[str, str]:
+    """Return the cases of a queue whose label is not what the lesion is, and what it is."""
+    rows = items(workspace, queue_id)
+    return {
+        row["case_id"]: true[row["case_id"]]
+        for row in rows
+        if true.get(row["case_id"], row["class_name"]) != row["class_name"]
     }
-    images = {
-        row["image_id"]: changed[row["case_id"]]
-        for row in copied.rows("select case_id, image_id from cases")
-        if row["case_id"] in changed
-    }
+
+
+def export_again(finished, workspace, changed: dict[str, str], file: Path) -> None:
+    """Write what Labelbox exports tomorrow of the photographs whose labels were changed."""
+    cases = workspace.rows("select case_id, image_id from cases")
+    images = {row["image_id"]: changed[row["case_id"]] for row in cases if row["case_id"] in changed}
     rows = [json.loads(line) for line in finished.export.open() if line.startswith("{") and line.endswith("}\n")]
-    relabelled = [relabel(row, images[row["data_row"]["id"]], study) for row in known(rows, images)]
-    second = tmp_path / "second.ndjson"
-    second.write_text("".join(json.dumps(row) + "\n" for row in relabelled))
-
-    parse(copied, study, key, [second], images=finished.images)
-    found = outcome(copied, study, round_of.queue_id)
-
-    assert relabelled
-    assert set(changed) == {row["case_id"] for row in found.rows if row["outcome"] == "changed"}
-    assert {"untouched"} == {row["outcome"] for row in found.rows if row["case_id"] not in changed}
-    assert sum(found.changes.values()) == len(changed)
-
-
-def known(rows, images):
-    return [row for row in rows if row.get("data_row", {}).get("id") in images]
+    chosen = [row for row in rows if row.get("data_row", {}).get("id") in images]
+    study = finished.study_file.study
+    again = [relabel(row, images[row["data_row"]["id"]], study) for row in chosen]
+    file.write_text("".join(json.dumps(row) + "\n" for row in again))
 
 
 def relabel(row, class_name, study):
@@ -115,17 +154,65 @@ def relabel(row, class_name, study):
         for label in project["labels"]:
             label["label_details"]["updated_at"] = later
             annotations = label["annotations"]
-            asked = [
-                *annotations["classifications"],
-                *(c for o in annotations["objects"] for c in o["classifications"]),
-            ]
-            for question in asked:
+            nested = [question for each in annotations["objects"] for question in each["classifications"]]
+            for question in [*annotations["classifications"], *nested]:
                 if question["name"] == study.labelbox.question and "radio_answer" in question:
                     question["radio_answer"] |= {"name": answer, "value": answer.replace(" ", "_")}
     return row
 
 
-def pseudonym(key, name):
-    from toolkit.privacy import normalise
+def pseudonym(finished, workspace, name: str) -> str:
+    return finished.study_file.key(workspace).pseudonym("a", normalise(name))
 
-    return key.pseudonym("a", normalise(name))
+
+def test_every_command_of_the_page_is_run(tutorial):
+    first = ["toolkit sample round --cases 200 --seed 3", "cd round", "toolkit run export.ndjson --images images"]
+
+    assert first == [" ".join(words) for words in tutorial.commands[:3]]
+    assert tutorial.commands[3:] == tutorial.run
+    assert {"workspace", "through-labelbox"} == set(tutorial.rounds)
+
+
+def test_what_the_careful_reviewer_says_counts_and_the_careless_one_can_be_seen(tutorial, finished):
+    workspace, queue_id, found, *_ = tutorial.rounds["workspace"]
+    wrong = wrong_labels(workspace, queue_id, tutorial.true)
+    confirmed = {row["case_id"] for row in items(workspace, queue_id) if is_careless(row["rank"] + 1)}
+    counts = {row["reviewer"]: row for row in found.reviewers}
+    careful, careless = (counts[pseudonym(finished, workspace, name)] for name in (CAREFUL, CARELESS))
+    corrected = {row["case_id"]: row["class_reviewed"] for row in found.rows if row["outcome"] == "changed"}
+
+    assert corrected
+    assert {case_id: name for case_id, name in wrong.items() if case_id not in confirmed} == corrected
+    assert (len(corrected), 0) == (careful["changed"], careless["changed"])
+    assert len(confirmed & tutorial.true.keys()) == careless["confirmed"]
+
+
+def test_what_was_decided_is_not_proposed_again(tutorial):
+    workspace, queue_id, found, *_ = tutorial.rounds["workspace"]
+    decided = {row["case_id"] for row in found.rows if row["outcome"] == "changed"}
+    again = newest_queue(workspace)
+    proposed = {row["case_id"] for row in items(workspace, again) if row["suggested_class"] and not row["random"]}
+
+    assert queue_id != again
+    assert not proposed & decided
+
+
+def test_what_was_changed_in_labelbox_counts_once_the_export_is_there(tutorial):
+    workspace, queue_id, found, *_ = tutorial.rounds["through-labelbox"]
+    wrong = wrong_labels(workspace, queue_id, tutorial.true)
+
+    assert wrong
+    assert set(wrong) == {row["case_id"] for row in found.rows if row["outcome"] == "changed"}
+    assert {"untouched"} == {row["outcome"] for row in found.rows if row["case_id"] not in wrong}
+    assert sum(found.changes.values()) == len(wrong)
+
+
+@pytest.mark.parametrize("name", ["workspace", "through-labelbox"])
+def test_a_round_ends_with_the_page_of_its_impact(tutorial, name):
+    workspace, queue_id, _, result, text = tutorial.rounds[name]
+    page = workspace.reports / f"impact-{queue_id}" / "index.html"
+    f1 = next(row for row in result.of_run.scores if row["metric"] == "macro_f1")
+
+    assert f"page: {page.relative_to(workspace.folder.parent)}" in text
+    assert f"goes from {f1['before']:.3f} to {f1['reviewed']:.3f}" in " ".join(text.split())
+    assert f"<strong>{f1['reviewed']:.3f}</strong>" in page.read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ import pytest
 
 from toolkit.cli import main
 from toolkit.errors import ExportError, LeakError, WorkspaceError
+from toolkit.pipeline import impact_with_page
 from toolkit.privacy import PseudonymKey, normalise
 from toolkit.stages import withdraw as stage
 from toolkit.stages.evaluate import evaluate
@@ -59,6 +60,7 @@ def left(finished, own_key, patient, tmp_path_factory):
     """What was said of the finished workspace's patient, and a copy of it that the patient has left."""
     copy = Workspace(tmp_path_factory.mktemp("left") / "workspace")
     shutil.copytree(finished.workspace.folder, copy.folder)
+    list(impact_with_page(copy, finished.study_file.study))
     return withdraw(copy, finished.study_file.study, own_key, patient[0], apply=True), copy
 
 
@@ -108,6 +110,7 @@ def test_nothing_of_the_patient_is_left_but_the_entry_of_the_suppression_list(fi
     assert {WITHDRAWN_FILE} == files_with(workspace, *secrets)
     assert set() == files_with(workspace, identifier, *photographs)
     assert [(pseudonym, len(photographs))] == [(entry["patient"], len(entry["photographs"])) for entry in entries]
+    assert f"impact-{finished.results['Queue'].queue_id}" in said.reports
     assert said.rows == sidecar["withdrawn_rows"]
     assert next(finished.workspace.exports.glob("*.ndjson")).stem == sidecar["replaces_sha256"]
     assert {0o600} == {path.stat().st_mode & 0o777 for path in workspace.exports.glob("*.ndjson")}

@@ -604,7 +604,7 @@ def impact(
     part: Literal["train", "validation", "test", "external"] | None = None,
     settings: Shared,
 ) -> None:
-    """Show what a queue's labels change in a run's scores, and estimate the error rate of all labels.
+    """Show what a review found and changes in a run's scores, estimate the error rate of all labels; writes a page.
 
     Scores are computed again with what reviewers say, and with the suggestions where nobody has reviewed yet. How many
     of all labels are wrong is told only by the patients that the queue drew at random.
@@ -615,11 +615,13 @@ def impact(
         queue_id: ID of a queue, or latest.
         part: Subset whose scores are looked at; else the test set where it was scored.
     """
-    from toolkit.stages.impact import impact
+    from toolkit.pipeline import impact_with_page
 
     study = settings.study_file().study
-    settings.run(
-        lambda progress: impact(settings.workspace, study, queue_id, run=run, part=part or "", progress=progress)
+    settings.run_each(
+        lambda progress: impact_with_page(
+            settings.workspace, study, queue_id, run=run, part=part or "", progress=progress
+        )
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import datetime
+from typing import Any
 
 from toolkit.privacy import scrub
 
@@ -84,6 +85,24 @@ def interval(low: float | None, high: float | None, *, missing: str = "no interv
         return missing
     between = " to " if low < 0 else "\N{EN DASH}"
     return f"{proportion(low)}{between}{proportion(high)}"
+
+
+def reached(bounds: Mapping[str, Any]) -> str:
+    """Write the lowest and highest value that are reached: "0.612 and 0.655", and how far that is certain."""
+    between = f"{proportion(bounds['low'])} and {proportion(bounds['high'])}"
+    if bounds["exact"]:
+        return between
+    return f"{between} by search, for certain {proportion(bounds['least'])} and {proportion(bounds['most'])}"
+
+
+def estimate_note(row: Mapping[str, Any]) -> str:
+    """Say what limits an estimate from patients drawn at random; nothing where nothing does."""
+    if not row["cases"]:
+        return in_units("no patient drawn at random has been reviewed whole yet")
+    notes = ["too few patients to tell"] if row["too_few"] else []
+    if row["value"] < row["low"] or row["value"] > row["high"]:
+        notes.append("the value lies outside its interval, since what is known of the ranked part rules it out")
+    return in_units("; ".join(notes))
 
 
 def signed(value: float | None) -> str:

@@ -1,7 +1,7 @@
 """The stages in a row, and the status of a workspace: what it holds, what is out of date, what to do next."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,16 @@ from toolkit.progress import Progress, silent
 from toolkit.stages.audit import audit
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
+from toolkit.stages.impact import impact
 from toolkit.stages.parse import Parsed, parse
 from toolkit.stages.predict import predict
 from toolkit.stages.pull import PullRequest, pull
 from toolkit.stages.queue import MINUTES, Queue, queue, queue_of_cases
+from toolkit.stages.queue.outcome import outcome
 from toolkit.stages.report import report
 from toolkit.stages.report.audit_page import audit_page
 from toolkit.stages.report.compare_page import compare_page
+from toolkit.stages.report.impact_page import impact_page
 from toolkit.stages.report.queue_page import queue_page
 from toolkit.stages.review import review
 from toolkit.stages.split import split
@@ -30,7 +33,7 @@ from toolkit.stages.withdraw import Withdrawn, withdraw
 from toolkit.workspace import sql
 from toolkit.workspace.certificate import read_rows, split_folders
 from toolkit.workspace.landed import landed_exports
-from toolkit.workspace.locks import EVERYTHING, held
+from toolkit.workspace.locks import EVERYTHING, LABELS, beside_others, held
 from toolkit.workspace.note import known_key, read_note, remember_key, remember_study
 from toolkit.workspace.registry import Workspace, table_names
 from toolkit.workspace.restore import adopt
@@ -251,6 +254,26 @@ def review_and_parse(
     key = study_file.key(workspace)
     yield review(workspace, study_file.study, key, file, reviewer=reviewer, progress=progress)
     yield parse_study(workspace, study_file, [], progress=progress)
+
+
+def impact_with_page(
+    workspace: Workspace,
+    study: Study,
+    queue_id: str = "latest",
+    *,
+    run: str = "latest",
+    part: str = "",
+    progress: Progress = silent,
+) -> Iterator[Any]:
+    """Tell what became of a queue and what its labels change, and write the page of both; yield each result.
+
+    All under one lock, so that no patient is withdrawn between the reading and the writing.
+    """
+    with beside_others(workspace.folder, LABELS, "impact", progress=progress):
+        changed = impact(workspace, study, queue_id, run=run, part=part, progress=progress)
+        review = outcome(workspace, study, changed.queue_id)
+        page = impact_page(workspace, study, asdict(review), asdict(changed), progress=progress)
+    yield from (review, changed, page)
 
 
 def compare_with_page(

@@ -1,4 +1,4 @@
--- What are accuracy, macro recall and macro F1 of a run with the labels as they were when a queue was made, with what reviewers say, and with the suggestions too?
+-- What are a run's scores with the labels as they were when a queue was made, with what reviewers say, and with the suggestions too?
 -- $queue = latest: queue ID, or latest
 -- $run = latest: run ID, or latest
 -- $part = test: subset of the split
@@ -40,13 +40,31 @@ counts as (
     select labels, class_name, sum(actual) as actual, sum(predicted) as predicted, sum(tp) as tp
     from of_classes
     group by labels, class_name
+),
+rates as (
+    unpivot (
+        select
+            labels,
+            class_name,
+            2 * tp / (actual + predicted) as f1,
+            if(actual > 0, tp / actual, null) as recall,
+            if(predicted > 0, tp / predicted, null) as precision,
+        from counts
+    ) on f1, recall, precision into name metric value value
+),
+scores as (
+    from rates
+    union all by name
+    select labels, 'macro_' || metric as metric, avg(value) as value from rates group by labels, metric
+    union all by name
+    select labels, 'accuracy' as metric, sum(tp) / sum(actual) as value from counts group by labels
 )
 select
-    labels,
-    sum(actual)::bigint as cases,
-    sum(tp) / sum(actual) as accuracy,
-    avg(tp / actual) filter (where actual > 0) as macro_recall,
-    avg(2 * tp / (actual + predicted)) as macro_f1,
-from counts
-group by labels
-order by labels;
+    metric,
+    class_name,
+    max(value) filter (where labels = 'before') as before,
+    max(value) filter (where labels = 'reviewed') as reviewed,
+    max(value) filter (where labels = 'suggested') as suggested,
+from scores
+group by metric, class_name
+order by class_name nulls first, metric;

@@ -78,7 +78,8 @@ select
         when outcome not in ('rejected', 'unresolved') then class_name
     end as class_reviewed,
     case
-        when outcome = 'untouched' then coalesce(suggested_class, class_name)
+        when outcome = 'untouched' and score >= 0.02 then coalesce(suggested_class, class_name) -- as reviewers are shown it
+        when outcome = 'untouched' then class_name
         else class_reviewed
     end as class_suggested,
     suggested_class,

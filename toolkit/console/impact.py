@@ -5,14 +5,16 @@ import math
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from toolkit.console.text import line, next_step, summary, table
+from toolkit.console.text import line, summary, table
 from toolkit.formatting import (
     UNDEFINED,
     counted,
+    estimate_note,
     interval,
     listed,
     percent,
     proportion,
+    reached,
     short_metric_name,
     signed,
     spoken,
@@ -33,14 +35,8 @@ def impact(result: Impact) -> RenderableType:
         return Group(summary("impact", f"queue {result.queue_id}", *lines), _estimates(result))
     of_run = result.of_run
     lines += _sentences(of_run)
-    steps = f"toolkit query impact --set queue={result.queue_id} --set run={of_run.run_id} --set part={of_run.part}"
-    return Group(
-        summary("impact", f"queue {result.queue_id}", *lines),
-        _scores(of_run),
-        _estimates(result),
-        _candidates(of_run),
-        next_step(steps),
-    )
+    what = summary("impact", f"queue {result.queue_id}", *lines)
+    return Group(what, _scores(of_run), _estimates(result), _candidates(of_run))
 
 
 def _sentences(result: PartImpact) -> list[str]:
@@ -52,17 +48,9 @@ def _sentences(result: PartImpact) -> list[str]:
     if result.suggested:
         lines.append(
             f"if also {counted(result.suggested, 'label')} not reviewed became what is suggested, it would be "
-            f"{proportion(f1['suggested'])}; whichever of them do, between {_bounds(result)}"
+            f"{proportion(f1['suggested'])}; whichever of them do, between {reached(result.bounds)}"
         )
     return lines
-
-
-def _bounds(result: PartImpact) -> str:
-    bounds = result.bounds
-    reached = f"{proportion(bounds['low'])} and {proportion(bounds['high'])}"
-    if bounds["exact"]:
-        return reached
-    return f"{reached} by search, for certain {proportion(bounds['least'])} and {proportion(bounds['most'])}"
 
 
 def _scores(result: PartImpact) -> Table:
@@ -89,10 +77,8 @@ def _estimates(result: Impact) -> Table:
         bounds = interval(row["low"], row["high"], missing="nothing reviewed" if not row["cases"] else "no interval")
         rests_on = (support(row["cases"], row["patients"]), support(row["of_cases"], row["of_patients"]))
         estimates.add_row(f"{row['estimate']}{where}", proportion(row["value"]), bounds, *rests_on)
-    if any(row["value"] < row["low"] or row["value"] > row["high"] for row in result.estimates):
-        estimates.caption = (
-            "an estimate outside its interval: what is known of the ranked part rules it out; the random share is small"
-        )
+    notes = [f"{row['estimate']}: {estimate_note(row)}" for row in result.estimates if estimate_note(row)]
+    estimates.caption = "\n".join(notes) or None
     return estimates
 
 

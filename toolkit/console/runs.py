@@ -46,6 +46,7 @@ from toolkit.stages.push import Pushed
 from toolkit.stages.readers import ReaderStudy
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
+from toolkit.stages.report.impact_page import ImpactPage
 from toolkit.stages.train import Trained, TrainingPlan
 from toolkit.workspace.runs import PLAIN_CONTROL
 
@@ -55,6 +56,12 @@ BETWEEN_SEEDS = ("macro_recall", "macro_roc_auc", "accuracy")
 @rendered.register
 def _(result: ComparePage) -> RenderableType:
     return unwrapped(f"page: {result.page}")
+
+
+@rendered.register
+def _(result: ImpactPage) -> RenderableType:
+    query = f"toolkit query impact --set queue={result.queue_id}"
+    return Group(unwrapped(f"page: {result.page}"), next_step(query))
 
 
 @rendered.register

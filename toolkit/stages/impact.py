@@ -17,6 +17,7 @@ from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stats.error_rate import NOTHING, Estimated, Population, ReviewedCases, corrected_accuracy, share_of_all
 from toolkit.stats.impact import LabelChanges, Recount
+from toolkit.stats.intervals import TOO_FEW
 from toolkit.workspace import queues, sql
 from toolkit.workspace.class_arrays import places
 from toolkit.workspace.registry import Workspace
@@ -190,16 +191,18 @@ def _estimate(
     name: str, estimate: Estimated, review: ReviewedCases, population: Population, confidence: float
 ) -> dict[str, Any]:
     counts = review.random & review.decided
+    patients = len(np.unique(review.patient[counts]))
     return {
         "estimate": name,
         "value": estimate.value,
         **estimate.interval._asdict(),
         "confidence": confidence,
         "method": METHOD,
-        "patients": len(np.unique(review.patient[counts])),
+        "patients": patients,
         "cases": int(counts.sum()),
         "of_patients": population.patients,
         "of_cases": population.cases,
+        "too_few": patients < min(TOO_FEW, population.patients),
     }
 
 

@@ -11,6 +11,7 @@ from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 
 PAIR = re.compile(r"([0-9a-f]{8})-to-([0-9a-f]{8})")
+IMPACT = re.compile(r"impact-([0-9a-f]{8})")
 
 
 def write_index(workspace: Workspace, study: Study) -> None:
@@ -36,7 +37,12 @@ def _others(names: list[str]) -> list[tuple[str, str]]:
     pairs = [(name, f"Run {runs[1]} and run {runs[2]} compared") for name in names if (runs := PAIR.fullmatch(name))]
     audit = [("audit", "Audit: duplicate photographs, contradicting labels, cohort")] if "audit" in names else []
     queue = [("queue", "Review queue: which labels to look at again first")] if "queue" in names else []
-    return audit + queue + pairs
+    impacts = [
+        (name, f"Impact of review queue {of[1]}: what was found, and what it changes")
+        for name in names
+        if (of := IMPACT.fullmatch(name))
+    ]
+    return audit + queue + impacts + pairs
 
 
 def _counts(workspace: Workspace) -> dict[str, Any]:
