@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 import tracemalloc
 import zipfile
 from dataclasses import replace
@@ -593,6 +594,58 @@ def test_a_file_of_chosen_cases_that_is_none_is_refused(copied, finished, tmp_pa
         queue_of_cases(copied, finished.study_file.study, saved)
     with pytest.raises(ReviewError, match="no such file"):
         queue_of_cases(copied, finished.study_file.study, tmp_path / "none.csv")
+
+
+REASONS = {
+    "colour, texture and shape": "colour, texture and shape are more like nevus (0.81) than melasma (0.11)",
+    "a model of the study": "a model that was not trained on it says nevus (0.93) rather than melasma (0.01)",
+    "annotators differ": "1 of 2 annotators says nevus",
+    "annotator often wrong": "its annotator is wrong more often than others",
+    "answered fast": "answered in 2 s, usually 14 s",
+    "another photograph of the lesion": "2 other photographs of this lesion, or a duplicate, have the class nevus",
+    "region of interest": "its ROI is 0.3 % of the photograph",
+    "photograph quality": "the photograph is one of the least sharp of the study",
+}
+
+
+def test_every_sentence_of_the_evidence_has_its_reason_or_speaks_for_the_label(finished):
+    """Sentences come from two modules; what none of the patterns knows would not be counted."""
+    both = "select evidence from queue_items union all select reasons from label_evidence"
+    rows = finished.workspace.rows(both)
+    written = {re.sub(r"\d+", "2", sentence) for row in rows for sentence in row["evidence"].split("; ")}
+    for_it = ("colour, texture and shape are less", "its photograph could not", "its class is known from one group")
+    beginnings = [re.split(r"\d| nevus| ROI", example)[0][:20] for example in REASONS.values()]
+    others = ("2 of", "another photograph", "its box reaches", "the photograph has", "2 other", "answered in")
+
+    assert len(written) > 20
+    assert set() == {each for each in written if not each.startswith((*for_it, *filter(None, beginnings), *others))}
+
+
+def test_what_became_of_labels_is_told_by_what_spoke_against_them(copied, finished):
+    [queue_id] = [row["queue_id"] for row in copied.rows("from queues")]
+    items = copied.rows("from queue_items order by rank")
+    with copied.writing() as connection:
+        connection.execute("update queue_items set evidence = 'colour, texture and shape are less like nevus (0.1)'")
+        for item, sentence in zip(items, REASONS.values(), strict=False):
+            whole = f"{sentence}; {REASONS['photograph quality']}"
+            connection.execute("update queue_items set evidence = ? where case_id = ?", [whole, item["case_id"]])
+    said = [items[0], items[1], items[7]]
+    sheet = tmp_sheet(copied, [(said[0], "nevus" if said[0]["class_name"] != "nevus" else "melasma"), (said[1], "ok")])
+    list(review_and_parse(copied, finished.study_file, sheet, reviewer="Dr. Roe"))
+    rows = {row["reason"]: row for row in outcome(copied, finished.study_file.study, queue_id).reasons}
+
+    assert set(REASONS) == set(rows)
+    assert (1, 1, 1, 1.0) == tuple(rows["colour, texture and shape"].values())[1:]
+    assert (1, 1, 0, 0.0) == tuple(rows["a model of the study"].values())[1:]
+    assert (1, 0, 0, None) == tuple(rows["annotators differ"].values())[1:]
+    assert (8, 2, 1, 0.5) == tuple(rows["photograph quality"].values())[1:]
+
+
+def tmp_sheet(workspace, verdicts):
+    """Write verdicts on some cases as CSV."""
+    path = workspace.folder.parent / "verdicts.csv"
+    path.write_text("case_id,verdict\n" + "".join(f"{item['case_id']},{said}\n" for item, said in verdicts))
+    return path
 
 
 class TestEvidenceOfRuns:

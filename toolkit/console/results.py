@@ -6,7 +6,7 @@ from functools import singledispatch
 from rich.console import Group, RenderableType
 
 from toolkit.console.text import line, next_step, summary, table, unwrapped
-from toolkit.formatting import count, counted, listed, spoken, unit
+from toolkit.formatting import count, counted, listed, proportion, spoken, unit
 from toolkit.manifest import NO_PATIENTS
 from toolkit.pipeline import Rebuilt, Status
 from toolkit.stages.audit import MEANING, Audit, SuspectLabels
@@ -81,9 +81,13 @@ def _(result: QueueOutcome) -> RenderableType:
     people = table("reviewer", *(f">{spoken(each)}" for each in found))
     for row in result.reviewers:
         people.add_row(line(row["reviewer"]), *(count(row[name]) for name in found))
+    reasons = table("what spoke against the label", ">reviewed", ">changed", ">share wrong")
+    for row in result.reasons:
+        reasons.add_row(row["reason"], count(row["reviewed"]), count(row["changed"]), proportion(row["share_wrong"]))
     changes = [f"changed: {', '.join(f'{spoken(name)} {times}' for name, times in result.changes.items())}"]
     lines = (what, *(changes if result.changes else []))
-    return Group(summary("queue", *lines), groups, *([people] if result.reviewers else []))
+    more = [*([people] if result.reviewers else []), *([reasons] if any(r["reviewed"] for r in result.reasons) else [])]
+    return Group(summary("queue", *lines), groups, *more)
 
 
 @rendered.register

@@ -28,6 +28,8 @@ class QueueOutcome:
     """For the proposed cases and those drawn at random: how many, each outcome, and the harm found per 50 reviews."""
     changes: dict[str, int]
     reviewers: list[dict[str, Any]]
+    reasons: list[dict[str, Any]]
+    """What spoke against the labels, and how often it was right: the rows of `query outcome_by_reason`."""
     patients_known: bool
     rows: list[dict[str, Any]]
 
@@ -64,6 +66,7 @@ def outcome(workspace: Workspace, study: Study, name: str) -> QueueOutcome:
             {"reviewer": who, **{each: counts[each] for each in OUTCOMES[:-1]}}
             for who, counts in sorted(by_reviewer.items())
         ],
+        reasons=workspace.shipped_rows("outcome_by_reason", queue=queue_id),
         patients_known=workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"],
         rows=rows,
     )
