@@ -151,12 +151,17 @@ def test_a_reader_never_waits_for_a_writer_nor_a_writer_for_a_reader(parsed):
             workspace.rows("select count(*) from cases")
             slowest = max(slowest, time.monotonic() - began)
 
-    with workspace.reading() as open_for_long:
-        reader = threading.Thread(target=read)
-        reader.start()
+    def write() -> None:
         for _ in range(10):
             with workspace.writing() as connection:
                 connection.execute("update label_states set study = study || 'x'")
+
+    with workspace.reading() as open_for_long:
+        reader = threading.Thread(target=read)
+        reader.start()
+        writer = threading.Thread(target=write)
+        writer.start()
+        writer.join()
         done.set()
         reader.join()
         seen = open_for_long.execute("select study from label_states").fetchone()[0]

@@ -29,7 +29,16 @@ from toolkit.workspace.verification import verify
 ARCHIVE = Path(__file__).parent / "data" / "workspace-a9b4f86.tar.xz"
 MADE_IN = "/tmp/a9b4f86/s"
 RUN, BLANK, SPLIT = "1fda0bfd", "ebe3bea3", "5f806332"
-NEWER = ("impact", "label_versions", "pushes", "readers")
+NEWER = (
+    "annotators_by_week",
+    "evidence_against_reference",
+    "impact",
+    "label_versions",
+    "outcome_by_reason",
+    "pushes",
+    "random_share",
+    "readers",
+)
 KEPT = "scores_by_revision"
 """Questions about tables that the workspace's version did not have: any command that writes adds them."""
 FREE = [

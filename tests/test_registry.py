@@ -176,5 +176,13 @@ def forget_findings(workspace):
 
 
 def test_nothing_is_written_in_a_block_that_reads(copied):
+    """DuckDB would go on giving this process what it has open."""
     with copied.reading(), pytest.raises(RuntimeError, match="what is read in this block"):
         forget_findings(copied)
+
+
+def test_an_answer_that_was_not_fetched_whole_does_not_hinder_the_next(copied):
+    with copied.reading() as opened:
+        opened.execute("from findings")
+
+        assert copied.rows("select count(*) as n from findings")[0]["n"] > 1

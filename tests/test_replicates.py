@@ -59,8 +59,11 @@ def terminal(result: object) -> str:
     return " ".join(console.file.getvalue().split())
 
 
+OWN = "run_id in (select run_id from runs where control is null)"
+
+
 def runs_of(workspace: Workspace) -> list[dict]:
-    return workspace.rows("select * from runs order by seed")
+    return workspace.rows("select * from runs where control is null order by seed")
 
 
 def test_each_seed_is_a_run_of_its_own_and_the_first_is_the_one_without_replicates(finished, results):
@@ -97,7 +100,7 @@ def test_the_first_run_is_the_latest_and_the_one_that_is_reported(finished, resu
 def test_what_seeds_change_is_the_mean_and_the_deviation_of_the_runs_scores(finished, results):
     workspace, _ = results
     scores: dict[tuple, dict[str, float]] = {}
-    for row in workspace.rows("select * from scores where part = 'test'"):
+    for row in workspace.rows(f"select * from scores where part = 'test' and {OWN}"):
         scores.setdefault((row["metric"], row["class_name"]), {})[row["run_id"]] = row["value"]
     rows = workspace.shipped_rows("seeds")
 
@@ -232,7 +235,7 @@ def test_withdrawing_a_patient_takes_their_cases_out_of_every_replicate(finished
 
     said = withdraw(seeded, study, key, patient, apply=True, reparse=lambda: parse(seeded, study, key, [], anew=True))
 
-    assert {row["run_id"] for row in runs_of(seeded)} == set(said.predictions)
+    assert {row["run_id"] for row in seeded.rows("from runs")} == set(said.predictions)
     assert 1 == len(set(said.predictions.values()))
     assert [] == seeded.shipped_rows("seeds")
     assert [None, finished.run_id, finished.run_id] == [row["replicate_of"] for row in runs_of(seeded)]

@@ -195,7 +195,7 @@ def run(
     for each in (trained, *trained.replicates):
         yield predict(workspace, study, run=each.run_id, device=device, progress=progress)
         yield evaluate(workspace, study, run=each.run_id, progress=progress)
-        yield compare_with_plain(workspace, study, each.run_id, progress=progress)
+    yield compare_with_plain(workspace, study, trained.run_id, progress=progress)
     # Only now can the page of the audit compare the subsets of the split.
     audit_page(workspace, study, progress=progress)
     yield report(workspace, study, run=trained.run_id, progress=progress)

@@ -245,6 +245,7 @@ KINDS = (
     Kind("runs/*/checkpoint/", "runs/*/checkpoint/**/*", _predicted),
     Kind("runs/*/predictions/", "runs/*/predictions/*", _restored),
     Kind("runs/*/loss.csv", "runs/*/loss.csv", _trained),
+    Kind("runs/*/as_of/", "runs/*/as_of/*", _restored),
     Kind("runs/*/, other", "runs/*/*", _restored),
     Kind("queues/", "queues/*.json", _restored),
     Kind("features/plain/", "features/plain/*", _plain),

@@ -125,7 +125,8 @@ class Workspace:
         All that is read within the block comes from this one state, and costs no further opening (40 ms).
         """
         if self.registry in OPENED.get():
-            yield OPENED.get()[self.registry]
+            with OPENED.get()[self.registry].cursor() as connection:
+                yield connection
             return
         if not self.registry.exists():
             raise self._unparsed()
