@@ -232,13 +232,12 @@ def test_an_external_run_keeps_threshold_and_temperature_of_the_study_that_train
     evaluate(workspace, study)
     page = Path(report(workspace, study).page)
     (there,) = finished.workspace.rows(
-        "from operating_points semi join results using (run_id) where part = 'validation' and target = 'melanoma' limit 1"
+        "from operating_points semi join results using (run_id) "
+        "where part = 'validation' and target = 'melanoma' limit 1"
     )
     here = workspace.rows("from operating_points")
-    temperatures = [
-        each.rows("select temperature, cases, truth_id from temperatures semi join results using (run_id)")
-        for each in (finished.workspace, workspace)
-    ]
+    asked = "select temperature, cases, truth_id from temperatures semi join results using (run_id)"
+    temperatures = [each.rows(asked) for each in (finished.workspace, workspace)]
 
     assert {(there["threshold"], "melanoma", "wart", "external")} == {
         (row["threshold"], row["target"], row["classes"], row["part"]) for row in here

@@ -36,7 +36,6 @@ NEWER = (
     "label_versions",
     "outcome_by_reason",
     "pushes",
-    "random_share",
     "readers",
 )
 KEPT = "scores_by_revision"
@@ -116,7 +115,7 @@ def test_what_it_compared_is_told(old):
 
 @pytest.mark.parametrize("question", NEWER)
 def test_a_question_about_a_newer_table_answers_once_the_workspace_was_written_to(used, question):
-    assert 0 == used[0].ask(question).num_rows
+    assert used[0].ask(question).num_columns > 1
 
 
 def test_its_scores_are_kept_by_label_revision_once_it_was_evaluated(used):
