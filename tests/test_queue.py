@@ -412,7 +412,7 @@ def test_a_workbook_whose_cells_lie_far_out_costs_no_memory(audited, study, key,
     rows = [("case_id", "verdict"), (case_of(audited, "i3-0"), "melasma")]
     for cells in rows:
         book.active.append(cells)
-    for number in range(3, 60):
+    for number in range(3, 8):
         book.active.cell(number * 1_000, 16_384, "far out")
     book.save(tmp_path / "v.xlsx")
     tracemalloc.start()
