@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import exports
 import numpy as np
 import openpyxl
 import pyarrow as pa
@@ -422,6 +423,21 @@ def test_a_workbook_whose_cells_lie_far_out_costs_no_memory(audited, study, key,
 
     assert {"changed": 1} == result.verdicts
     assert peak < 50_000_000
+
+
+def test_a_review_is_no_export_that_lost_its_photographs(audited, study, key, tmp_path):
+    images = audited.rows("select count(*) as n from images")[0]["n"]
+    taken_in(audited, study, key, written(tmp_path / "v.csv", [(case_of(audited, "i3-0"), "melasma", "")]))
+    parse(audited, study, key, [])
+    after_review = [row["kind"] for row in audited.shipped_rows("changes")]
+    again = label("L-again", "nevus")
+    again["label_details"]["updated_at"] = "2031-01-01T00:00:00.000+00:00"
+    later = exports.write(tmp_path / "later.ndjson", [row("i3-0", again, patient="P-3")])
+    parse(audited, study, key, [later])
+    after_export = [row["kind"] for row in audited.shipped_rows("changes")]
+
+    assert ["label_added"] == after_review
+    assert images - 1 == after_export.count("photograph_gone")
 
 
 def test_a_comment_that_names_a_patient_is_not_kept(audited, study, key, tmp_path):

@@ -140,6 +140,12 @@ held as (
     from image_history as history
     inner join exports on exports.export_id = history.export_id
 ),
+held_at as ( -- a review holds no photographs: those of the export before it are still there
+    select
+        max(moment) filter (where moment <= (select moment from before_moment)) as before,
+        max(moment) filter (where moment <= (select moment from after_moment)) as after,
+    from held
+),
 photographs_gone as (
     select distinct
         'photograph_gone' as kind,
@@ -149,8 +155,8 @@ photographs_gone as (
         patient_id as before,
         null::text as after,
     from held
-    where moment = (select moment from before_moment)
-        and image_id not in (select image_id from held where moment = (select moment from after_moment))
+    where moment = (select before from held_at)
+        and image_id not in (select image_id from held where moment = (select after from held_at))
 )
 from labels_added
 union all from labels_deleted
