@@ -84,9 +84,11 @@ def test_the_page_says_first_what_was_found_and_what_it_changes(written):
     assert "confirmed 1 label and changed 2; 3 cases have not been reviewed" in words
     assert f"{proposed['harm_per_50']:.1f} among the cases proposed and {drawn['harm_per_50']:.1f} among" in words
     assert f"goes from {proportion(before)} to {proportion(after)} ({signed(after - before)}); 2 labels there" in words
-    assert "a share of 1.000 is estimated to be wrong" in words
+    [rate, corrected] = impact.estimates  # both lie outside their intervals: the ranked part rules them out
+    bounds = [f"between {proportion(row['low'])} and {proportion(row['high'])}" for row in (rate, corrected)]
+    assert f"a share {bounds[0]} is wrong (95% interval)" in words
     assert "by 1 patient drawn at random, of 12: too few patients to tell" in words
-    assert "With all labels corrected the accuracy on the test set is estimated to be" in words
+    assert f"With all labels corrected the accuracy on the test set lies {bounds[1]}" in words
     assert text.index("goes from") < text.index("<main")
 
 
