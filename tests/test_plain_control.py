@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 
 from toolkit.console import show
 from toolkit.errors import WorkspaceError
+from toolkit.models import plain
 from toolkit.pipeline import status
 from toolkit.stages.predict import predict
 from toolkit.stages.report.facts import gather
@@ -153,3 +154,9 @@ def test_it_saw_the_patients_of_the_training_set(finished, control):
     split = read_run(finished.workspace, control).split_id
 
     assert {finished.run_id, control} == set(runs_on(finished.workspace, {split}))
+
+
+def test_a_training_set_of_one_class_gives_that_class():
+    model = plain.fit(np.random.default_rng(0).normal(size=(12, 3)), np.full(12, 2), seed=0)
+
+    assert [[0, 0, 1, 0]] * 2 == model.probabilities(np.zeros((2, 3)), classes=4).tolist()

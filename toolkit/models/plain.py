@@ -27,7 +27,7 @@ SETTINGS = {"folds": FOLDS, "repeats": REPEATS, "trees": TREES, "penalty": PENAL
 
 
 class PlainModel(NamedTuple):
-    """Fitted estimators, and the indices of the classes that they know."""
+    """Fitted estimators, and the indices of the classes that they know; none where there is one class only."""
 
     mean: np.ndarray
     deviation: np.ndarray
@@ -38,19 +38,21 @@ class PlainModel(NamedTuple):
         """Return (N, classes): the normalised geometric mean of the estimators'; 0 for a class that is not known."""
         columns = _standardised(features, self.mean, self.deviation)
         logarithms = [np.log(estimator.predict_proba(columns) + LEAST) for estimator in self.estimators]
-        together = np.exp(np.mean(logarithms, axis=0))
+        together = np.exp(np.mean(logarithms, axis=0)) if logarithms else np.ones((len(features), 1))
         every = np.zeros((len(features), classes))
         every[:, self.known] = together / together.sum(axis=1, keepdims=True)
         return every
 
 
 def fit(features: np.ndarray, truth: np.ndarray, *, seed: int, weights: np.ndarray | None = None) -> PlainModel:
-    """Return the model of some cases, at least of two classes: the same numbers and seed give the same model."""
+    """Return the model of some cases: the same numbers and seed give the same model."""
     from sklearn.ensemble import ExtraTreesClassifier  # noqa: PLC0415 - a second, and only an audit needs it
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
 
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    columns = _standardised(features, mean, deviation)
+    columns, present = _standardised(features, mean, deviation), np.unique(truth)
+    if len(present) < 2:
+        return PlainModel(mean, deviation, present, ())
     estimators = (
         LogisticRegression(C=1 / PENALTY, max_iter=500),
         ExtraTreesClassifier(TREES, min_samples_leaf=2, max_features="sqrt", random_state=seed, n_jobs=2),
@@ -60,7 +62,7 @@ def fit(features: np.ndarray, truth: np.ndarray, *, seed: int, weights: np.ndarr
         for estimator in estimators:
             estimator.fit(columns, truth, sample_weight=weights)
     estimators[1].set_params(n_jobs=1)
-    return PlainModel(mean, deviation, estimators[0].classes_, estimators)
+    return PlainModel(mean, deviation, present, estimators)
 
 
 def _standardised(features: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
