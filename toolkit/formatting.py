@@ -95,11 +95,16 @@ def reached(bounds: Mapping[str, Any]) -> str:
     return f"{between} by search, for certain {proportion(bounds['least'])} and {proportion(bounds['most'])}"
 
 
+def few_note(row: Mapping[str, Any]) -> str:
+    """Say that an estimate rests on too few patients; nothing where it does not."""
+    return in_units("too few patients to tell") if row["too_few"] else ""
+
+
 def estimate_note(row: Mapping[str, Any]) -> str:
     """Say what limits an estimate from patients drawn at random; nothing where nothing does."""
     if not row["cases"]:
         return in_units("no patient drawn at random has been reviewed whole yet")
-    notes = ["too few patients to tell"] if row["too_few"] else []
+    notes = [few_note(row)] if row["too_few"] else []
     if row["value"] < row["low"] or row["value"] > row["high"]:
         notes.append("the value lies outside its interval, since what is known of the ranked part rules it out")
     return in_units("; ".join(notes))

@@ -12,6 +12,7 @@ from toolkit.manifest import shipped
 FILTERS = (
     "proportion", "chance", "count", "counted", "spoken", "subset", "field_name", "clean", "metric_name", "model_name",
     "moment", "percent", "short_number", "in_units", "signed", "reached", "estimate_note",
+    "few_note",
 )  # fmt: skip
 FUNCTIONS = ("interval", "support", "group_name", "group_value")
 SIGNS = {"suppressed": formatting.SUPPRESSED, "few": formatting.FEW_PATIENTS}
