@@ -96,7 +96,7 @@ def reached(bounds: Mapping[str, Any]) -> str:
 
 
 def few_note(row: Mapping[str, Any]) -> str:
-    """Say that an estimate rests on too few patients; nothing where it does not."""
+    """Say where an estimate rests on fewer patients than it needs; else nothing."""
     return in_units("too few patients to tell") if row["too_few"] else ""
 
 
