@@ -36,6 +36,7 @@ NEWER = (
     "label_versions",
     "outcome_by_reason",
     "pushes",
+    "random_share",
     "readers",
 )
 KEPT = "scores_by_revision"
