@@ -122,6 +122,20 @@ def test_other_labels_in_training_make_other_predictions(copied, finished, contr
     assert before != copied.rows(PREDICTED, {"run": control})
 
 
+def test_a_control_that_was_fitted_again_is_of_the_labels_of_today_in_record_and_registry(copied, finished, control):
+    with copied.writing() as connection:
+        connection.execute("update label_states set truth_id = 'majority-00000000'")
+    before = [run["stale"] for run in status(copied).runs if run["control"]]
+    predict(copied, finished.study_file.study, control="plain")
+    after = [run["stale"] for run in status(copied).runs if run["control"]]
+
+    assert ([True], [False]) == (before, after)
+    assert "majority-00000000" == read_run(copied, control).truth_id
+    assert [{"truth_id": "majority-00000000"}] == copied.rows(
+        "select truth_id from runs where run_id = $run", {"run": control}
+    )
+
+
 def test_its_own_page_says_what_it_is(finished, control):
     facts = gather(finished.workspace, finished.study_file.study, control)
     text = " ".join(paragraph.text for paragraph in methods(facts))

@@ -187,4 +187,17 @@ def _record(workspace: Workspace, study: Study, of: RunRecord, training: PlainCa
         split_seal=certified_split(workspace, of.split_id)["seal"],
         key_fingerprint=of.key_fingerprint,
     )
-    return record_run(workspace, record).run_id
+    _follow_labels(workspace, record_run(workspace, record))
+    return record.run_id
+
+
+def _follow_labels(workspace: Workspace, record: RunRecord) -> None:
+    """Let the registry say, as the record does, which labels the control was fitted on last."""
+    noted = {name: getattr(record, name) for name in ("truth_id", "train_cases", "train_patients")}
+    asked = "select truth_id, train_cases, train_patients from runs where run_id = $run_id"
+    if workspace.rows(asked, {"run_id": record.run_id}) != [noted]:
+        with workspace.writing() as connection:
+            connection.execute(
+                "update runs set truth_id = ?, train_cases = ?, train_patients = ? where run_id = ?",
+                [*noted.values(), record.run_id],
+            )
