@@ -32,6 +32,8 @@ LABEL_GAP = 0.062
 """Height of a curve's label, as a share of the axes."""
 LEFT, AXES, HEIGHT, KEY, CHARACTER = 0.72, 3.2, 3.4, 0.45, 0.074
 """Inches: beside the axes, the axes, the whole, the key before a label, a label's character."""
+POINTS, MOST_READ = 72, 60
+"""An inch in the units of an SVG; points of a line that a page reads out."""
 LEAST_BELOW = 0.25
 """How far a decision curve's axis goes below 0 at least, as a share of how far it goes above."""
 
@@ -56,10 +58,14 @@ class Plot(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A figure as two files."""
+    """A figure as two files; `readout` has its axes and its lines' points, by which a page reads out values.
+
+    Each point is its place in the SVG, from the left and from the top, and its two values.
+    """
 
     svg: bytes
     png: bytes
+    readout: dict[str, Any]
 
 
 def draw(facts: ReportFacts) -> dict[str, Drawing]:
@@ -154,8 +160,28 @@ def _drawn(plot: Plot) -> Drawing:
     width = LEFT + AXES + KEY + CHARACTER * max(24, *(len(line.label) for line in plot.lines))
     with _styled():
         figure = Figure(figsize=(width, HEIGHT))
-        _plot(figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81)), plot)
-        return _saved(figure)
+        axes = figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81))
+        _plot(axes, plot)
+        return _saved(figure, _readout(figure, axes, plot))
+
+
+def _readout(figure: Any, axes: Any, plot: Plot) -> dict[str, Any]:
+    """Return a plot's points as an SVG has them, of each line at most MOST_READ, those within the axes."""
+    to_points = POINTS / figure.dpi
+    lines = []
+    for line in plot.lines:
+        x, y = (np.asarray(side, dtype=float) for side in line.curve)
+        visible = np.flatnonzero((y >= plot.bottom) & (y <= plot.top))
+        chosen = (
+            visible[np.unique(np.linspace(0, len(visible) - 1, MOST_READ).round().astype(int))]
+            if len(visible)
+            else visible
+        )
+        places = axes.transData.transform(np.c_[x[chosen], y[chosen]]) * to_points
+        down = HEIGHT * POINTS - places[:, 1]
+        points = np.c_[places[:, 0].round(1), down.round(1), x[chosen].round(3), y[chosen].round(3)]
+        lines.append({"label": line.label, "points": points.tolist()})
+    return {"across": plot.across, "up": plot.up, "lines": lines}
 
 
 def _styled() -> Any:
@@ -164,12 +190,12 @@ def _styled() -> Any:
     return mpl.rc_context(fname=shipped("reports/template") / "figures.mplstyle")
 
 
-def _saved(figure: Any) -> Drawing:
+def _saved(figure: Any, readout: dict[str, Any] | None = None) -> Drawing:
     """Return a figure's files, without the time and the program they were made by."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     figure.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-    return Drawing(svg.getvalue(), png.getvalue())
+    return Drawing(svg.getvalue(), png.getvalue(), readout or {})
 
 
 def _confusions(facts: ReportFacts, part: str) -> Drawing:
