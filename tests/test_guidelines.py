@@ -138,7 +138,7 @@ def test_what_the_study_says_stands_as_text_only(finished, facts):
     texts = ReportingSection(ethics=f"{HOSTILE} [x](javascript:alert(1)) `a`", funding="=1+1")
     study = finished.study_file.study.model_copy(update={"reporting": texts})
     made = guidelines.filled(finished.workspace, study, facts)
-    page = render(facts, study, {}, None, made, one_file=True).decode()
+    page = render(facts, study, {}, None, made, beside=False).decode()
     text = guidelines.markdown(made, finished.run_id)
     rows = {(row["guideline"], row["item"]): row for row in rows_of(guidelines.table(made))}
 
@@ -187,7 +187,7 @@ def test_the_corrections_to_the_guidelines_are_in_the_list():
 def test_what_a_list_is_not_is_said_with_it(finished, facts):
     made = guidelines.filled(finished.workspace, finished.study_file.study, facts)
     notes = {guideline.name: guideline.note for guideline in made}
-    page = render(facts, finished.study_file.study, {}, None, made, one_file=True).decode()
+    page = render(facts, finished.study_file.study, {}, None, made, beside=False).decode()
     text = guidelines.markdown(made, finished.run_id)
 
     assert "not compared with the published table" in notes["CLEAR Derm"]

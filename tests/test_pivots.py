@@ -80,8 +80,8 @@ def test_sentences_under_charts_say_what_the_scores_say(finished, facts):
     said = captions.sentences(facts)
     areas = pd.DataFrame(
         finished.workspace.rows(
-            "select class_name, value from scores "
-            "where metric = 'roc_auc' and class_name is not null and part = 'test' and run_id = $run_id and isfinite(value)",
+            "select class_name, value from scores where metric = 'roc_auc' and class_name is not null "
+            "and part = 'test' and run_id = $run_id and isfinite(value)",
             {"run_id": facts.run["run_id"]},
         )
     ).set_index("class_name")["value"]

@@ -504,8 +504,25 @@ def test_a_class_of_which_nothing_was_missed_is_said_so(facts):
     found = recalls(facts, {"malignant_melanoma": (1.0, 12, 9), "nevus": (1.0, 12, 9), "keratosis": (1.0, 12, 9)})
     (melanoma,) = findings(found)
 
-    assert melanoma.text.endswith("12 were recognised (95% interval 40–95%); none was missed.")
+    assert f"{melanoma.text}{melanoma.rest}".endswith("12 were recognised (95% interval 40–95%); none was missed.")
     assert "" == melanoma.link
+
+
+def test_one_case_and_classes_that_were_never_recognised_are_said_in_words(facts):
+    found = recalls(facts, {"malignant_melanoma": (0.0, 1, 1), "nevus": (1.0, 12, 9), "keratosis": (1.0, 12, 9)})
+    (melanoma,) = findings(found)
+    (recognised,) = findings(recalls(facts, {"malignant_melanoma": (1.0, 1, 1), "nevus": (1.0, 12, 9)}))
+    none, _ = findings(recalls(facts, {"malignant_melanoma": (0.0, 3, 3), "nevus": (0.9, 20, 9)}))
+
+    assert "The only case of malignant melanoma was missed; one case says nothing of how often." == "".join(
+        melanoma[:3]
+    )
+    assert "The only case of malignant melanoma was recognised; one case says nothing of how often." == "".join(
+        recognised[:3]
+    )
+    assert (
+        "Of 3 cases of malignant melanoma (3 patients), none was recognised, not enough to say how often; " == none.text
+    )
 
 
 def test_the_most_harmful_confusion_is_the_harm_times_the_cases(facts):

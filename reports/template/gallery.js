@@ -1,6 +1,6 @@
 // The gallery makes cards from the data embedded in the page, a few at a time. Every text goes in as text, never as HTML.
 const PER_PAGE = 8;
-const MOST_MISSED = 4; // photographs beside a finding
+const MOST_MISSED = 3; // photographs beside a finding
 const subset = (part) => `${part === "train" ? "training" : spoken(part)} set`;
 
 // What can be chosen from a list: how it is named in the address and on the page, and which of it a case has.

@@ -5,7 +5,9 @@ Axes and text are drawn in INK, which the page replaces with its own text colour
 
 import io
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -28,6 +30,15 @@ DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1
 DPI = 200
 WATCHED = {"macro_recall": "macro recall", "macro_roc_auc": "macro ROC AUC", "accuracy": "accuracy"}
 """Metrics drawn by epoch, and their labels."""
+FONT = "DejaVu Sans"
+"""Comes with matplotlib."""
+OTHER_SCRIPTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Hiragino Sans", "Yu Gothic", "Microsoft YaHei",
+    "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Hebrew",
+)  # fmt: skip
+"""Fonts for class names that FONT lacks letters of, where they are installed."""
+MOST_LETTERS = 40
+"""Characters of a label in a figure."""
 LABEL_GAP = 0.062
 """Height of a curve's label, as a share of the axes."""
 LEFT, AXES, HEIGHT, KEY, CHARACTER = 0.72, 3.2, 3.4, 0.45, 0.074
@@ -141,6 +152,15 @@ def _series(facts: ReportFacts, names: dict[str, str]) -> list[PlotLine]:
     return lines
 
 
+def _shortened(label: str) -> str:
+    """Return a label that fits beside the axes: of a long one the beginning, and the number at its end."""
+    if len(label) <= MOST_LETTERS:
+        return label
+    name, _, number = label.rpartition(" ")
+    ending = f" {number}" if re.fullmatch(r"[01]\.\d+", number) else ""
+    return f"{(name if ending else label)[: MOST_LETTERS - len(ending) - 1]}\N{HORIZONTAL ELLIPSIS}{ending}"
+
+
 def spread(wanted: list[float], *, gap: float) -> list[float]:
     """Return positions near the wanted ones, in their order from the top down, at least `gap` apart within 0 to 1."""
     placed: list[float] = []
@@ -157,7 +177,7 @@ def spread(wanted: list[float], *, gap: float) -> list[float]:
 def _drawn(plot: Plot) -> Drawing:
     from matplotlib.figure import Figure
 
-    width = LEFT + AXES + KEY + CHARACTER * max(24, *(len(line.label) for line in plot.lines))
+    width = LEFT + AXES + KEY + CHARACTER * max(24, *(len(_shortened(line.label)) for line in plot.lines))
     with _styled():
         figure = Figure(figsize=(width, HEIGHT))
         axes = figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81))
@@ -184,10 +204,18 @@ def _readout(figure: Any, axes: Any, plot: Plot) -> dict[str, Any]:
     return {"across": plot.across, "up": plot.up, "lines": lines}
 
 
-def _styled() -> Any:
+@contextmanager
+def _styled() -> Generator[None]:
+    """Draw in the style of all figures; names in scripts that no installed font has are drawn as boxes in the PNG."""
     import matplotlib as mpl
+    from matplotlib import font_manager
 
-    return mpl.rc_context(fname=shipped("reports/template") / "figures.mplstyle")
+    installed = set(font_manager.get_font_names())
+    fonts = [FONT, *(name for name in OTHER_SCRIPTS if name in installed)]
+    style = shipped("reports/template") / "figures.mplstyle"
+    with mpl.rc_context({"font.family": fonts}, fname=style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
 
 
 def _saved(figure: Any, readout: dict[str, Any] | None = None) -> Drawing:
@@ -202,7 +230,7 @@ def _confusions(facts: ReportFacts, part: str) -> Drawing:
     """Return the confusion matrix of a part, shaded by the share of the row, as it is printed in a paper."""
     from matplotlib.figure import Figure
 
-    names = [spoken(name) for name in facts.classes]
+    names = [_shortened(spoken(name)) for name in facts.classes]
     cells = [[facts.matrices[part].get((t, p), CountCell(0, 0)) for p in facts.classes] for t in facts.classes]
     counts = np.array([[cell.cases or 0 for cell in row] for row in cells], dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -254,7 +282,7 @@ def _label(axes: Any, plot: Plot) -> None:
     for number, place in zip(order, spread([ends[n] for n in order], gap=LABEL_GAP), strict=True):
         line = plot.lines[number]
         axes.plot([1.05, 1.12], [place, place], transform=axes.transAxes, linewidth=1.6, clip_on=False, **_look(line))
-        axes.text(1.135, place, line.label, transform=axes.transAxes, va="center", fontsize=8)
+        axes.text(1.135, place, _shortened(line.label), transform=axes.transAxes, va="center", fontsize=8)
 
 
 def inline(svg: bytes, *, prefix: str, title: str) -> str:

@@ -25,6 +25,7 @@ LEAST_CASES, LEAST_PATIENTS = 10, 5
 """What a number of the first screen rests on at least; counts stand in the place of others."""
 MOST_FINDINGS = 3
 """Malignant classes with a sentence of their own."""
+ONE_CASE = "; one case says nothing of how often"
 MOST_WORDS = 140
 """Characters of a text by the authors that the first screen holds; the reporting guidelines have all of it."""
 
@@ -87,28 +88,35 @@ def _finding(facts: ReportFacts, score: Score) -> ClassFinding:
     name = score.class_name or ""
     recognised = round(score.value * score.cases)
     missed = score.cases - recognised
-    are = "was" if recognised == 1 else "were"
+    selection = f"part={score.part}&truth={name}&outcome=wrong"
+    if score.cases == 1:
+        text = f"The only case of {spoken(name)} was "
+        return ClassFinding(
+            text if missed else f"{text}recognised", "missed" * missed, f"{ONE_CASE}.", selection, score
+        )
     whose = f"{counted(score.cases, 'case')} of {spoken(name)} ({counted(score.patients, 'patient')})"
-    text = f"Of {whose}, {count(recognised)} {are} recognised"
+    number = {0: "none was", 1: "1 was"}.get(recognised, f"{count(recognised)} were")
+    text = f"Of {whose}, {number} recognised"
     if not _carries(score):
         text += ", not enough to say how often"
     elif score.has_interval:
         text += f" ({percent(score.confidence)} interval {percent_interval(score.low, score.high)})"
     if not missed:
-        return ClassFinding(f"{text}; none was missed.", "", "", "", score)
+        return ClassFinding(f"{text}; none was missed", "", ".", "", score)
     link = f"{count(missed)} {'was' if missed == 1 else 'were'} missed"
-    selection = f"part={score.part}&truth={name}&outcome=wrong"
-    return ClassFinding(f"{text}; ", link, f"{_as_benign(facts, score, missed)}.", selection, score)
+    return ClassFinding(f"{text}; ", link, f"{_instead(facts, score, missed)}.", selection, score)
 
 
-def _as_benign(facts: ReportFacts, score: Score, missed: int) -> str:
+def _instead(facts: ReportFacts, score: Score, missed: int) -> str:
     """Say how many of a malignant class's missed cases were predicted as benign, where that is known."""
     row = _misses(facts, score)
     if score.class_name not in facts.malignant or sum(number for _, number in row) != missed:
         return ""
     benign = sum(number for name, number in row if name not in facts.malignant)
-    of = {0: "none of them", missed: "it" if missed == 1 else "all"}.get(benign, f"{count(benign)} of them")
-    return f", {of} predicted as a benign class" if benign else ", none of them predicted as a benign class"
+    every = "" if missed == 1 else "all "
+    if benign in (0, missed):
+        return f", {every}predicted as {'a benign' if benign else 'another malignant'} class"
+    return f", {count(benign)} of them predicted as a benign class"
 
 
 def headlines(facts: ReportFacts) -> list[Headline]:
