@@ -11,7 +11,7 @@ from toolkit.files import OPEN, PRIVATE
 from toolkit.formatting import counted_by
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
-from toolkit.stages.report import guidelines
+from toolkit.stages.report import guidelines, model_card
 from toolkit.stages.report.bundle import write_page
 from toolkit.stages.report.embedded_data import EmbeddedContext, document
 from toolkit.stages.report.facts import Audience, ReportFacts, gather
@@ -70,6 +70,7 @@ def _written(workspace: Workspace, study: Study, whole: ReportFacts, audience: A
     progress("drawing curves", 0, None)
     figures = draw(facts)
     filled = guidelines.filled(workspace, study, facts)
+    card = model_card.model_card(facts, study, filled)
     tables = {**csv_tables(facts), "guidelines.csv": guidelines.table(filled)}
     one_file = len(facts.errors) <= facts.report.gallery
 
@@ -79,6 +80,8 @@ def _written(workspace: Workspace, study: Study, whole: ReportFacts, audience: A
         return {
             "index.html": render(facts, study, drawings, data, filled, one_file=one_file),
             "guidelines.md": guidelines.markdown(filled, run_id).encode(),
+            "model_card.html": model_card.page(card, facts, study),
+            "model_card.md": model_card.markdown(card, run_id).encode(),
             **{f"figures/{name}.svg": drawing.svg for name, drawing in figures.items()},
             **{f"figures/{name}.png": drawing.png for name, drawing in figures.items()},
         }
