@@ -190,7 +190,12 @@ def test_what_a_list_is_not_is_said_with_it(finished, facts):
     page = render(facts, finished.study_file.study, {}, None, made, beside=False).decode()
     text = guidelines.markdown(made, finished.run_id)
 
-    assert "not compared with the published table" in notes["CLEAR Derm"]
+    compared = {guideline.name: guideline.compared for guideline in made}
+    assert {"CLAIM 2024", "CLEAR Derm", "FUTURE-AI 2025", "MI-CLEAR-LLM 2025"} == {
+        name for name, words in compared.items() if "not compared with the published table" in words
+    }
+    assert all(words in page and f"**{words}**" in text for words in compared.values())
+    assert compared == {row["guideline"]: row["compared"] for row in rows_of(guidelines.table(made))}
     assert "fulfils none" in notes["FUTURE-AI 2025"]
     for note in filter(None, notes.values()):
         assert note in page

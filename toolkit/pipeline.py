@@ -25,6 +25,7 @@ from toolkit.stages.report import report
 from toolkit.stages.report.audit_page import audit_page
 from toolkit.stages.report.compare_page import compare_page
 from toolkit.stages.report.impact_page import impact_page
+from toolkit.stages.report.progress_page import progress_page
 from toolkit.stages.report.queue_page import queue_page
 from toolkit.stages.review import review
 from toolkit.stages.split import split
@@ -212,6 +213,7 @@ def run(
     yield report(workspace, study, run=trained.run_id, key=study_file.key_at_hand(workspace), progress=progress)
     if workspace.rows("select cases from label_searches where cases > 0"):
         yield from queue_with_page(workspace, study_file, progress=progress)
+    progress_page(workspace, study, progress=progress)  # only now is there the queue
 
 
 def compare_with_plain(
@@ -227,8 +229,9 @@ def compare_with_plain(
 
 
 def audit_with_page(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> Iterator[Any]:
-    """Run audit and write its page; yield both results."""
+    """Run audit, and write its page and that of the study's progress; yield each result."""
     yield audit(workspace, study_file.study, progress=progress)
+    yield progress_page(workspace, study_file.study, progress=progress)
     yield audit_page(workspace, study_file.study, key=study_file.key_at_hand(workspace), progress=progress)
 
 

@@ -12,7 +12,7 @@ from toolkit.formatting import counted_by
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
-from toolkit.stages.report import guidelines
+from toolkit.stages.report import guidelines, model_card
 from toolkit.stages.report.bundle import write_page
 from toolkit.stages.report.case_details import CaseDetails, read_details
 from toolkit.stages.report.embedded_data import EmbeddedContext, document
@@ -84,6 +84,7 @@ def _written(
     progress("drawing curves", 0, None)
     figures = draw(facts)
     filled = guidelines.filled(workspace, study, facts)
+    card = model_card.model_card(facts, study, filled)
     tables = {**csv_tables(facts), "guidelines.csv": guidelines.table(filled)}
     one_file = len(facts.errors) <= facts.report.gallery
 
@@ -94,6 +95,8 @@ def _written(
         return {
             "index.html": render(facts, study, figures, data, filled, beside=beside),
             "guidelines.md": guidelines.markdown(filled, run_id).encode(),
+            "model_card.html": model_card.page(card, facts, study),
+            "model_card.md": model_card.markdown(card, run_id).encode(),
             **{f"figures/{name}.svg": drawing.svg for name, drawing in figures.items()},
             **{f"figures/{name}.png": drawing.png for name, drawing in figures.items()},
         }

@@ -178,11 +178,11 @@ def _drawn(plot: Plot) -> Drawing:
     from matplotlib.figure import Figure
 
     width = LEFT + AXES + KEY + CHARACTER * max(24, *(len(_shortened(line.label)) for line in plot.lines))
-    with _styled():
+    with styled():
         figure = Figure(figsize=(width, HEIGHT))
         axes = figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81))
         _plot(axes, plot)
-        return _saved(figure, _readout(figure, axes, plot))
+        return saved(figure, _readout(figure, axes, plot))
 
 
 def _readout(figure: Any, axes: Any, plot: Plot) -> dict[str, Any]:
@@ -205,7 +205,7 @@ def _readout(figure: Any, axes: Any, plot: Plot) -> dict[str, Any]:
 
 
 @contextmanager
-def _styled() -> Generator[None]:
+def styled() -> Generator[None]:
     """Draw in the style of all figures; names in scripts that no installed font has are drawn as boxes in the PNG."""
     import matplotlib as mpl
     from matplotlib import font_manager
@@ -218,7 +218,7 @@ def _styled() -> Generator[None]:
         yield
 
 
-def _saved(figure: Any, readout: dict[str, Any] | None = None) -> Drawing:
+def saved(figure: Any, readout: dict[str, Any] | None = None) -> Drawing:
     """Return a figure's files, without the time and the program they were made by."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
@@ -236,7 +236,7 @@ def _confusions(facts: ReportFacts, part: str) -> Drawing:
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     left, side = 0.3 + 0.075 * max(map(len, names)), 0.42 * len(names)
     width, height = left + side + 0.2, left + side + 0.2
-    with _styled():
+    with styled():
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((left / width, left / height, side / width, side / height))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -249,7 +249,7 @@ def _confusions(facts: ReportFacts, part: str) -> Drawing:
                 ink = "white" if shares[down, across] > 0.55 else "black"
                 number = SUPPRESSED if cell.cases is None else count(cell.cases)
                 axes.text(across, down, number, ha="center", va="center", color=ink, fontsize=8)
-        return _saved(figure)
+        return saved(figure)
 
 
 def _plot(axes: Any, plot: Plot) -> None:

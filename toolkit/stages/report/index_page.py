@@ -22,8 +22,7 @@ def write_index(workspace: Workspace, study: Study) -> None:
     names = sorted(path.parent.name for path in workspace.reports.glob("[!.]*/index.html"))
     runs = [{**run, "trained": _trained(workspace, run)} for run in workspace.rows(sql.statement("report/runs"))]
     for run in runs:
-        own = {run["run_id"]: "report", f"{run['run_id']}-shared": "for others"}
-        run["pages"] = [(name, words) for name, words in own.items() if name in names]
+        run["pages"] = _pages_of(workspace, run["run_id"])
     page = layout.render(
         "index.html.j2",
         study=study.study,
@@ -57,8 +56,20 @@ def _trained(workspace: Workspace, run: dict[str, Any]) -> str:
     return f"{'elsewhere' if elsewhere else 'here'}, on {support(run['train_cases'], run['train_patients'])}"
 
 
+def _pages_of(workspace: Workspace, run_id: str) -> list[tuple[str, str]]:
+    """Return the pages of a run that there are, each with its address and its words."""
+    own = {
+        f"{run_id}/index.html": "report",
+        f"{run_id}/model_card.html": "model card",
+        f"{run_id}-shared/index.html": "for others",
+        f"{run_id}-shared/model_card.html": "model card for others",
+    }
+    return [(address, words) for address, words in own.items() if (workspace.reports / address).is_file()]
+
+
 def _others(names: list[str]) -> list[tuple[str, str]]:
     pairs = [(name, f"Run {runs[1]} and run {runs[2]} compared") for name in names if (runs := PAIR.fullmatch(name))]
+    progress = [("progress", "Progress: labels over time, what is left, agreement")] if "progress" in names else []
     audit = [("audit", "Audit: duplicate photographs, contradicting labels, cohort")] if "audit" in names else []
     queue = [("queue", "Review queue: which labels to look at again first")] if "queue" in names else []
     impacts = [
@@ -66,7 +77,7 @@ def _others(names: list[str]) -> list[tuple[str, str]]:
         for name in names
         if (of := IMPACT.fullmatch(name))
     ]
-    return audit + queue + impacts + pairs
+    return progress + audit + queue + impacts + pairs
 
 
 def _counts(workspace: Workspace) -> dict[str, Any]:
