@@ -70,7 +70,7 @@ def test_no_page_violates_a_rule(chromium, pages, screen):
     context = chromium.new_context(offline=True, bypass_csp=True, **SCREENS[screen])
     tab = context.new_page()
     found = {}
-    for page in [page for page in pages if page.name == "index.html" or page.parent.name == "audit"]:
+    for page in [page for page in pages if page.name != "glossary.html" or page.parent.name == "audit"]:
         tab.goto(page.as_uri())
         found[f"{page.parent.name}/{page.name}"] = violations(tab, RULES[screen])
     context.close()

@@ -42,7 +42,7 @@ class Card(HTMLParser):
         self.links += [named[name] or "" for name in ("href", "src") if name in named]
         self.panel = self.panel or tag == "details"
         if named.get("role") == "region":
-            self.label = named["aria-label"] or ""
+            self.label = (named["aria-label"] or "").partition(": ")[2].removesuffix(", table")
             self.tables[self.label] = []
         elif tag == "tr":
             self.tables[self.label].append([])

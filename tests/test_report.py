@@ -122,7 +122,7 @@ def test_the_page_asks_for_no_other_file(elements):
 
     others = {link.partition("#")[0] for link in named if link and not link.startswith("#")}
 
-    assert {"../index.html", "../audit/index.html", "glossary.html"} == others
+    assert {"../index.html", "../audit/index.html", "glossary.html", "model_card.html"} == others
 
 
 def test_ids_are_unique_and_every_link_has_its_target(elements):
