@@ -42,7 +42,7 @@ class Page(HTMLParser):
         if tag == "section":
             self.section = named["id"]
         elif named.get("role") == "region":
-            self.label = named["aria-label"]
+            self.label = named["aria-label"].removesuffix(", table")
         elif tag == "table":
             self.tables[self.label] = []
         elif tag == "tr":
