@@ -22,6 +22,7 @@ test: .venv/.model .venv/.dev .venv/.browser
 
 soak: .venv/.model .venv/.dev
 	$(BIN)/python -m pytest tests/soak --capture=no
+	$(BIN)/python -m pytest -m soak
 
 bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/parse.py --cases 5000 20000

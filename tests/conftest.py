@@ -13,6 +13,7 @@ from typing import Any
 
 import exports
 import pytest
+from opened_once import opened_once
 from xdist.scheduler import LoadFileScheduling
 
 from toolkit.files import write_atomically
@@ -27,6 +28,8 @@ OF_OTHERS = (
 """Variables of whoever starts the tests that would change what the toolkit does."""
 MADE_ONCE = ("finished", "drawn_sample")
 """Session fixtures that take long to make."""
+AFRESH = {"soak", "reliability", "test_locks.py", "test_registry.py", "test_sql_door.py"}
+"""Files and folders whose tests are about opening, locks and damage: there every reader opens the registry anew."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -82,6 +85,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     skipped = "; ".join(f"{count} tests skipped: {reason}" for reason, count in reasons.most_common())
     terminalreporter.write_line(skipped or "no test was skipped")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    opened_once.afresh = not AFRESH.isdisjoint((item.path.name, item.path.parent.name))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    opened_once.release()
 
 
 @pytest.fixture(scope="session")
