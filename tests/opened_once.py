@@ -5,7 +5,7 @@ read last open until the test ends, or until the file is another, so that it is 
 is opened, read and closed is as ever. `afresh` is for tests of opening, locks and damage, which soak has more of.
 """
 
-import os
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -38,7 +38,7 @@ class OpenedOnce:
 def _identity(database: Any, more: dict[str, Any]) -> tuple[Any, ...] | None:
     """Return what is another as soon as the file was replaced or written to; None where there is none."""
     try:
-        known = os.stat(database)
+        known = Path(database).stat()
     except OSError:
         return None
     return database, known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns, known.st_ctime_ns, repr(more)
