@@ -1,6 +1,7 @@
 """What several tests need: a study, a key, a workspace, one finished run of the whole line, and known surroundings."""
 
 import dataclasses
+import gc
 import os
 import shutil
 import signal
@@ -45,6 +46,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_CONFIG_HOME"] = os.environ["LESION_TOOLKIT_TESTS"]  # no test writes a key into the user's folder
     signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and some CI ignore it, and so would every child
     os.umask(0o022)
+    gc.set_threshold(50_000, 20, 20)  # looking for garbage at every 700 objects takes a twentieth of the time
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
