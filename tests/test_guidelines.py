@@ -15,6 +15,7 @@ from toolkit.stages.report.guidelines import FILLED, NOT_KNOWN, WITHHELD
 from toolkit.stages.report.page import render
 from toolkit.stages.report.sharing import shared
 from toolkit.workspace.runs import RunRecord
+from toolkit.workspace.sql_rules import judge
 
 RUN = {
     "TRIPOD+AI": "5b 11 12a 12e 12g 13 15 16 20a 20b 20c 21 22 23a 23b",
@@ -86,7 +87,8 @@ def facts(finished):
 def test_every_query_runs_and_gives_what_its_sentence_needs(finished, facts, name):
     wanted = DOCUMENT["facts"][name]
     text = guidelines.query(wanted, run=facts.run["run_id"], split=facts.run["split_id"], part="test")
-    table = finished.workspace.sql(text)
+    judge(text)  # may be asked through the door; here it is answered without a process of its own
+    table = finished.workspace.read(text)
 
     assert "$" not in text
     assert wanted["says"].format(**dict.fromkeys([*table.column_names, "support", "interval"], "x"))
