@@ -230,7 +230,8 @@ def best_run(reader: Reader) -> None:
     """Which run is the best, and by how much?"""
     reader.click(".crumbs a")
     (row,) = reader.rows(
-        "select value from scores where run_id = $run and part = 'test' and metric = 'macro_recall' and class_name is null"
+        "select value from scores where run_id = $run and part = 'test' and class_name is null "
+        "and metric = 'macro_recall'"
     )
 
     assert f"{row['value']:.3f}" in reader.text("#runs tbody tr:first-child")

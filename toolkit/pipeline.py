@@ -210,12 +210,11 @@ def run(
     yield compare_with_plain(workspace, study, trained.run_id, progress=progress)
     # Only now can the page of the audit compare the subsets of the split.
     audit_page(workspace, study, key=study_file.key_at_hand(workspace), progress=progress)
-    progress_page(workspace, study, progress=progress)
     yield report(workspace, study, run=trained.run_id, key=study_file.key_at_hand(workspace), progress=progress)
-    if workspace.rows("select cases from label_searches where cases > 0"):
-        made = list(queue_with_page(workspace, study_file, progress=progress))
-        progress_page(workspace, study, progress=progress)  # only now is there the queue
-        yield from made
+    searched = workspace.rows("select cases from label_searches where cases > 0")
+    queued = list(queue_with_page(workspace, study_file, progress=progress)) if searched else []
+    progress_page(workspace, study, progress=progress)  # only now is there the queue
+    yield from queued
 
 
 def compare_with_plain(
