@@ -220,7 +220,7 @@ def test_the_page_shows_copies_side_by_side_those_of_two_patients_first(audited,
     assert ["across", "across", "unknown", "within", "within"] == shown
     # of five pairs, and of three contradictions: two pairs and a case whose readings differ
     assert 13 == text.count('<img src="data:image/webp;base64,')
-    assert "mirrored" in text
+    assert "Mirrored" in text
     assert "duplicate photographs have the classes melasma and nevus" in text
 
 
