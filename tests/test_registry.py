@@ -134,7 +134,9 @@ def test_wrong_parameters_are_named(parsed, given, told):
 
 
 def test_a_parameter_is_bound_never_pasted(finished):
-    assert 0 == finished.workspace.ask("confusions", part="test' or '1'='1").num_rows
+    text = "select count(*) as runs from run_names where name = $run"
+
+    assert 0 == finished.workspace.sql(text, {"run": "latest' or '1'='1"})["runs"][0].as_py()
 
 
 @pytest.mark.parametrize("text", ["select 1\n", "-- Which?\n-- $part a part\nselect 1\n"])

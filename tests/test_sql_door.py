@@ -554,10 +554,10 @@ def test_an_error_within_the_rows_is_told_and_no_half_answer_given(asked):
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"part": "\udcff"}, "UTF-8"),
-        ({"part": b"x"}, "neither a text nor a number"),
-        ({"part": {1, 2}}, "neither a text nor a number"),
-        ({"part": "x" * 5_000_000}, "too long"),
+        ({"time": "\udcff"}, "UTF-8"),
+        ({"time": b"x"}, "neither a text nor a number"),
+        ({"time": {1, 2}}, "neither a text nor a number"),
+        ({"time": "x" * 5_000_000}, "too long"),
         ({"other": "x"}, "takes no parameter other"),
         ({"name": "x"}, "takes no parameter name"),
         ({"self": "x"}, "takes no parameter self"),
@@ -568,7 +568,7 @@ def test_an_error_within_the_rows_is_told_and_no_half_answer_given(asked):
 @pytest.mark.usefixtures("untouched")
 def test_hostile_parameters_are_refused(asked, given, told):
     with pytest.raises(QuestionError, match=told):
-        asked.answer("confusions", given)
+        asked.answer("truth_as_of", given)
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,13 @@ def _write_workbook(rows: pa.Table, path: Path) -> None:
     sheet.freeze_panes = "A2"
     kinds = [kind_of(column) for column in rows.schema.types]
     sheet.append([_cell(sheet, name, ColumnKind()) for name in rows.column_names])
-    for records in csv_texts(rows):
-        for record in records:
-            sheet.append([_cell(sheet, text, kind) for text, kind in zip(record, kinds, strict=True)])
+    try:
+        for records in csv_texts(rows):
+            for record in records:
+                sheet.append([_cell(sheet, text, kind) for text, kind in zip(record, kinds, strict=True)])
+    except ToolkitError:
+        sheet.close()
+        raise
     book.save(path)
 
 
