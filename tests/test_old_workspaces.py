@@ -31,11 +31,18 @@ MADE_IN = "/tmp/a9b4f86/s"
 RUN, BLANK, SPLIT = "1fda0bfd", "ebe3bea3", "5f806332"
 NEWER = (
     "annotators_by_week",
+    "cases",
+    "duplicates",
     "evidence_against_reference",
     "impact",
     "label_versions",
+    "metadata",
+    "missed_malignant",
     "outcome_by_reason",
+    "patients",
+    "progress",
     "pushes",
+    "queue",
     "random_share",
     "readers",
 )

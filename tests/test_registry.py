@@ -90,7 +90,7 @@ def test_python_users_get_data_frames(parsed):
 MAY_HAVE_NONE = (
     "pushes",
     *("impact", "label_versions", "leakage", "length_flips", "low_label_mass", "readers", "similar_patients"),
-    "unknown_keys",
+    *("missed_malignant", "unknown_keys"),
 )
 OF_TWO_RUNS = ("comparison", "fixed_and_broken", "seed_differences")  # asked by compare's tests
 

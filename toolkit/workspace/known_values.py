@@ -19,6 +19,7 @@ NOUNS = {
     "before": "export",
     "after": "export",
     "label_id": "label",
+    "field": "metadata field",
     "case_id": "case",
     "patient_id": "patient",
 }

@@ -23,6 +23,7 @@ import pyarrow as pa
 from toolkit.errors import DamagedError, QuestionError, ToolkitError, WorkspaceError
 from toolkit.files import FULL, PRIVATE, copy_file, move_into_place, ordinary_file, remove, writing_to
 from toolkit.workspace import known_values, sql, user_sql
+from toolkit.workspace.described import describe
 from toolkit.workspace.locks import POLL, WAIT, held
 from toolkit.workspace.names import nearest
 from toolkit.workspace.sql import Question
@@ -169,6 +170,7 @@ class Workspace:
                         connection.execute("begin")
                         _migrate(connection)
                         yield connection
+                        describe(connection)
                         connection.execute("commit")
                         connection.execute("checkpoint")
                     move_into_place(new, self.registry)

@@ -18,6 +18,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 NAME = re.compile(r"\w[\w-]*")
 TABLE = re.compile(r"^create table (\w+) \( -- (.+?)\n(.*?)^\);", re.MULTILINE | re.DOTALL)
 COLUMN = re.compile(r"^    (\w+) (.+?),? -- (.+)$", re.MULTILINE)
+ADDED = re.compile(r"^alter table (\w+) add column (\w+) (.+?);(?: -- (.+))?$", re.MULTILINE)
 COMMENT = re.compile(r"^comment on \w+ (\S+) is '(.+)';$", re.MULTILINE)
 
 
@@ -199,12 +200,18 @@ def schema_tables() -> list[SchemaTable]:
     One that a later file makes anew stands where it was first.
     """
     schema = "\n".join(path.read_text(encoding="utf-8") for path in folder("schema"))
+    added: dict[str, list[tuple[str, str, str]]] = {}
+    for table, column, kind, words in ADDED.findall(schema):
+        added.setdefault(table, []).append((column, kind, words))
     newer = {name: words.replace("''", "'") for name, words in COMMENT.findall(schema)}
     tables = {
         name: SchemaTable(
             name,
             newer.get(name, meaning),
-            [(column, kind, newer.get(f"{name}.{column}", words)) for column, kind, words in COLUMN.findall(body)],
+            [
+                (column, kind, newer.get(f"{name}.{column}", words))
+                for column, kind, words in [*COLUMN.findall(body), *added.get(name, ())]
+            ],
         )
         for name, meaning, body in TABLE.findall(schema)
     }
