@@ -18,10 +18,11 @@ demo: .venv/.model
 	$(BIN)/toolkit --study $(DEMO)/sample/study.toml --workspace $(DEMO)/workspace run $(DEMO)/sample/export.ndjson --images $(DEMO)/sample/images
 
 test: .venv/.model .venv/.dev .venv/.browser
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --durations=10
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=10
 
 soak: .venv/.model .venv/.dev
 	$(BIN)/python -m pytest tests/soak --capture=no
+	$(BIN)/python -m pytest -m soak
 
 bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/parse.py --cases 5000 20000

@@ -5,6 +5,7 @@ and the licences of docs/security.md from what is installed.
 """
 
 import ast
+import html
 import io
 import json
 import re
@@ -230,6 +231,30 @@ def with_part(path: Path, text: str, *, name: str) -> str:
     return f"{before}{opening}{text}{closing}{after}"
 
 
+def glossary() -> str:
+    """Return docs/glossary.md as the part of a page, for the copy that stands beside every report."""
+    lines = []
+    for line in (HERE / "glossary.md").read_text(encoding="utf-8").splitlines():
+        if entry := re.fullmatch(r'- <a id="([\w-]+)"></a>\*\*(.+?)\*\*: (.+)', line):
+            term, words, meaning = entry.groups()
+            lines.append(f'<dt id="{term}">{_inline(words)}</dt><dd>{_inline(meaning)}</dd>')
+        elif line.startswith("## "):
+            close = "</dl></section>\n" if lines else ""
+            title = line[3:]
+            name = title.lower().replace(" ", "-")
+            lines.append(f'{close}<section aria-labelledby="{name}"><h2 id="{name}">{title}</h2><dl>')
+    comment = "{#- Made by `make docs` from docs/glossary.md: change that instead. -#}"
+    return "\n".join([comment, *lines, "</dl></section>", ""])
+
+
+def _inline(text: str) -> str:
+    """Return a line of Markdown with code, emphasis and links as HTML; links to other pages keep their words only."""
+    escaped = html.escape(text, quote=False)
+    escaped = re.sub(r"`([^`]+)`", r"<code>\1</code>", escaped)
+    escaped = re.sub(r"\*([^*]+)\*", r"<em>\1</em>", escaped)
+    return re.sub(r"\[([^\]]+)\]\([^)]+\)", r"\1", escaped)
+
+
 def main() -> None:
     """Write the pages, or with --check say which are out of date."""
     pages = {
@@ -238,6 +263,7 @@ def main() -> None:
         HERE / "queries.md": queries(),
         HERE / "manifest.md": manifest(),
         HERE / "tables.md": tables(),
+        ROOT / "reports" / "template" / "terms.html.j2": glossary(),
         ROOT / "README.md": with_part(ROOT / "README.md", rooms(), name="rooms"),
         HERE / "architecture.md": with_part(HERE / "architecture.md", files(), name="rooms"),
         HERE / "security.md": with_part(HERE / "security.md", licences.table(), name="licences"),

@@ -1,8 +1,7 @@
 """What several tests need: a study, a key, a workspace, one finished run of the whole line, and known surroundings."""
 
 import dataclasses
-import functools
-import json
+import gc
 import os
 import shutil
 import signal
@@ -13,9 +12,8 @@ from typing import Any
 
 import exports
 import pytest
-from xdist.scheduler import LoadFileScheduling
-
-from toolkit.files import write_atomically
+from made_once import made_once, read_back
+from opened_once import opened_once
 
 SHARED = Path(__file__).parents[2] / "shared"
 OF_OTHERS = (
@@ -26,8 +24,16 @@ OF_OTHERS = (
     *(name for proxy in ("http_proxy", "https_proxy", "all_proxy") for name in (proxy, proxy.upper())),
 )
 """Variables of whoever starts the tests that would change what the toolkit does."""
-MADE_ONCE = ("finished", "drawn_sample")
-"""Session fixtures that take long to make."""
+LONGEST = (
+    *("test_replicates.py", "test_push.py", "test_rebuild.py", "test_predict_from.py", "test_queue.py"),
+    *("test_suspects.py", "test_cli.py", "test_withdraw.py", "test_baseline.py", "test_external.py", "test_report.py"),
+    *("test_parse.py", "test_review_round.py", "test_train_together.py", "test_without_patients.py", "test_faults.py"),
+    *("test_as_of.py", "test_exposures.py", "test_trainable.py", "test_models.py", "test_planted.py", "test_pull.py"),
+    *("test_claims.py", "test_split.py", "test_compare.py", "test_flipped_bytes.py", "test_ledger.py", "test_mrmc.py"),
+)
+"""Files that take longest, in the order in which they are begun; the first makes `finished`, the second needs none."""
+AFRESH = {"soak", "reliability", "test_locks.py", "test_registry.py", "test_sql_door.py"}
+"""Files and folders whose tests are about opening, locks and damage: there every reader opens the registry anew."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -41,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_CONFIG_HOME"] = os.environ["LESION_TOOLKIT_TESTS"]  # no test writes a key into the user's folder
     signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and some CI ignore it, and so would every child
     os.umask(0o022)
+    gc.set_threshold(50_000, 20, 20)  # looking for garbage at every 700 objects takes a twentieth of the time
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -48,31 +55,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ["LESION_TOOLKIT_TESTS"], ignore_errors=True)
 
 
-class TogetherScheduling(LoadFileScheduling):
-    """Gives a worker all tests of a file, or all tests that need one of MADE_ONCE: a single worker makes it, once."""
-
-    @functools.cached_property
-    def groups(self) -> dict[str, str]:
-        return json.loads(groups_file().read_text(encoding="utf-8"))
-
-    def _split_scope(self, nodeid: str) -> str:
-        return self.groups.get(nodeid) or super()._split_scope(nodeid)
-
-
-def groups_file() -> Path:
-    """Return where workers, who know each test's fixtures, tell the scheduler which tests need one of MADE_ONCE."""
-    return Path(os.environ["LESION_TOOLKIT_TESTS"]) / "groups.json"
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TogetherScheduling | None:
-    return TogetherScheduling(config, log) if config.getoption("dist") == "loadfile" else None
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):
-        needs = {item.nodeid: name for item in items for name in MADE_ONCE if name in item.fixturenames}
-        write_atomically(groups_file(), json.dumps(needs).encode())
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files: a worker takes a file at a time, and the last one decides when all is done."""
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 
 
 @pytest.hookimpl(trylast=True)
@@ -83,6 +69,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     )
     skipped = "; ".join(f"{count} tests skipped: {reason}" for reason, count in reasons.most_common())
     terminalreporter.write_line(skipped or "no test was skipped")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    opened_once.afresh = not AFRESH.isdisjoint((item.path.name, item.path.parent.name))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    opened_once.release()
 
 
 @pytest.fixture(scope="session")
@@ -161,13 +157,19 @@ class Finished:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Finished:
-    """One small sample through the whole line: the tiny model is trained once per session."""
+    """One small sample through the whole line, in a workspace of this worker's own; the tiny model is trained once."""
+    folder = made_once("finished", run_the_line)
+    copy = tmp_path_factory.mktemp("line") / "workspace"
+    shutil.copytree(folder / "workspace", copy)
+    return read_back(folder, copy)
+
+
+def run_the_line(folder: Path) -> Finished:
     from toolkit.manifest import load_study
     from toolkit.pipeline import StudyFile, run
     from toolkit.synthetic import sample
     from toolkit.workspace.registry import Workspace
 
-    folder = tmp_path_factory.mktemp("line")
     drawn = sample(folder / "sample", cases=200, seed=3)
     text = drawn.study.read_text(encoding="utf-8")
     small = text.replace("epochs = 20", "epochs = 5").replace("replicates = 2000", "replicates = 200")
@@ -180,11 +182,12 @@ def finished(tmp_path_factory) -> Finished:
 
 
 @pytest.fixture(scope="session")
-def drawn_sample(tmp_path_factory):
+def drawn_sample():
     """A sample with photographs in which every kind of fault is planted three times."""
     from toolkit.synthetic import sample
 
-    return sample(tmp_path_factory.mktemp("drawn") / "sample", cases=320, seed=17)
+    folder = made_once("drawn", lambda folder: sample(folder / "sample", cases=320, seed=17))
+    return read_back(folder, folder / "workspace")
 
 
 @pytest.fixture

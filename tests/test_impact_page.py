@@ -56,7 +56,7 @@ class Tables(HTMLParser):
         self.inside = "" if tag == self.inside else self.inside
 
     def texts(self, label: str) -> list[list[str]]:
-        return [[" ".join(cell.split()) for cell in row] for row in self.tables[label][1:]]
+        return [[" ".join(cell.split()) for cell in row] for row in self.tables[f"{label}, table"][1:]]
 
 
 @pytest.fixture(scope="module")

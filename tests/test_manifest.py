@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 
 from toolkit.errors import StudyError
@@ -53,6 +55,22 @@ def test_a_class_is_found_by_any_of_its_spellings(write):
         study.class_of(s) for s in ("melanoma", "Malignant_Melanoma", "mm", "malignant-melanoma ")
     ]
     assert None is study.class_of("nеvus")
+
+
+@pytest.mark.parametrize("name", ["Bösartiges Melanom", "悪性黒色腫", "سرطان_الجلد", "त्वचा", "nevus-2.a+", "x" * 80])
+def test_a_class_may_be_named_in_any_script(write, name):
+    study = load_study(write(SMALLEST.replace('name = "nevus"', f'name = "{name}"')))
+
+    assert [name, "melanoma"] == study.class_names
+    assert name == study.class_of(unicodedata.normalize("NFD", name).upper())
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a'b", "-x", " x", "a\u202eb", "a\tb", "a<b", 'a\\"b', "a;b", "x" * 81, "a\u200bb"]
+)
+def test_no_quotation_mark_and_nothing_invisible_stands_in_a_class_name(write, name):
+    with pytest.raises(StudyError, match=r"classes\.1\.name"):
+        load_study(write(SMALLEST.replace('name = "nevus"', f'name = "{name}"'.replace("\t", "\\t"))))
 
 
 def test_all_faults_are_told_at_once_with_their_keys(write):

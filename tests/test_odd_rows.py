@@ -13,25 +13,29 @@ from toolkit.labelbox_json.rows import RowReader
 from toolkit.stages.parse import parse
 
 
-def rich():
-    """Return a row with a text at every position of the format."""
+def rich(of=""):
+    """Return a row with a text at every position of the format; its identifiers end with `of`."""
     mask = {
-        "feature_id": "m",
+        "feature_id": f"m{of}",
         "name": "mask",
         "annotation_kind": "ImageSegmentationMask",
         "mask": {"url": "https://x/m"},
     }
-    link = {"unidirectional_relationship": {"source": "b", "target": "m"}, "feature_id": "r", "name": "part of"}
-    drawn = [box("b", 9, 9, 50, 50, "nevus"), mask]
-    one = label("L1", "nevus", boxes=drawn, relationships=[link])
+    link = {
+        "unidirectional_relationship": {"source": f"b{of}", "target": f"m{of}"},
+        "feature_id": f"r{of}",
+        "name": "part of",
+    }
+    drawn = [box(f"b{of}", 9, 9, 50, 50, "nevus"), mask]
+    one = label(f"L1{of}", "nevus", boxes=drawn, relationships=[link])
     one["annotations"]["classifications"] += [
         {"name": "seen", "value": "seen", "checklist_answers": [{"name": "hair", "value": "hair"}]},
         {"name": "note", "value": "note", "text_answer": {"content": "as before"}},
         radio("sure", question="certainty", nested=[radio("very", question="how")]),
     ]
     one["label_details"]["reviews"] = [{"reviewed_by": "a@example.org"}]
-    one["performance_details"]["benchmark_reference_label"] = "L1"
-    made = row("i1", one)
+    one["performance_details"]["benchmark_reference_label"] = f"L1{of}"
+    made = row(f"i1{of}", one)
     made["attachments"] = [{"type": "RAW_TEXT", "value": "text", "name": "note"}]
     made["embeddings"] = [{"id": "e", "name": "clip", "dimensions": 1, "values": [{"value": [1.0]}]}]
     made["experiments"] = {
@@ -122,6 +126,16 @@ def test_the_detail_of_a_control_character_names_its_place_and_no_id(study, key)
 CONTAINERS = [*positions(rich(), of=dict), *positions(rich(), of=list)]
 
 
+def test_nulls_may_stand_where_objects_and_lists_may(workspace, study, key, tmp_path):
+    documents = [changed(rich(f"-{n}"), path, lambda _: None) for n, path in enumerate(CONTAINERS)]
+    parse(workspace, study, key, [exports.write(tmp_path / "e.ndjson", [*documents, row("i2", patient="P-2")])])
+    found = workspace.rows("select reason, line from ingest_issues where level = 'row'")
+
+    assert [("schema_type:data_row", 1 + CONTAINERS.index(("data_row",)))] == [(r["reason"], r["line"]) for r in found]
+    assert all(read == stored + quarantined for read, stored, quarantined in conserved(workspace).values())
+
+
+@pytest.mark.soak
 @pytest.mark.parametrize("path", CONTAINERS, ids=lambda path: ".".join(map(str, path)))
 def test_null_may_stand_where_an_object_or_a_list_may(workspace, study, key, tmp_path, path):
     document = changed(rich(), path, lambda _: None)

@@ -124,7 +124,7 @@ def test_evaluate_records_what_departs_and_the_report_says_it(finished, locked, 
     result = evaluate(locked, planned_study)
     rows = locked.shipped_rows("departures")
     facts = shared(gather(locked, planned_study, finished.run_id))
-    page = render(facts, planned_study, {}, None, [], one_file=True).decode()
+    page = render(facts, planned_study, {}, None, [], beside=False).decode()
     listed = rows_of(csv_tables(facts)["departures.csv"])
 
     assert result.plan_sha256 == locked_once[1].plan_sha256 == rows[0]["plan_sha256"]
@@ -140,7 +140,7 @@ def test_the_report_says_where_no_plan_was_locked(finished):
     study = finished.study_file.study
     facts = gather(finished.workspace, study, finished.run_id)
 
-    assert "No analysis plan was locked" in render(facts, study, {}, None, [], one_file=True).decode()
+    assert "No analysis plan was locked" in render(facts, study, {}, None, [], beside=False).decode()
     assert "departures.csv" not in csv_tables(facts)
 
 

@@ -37,6 +37,7 @@ from toolkit.workspace import ledger
 from toolkit.workspace.registry import insert
 
 REWORK = PushSection(task_queue="Rework")
+SOAK = pytest.mark.soak
 
 
 @pytest.fixture
@@ -151,12 +152,17 @@ def test_a_photograph_that_is_in_rework_waits_or_is_gone_is_not_moved(send, queu
     assert "no such row" in answers["i3"]
 
 
-LOST = ["done 503", "done cut"]
 CREATES = ["AddDataRowsToTaskQueueAsyncPyApi", "createQueuePriorityUpdateTaskPyApi", "CreateIssuePyApi"]
 
 
-@pytest.mark.parametrize("name", CREATES)
-@pytest.mark.parametrize("fault", [*LOST, "503", "cut", "limit"])
+def each(faults: list[str], *, also: list[str]) -> list:
+    """Issues with every fault, the other calls with those in `also` only; soak has them all."""
+    pairs = [(name, fault) for name in CREATES for fault in faults]
+    quick = [name == CREATES[-1] or fault in also for name, fault in pairs]
+    return [pytest.param(*pair, marks=() if is_quick else SOAK) for pair, is_quick in zip(pairs, quick, strict=True)]
+
+
+@pytest.mark.parametrize(("name", "fault"), each(["done 503", "done cut", "503", "cut", "limit"], also=["done cut"]))
 def test_a_lost_answer_sends_nothing_twice(send, labelbox, name, fault):
     labelbox.faults[name] = [fault, fault]
     send()
@@ -164,8 +170,10 @@ def test_a_lost_answer_sends_nothing_twice(send, labelbox, name, fault):
     nothing_twice_nothing_missing(labelbox)
 
 
-@pytest.mark.parametrize("name", CREATES)
-@pytest.mark.parametrize("fault", ["done INTERNAL_SERVER_ERROR", "done 400", "INTERNAL_SERVER_ERROR"])
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    each(["done INTERNAL_SERVER_ERROR", "done 400", "INTERNAL_SERVER_ERROR"], also=["done INTERNAL_SERVER_ERROR"]),
+)
 def test_an_error_that_does_not_say_whether_it_was_done_ends_the_push_and_the_next_one_asks(
     send, queued, labelbox, name, fault
 ):

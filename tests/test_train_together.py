@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train_together import ANSWERS, PROMPT, WAYS
+from train_together import ANSWERS, PROMPT, WAYS, main
 
 from toolkit.models.tiny import build_tiny
 
@@ -15,11 +15,14 @@ PROGRAM = Path(__file__).with_name("train_together.py")
 
 def trained(source: Path, folder: Path, shapes: list[tuple[int, int]], *, processes: int) -> list[dict]:
     folder.mkdir()
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command = [sys.executable, *(launcher if processes > 1 else []), PROGRAM, source, folder, json.dumps(shapes)]
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(list(map(str, command)), env=surroundings, capture_output=True, text=True, check=False)
-    assert 0 == done.returncode, done.stderr[-3000:]
+    if processes == 1:
+        main(source, folder, shapes)
+    else:
+        launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        command = [sys.executable, *launcher, PROGRAM, source, folder, json.dumps(shapes)]
+        surroundings = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+        done = subprocess.run(list(map(str, command)), env=surroundings, capture_output=True, text=True, check=False)
+        assert 0 == done.returncode, done.stderr[-3000:]
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
 

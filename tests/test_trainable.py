@@ -367,8 +367,15 @@ def expected_loss(tiny: Path, examples: Examples, *, balance: str) -> float:
     return float(-(own * weights).sum() / tokens.sum())
 
 
-@pytest.mark.parametrize("balance", ["none", "weights"])
-@pytest.mark.parametrize("mode", ["full", "lora"])
+@pytest.mark.parametrize(
+    ("mode", "balance"),
+    [
+        ("full", "weights"),
+        ("lora", "none"),
+        pytest.param("full", "none", marks=pytest.mark.soak),
+        pytest.param("lora", "weights", marks=pytest.mark.soak),
+    ],
+)
 def test_a_step_is_the_same_in_however_many_batches_its_cases_come(tiny, examples, tmp_path, mode, balance):
     shapes = [(8, 1), (2, 4), (1, 8)]
     chosen = {"mode": mode, "balance": balance, "epochs": 1, "learning_rate": 1e-3, "augment": False}

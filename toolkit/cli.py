@@ -458,9 +458,9 @@ def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Sh
     """
     from toolkit.pipeline import compare_with_page
 
-    study = settings.study_file().study
+    study_file = settings.study_file()
     settings.run_each(
-        lambda progress: compare_with_page(settings.workspace, study, run, other, since=since, progress=progress)
+        lambda progress: compare_with_page(settings.workspace, study_file, run, other, since=since, progress=progress)
     )
 
 
@@ -528,9 +528,10 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
     from toolkit import console
     from toolkit.stages.report import report
 
-    study = settings.study_file().study
+    study_file, workspace = settings.study_file(), settings.workspace
+    key = study_file.key_at_hand(workspace)
     with settings.progress() as progress:
-        result = report(settings.workspace, study, run=run, audience=audience, progress=progress)
+        result = report(workspace, study_file.study, run=run, audience=audience, key=key, progress=progress)
     if settings.as_json:
         settings.show(result)
     else:

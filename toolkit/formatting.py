@@ -176,6 +176,11 @@ def percent(share: float) -> str:
     return f"{100 * share:.6g}%"
 
 
+def percent_interval(low: float, high: float) -> str:
+    """Write an interval of shares in whole percent, as a sentence has it: "69\N{EN DASH}97%"."""
+    return f"{100 * low:.0f}\N{EN DASH}{100 * high:.0f}%"
+
+
 def spoken(name: str) -> str:
     """Write a class, reason or kind as words."""
     return name.replace("_", " ")

@@ -10,7 +10,7 @@ from toolkit.errors import DamagedError, StudyError
 from toolkit.files import size_of
 from toolkit.labelbox_json.withdrawn_filter import filter_export, rows_with_identity, suppression_list
 from toolkit.manifest import Study, load_study
-from toolkit.privacy import PseudonymKey, load_key
+from toolkit.privacy import PseudonymKey, default_key_file, load_key
 from toolkit.progress import Progress, silent
 from toolkit.stages.audit import audit
 from toolkit.stages.compare import compare
@@ -25,6 +25,7 @@ from toolkit.stages.report import report
 from toolkit.stages.report.audit_page import audit_page
 from toolkit.stages.report.compare_page import compare_page
 from toolkit.stages.report.impact_page import impact_page
+from toolkit.stages.report.progress_page import progress_page
 from toolkit.stages.report.queue_page import queue_page
 from toolkit.stages.review import review
 from toolkit.stages.split import split
@@ -68,6 +69,17 @@ class StudyFile:
                 remedy="take join_group out of the study file, or start a new workspace",
             )
         return key
+
+    def key_at_hand(self, workspace: Workspace) -> PseudonymKey | None:
+        """Return the key of the study's pseudonyms where its file is here and fits the workspace; none is created."""
+        privacy = self.study.privacy
+        file = self.folder / privacy.key_file if privacy.key_file else default_key_file()
+        if privacy.published_key is None and not file.is_file():
+            return None
+        try:
+            return self.key(workspace)
+        except (StudyError, DamagedError):
+            return None
 
 
 @dataclass(frozen=True)
@@ -199,10 +211,11 @@ def run(
         yield evaluate(workspace, study, run=each.run_id, progress=progress)
     yield compare_with_plain(workspace, study, trained.run_id, progress=progress)
     # Only now can the page of the audit compare the subsets of the split.
-    audit_page(workspace, study, progress=progress)
-    yield report(workspace, study, run=trained.run_id, progress=progress)
+    audit_page(workspace, study, key=study_file.key_at_hand(workspace), progress=progress)
+    yield report(workspace, study, run=trained.run_id, key=study_file.key_at_hand(workspace), progress=progress)
     if workspace.rows("select cases from label_searches where cases > 0"):
         yield from queue_with_page(workspace, study_file, progress=progress)
+    progress_page(workspace, study, progress=progress)  # only now is there the queue
 
 
 def compare_with_plain(
@@ -218,9 +231,10 @@ def compare_with_plain(
 
 
 def audit_with_page(workspace: Workspace, study_file: StudyFile, *, progress: Progress = silent) -> Iterator[Any]:
-    """Run audit and write its page; yield both results."""
+    """Run audit, and write its page and that of the study's progress; yield each result."""
     yield audit(workspace, study_file.study, progress=progress)
-    yield audit_page(workspace, study_file.study, progress=progress)
+    yield progress_page(workspace, study_file.study, progress=progress)
+    yield audit_page(workspace, study_file.study, key=study_file.key_at_hand(workspace), progress=progress)
 
 
 def queue_with_page(
@@ -279,13 +293,20 @@ def impact_with_page(
 
 
 def compare_with_page(
-    workspace: Workspace, study: Study, run_id: str, other: str, *, since: str = "", progress: Progress = silent
+    workspace: Workspace,
+    study_file: StudyFile,
+    run_id: str,
+    other: str,
+    *,
+    since: str = "",
+    progress: Progress = silent,
 ) -> Iterator[Any]:
     """Run compare and, of two runs, write its page; yield both results."""
+    study, key = study_file.study, study_file.key_at_hand(workspace)
     compared = compare(workspace, study, run_id, other, since=since, progress=progress)
     yield compared
     if compared.run_id != compared.other_run_id:
-        yield compare_page(workspace, study, compared.run_id, compared.other_run_id, progress=progress)
+        yield compare_page(workspace, study, compared.run_id, compared.other_run_id, key=key, progress=progress)
 
 
 def pull_and_parse(

@@ -1,4 +1,4 @@
-"""Measures the report: how long it takes to write, and how a page with 10,000 errors behaves in a browser.
+"""Measures the report: how long it takes to write, how large it is, how a page with 10,000 errors behaves in a browser.
 
 `make bench` runs it; the browser's numbers are by its own clock.
 """
@@ -29,6 +29,13 @@ FILTER = """async (change) => {
   const began = performance.now();
   address.choose(change);
   document.getElementById("cards").getBoundingClientRect();
+  return performance.now() - began;
+}"""
+ENLARGE = """async () => {
+  const began = performance.now();
+  document.querySelector("#cards button.enlarge").click();
+  await document.querySelector("#enlarged img").decode();
+  document.getElementById("enlarged").getBoundingClientRect();
   return performance.now() - began;
 }"""
 PAINT = "() => performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN"
@@ -66,7 +73,12 @@ def written(cases: int, *, wrong: float) -> Path:
     began = (time.monotonic(), time.process_time())
     result = report(made, registries.a_study())
     wall, busy = time.monotonic() - began[0], time.process_time() - began[1]
-    print(f"report of {cases} test cases, {result.errors} of them wrong: {wall:.1f} s ({busy:.1f} s of processor)")
+    size = Path(result.page).stat().st_size / 1e6
+    folder = sum(path.stat().st_size for path in Path(result.page).parent.rglob("*") if path.is_file()) / 1e6
+    print(
+        f"report of {cases} test cases, {result.errors} of them wrong: {wall:.1f} s ({busy:.1f} s of processor); "
+        f"page {size:.1f} MB, folder {folder:.0f} MB"
+    )
     return Path(result.page)
 
 
@@ -82,6 +94,7 @@ def browsed(page_file: Path) -> None:
         for change in ({"truth": "nevus"}, {"predicted": "melasma"}, {"text": "keratosis"}, {"truth": "", "text": ""}):
             filters = ", ".join(f"{key} {value or 'any'}" for key, value in change.items())
             print(f"filter {filters}: {page.evaluate(FILTER, change):.0f} ms")
+        print(f"enlarging a card: {page.evaluate(ENLARGE):.0f} ms")
         chromium.close()
 
 

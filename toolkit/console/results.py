@@ -17,6 +17,7 @@ from toolkit.stages.pull import Pulled
 from toolkit.stages.queue import Queue
 from toolkit.stages.queue.outcome import OUTCOMES, PER, QueueOutcome
 from toolkit.stages.report.audit_page import AuditPage
+from toolkit.stages.report.progress_page import ProgressPage
 from toolkit.stages.report.queue_page import QueuePage
 from toolkit.stages.review import Reviewed
 from toolkit.stages.split import Split
@@ -240,6 +241,12 @@ def _suspects(suspects: SuspectLabels) -> list[str]:
 @rendered.register
 def _(result: AuditPage) -> RenderableType:
     return Group(unwrapped(f"page: {result.page}"), next_step("toolkit query findings"))
+
+
+@rendered.register
+def _(result: ProgressPage) -> RenderableType:
+    left = f"{count(result.without_class)} of {counted(result.cases, 'case')} without a reference diagnosis"
+    return summary("progress", f"{counted(result.labels, 'label')}; {left}", result.page)
 
 
 @rendered.register

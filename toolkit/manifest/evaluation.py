@@ -118,7 +118,7 @@ class ReportSection(Section):
     """Errors up to which the page holds its photographs itself and is one file; with more they stand beside it."""
     conditions: list[Condition] = []
     """Tables `[[report.conditions]]` with `metric`, `class_name` (of a class's metric) and `at_least` or `at_most`:
-    a badge each, judged on test by value and interval."""
+    a check each, judged on test by value and interval."""
     costs: Costs = Costs()
     """What errors cost, for sorting: `costs = {malignant_called_benign = 10, benign_called_malignant = 2}`."""
     share_crops: bool = False

@@ -21,6 +21,7 @@ from toolkit.csv_files import csv_text
 from toolkit.errors import DamagedError, LeakError
 from toolkit.files import json_object, read_bytes, sha256_of, sha256_of_file, write_atomically, write_json
 from toolkit.manifest import NO_PATIENTS, faults, shipped
+from toolkit.manifest.base import is_class_name
 from toolkit.stats.stratified_split import CLASS, PATIENTS, TOTAL, integer_bound
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.stated import ID, Stated
@@ -52,7 +53,6 @@ class Certified(NamedTuple):
 
 
 COLUMNS = Certified._fields
-CLASS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.+-]*")
 DIGEST = re.compile(r"([0-9a-f]{32})?")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 """Characters that no version writes into cases.csv, and that programs read differently: a line ends with \\n alone."""
@@ -280,7 +280,7 @@ def _fault(row: Certified, *, strata_hold: bool) -> str:
         return f"lesion_id is {row.lesion_id[:80]!r}; lower-case letters, digits and hyphens are expected"
     if row.part not in (*PARTS, *EXTERNAL):
         return f"part is {row.part[:80]!r}, none of {', '.join((*PARTS, *EXTERNAL))}"
-    if not CLASS_NAME.fullmatch(row.class_name):
+    if not is_class_name(row.class_name):
         return f"class_name is {row.class_name[:80]!r}, which no class is called"
     if not (DIGEST.fullmatch(row.photograph_digest) and DIGEST.fullmatch(row.crop_digest)):
         return "a digest is not 32 hexadecimal digits"

@@ -1,4 +1,4 @@
-"""The page of an audit: labels to look at first, duplicates side by side, contradictions, the cohort by subset."""
+"""The page of an audit: labels to look at first, duplicates and contradictions side by side, the cohort by subset."""
 
 import math
 from dataclasses import dataclass
@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.csv_files import sheet_text
-from toolkit.errors import PhotographError, WorkspaceError
-from toolkit.formatting import counted, counted_by
+from toolkit.errors import WorkspaceError
+from toolkit.formatting import clean, count, counted, counted_by, proportion, spoken
 from toolkit.manifest import NO_PATIENTS, Study
-from toolkit.photographs.opening import open_photograph, read_parsed
+from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
+from toolkit.stages.report.audit_cards import AuditCard, Cards, cases_of
 from toolkit.stages.report.bundle import write_page
-from toolkit.stages.report.first_screen import Badge
+from toolkit.stages.report.case_details import read_details
+from toolkit.stages.report.first_screen import Badge, by_importance
 from toolkit.stages.report.tables import csv_of
-from toolkit.stages.report.thumbnails import inline
+from toolkit.stages.report.thumbnails import MOST_LARGE
 from toolkit.workspace import sql
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
@@ -38,13 +40,6 @@ class AuditPage:
     duplicates: int
 
 
-class PairPictures(NamedTuple):
-    """Two photographs as data URIs; None where one can no longer be opened."""
-
-    row: dict[str, Any]
-    pictures: tuple[str | None, str | None]
-
-
 class StratumLevel(NamedTuple):
     """A stratum's value: its counts by part (None = all), and by part how far its share is from that in train."""
 
@@ -55,10 +50,17 @@ class StratumLevel(NamedTuple):
 
 
 @one_at_a_time("audit")
-def audit_page(workspace: Workspace, study: Study, *, progress: Progress = silent) -> AuditPage:
-    """Write the page of what the last audit found and its CSV files; with a split, how its subsets compare."""
+def audit_page(
+    workspace: Workspace, study: Study, *, key: PseudonymKey | None = None, progress: Progress = silent
+) -> AuditPage:
+    """Write the page of what the last audit found and its CSV files; with a split, how its subsets compare.
+
+    With the key of the study's pseudonyms it can tell which file names hold no patient's identifier, and shows those.
+    """
     with workspace.reading():
         facts = _facts(workspace)
+        shown = {name: facts[name][: study.report.gallery] for name in CARDS}
+        facts["details"] = read_details(workspace, cases_of(*shown.values()), key)
     with counted_by(patients_known=facts["patients_known"]):
         return _written(workspace, study, facts, progress)
 
@@ -66,8 +68,6 @@ def audit_page(workspace: Workspace, study: Study, *, progress: Progress = silen
 def _written(workspace: Workspace, study: Study, facts: dict[str, Any], progress: Progress) -> AuditPage:
     known = facts["patients_known"]
     cohort = _cohort(workspace, facts["split_id"]) if facts["split_id"] else []
-    pairs = _pairs(facts["duplicates"][: study.report.gallery], progress)
-    again = _pairs(facts["same_lesion"][: study.report.gallery], progress)
     tables = {
         "duplicates.csv": csv_of((*DUPLICATES[not known :], "class_name", "other_class_name"), facts["duplicates"]),
         "suspects.csv": csv_of((*SUSPECTS, "own_probability", "reasons"), facts["suspects"]),
@@ -77,9 +77,62 @@ def _written(workspace: Workspace, study: Study, facts: dict[str, Any], progress
     }
     if known:
         tables["same_lesion.csv"] = csv_of(SAME_LESION, facts["same_lesion"])
-    page = {"index.html": _render(study, facts, pairs, again, cohort)}
-    files = write_page(workspace, study, "audit", tables, lambda _: page, classes=[])
-    return AuditPage(files[0], files, len(pairs), len(facts["duplicates"]))
+
+    def rendered(folder: Path) -> dict[str, bytes]:
+        return {"index.html": _render(study, facts, _cards(study, facts, folder, progress), cohort)}
+
+    files = write_page(workspace, study, "audit", tables, rendered, classes=[])
+    shown = min(len(facts["duplicates"]), study.report.gallery)
+    return AuditPage(files[0], files, shown, len(facts["duplicates"]))
+
+
+def _cards(study: Study, facts: dict[str, Any], folder: Path, progress: Progress) -> dict[str, list[AuditCard]]:
+    """Return the cards of each section; those of suspect labels come first where larger pictures run out."""
+    cards = Cards(folder, facts["details"], margin=study.model.roi_margin, budget=MOST_LARGE)
+    made: dict[str, list[AuditCard]] = {}
+    wanted = {name: facts[name][: study.report.gallery] for name in CARDS}
+    total = sum(len(rows) for rows in wanted.values())
+    for name, rows in wanted.items():
+        made[name] = []
+        for row in rows:
+            made[name].append(CARDS[name](cards, row))
+            progress("making thumbnails", cards.made, total)
+    return made
+
+
+def _suspect(cards: Cards, row: dict[str, Any]) -> AuditCard:
+    suggested = clean(spoken(row["suggested_class"] or "")) or "another class"
+    title = f"case {row['case_id']}, place {count(row['place'])}"
+    score = f"probability that the label is wrong {proportion(row['score'])}"
+    return cards.single(row, title=title, text=f"Perhaps {suggested}.", note=score)
+
+
+def _duplicate(cards: Cards, row: dict[str, Any]) -> AuditCard:
+    return cards.pair(row, title=_pair(row), text=row["change"], note=f"correlation {proportion(row['score'])}")
+
+
+def _same_lesion(cards: Cards, row: dict[str, Any]) -> AuditCard:
+    return cards.pair(row, title=_pair(row), text=clean(spoken(row["detail"])))
+
+
+def _contradiction(cards: Cards, row: dict[str, Any]) -> AuditCard:
+    text, kind = clean(spoken(row["detail"])), spoken(row["kind"])
+    if row["other_case_id"]:
+        return cards.pair(row, title=_pair(row), text=text, note=kind)
+    return cards.single(row, title=f"case {row['case_id']}", text=text, note=kind)
+
+
+def _pair(row: dict[str, Any]) -> str:
+    return f"case {row['case_id'] or 'none'} and case {row['other_case_id'] or 'none'}"
+
+
+CARDS = {
+    "suspects": _suspect,
+    "duplicates": _duplicate,
+    "same_lesion": _same_lesion,
+    "contradictions": _contradiction,
+}
+"""How a row of each section becomes a card."""
 
 
 def _facts(workspace: Workspace) -> dict[str, Any]:
@@ -100,23 +153,6 @@ def _facts(workspace: Workspace) -> dict[str, Any]:
         "patients_known": workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"],
         "leakage": _leakage(workspace, split_id) if split_id else None,
     }
-
-
-def _pairs(duplicates: list[dict[str, Any]], progress: Progress) -> list[PairPictures]:
-    pairs = []
-    for number, row in enumerate(duplicates, start=1):
-        pairs.append(PairPictures(row, (_picture(row, ""), _picture(row, "other_"))))
-        progress("making thumbnails of pairs", number, len(duplicates))
-    return pairs
-
-
-def _picture(row: dict[str, Any], side: str) -> str | None:
-    path, sha256 = row[f"{side}path"], row[f"{side}sha256"]
-    name = f"case {row[f'{side}case_id']}" if row[f"{side}case_id"] else "a photograph without a case"
-    try:
-        return None if path is None else inline(open_photograph(read_parsed(Path(path), sha256, name=name)))
-    except PhotographError:
-        return None
 
 
 def _leakage(workspace: Workspace, split_id: str) -> dict[str, int]:
@@ -188,7 +224,9 @@ def _badges(facts: dict[str, Any]) -> list[Badge]:
         clear = f"Nothing is in more than one subset: split {facts['split_id']}"
         counts.append((len(leaks), f"Leakage: {what} in more than one subset" if leaks else clear, "cohort"))
     unknown = [] if known else [Badge("look", NO_PATIENTS.capitalize(), "duplicates")]
-    return unknown + [Badge("look" if number else "good", text, link) for number, text, link in counts]
+    return by_importance(
+        [*unknown, *(Badge("look" if number else "good", text, link) for number, text, link in counts)]
+    )
 
 
 def _of_suspects(facts: dict[str, Any]) -> str:
@@ -200,19 +238,16 @@ def _of_suspects(facts: dict[str, Any]) -> str:
 
 
 def _render(
-    study: Study,
-    facts: dict[str, Any],
-    pairs: list[PairPictures],
-    again: list[PairPictures],
-    cohort: list[StratumLevel],
+    study: Study, facts: dict[str, Any], cards: dict[str, list[AuditCard]], cohort: list[StratumLevel]
 ) -> bytes:
     return layout.render(
         "audit.html.j2",
+        scripts=("layout.js", "enlarge.js"),
+        beside=True,
         study=study.study,
         **facts,
         badges=_badges(facts),
-        pairs=pairs,
-        again=again,
-        cohort=cohort,
+        cards=cards,
+        strata={each.stratum: [level for level in cohort if level.stratum == each.stratum] for each in cohort},
         parts=[part for part in PARTS if cohort and part in cohort[-1].counts] or list(PARTS[:3]),
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from toolkit.files import PRIVATE, SUMS, digests_of, sums_text, write_atomically
 from toolkit.manifest import Study
+from toolkit.stages.report import layout
 from toolkit.stages.report.dictionary import with_dictionary
 from toolkit.stages.report.index_page import write_index
 from toolkit.workspace.registry import Workspace
@@ -25,12 +26,14 @@ def write_page(  # noqa: PLR0913 - what a page consists of
     """Write a page's folder anew, and the index of all pages; return the paths of its files, the page first.
 
     `render` returns index.html and the files beside it; thumbnails it may write into the folder that it is given.
-    `tables` are the CSV files, to which their dictionary is added. The digests of all files stand in SHA256SUMS.
+    `tables` are the CSV files, to which their dictionary is added, and the glossary that the page links to. The digests
+    of all files stand in SHA256SUMS.
     `mode` is that of the files.
     """
     folder = workspace.reports / name
     with _renewed(folder) as new:
         contents = render(new) | with_dictionary(tables, classes)
+        contents["glossary.html"] = layout.render("glossary.html.j2", study=study.study)
         for file, content in contents.items():
             write_atomically(new / file, content, mode=mode)
         contents[SUMS] = sums_text(digests_of(new)).encode()

@@ -10,14 +10,17 @@ from toolkit.csv_files import sheet_text
 from toolkit.files import PRIVATE
 from toolkit.formatting import counted_by, support
 from toolkit.manifest import Study
+from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
 from toolkit.stages.report.bundle import write_page
+from toolkit.stages.report.case_details import read_details
 from toolkit.stages.report.cases import ReportCase, first_of_each, read_cases
 from toolkit.stages.report.embedded_data import EmbeddedContext, document
+from toolkit.stages.report.layout import GALLERY
 from toolkit.stages.report.table_queries import question, statement
 from toolkit.stages.report.tables import csv_of
-from toolkit.stages.report.thumbnails import thumbnails
+from toolkit.stages.report.thumbnails import Pictures, thumbnails
 from toolkit.workspace import sql
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
@@ -36,15 +39,24 @@ class ComparePage:
 
 @one_at_a_time("compare")
 def compare_page(
-    workspace: Workspace, study: Study, run_id: str, other_run_id: str, *, progress: Progress = silent
+    workspace: Workspace,
+    study: Study,
+    run_id: str,
+    other_run_id: str,
+    *,
+    key: PseudonymKey | None = None,
+    progress: Progress = silent,
 ) -> ComparePage:
-    """Write the page of two runs that were compared, and its CSV files."""
+    """Write the page of two runs that were compared, and its CSV files; with the key it also names photographs."""
     known = workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"]
     with counted_by(patients_known=known):
-        return _written(workspace, study, run_id, other_run_id, progress)
+        return _written(workspace, study, (run_id, other_run_id), key, progress)
 
 
-def _written(workspace: Workspace, study: Study, run_id: str, other_run_id: str, progress: Progress) -> ComparePage:
+def _written(
+    workspace: Workspace, study: Study, runs: tuple[str, str], key: PseudonymKey | None, progress: Progress
+) -> ComparePage:
+    run_id, other_run_id = runs
     name = f"{run_id}-to-{other_run_id}"
     differences = workspace.rows(sql.statement("report/differences"), {"run_id": run_id, "other_run_id": other_run_id})
     seeds = seed_differences(workspace, run_id, other_run_id, dict.fromkeys(row["part"] for row in differences))
@@ -63,12 +75,12 @@ def _written(workspace: Workspace, study: Study, run_id: str, other_run_id: str,
     tables = {"comparison.csv": csv_of(tuple(differences[0]), differences), "cases.csv": _cases_csv(cases)}
     if seeds:
         tables["seeds.csv"] = csv_of(tuple(seeds[0]), seeds)
+    details = read_details(workspace, [case.case_id for case in shown], key)
     one_file = sum(case.outcome != "both_right" for case in shown) <= study.report.gallery
 
     def rendered(folder: Path) -> dict[str, bytes]:
-        beside = None if one_file else folder
-        margin = study.model.roi_margin
-        pictures = thumbnails(shown, margin=margin, crops_only=False, folder=beside, mode=PRIVATE, progress=progress)
+        wanted = Pictures(study.model.roi_margin, beside=None if one_file else folder, enlarged=folder, mode=PRIVATE)
+        pictures = thumbnails(shown, wanted, progress=progress)
         values = {
             "run_id": run_id,
             "other_run_id": other_run_id,
@@ -76,12 +88,12 @@ def _written(workspace: Workspace, study: Study, run_id: str, other_run_id: str,
             "seeds": seeds,
             "parts": context.parts,
             "counts": _counts(cases, context.parts),
-            "embedded": document(context, shown, pictures),
+            "embedded": document(context, shown, pictures, details),
             "limited": context.limited,
             "shown": len(shown),
             "cases": len(cases),
         }
-        return {"index.html": _render(study, values, one_file=one_file)}
+        return {"index.html": _render(study, values)}
 
     files = write_page(workspace, study, name, tables, rendered, classes=context.classes)
     return ComparePage(files[0], files)
@@ -121,13 +133,13 @@ def _counts(cases: list[ReportCase], parts: list[str]) -> dict[tuple[str, str], 
     return counts
 
 
-def _render(study: Study, values: dict[str, Any], *, one_file: bool) -> bytes:
+def _render(study: Study, values: dict[str, Any]) -> bytes:
     key = {name: values[name] for name in ("run_id", "other_run_id")}
     command = f"toolkit query comparison --set run={key['run_id']} --set other={key['other_run_id']}"
     return layout.render(
         "compare.html.j2",
-        scripts=("layout.js", "gallery.js"),
-        beside=not one_file,
+        scripts=GALLERY,
+        beside=True,
         study=study.study,
         costs=study.report.costs,
         outcomes=OUTCOMES,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from toolkit.manifest import Study
-from toolkit.manifest.evaluation import ReportSection
+from toolkit.manifest.evaluation import ReportingSection, ReportSection
 from toolkit.stages.report.analysis_plan import PlanSummary, read_plan
 from toolkit.stages.report.cases import ReportCase, ScoredCases, grouped_cases
 from toolkit.stages.report.evaluation import Evaluation, read_evaluation
@@ -91,6 +91,8 @@ class ReportFacts:
     label_state: dict[str, Any]
     report: ReportSection
     """What today's study file wants of the page."""
+    reporting: ReportingSection
+    """What today's study file says that no run can know."""
     evaluation: Evaluation
     """Of the first part."""
     previous: PreviousRun | None
@@ -176,6 +178,7 @@ def _gathered(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         exports=workspace.rows("select export_id, sha256, rows from exports order by export_id"),
         label_state=workspace.rows("select * from label_states")[0],
         report=study.report,
+        reporting=study.reporting,
         evaluation=read_evaluation(workspace, run_id, parts[0]),
         previous=_previous(workspace.rows(sql.statement("report/previous"), key)),
         plan=read_plan(workspace, run),

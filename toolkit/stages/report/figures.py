@@ -5,7 +5,9 @@ Axes and text are drawn in INK, which the page replaces with its own text colour
 
 import io
 import re
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -28,10 +30,21 @@ DASHES: tuple[Any, ...] = ("solid", (0, (5, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1
 DPI = 200
 WATCHED = {"macro_recall": "macro recall", "macro_roc_auc": "macro ROC AUC", "accuracy": "accuracy"}
 """Metrics drawn by epoch, and their labels."""
+FONT = "DejaVu Sans"
+"""Comes with matplotlib."""
+OTHER_SCRIPTS = (
+    "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans CJK KR", "Hiragino Sans", "Yu Gothic", "Microsoft YaHei",
+    "Malgun Gothic", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai", "Noto Sans Hebrew",
+)  # fmt: skip
+"""Fonts for class names that FONT lacks letters of, where they are installed."""
+MOST_LETTERS = 40
+"""Characters of a label in a figure."""
 LABEL_GAP = 0.062
 """Height of a curve's label, as a share of the axes."""
 LEFT, AXES, HEIGHT, KEY, CHARACTER = 0.72, 3.2, 3.4, 0.45, 0.074
 """Inches: beside the axes, the axes, the whole, the key before a label, a label's character."""
+POINTS, MOST_READ = 72, 60
+"""An inch in the units of an SVG; points of a line that a page reads out."""
 LEAST_BELOW = 0.25
 """How far a decision curve's axis goes below 0 at least, as a share of how far it goes above."""
 
@@ -56,10 +69,14 @@ class Plot(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A figure as two files."""
+    """A figure as two files; `readout` has its axes and its lines' points, by which a page reads out values.
+
+    Each point is its place in the SVG, from the left and from the top, and its two values.
+    """
 
     svg: bytes
     png: bytes
+    readout: dict[str, Any]
 
 
 def draw(facts: ReportFacts) -> dict[str, Drawing]:
@@ -135,6 +152,15 @@ def _series(facts: ReportFacts, names: dict[str, str]) -> list[PlotLine]:
     return lines
 
 
+def _shortened(label: str) -> str:
+    """Return a label that fits beside the axes: of a long one the beginning, and the number at its end."""
+    if len(label) <= MOST_LETTERS:
+        return label
+    name, _, number = label.rpartition(" ")
+    ending = f" {number}" if re.fullmatch(r"[01]\.\d+", number) else ""
+    return f"{(name if ending else label)[: MOST_LETTERS - len(ending) - 1]}\N{HORIZONTAL ELLIPSIS}{ending}"
+
+
 def spread(wanted: list[float], *, gap: float) -> list[float]:
     """Return positions near the wanted ones, in their order from the top down, at least `gap` apart within 0 to 1."""
     placed: list[float] = []
@@ -151,38 +177,66 @@ def spread(wanted: list[float], *, gap: float) -> list[float]:
 def _drawn(plot: Plot) -> Drawing:
     from matplotlib.figure import Figure
 
-    width = LEFT + AXES + KEY + CHARACTER * max(24, *(len(line.label) for line in plot.lines))
-    with _styled():
+    width = LEFT + AXES + KEY + CHARACTER * max(24, *(len(_shortened(line.label)) for line in plot.lines))
+    with styled():
         figure = Figure(figsize=(width, HEIGHT))
-        _plot(figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81)), plot)
-        return _saved(figure)
+        axes = figure.add_axes((LEFT / width, 0.15, AXES / width, 0.81))
+        _plot(axes, plot)
+        return saved(figure, _readout(figure, axes, plot))
 
 
-def _styled() -> Any:
+def _readout(figure: Any, axes: Any, plot: Plot) -> dict[str, Any]:
+    """Return a plot's points as an SVG has them, of each line at most MOST_READ, those within the axes."""
+    to_points = POINTS / figure.dpi
+    lines = []
+    for line in plot.lines:
+        x, y = (np.asarray(side, dtype=float) for side in line.curve)
+        visible = np.flatnonzero((y >= plot.bottom) & (y <= plot.top))
+        chosen = (
+            visible[np.unique(np.linspace(0, len(visible) - 1, MOST_READ).round().astype(int))]
+            if len(visible)
+            else visible
+        )
+        places = axes.transData.transform(np.c_[x[chosen], y[chosen]]) * to_points
+        down = HEIGHT * POINTS - places[:, 1]
+        points = np.c_[places[:, 0].round(1), down.round(1), x[chosen].round(3), y[chosen].round(3)]
+        lines.append({"label": line.label, "points": points.tolist()})
+    return {"across": plot.across, "up": plot.up, "lines": lines}
+
+
+@contextmanager
+def styled() -> Generator[None]:
+    """Draw in the style of all figures; names in scripts that no installed font has are drawn as boxes in the PNG."""
     import matplotlib as mpl
+    from matplotlib import font_manager
 
-    return mpl.rc_context(fname=shipped("reports/template") / "figures.mplstyle")
+    installed = set(font_manager.get_font_names())
+    fonts = [FONT, *(name for name in OTHER_SCRIPTS if name in installed)]
+    style = shipped("reports/template") / "figures.mplstyle"
+    with mpl.rc_context({"font.family": fonts}, fname=style), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        yield
 
 
-def _saved(figure: Any) -> Drawing:
+def saved(figure: Any, readout: dict[str, Any] | None = None) -> Drawing:
     """Return a figure's files, without the time and the program they were made by."""
     svg, png = io.BytesIO(), io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     figure.savefig(png, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-    return Drawing(svg.getvalue(), png.getvalue())
+    return Drawing(svg.getvalue(), png.getvalue(), readout or {})
 
 
 def _confusions(facts: ReportFacts, part: str) -> Drawing:
     """Return the confusion matrix of a part, shaded by the share of the row, as it is printed in a paper."""
     from matplotlib.figure import Figure
 
-    names = [spoken(name) for name in facts.classes]
+    names = [_shortened(spoken(name)) for name in facts.classes]
     cells = [[facts.matrices[part].get((t, p), CountCell(0, 0)) for p in facts.classes] for t in facts.classes]
     counts = np.array([[cell.cases or 0 for cell in row] for row in cells], dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     left, side = 0.3 + 0.075 * max(map(len, names)), 0.42 * len(names)
     width, height = left + side + 0.2, left + side + 0.2
-    with _styled():
+    with styled():
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((left / width, left / height, side / width, side / height))
         axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -195,7 +249,7 @@ def _confusions(facts: ReportFacts, part: str) -> Drawing:
                 ink = "white" if shares[down, across] > 0.55 else "black"
                 number = SUPPRESSED if cell.cases is None else count(cell.cases)
                 axes.text(across, down, number, ha="center", va="center", color=ink, fontsize=8)
-        return _saved(figure)
+        return saved(figure)
 
 
 def _plot(axes: Any, plot: Plot) -> None:
@@ -228,7 +282,7 @@ def _label(axes: Any, plot: Plot) -> None:
     for number, place in zip(order, spread([ends[n] for n in order], gap=LABEL_GAP), strict=True):
         line = plot.lines[number]
         axes.plot([1.05, 1.12], [place, place], transform=axes.transAxes, linewidth=1.6, clip_on=False, **_look(line))
-        axes.text(1.135, place, line.label, transform=axes.transAxes, va="center", fontsize=8)
+        axes.text(1.135, place, _shortened(line.label), transform=axes.transAxes, va="center", fontsize=8)
 
 
 def inline(svg: bytes, *, prefix: str, title: str) -> str:

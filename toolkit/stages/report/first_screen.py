@@ -1,13 +1,11 @@
-"""The first screen of a run's page: four numbers with their change, and badges that say what to check first."""
+"""The checks on the first screen of a run's page: what stands against its use, what cannot be told, what holds."""
 
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from toolkit.formatting import (
-    UNDEFINED,
     clean,
-    count,
     counted,
     few,
     group_name,
@@ -15,7 +13,6 @@ from toolkit.formatting import (
     metric_name,
     proportion,
     short_metric_name,
-    signed,
     spoken,
     subset,
 )
@@ -23,13 +20,12 @@ from toolkit.manifest import NO_PATIENTS
 from toolkit.manifest.evaluation import Condition
 from toolkit.stages.report.evaluation import confirmed
 from toolkit.stages.report.facts import ReportFacts
+from toolkit.stages.report.layout import CHECK_GROUPS
 from toolkit.stages.report.methods import scored_truth
 from toolkit.workspace.runs import PLAIN_CONTROL
 from toolkit.workspace.scores import Score
 from toolkit.workspace.sources import UNTOLD
 
-LEAST_CASES, LEAST_PATIENTS = 10, 5
-"""What a number of the first screen rests on at least; counts stand in the place of others."""
 FITTED_ON = "validation"
 LEVEL = 0.05
 TOO_SURE = 1.5
@@ -44,85 +40,15 @@ CONTROLS = {
 
 
 class Badge(NamedTuple):
-    """A word and a shape: "good" is a circle, "look" a triangle, "fact" a square."""
+    """A check as a sentence with a shape: "look" is a triangle, "fact" a square, "good" a circle."""
 
     shape: str
     text: str
     link: str
 
 
-class Headline(NamedTuple):
-    """One of the four numbers of the first screen, and how it changed since the run before."""
-
-    name: str
-    score: Score
-    note: str
-    change: str
-
-    @property
-    def counts(self) -> str:
-        """What stands in the number's place where it rests on too little: "0 of 1", or a dash; "" where it stands."""
-        return "" if _carries(self.score) else _counts(self.score)
-
-
-def headlines(facts: ReportFacts) -> list[Headline]:
-    """Return macro recall, macro ROC AUC, accuracy and the recall of the class in which it is lowest."""
-    part, numbers = facts.parts[0], []
-    for metric in ("macro_recall", "macro_roc_auc", "accuracy"):
-        if score := facts.scores.get((part, metric, None)):
-            note = "" if score.classes is None else f"over {score.classes} of {len(facts.classes)} classes"
-            numbers.append(_headline(facts, short_metric_name(metric), score, [note]))
-    recalls = [facts.scores.get((part, "recall", name)) for name in facts.classes]
-    if defined := [score for score in recalls if score and score.cases > 0]:
-        numbers.append(_lowest(facts, defined))
-    return numbers
-
-
-def _lowest(facts: ReportFacts, recalls: list[Score]) -> Headline:
-    """Return the lowest recall of the classes with enough cases for a number; lower ones of few cases are its note."""
-    enough = [score for score in recalls if _carries(score)] or recalls
-    lowest = min(enough, key=lambda score: score.value)
-    alike = sum(score.value == lowest.value for score in enough) - 1
-    notes = [f"{counted(alike, 'other class', 'other classes')} as low" if alike else ""]
-    lower = [score for score in recalls if not _carries(score) and score.value < lowest.value]
-    notes += [f"{spoken(score.class_name or '')}: {_counts(score)}, {_too_few(score)}" for score in lower]
-    return _headline(facts, f"lowest recall: {spoken(lowest.class_name or '')}", lowest, notes)
-
-
-def _headline(facts: ReportFacts, name: str, score: Score, notes: list[str]) -> Headline:
-    if not _carries(score):
-        return Headline(name, score, "; ".join(filter(None, [_too_few(score), *notes])), "")
-    return Headline(name, score, "; ".join(filter(None, notes)), change(facts, score))
-
-
-def _carries(score: Score) -> bool:
-    """Whether a score rests on enough cases and patients to stand as a large number."""
-    return score.cases >= LEAST_CASES and score.patients >= LEAST_PATIENTS
-
-
-def _too_few(score: Score) -> str:
-    few_cases = score.cases < LEAST_CASES
-    what = counted(score.cases, "case") if few_cases else counted(score.patients, "patient")
-    return f"{what}: too few for a headline number"
-
-
-def _counts(score: Score) -> str:
-    if score.metric not in ("recall", "accuracy"):
-        return UNDEFINED
-    return f"{count(round(score.value * score.cases))} of {count(score.cases)}"
-
-
-def change(facts: ReportFacts, score: Score) -> str:
-    """Say how a score differs from that of the run before; nothing where there is none to compare with."""
-    before = facts.previous
-    value = before.values.get((score.part, score.metric, score.class_name), math.nan) if before else math.nan
-    if before is None or math.isnan(score.value - value) or facts.rounded:
-        return ""
-    return f"{signed(score.value - value)} since run {before.run_id}{'' if before.same_split else ', another split'}"
-
-
 def badges(facts: ReportFacts) -> list[Badge]:
-    """Return what to know before believing a number."""
+    """Return what to know before believing a number: what stands against use first, what holds last."""
     checks = [_leakage(facts), *_judged(facts)]
     if facts.record.source:
         checks.insert(0, Badge("look", UNTOLD[0].upper() + UNTOLD[1:], "external"))
@@ -136,7 +62,12 @@ def badges(facts: ReportFacts) -> list[Badge]:
     checks.append(_scorings(facts))
     if scored_truth(facts) != facts.label_state["truth_id"]:
         checks.append(Badge("look", "Labels changed since the evaluation: run toolkit evaluate", "provenance"))
-    return [badge._replace(text=in_units(badge.text)) for badge in checks]
+    return by_importance(badge._replace(text=in_units(badge.text)) for badge in checks)
+
+
+def by_importance(checks: Iterable[Badge]) -> list[Badge]:
+    """Return checks in the order of their groups."""
+    return sorted(checks, key=lambda badge: list(CHECK_GROUPS).index(badge.shape))
 
 
 def _judged(facts: ReportFacts) -> list[Badge]:

@@ -68,8 +68,10 @@ class Guideline(NamedTuple):
 
     name: str
     reference: str
+    compared: str
+    """With what our list was compared."""
     note: str
-    """What a reader must know of the list."""
+    """What else a reader must know of the list."""
     items: list[Item]
 
 
@@ -86,7 +88,11 @@ def filled(workspace: Workspace, study: Study, facts: ReportFacts) -> list[Guide
         known = {name: _fact(registry, facts, paragraphs, name, entry) for name, entry in document["facts"].items()}
     return [
         Guideline(
-            each["name"], each["reference"], each.get("note", ""), [_item(i, known, study) for i in each["items"]]
+            each["name"],
+            each["reference"],
+            each["compared"],
+            each.get("note", ""),
+            [_item(i, known, study) for i in each["items"]],
         )
         for each in document["guidelines"]
     ]
@@ -198,11 +204,12 @@ def table(guidelines: list[Guideline]) -> str:
             " ".join([*(fact.text for fact in item.facts), *item.written, *([left(item)] if item.why else [])]),
             "\n\n".join(fact.source for fact in item.facts),
             "; ".join(item.missing),
+            guideline.compared,
         )
         for guideline in guidelines
         for item in guideline.items
     ]
-    return sheet_text(["guideline", "item", "asks", "filled", "text", "how", "missing"], rows)
+    return sheet_text(["guideline", "item", "asks", "filled", "text", "how", "missing", "compared"], rows)
 
 
 def markdown(guidelines: list[Guideline], run_id: str) -> str:

@@ -3,12 +3,15 @@
 import re
 from typing import Any
 
+from toolkit.errors import ToolkitError
 from toolkit.files import write_atomically
-from toolkit.formatting import PATIENT, unit
+from toolkit.formatting import PATIENT, support, unit
 from toolkit.manifest import Study
 from toolkit.stages.report import layout
+from toolkit.stages.report.table_queries import statement
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import read_run
 
 PAIR = re.compile(r"([0-9a-f]{8})-to-([0-9a-f]{8})")
 IMPACT = re.compile(r"impact-([0-9a-f]{8})")
@@ -17,15 +20,16 @@ IMPACT = re.compile(r"impact-([0-9a-f]{8})")
 def write_index(workspace: Workspace, study: Study) -> None:
     """Write the page that lists the pages."""
     names = sorted(path.parent.name for path in workspace.reports.glob("[!.]*/index.html"))
-    runs = workspace.rows(sql.statement("report/runs"))
+    runs = [{**run, "trained": _trained(workspace, run)} for run in workspace.rows(sql.statement("report/runs"))]
     for run in runs:
-        own = {run["run_id"]: "report", f"{run['run_id']}-shared": "for others"}
-        run["pages"] = [(name, words) for name, words in own.items() if name in names]
+        run["pages"] = _pages_of(workspace, run["run_id"])
     page = layout.render(
         "index.html.j2",
         study=study.study,
         runs=runs,
-        part=next((run["part"] for run in runs if run["part"]), "test"),
+        boards=_boards([run for run in runs if not run["is_folded"]]),
+        folded=[run for run in runs if run["is_folded"]],
+        query=statement("report/runs"),
         others=_others(names),
         counts=_counts(workspace),
         patients_known=unit() == PATIENT,
@@ -33,8 +37,39 @@ def write_index(workspace: Workspace, study: Study) -> None:
     write_atomically(workspace.reports / "index.html", page)
 
 
+def _boards(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the runs by split and by the part that they are ranked on, in their order."""
+    boards: dict[tuple[str, str | None], list[dict[str, Any]]] = {}
+    for run in runs:
+        boards.setdefault((run["split_id"], run["part"]), []).append(run)
+    return [{"split_id": split_id, "part": part, "runs": own} for (split_id, part), own in boards.items()]
+
+
+def _trained(workspace: Workspace, run: dict[str, Any]) -> str:
+    """Say where and on how much a run was trained."""
+    if run["source_sha256"]:
+        return "elsewhere: leakage cannot be told"
+    try:
+        elsewhere = read_run(workspace, run["run_id"]).external_of
+    except ToolkitError:  # the record is damaged: the run's own commands say so
+        elsewhere = None
+    return f"{'elsewhere' if elsewhere else 'here'}, on {support(run['train_cases'], run['train_patients'])}"
+
+
+def _pages_of(workspace: Workspace, run_id: str) -> list[tuple[str, str]]:
+    """Return the pages of a run that there are, each with its address and its words."""
+    own = {
+        f"{run_id}/index.html": "report",
+        f"{run_id}/model_card.html": "model card",
+        f"{run_id}-shared/index.html": "for others",
+        f"{run_id}-shared/model_card.html": "model card for others",
+    }
+    return [(address, words) for address, words in own.items() if (workspace.reports / address).is_file()]
+
+
 def _others(names: list[str]) -> list[tuple[str, str]]:
     pairs = [(name, f"Run {runs[1]} and run {runs[2]} compared") for name in names if (runs := PAIR.fullmatch(name))]
+    progress = [("progress", "Progress: labels over time, what is left, agreement")] if "progress" in names else []
     audit = [("audit", "Audit: duplicate photographs, contradicting labels, cohort")] if "audit" in names else []
     queue = [("queue", "Review queue: which labels to look at again first")] if "queue" in names else []
     impacts = [
@@ -42,7 +77,7 @@ def _others(names: list[str]) -> list[tuple[str, str]]:
         for name in names
         if (of := IMPACT.fullmatch(name))
     ]
-    return audit + queue + impacts + pairs
+    return progress + audit + queue + impacts + pairs
 
 
 def _counts(workspace: Workspace) -> dict[str, Any]:

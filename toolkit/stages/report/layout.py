@@ -15,6 +15,14 @@ FILTERS = (
     "few_note",
 )  # fmt: skip
 FUNCTIONS = ("interval", "support", "group_name", "group_value")
+GALLERY = ("layout.js", "enlarge.js", "gallery.js")
+"""The scripts of a page with single cases."""
+CHECK_GROUPS = {
+    "look": "Stands against use until looked at",
+    "fact": "Cannot be told, or is good to know",
+    "good": "Holds",
+}
+"""Checks by their shape, in the order in which they are shown."""
 SIGNS = {"suppressed": formatting.SUPPRESSED, "few": formatting.FEW_PATIENTS}
 
 
@@ -79,7 +87,10 @@ def _environment(unit: str, **settings: Any) -> Any:
         settings["extensions"] = [_units()]
     templates: Any = Environment(loader=FileSystemLoader(shipped("reports/template")), **settings)  # noqa: S701 - pages set autoescape
     templates.filters |= {name: getattr(formatting, name) for name in FILTERS}
-    templates.globals |= {name: getattr(formatting, name) for name in FUNCTIONS} | {"signs": SIGNS}
+    templates.globals |= {name: getattr(formatting, name) for name in FUNCTIONS} | {
+        "signs": SIGNS,
+        "check_groups": CHECK_GROUPS,
+    }
     return templates
 
 

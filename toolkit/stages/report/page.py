@@ -1,30 +1,31 @@
 """The page of a run: which facts go where in the template `page.html.j2`."""
 
+import json
 from typing import Any, NamedTuple
 
 from toolkit.formatting import used_to_choose
 from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.prompts.ablation import MEANING
-from toolkit.stages.report import evaluation, first_screen, layout, origin
+from toolkit.stages.report import captions, evaluation, first_screen, headlines, layout, origin, pivots
 from toolkit.stages.report.facts import CountCell, ReportFacts
-from toolkit.stages.report.figures import inline
+from toolkit.stages.report.figures import Drawing, inline
 from toolkit.stages.report.guidelines import Guideline, left
 from toolkit.stages.report.methods import methods, scored_truth
 from toolkit.stages.report.table_queries import table_queries
+from toolkit.stages.report.thumbnails import LARGE, MOST_LARGE
 
 SHOWN = ("precision", "recall", "specificity", "f1", "roc_auc", "pr_auc")
 LEVELS = 10
-SCRIPTS = ("layout.js", "gallery.js")
 FIGURES = {
     "roc": "ROC curves, one per class",
     "pr": "Precision and recall, one curve per class",
     "losses": "Loss by epoch",
     "watched": "Metrics on the validation set by epoch",
     "reliability": "Calibration curve: observed frequency by mean predicted probability",
-    "decision": "Decision curve: net benefit by threshold probability; lines go on below the lower edge",
+    "decision": "Decision curve: net benefit by threshold probability",
 }
-CURVES = ("roc", "pr", "losses", "watched")
-"""Of the figures those that stand under "Curves"."""
+CURVES, TRAINING_CURVES = ("roc", "pr"), ("losses", "watched")
+"""Of the figures those that stand under "Curves", and those that are folded there."""
 
 
 class MatrixCell(NamedTuple):
@@ -48,24 +49,27 @@ class MatrixRow(NamedTuple):
 def render(
     facts: ReportFacts,
     study: Study,
-    figures: dict[str, bytes],
+    figures: dict[str, Drawing],
     embedded: str | None,
     guidelines: list[Guideline],
     *,
-    one_file: bool,
+    beside: bool,
 ) -> bytes:
-    """Return the page: one file that needs no other, but its pictures where they are too many."""
-    drawings = {name: inline(figures[name], prefix=name, title=FIGURES[name]) for name in FIGURES if name in figures}
+    """Return the page: one file that needs no other, but pictures that stand beside it."""
+    shown = [name for name in FIGURES if name in figures]
+    drawings = {name: inline(figures[name].svg, prefix=name, title=FIGURES[name]) for name in shown}
     return layout.render(
         "page.html.j2",
-        scripts=SCRIPTS,
-        beside=not one_file,
+        scripts=layout.GALLERY,
+        beside=beside,
         facts=facts,
         study=study.study,
         embedded=embedded,
         drawings=drawings,
         captions=FIGURES,
+        readouts={name: json.dumps(figures[name].readout, separators=(",", ":")) for name in shown},
         curves=CURVES,
+        training_curves=TRAINING_CURVES,
         guidelines=guidelines,
         left=left,
         **_sections(facts),
@@ -73,15 +77,31 @@ def render(
 
 
 def _sections(facts: ReportFacts) -> dict[str, Any]:
+    groups, calibration = pivots.groups(facts.evaluation.groups), pivots.calibration(facts)
     return {
         "part": facts.parts[0],
         "shared": facts.audience == "shared",
-        "headlines": first_screen.headlines(facts),
+        "model_line": headlines.model_line(facts, origin.trained(facts)),
+        "findings": headlines.findings(facts),
+        "headlines": headlines.headlines(facts),
         "badges": first_screen.badges(facts),
         "controls": first_screen.CONTROLS,
         "no_patients": "" if facts.patients_known else NO_PATIENTS,
         "matrices": {part: matrix_rows(facts, part) for part in facts.parts},
         "metrics": SHOWN,
+        "macros": [f"macro_{metric}" for metric in SHOWN],
+        "scores_of": lambda part, metrics, name: [facts.scores.get((part, metric, name)) for metric in metrics],
+        "points": pivots.operating_points(facts.evaluation.operating_points),
+        "groups": groups,
+        "group_metrics": list(dict.fromkeys(name for rows in groups.values() for row in rows for name in row.rows)),
+        "groups_sentence": captions.groups_sentence(groups),
+        "calibration": calibration,
+        "kinds": pivots.kinds(calibration),
+        "sentences": captions.sentences(facts),
+        "notes": captions.NOTES,
+        "large": LARGE,
+        "most_large": MOST_LARGE,
+        "confirmed": evaluation.confirmed,
         "undrawn": [facts.classes[k] for k in range(len(facts.classes)) if not (facts.ranked.truth == k).any()],
         "split_parts": [p for p in ("train", "validation", "test", "external") if (p, None) in facts.by_class],
         "guarantee": evaluation.guarantee,

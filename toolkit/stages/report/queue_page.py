@@ -14,22 +14,23 @@ from PIL import Image
 from toolkit.cases import Box
 from toolkit.csv_files import FORMULA, sheet_text
 from toolkit.errors import PhotographError
+from toolkit.files import PRIVATE
 from toolkit.formatting import clean, counted_by
 from toolkit.manifest import Study
 from toolkit.photographs.crops import crop
 from toolkit.photographs.opening import open_photograph, read_parsed
-from toolkit.privacy import PseudonymKey, printable, scrub, spans
+from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
 from toolkit.stages.report.bundle import write_page
-from toolkit.stages.report.thumbnails import inline
+from toolkit.stages.report.case_details import labelbox_address, shown_name
+from toolkit.stages.report.thumbnails import LONGEST, MOST_LARGE, enlarge, inline
 from toolkit.workspace import queues, sql
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import SIDES
 
 WORKBOOK = "queue.xlsx"
-LABELBOX = "https://app.labelbox.com/projects/{project_id}/data-rows/{image_id}"
 COLUMNS = {
     "rank": 6,
     "photograph": 18,
@@ -84,17 +85,33 @@ def queue_page(
         items.append(_item(row, study, key, patients))
         progress("making thumbnails of the queue", number, len(rows))
     with counted_by(patients_known=known):
-        page = layout.render(
-            "queue.html.j2",
-            study=study.study,
-            made=made,
-            items=[(item, inline(item.picture) if item.picture else None) for item in items],
-            patients_known=known,
-        )
         csv = sheet_text(_columns(known), [[_values(item)[name] for name in _columns(known)] for item in items])
-        contents = {"index.html": page, WORKBOOK: _workbook(items, study, known=known)}
-        files = write_page(workspace, study, "queue", {"queue.csv": csv}, lambda _: contents, classes=[])
+
+        def rendered(folder: Path) -> dict[str, bytes]:
+            page = layout.render(
+                "queue.html.j2",
+                scripts=("layout.js", "enlarge.js"),
+                beside=True,
+                study=study.study,
+                made=made,
+                items=[_shown(item, folder) for item in items],
+                patients_known=known,
+            )
+            return {"index.html": page, WORKBOOK: _workbook(items, study, known=known)}
+
+        files = write_page(workspace, study, "queue", {"queue.csv": csv}, rendered, classes=[])
     return QueuePage(files[0], str(Path(files[0]).with_name(WORKBOOK)), files)
+
+
+def _shown(item: ShownItem, folder: Path) -> tuple[ShownItem, str | None, str]:
+    """Return an item with its thumbnail and the larger picture that stands beside the page, where there is one."""
+    if item.picture is None:
+        return item, None, ""
+    name = f"{item.row['rank']:04}"
+    is_large = item.row["rank"] <= MOST_LARGE and max(item.picture.size) > LONGEST
+    if is_large:
+        enlarge(item.picture, folder, name, PRIVATE)
+    return item, inline(item.picture), f"photographs/{name}.jpg" if is_large else ""
 
 
 def _columns(known: bool) -> list[str]:  # noqa: FBT001 - its only meaning
@@ -102,11 +119,7 @@ def _columns(known: bool) -> list[str]:  # noqa: FBT001 - its only meaning
 
 
 def _item(row: dict[str, Any], study: Study, key: PseudonymKey, patients: set[str]) -> ShownItem:
-    name = Path(row["path"]).name if row["path"] else row["external_id"] or row["global_key"] or ""
-    hidden = any(key.pseudonym("p", words) in patients for words in spans(name))
-    file = "" if hidden else scrub(printable(name))
-    address = LABELBOX.format(**row) if row["project_id"] and row["image_id"] else ""
-    return ShownItem(row, file, address, _picture(row, study))
+    return ShownItem(row, shown_name(row, key, patients), labelbox_address(row), _picture(row, study))
 
 
 def _picture(row: dict[str, Any], study: Study) -> Image.Image | None:

@@ -1,0 +1,104 @@
+"""axe-core, in a real browser, on every page that the toolkit writes: no violation, wide, narrow and dark.
+
+All rules on a wide screen; contrast again in the dark, all other rules again on a narrow one. What is folded, and every
+rule on every screen, is asked for by tests/soak/test_every_screen.py.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import browser
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from toolkit.pipeline import compare_with_page, impact_with_page
+from toolkit.stages.evaluate import evaluate
+from toolkit.stages.predict import predict
+from toolkit.stages.report import report
+from toolkit.workspace.registry import Workspace
+
+SCREENS = {
+    "wide": {"viewport": {"width": 1280, "height": 900}},
+    "narrow": {"viewport": {"width": 390, "height": 844}},
+    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
+}
+RULES = {
+    "wide": None,
+    "narrow": {"rules": {"color-contrast": {"enabled": False}}},
+    "dark": {"runOnly": ["color-contrast"]},
+}
+OPEN_ALL = "for (const details of document.querySelectorAll('details:not([name])')) details.open = true"
+ENLARGE = "document.querySelector('li.case:not([hidden]) button.enlarge')?.click()"
+
+
+@pytest.fixture(scope="module")
+def pages(finished, tmp_path_factory) -> list[Path]:
+    """One page of each kind, of a copy of the finished sample."""
+    workspace = Workspace(tmp_path_factory.mktemp("pages") / "workspace")
+    shutil.copytree(finished.workspace.folder, workspace.folder)
+    study = finished.study_file.study
+    run_id = finished.results["Report"].run_id
+    control = predict(workspace, study, run=run_id, control="blank").run_id
+    evaluate(workspace, study, run=control)
+    list(compare_with_page(workspace, finished.study_file, run_id, control))
+    list(impact_with_page(workspace, study))
+    report(workspace, study, run=run_id, audience="shared")
+    return sorted(workspace.reports.rglob("*.html"))
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with sync_playwright() as playwright:
+        found = browser.launched(playwright)
+        if found is None:
+            say = pytest.fail if os.environ.get("LESION_TOOLKIT_NEED_BROWSER") else pytest.skip
+            say(f"no browser ({browser.HOW_TO_HAVE_ONE})")
+        yield found
+        found.close()
+
+
+def violations(tab, rules: dict | None = None) -> list[str]:
+    found = Axe().run(tab, options=rules).response["violations"]
+    return [f"{rule['id']}: {[node['target'] for node in rule['nodes']][:3]}" for rule in found]
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_no_page_violates_a_rule(chromium, pages, screen):
+    assert {"audit", "queue", "reports"} < {page.parent.name for page in pages}
+    context = chromium.new_context(offline=True, bypass_csp=True, **SCREENS[screen])
+    tab = context.new_page()
+    found = {}
+    for page in [page for page in pages if page.name != "glossary.html" or page.parent.name == "audit"]:
+        tab.goto(page.as_uri())
+        found[f"{page.parent.name}/{page.name}"] = violations(tab, RULES[screen])
+    context.close()
+
+    assert not any(found.values()), found
+
+
+def test_nothing_that_is_enlarged_violates_a_rule(chromium, pages):
+    context = chromium.new_context(offline=True, bypass_csp=True, **SCREENS["wide"])
+    tab = context.new_page()
+    found = {}
+    for page in [page for page in pages if page.name == "index.html" and page.parent.name != "reports"]:
+        tab.goto(page.as_uri())
+        tab.evaluate(ENLARGE)
+        found[page.parent.name] = violations(tab) if tab.locator("#enlarged[open]").count() else []
+    context.close()
+
+    assert not any(found.values()), found
+
+
+def test_a_narrow_screen_scrolls_no_page_sideways_and_wide_tables_say_so(chromium, pages):
+    tab = chromium.new_page(viewport=SCREENS["narrow"]["viewport"])
+    for page in pages:
+        tab.goto(page.as_uri())
+        tab.evaluate(OPEN_ALL)
+        tab.wait_for_timeout(50)
+        cut = "[...document.querySelectorAll('.scroll')].filter((b) => b.scrollWidth > b.clientWidth + 1)"
+
+        assert 390 == tab.evaluate("document.documentElement.scrollWidth"), page
+        assert tab.evaluate(f"{cut}.every((box) => box.classList.contains('overflows'))"), page
+    tab.close()
