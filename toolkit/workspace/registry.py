@@ -202,7 +202,17 @@ class Workspace:
     def _answer_question(self, question: Question, parameters: Mapping[str, str], limits: Limits) -> pa.Table:
         with self.reading():  # what is known is one state
             values = known_values.resolved(self, question, sql.bind(question, parameters))
-        return self._answer(question.text, values, limits, place=str(question.path))
+        try:
+            return self._answer(question.text, values, limits, place=str(question.path))
+        except QuestionError as error:
+            if "does not exist" in error.problem and self._is_older():
+                error.remedy = "an earlier version wrote this registry: toolkit parse brings it up to date"
+            raise
+
+    def _is_older(self) -> bool:
+        """Whether the registry lacks tables that this version has: it gets them when a command first writes."""
+        applied = {row["file"] for row in self.rows("select file from schema_history")}
+        return any(path.name not in applied for path in sql.folder("schema"))
 
     def _answer(
         self, text: str, parameters: Mapping[str, Any], limits: Limits, *, place: str | None = None
