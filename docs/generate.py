@@ -55,17 +55,26 @@ def queries() -> str:
     intro = (
         "Ask one with `toolkit query NAME --set parameter=value`. Your own questions are `.sql` files in the\n"
         "workspace's `queries/` folder: the question on the first line, then a line `-- $name = default: meaning`\n"
-        "for each parameter. A file with the name of a question below is refused. Every question only reads, and\n"
+        "for each parameter and, where you like, a line `-- $name among table.column, word` that says which values\n"
+        "there are. Any other value is an error that names the nearest ones; the beginning of an ID is enough where\n"
+        "no other ID begins so. An answer without rows is said in words. A file with the name of a question below is\n"
+        "refused. Every question only reads, and\n"
         "is ended at 2 GB of memory or 60 s, which `--memory` and `--seconds` change.\n"
     )
     pages = [MADE, "# Questions\n", intro]
     for question in sql.questions().values():
-        taken = [f"- `{p.name}` (default `{p.default or ' '}`): {p.meaning}" for p in question.parameters]
+        taken = [_parameter(p) for p in question.parameters]
         body = "\n".join(line for line in question.text.splitlines() if not line.startswith("--"))
         pages.append(
             "\n".join([f"## {question.name}\n\n{question.question}\n", *taken, f"\n```sql\n{body.strip()}\n```\n"])
         )
     return "\n".join(pages)
+
+
+def _parameter(parameter: sql.Parameter) -> str:
+    needed = "must be given" if parameter.default is None else f"default `{parameter.default or ' '}`"
+    known = f"; known: {', '.join(f'`{each}`' for each in parameter.among)}" if parameter.among else ""
+    return f"- `{parameter.name}` ({needed}): {parameter.meaning}{known}"
 
 
 def manifest() -> str:

@@ -19,6 +19,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 OF_OTHERS = (
     *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),  # rich
     *("RANK", "WORLD_SIZE", "LOCAL_RANK"),  # torchrun
+    "TOOLKIT_WORKSPACE",
     *("LABELBOX_API_KEY", "LABELBOX_ENDPOINT", "LABELBOX_REST_ENDPOINT", "SSL_CERT_FILE", "SSL_CERT_DIR"),
     *(name for proxy in ("http_proxy", "https_proxy", "all_proxy") for name in (proxy, proxy.upper())),
 )

@@ -59,7 +59,7 @@ def test_the_form_is_that_of_the_name_or_of_format(query, tmp_path):
     [
         ("there.csv", "there is a file already"),
         ("link.csv", "there is a file already"),
-        ("answer", "name it .csv, .json or .parquet"),
+        ("answer", "name it .csv, .json, .parquet or .xlsx"),
         ("workspace/registry.duckdb.wal.csv", "elsewhere"),
         ("other/../workspace/queries/new.json", "elsewhere"),
     ],

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from exports import label, row
 
-from toolkit.errors import LeakError
+from toolkit.errors import LeakError, QuestionError
 from toolkit.files import sha256_of, sha256_of_file, write_json
 from toolkit.manifest import load_study
 from toolkit.pipeline import StudyFile, status
@@ -31,11 +31,18 @@ MADE_IN = "/tmp/a9b4f86/s"
 RUN, BLANK, SPLIT = "1fda0bfd", "ebe3bea3", "5f806332"
 NEWER = (
     "annotators_by_week",
+    "cases",
+    "duplicates",
     "evidence_against_reference",
     "impact",
     "label_versions",
+    "metadata",
+    "missed_malignant",
     "outcome_by_reason",
+    "patients",
+    "progress",
     "pushes",
+    "queue",
     "random_share",
     "readers",
 )
@@ -235,3 +242,8 @@ def test_the_verify_sql_of_today_is_the_newest_of_those_that_are_known(tmp_path)
     (tmp_path / "verify.sql").write_bytes(certificate.verify_sql())
 
     assert sha256_of_file(tmp_path / "verify.sql") == verification.VERIFY_SQL_KNOWN[-1]
+
+
+def test_a_question_about_newer_tables_says_what_brings_them(old):
+    with pytest.raises(QuestionError, match="toolkit parse brings it up to date"):
+        old.ask("cases")

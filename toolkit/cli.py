@@ -121,8 +121,10 @@ Device = Annotated[
     Literal["cuda", "mps", "cpu"] | None,
     Parameter(help="Device for the model; else TOOLKIT_DEVICE, else the fastest one that is present."),
 ]
-Run = Annotated[str, Parameter(help="Run ID, or latest.")]
-SplitID = Annotated[str, Parameter(help="Split ID, or latest. Each fold of a cross-validation is a split.")]
+Run = Annotated[str, Parameter(help="Run ID or its beginning, or latest.")]
+SplitID = Annotated[
+    str, Parameter(help="Split ID or its beginning, or latest. Each fold of a cross-validation is a split.")
+]
 
 
 @app.command(sort_key=1)
@@ -189,7 +191,7 @@ def status(*, settings: Shared) -> None:
     """
     from toolkit.pipeline import status
 
-    settings.show(status(settings.workspace))
+    settings.show(status(settings.workspace, settings.study))
 
 
 @app.command(sort_key=3)
@@ -662,9 +664,11 @@ def query(  # noqa: PLR0913 - one flag for each limit
     /,
     *,
     sql: str | None = None,
+    file: Path | None = None,
     set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
     format_: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(name="--format")] = "table",
     output: Path | None = None,
+    watch: Annotated[float | None, Parameter(validator=Number(gte=1, lte=86_400))] = None,
     memory: float = 2.0,
     seconds: float = 60.0,
     settings: Shared,
@@ -673,33 +677,29 @@ def query(  # noqa: PLR0913 - one flag for each limit
 
     Example: toolkit query confusions --set part=validation --format csv
 
+    Example: toolkit query --file mine.sql --output answer.xlsx
+
     Args:
         name: Name of a question; your own .sql files in the workspace's queries/ folder are questions too.
         sql: One read-only SQL statement.
-        set_: A parameter of the question, as name=value; may be repeated.
+        file: File with one; its lines `-- $name = default: meaning` are parameters.
+        set_: A parameter of the question, as name=value; may be repeated. The beginning of an ID is enough.
         format_: Form of the answer; csv, json and parquet are never rounded.
-        output: New file for the answer: .csv for spreadsheets, .json or .parquet, or what --format says.
+        output: New file for the answer: .csv or .xlsx for spreadsheets, .json or .parquet, or what --format says.
+        watch: Ask again every so many seconds, of the newest state, until Ctrl-C.
         memory: Gigabytes that the question may take, and its answer.
         seconds: Time after which it is ended.
     """
     from toolkit import console
-    from toolkit.console.answer_files import file_form, save_rows
-    from toolkit.console.rows import write_rows
+    from toolkit.console.asking import Inquiry, ask
     from toolkit.workspace.user_sql import Limits
 
-    if sql is not None and name is not None:
-        raise ToolkitError("a question and --sql were given: give one, not both", remedy="toolkit query --sql TEXT")
-    form, give = "json" if settings.as_json and format_ == "table" else format_, write_rows
-    if output is not None:
-        form = file_form(output, format_, workspace=settings.workspace.folder)
-        give = partial(save_rows, path=output)
-    limits = Limits(memory, seconds)
-    if sql is not None:
-        give(settings.workspace.sql(sql, limits=limits), form)
-    elif name is not None:
-        give(settings.workspace.answer(name, _assignments(set_ or []), limits=limits), form)
-    elif output is not None:
-        raise ToolkitError("--output was given, and no question", remedy="toolkit query NAME --output FILE.csv")
+    asked = Inquiry(name, sql, file, tuple(set_ or ()), Limits(memory, seconds)).checked()
+    form = "json" if settings.as_json and format_ == "table" else format_
+    if asked:
+        ask(settings.workspace, asked, form, output=output, watch=watch)
+    elif output is not None or watch is not None:
+        raise ToolkitError("no question was given", remedy="toolkit query NAME --output FILE.csv")
     else:
         console.show_questions(settings.workspace.questions(), as_json=settings.as_json)
 
@@ -851,14 +851,6 @@ def push_metadata(*, apply: Apply = False, settings: Shared) -> None:
     settings.run(lambda progress: push_metadata(settings.workspace, study, apply=apply, progress=progress))
 
 
-def _assignments(texts: list[str]) -> dict[str, str]:
-    """Return name=value texts as a dictionary."""
-    pairs = [text.partition("=") for text in texts]
-    if wrong := [name for name, equals, _ in pairs if not equals]:
-        raise ToolkitError(f"--set takes name=value, not {wrong[0]}", remedy="toolkit query lists the parameters")
-    return {name: value for name, _, value in pairs}
-
-
 app.meta.usage = "Usage: toolkit COMMAND [OPTIONS]"
 
 
@@ -866,7 +858,7 @@ app.meta.usage = "Usage: toolkit COMMAND [OPTIONS]"
 def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     study: Path | None = None,
-    workspace: Path = Path("workspace"),
+    workspace: Path | None = None,
     json: Flag = False,
     quiet: Flag = False,
 ) -> None:
@@ -874,11 +866,13 @@ def _launch(
 
     Args:
         study: Study file; else study.toml here, else the one the workspace was made with.
-        workspace: Folder of the registry, splits, runs and reports.
+        workspace: Folder of the registry, splits, runs and reports; else the one that the environment variable
+            TOOLKIT_WORKSPACE names, else ./workspace.
         json: Print the result as JSON on stdout.
         quiet: Show no progress on stderr.
     """
-    settings = Settings(study, workspace, json, quiet)
+    folder = workspace or Path(os.environ.get("TOOLKIT_WORKSPACE") or "workspace")
+    settings = Settings(study, folder, json, quiet)
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and command not in (train, predict):
         raise ToolkitError(

@@ -92,6 +92,15 @@ def sheet_lines(rows: Iterable[Iterable[Any]]) -> str:
     return _lines(rows, sheet_cell)
 
 
+def text_lines(rows: Iterable[Iterable[str]]) -> str:
+    r"""Return lines of CSV of texts that are what should stand in each cell.
+
+    >>> text_lines([["'=1+1", "-0.5", "a,b"]])
+    "'=1+1,-0.5,\"a,b\"\n"
+    """
+    return _lines(rows, str)
+
+
 def read_csv(path: Path) -> list[dict[str, str]]:
     """Return the rows of a CSV file that the toolkit wrote, of either kind; raise DamagedError where none can be read.
 

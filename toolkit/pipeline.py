@@ -129,6 +129,8 @@ class Status:
     features_gigabytes: float = 0.0
     splits: list[dict[str, Any]] = field(default_factory=list)
     runs: list[dict[str, Any]] = field(default_factory=list)
+    study_missing: bool = False
+    """Whether the study file is no longer where it was when the workspace was made."""
     pushes: list[dict[str, Any]] = field(default_factory=list)
     """What was sent to Labelbox: things by what was pushed and their state."""
     next: str = "toolkit parse EXPORT --images DIR"
@@ -362,10 +364,21 @@ def _content_hash(workspace: Workspace) -> str | None:
     return rows[0]["content_hash"] if rows else None
 
 
-def status(workspace: Workspace) -> Status:
-    """Return what a workspace holds and what of it no longer fits its labels."""
-    study = _known_study(workspace)
-    empty = Status(str(workspace.folder), str(study) if study else None, len(landed_exports(workspace)))
+def status(workspace: Workspace, given: Path | None = None) -> Status:
+    """Return what a workspace holds and what of it no longer fits its labels.
+
+    Raises StudyError for a study file that is given and cannot be read; of one that the workspace was made with and is
+    gone, the status says so.
+    """
+    if given is not None:
+        load_study(given)
+    study = given or _known_study(workspace)
+    empty = Status(
+        str(workspace.folder),
+        str(study) if study else None,
+        len(landed_exports(workspace)),
+        study_missing=study is not None and not study.is_file(),
+    )
     if not workspace.is_parsed():
         return empty
     with workspace.reading():

@@ -1,6 +1,8 @@
 -- What changed from one export to another: labels and boxes (case by case), workflow, patients, photographs?
 -- $before = : export ID, or first; empty = the last one before the other export
+-- $before among exports.export_id, first
 -- $after = : export ID; empty = the newest
+-- $after among exports.export_id
 with after_moment as (
     select coalesce(max(moment), error('no such export: `toolkit query exports` lists them')) as moment,
     from exports

@@ -1,6 +1,8 @@
 -- Which errors was a run most confident about? Check these photographs and their labels first.
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 -- $limit = 20: most rows to show
 select
     case_id,

@@ -1,6 +1,8 @@
 -- Which classes does a run confuse, most frequent confusions first?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 select
     truth,
     predicted,

@@ -1,7 +1,10 @@
 -- Does the run score better than its controls: input ablations (does the model look at the lesion?) and plain features?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 -- $metric = macro_roc_auc: metric over all classes
+-- $metric among scores.metric
 with differences as ( -- control minus run, whichever of the two was given to compare first
     select other_run_id as control_run_id, run_id as of_run, part, metric, difference, low, high, p, 1 as turn,
     from comparisons

@@ -1,5 +1,6 @@
 -- Where does a run depart from the analysis plan that was locked when its split was made?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 with last_scoring as (
     select run_id, arg_max_null(plan_sha256, scored_at) as plan_sha256,
     from evaluations

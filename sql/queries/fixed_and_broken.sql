@@ -1,7 +1,10 @@
 -- Which cases does one run get right that another got wrong, and vice versa?
 -- $run: ID of the run before
+-- $run among run_names.name
 -- $other = latest: ID of the run after, or latest
+-- $other among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 select
     case when second.predicted = second.truth then 'fixed' else 'broken' end as change,
     first.case_id,

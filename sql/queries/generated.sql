@@ -1,5 +1,6 @@
 -- What does the model answer when it generates freely: how often no class (an error), how often the right one?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 select
     predictions.part,
     count(*) as cases,

@@ -1,7 +1,10 @@
 -- What are a run's scores with the labels as they were when a queue was made, with what reviewers say, and with the suggestions too?
 -- $queue = latest: queue ID, or latest
+-- $queue among queues.queue_id
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 with chosen as (
     select queue_id
     from queues

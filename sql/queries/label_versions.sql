@@ -1,5 +1,6 @@
 -- Which labels were changed from one hand-off to the next, and which were changed back, by the versions Labelbox recorded?
 -- $label_id = : one label, with every version; empty = all labels whose classes changed
+-- $label_id among labels.label_id
 with stepped as (
     select
         *,

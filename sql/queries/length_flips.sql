@@ -1,6 +1,8 @@
 -- Which predictions change under length normalisation, the mean log-likelihood per token?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 select
     predictions.case_id,
     truth.class_name as truth,

@@ -1,5 +1,6 @@
 -- For which cases do the study's answers hold little of the model's probability ("none of these")?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $below = 0.5: label mass below which a case is listed
 select
     part,

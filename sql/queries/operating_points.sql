@@ -1,6 +1,8 @@
 -- How do thresholds chosen on validation perform, and do the patients confirm the required sensitivity?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 select
     points.target,
     points.classes,

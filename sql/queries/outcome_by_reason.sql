@@ -1,5 +1,6 @@
 -- Which reasons were right: what became of a queue's labels, by what spoke against them?
 -- $queue = latest: queue ID, or latest
+-- $queue among queues.queue_id
 with chosen as (
     select queue_id
     from queues

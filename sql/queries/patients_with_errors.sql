@@ -1,6 +1,8 @@
 -- Which patients have the most errors?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 -- $limit = 20: most rows to show
 select
     patient_id,

@@ -1,6 +1,8 @@
 -- What was sent to Labelbox, when, and what came of it?
 -- $kind = : queue, predictions or metadata; empty = all
+-- $kind among queue, predictions, metadata
 -- $state = : open, sent, skipped, failed or not_sent; empty = all
+-- $state among open, sent, skipped, failed, not_sent
 select
     push_id,
     kind,

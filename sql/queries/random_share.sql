@@ -1,7 +1,10 @@
 -- What share of all labels is wrong, and what would a run's accuracy be with all of them corrected, by the patients that a queue drew at random?
 -- $queue = latest: queue ID, or latest
+-- $queue among queues.queue_id
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 with chosen as (
     select queue_id, cases, patients,
     from queues

@@ -1,8 +1,12 @@
 -- What is a score, how certain is it, and which SQL computes it again?
 -- $metric = macro_recall: metric
+-- $metric among scores.metric
 -- $class_name = : class; empty = over all classes
+-- $class_name among readings.class_name, scores.class_name
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 select
     value,
     low,

@@ -1,8 +1,12 @@
 -- How well does a run score by each revision of the labels that it was scored against, and how many reference diagnoses changed before it?
 -- $metric = macro_recall: metric
+-- $metric among scores_as_of.metric, scores.metric
 -- $class_name = : class; empty = over all classes
+-- $class_name among readings.class_name, scores.class_name
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 with own as (
     select run_id,
     from run_names

@@ -1,7 +1,10 @@
 -- How much does the difference of two runs change with the seeds of their trainings?
 -- $run: ID of the run before
+-- $run among run_names.name
 -- $other = latest: ID of the run after, or latest
+-- $other among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 with known as (
     select *,
     from runs

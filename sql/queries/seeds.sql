@@ -1,6 +1,8 @@
 -- How much do a run's scores change with the seed of its training, beside their intervals?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 with known as (
     select *,
     from runs

@@ -1,5 +1,6 @@
 -- What was the reference diagnosis of each case, as of an older export or a time?
 -- $export = : export ID, or first; empty = the newest
+-- $export among exports.export_id, first
 -- $time = : UTC time, such as 2025-04-01 12:00; used where no export is given
 with as_of as (
     select max(moment) as moment,

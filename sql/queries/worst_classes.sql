@@ -1,7 +1,10 @@
 -- Which classes score lowest in recall, or in another metric, and with which interval?
 -- $run = latest: run ID, or latest
+-- $run among run_names.name
 -- $part = test: subset of the split
+-- $part among train, validation, test, external
 -- $metric = recall: any metric of the scores table
+-- $metric among scores.metric
 select
     class_name,
     value,

@@ -362,8 +362,10 @@ def _(result: Rebuilt) -> RenderableType:
 def _(result: Status) -> RenderableType:
     lines: list[RenderableType] = [
         line(f"{result.workspace} (study: {result.study or 'none yet'})", "bold"),
-        _contents(result),
     ]
+    if result.study_missing:
+        lines.append(line("the study file is not there any more: most commands need --study FILE.toml", "yellow"))
+    lines.append(_contents(result))
     if result.splits:
         splits = table("split", ">cases", "state")
         for row in result.splits:

@@ -2,25 +2,27 @@
 
 import json
 import math
+import re
 import sys
-from collections.abc import Generator
-from datetime import datetime
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from toolkit.console.text import line, plain, stderr, stdout, table
-from toolkit.csv_files import csv_lines
-from toolkit.errors import QuestionError
+from toolkit.csv_files import guarded, text_lines
+from toolkit.errors import ToolkitError
 from toolkit.files import without_nan
 from toolkit.formatting import UNDEFINED, counted
+from toolkit.workspace.answer_values import ColumnKind, csv_texts, json_texts, kind_of
 
-BATCH = 10_000
 SHOWN = 10_000
 """Rows that are shown as a table; nobody reads more."""
 READABLE = 16
 """Characters that a column needs before its texts are folded."""
+NO_ROWS = "no row answers this question"
+FRACTION = re.compile(r"\.\d+")
 
 
 def print_json(document: Any) -> None:
@@ -34,69 +36,84 @@ def write_text(text: str) -> None:
 
 
 def write_rows(rows: pa.Table, form: str) -> None:
-    """Write the rows of an answer to stdout; csv and json are never rounded."""
+    """Write the rows of an answer to stdout, csv and json never rounded; where there are none, say so on stderr."""
     if form == "parquet":
-        with pa.PythonFile(sys.stdout.buffer, mode="w") as output:
-            pq.write_table(rows, output)
-    elif form == "json":
-        _write_json(rows)
-    elif form == "csv":
-        sys.stdout.write(csv_lines([rows.column_names]))
-        for records in _batches(rows):
-            sys.stdout.write(csv_lines(records))
+        _write_parquet(rows)
+    elif form == "table":
+        _print_rows(rows)
     else:
-        shown = [[_cell(value) for value in record] for records in _batches(rows.slice(0, SHOWN)) for record in records]
-        _print_rows(rows.column_names, shown)
-        of_all = f", the first {len(shown):,}; --format csv writes all" if rows.num_rows > len(shown) else ""
-        stderr.print(counted(rows.num_rows, "row") + of_all, style="dim")
+        for text in json_pieces(rows) if form == "json" else csv_pieces(rows, guard=guarded):
+            sys.stdout.write(text)
+    if form != "table" and rows.num_rows == 0:
+        stderr.print(NO_ROWS, style="dim")
 
 
-def _batches(rows: pa.Table) -> Generator[list[tuple]]:
-    """Return the values of some rows at a time: as Python's values they take many times the memory."""
-    for batch in rows.to_batches(max_chunksize=BATCH):
-        try:
-            columns = [column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns]
-        except (ValueError, OverflowError, pa.ArrowException) as error:
-            problem = f"a value of the answer cannot be written: {error}"
-            raise QuestionError(problem, remedy="turn the column into text: column::varchar") from None
-        yield list(zip(*columns, strict=True))
+def csv_pieces(rows: pa.Table, *, guard: Callable[[str], str]) -> Generator[str]:
+    """Yield CSV a batch of rows at a time; `guard` gives what stands in a cell of a text, for whoever opens it."""
+    guards = [guard if kind_of(column).is_text else str for column in rows.schema.types]
+    yield text_lines([map(guard, rows.column_names)])
+    for records in csv_texts(rows):
+        yield text_lines(_cells(record, guards) for record in records)
 
 
-def _write_json(rows: pa.Table) -> None:
-    """Write rows as `print_json` would write a list of them, some at a time."""
+def _cells(record: Iterable[str | None], guards: list[Callable[[str], str]]) -> Generator[str]:
+    return ("" if value is None else guard(value) for value, guard in zip(record, guards, strict=True))
+
+
+def json_pieces(rows: pa.Table) -> Generator[str]:
+    """Yield JSON, a list of objects, a batch of rows at a time."""
+    keys = [json.dumps(name, ensure_ascii=False) for name in rows.column_names]
     separator = "["
-    for records in _batches(rows):
-        for record in records:
-            document = without_nan(dict(zip(rows.column_names, record, strict=True)))
-            text = json.dumps(document, ensure_ascii=False, indent=2, default=str)
-            sys.stdout.write(f"{separator}\n  " + text.replace("\n", "\n  "))
-            separator = ","
-    sys.stdout.write("[]\n" if separator == "[" else "\n]\n")
+    for records in json_texts(rows):
+        objects = (
+            ",\n    ".join(f"{key}: {value or 'null'}" for key, value in zip(keys, record, strict=True))
+            for record in records
+        )
+        yield separator + ",".join(f"\n  {{\n    {each}\n  }}" for each in objects)
+        separator = ","
+    yield "[]\n" if separator == "[" else "\n]\n"
 
 
-def _print_rows(names: list[str], rows: list[list[str]]) -> None:
+def _write_parquet(rows: pa.Table) -> None:
+    """Write Parquet to stdout, never to a terminal."""
+    if sys.stdout.isatty():
+        raise ToolkitError("Parquet is no text for a terminal", remedy="add --output FILE.parquet, or redirect stdout")
+    with pa.PythonFile(sys.stdout.buffer, mode="w") as output:
+        pq.write_table(rows, output)
+
+
+def _print_rows(rows: pa.Table) -> None:
     """Print rows as a table, or one below the other where the columns do not fit beside each other."""
-    columns = zip(names, *rows, strict=True)
-    if sum(1 + min(READABLE, max(map(len, texts))) for texts in columns) <= stdout.width:
-        answer = table(*(plain(name) for name in names))
-        for row in rows:
+    kinds = [kind_of(column) for column in rows.schema.types]
+    first = rows.slice(0, SHOWN)
+    shown = [
+        [_shown(value, kind) for value, kind in zip(record, kinds, strict=True)]
+        for records in csv_texts(first)
+        for record in records
+    ]
+    columns = zip(rows.column_names, *shown, strict=True)
+    if not shown:
+        stdout.print(NO_ROWS)
+    elif sum(1 + min(READABLE, max(map(len, texts))) for texts in columns) <= stdout.width:
+        answer = table(*(plain(name) for name in rows.column_names))
+        for row in shown:
             answer.add_row(*map(line, row))
         stdout.print(answer)
-        return
-    for number, row in enumerate(rows, start=1):
-        record = table(f"row {number}", "value")
-        for name, text in zip(names, row, strict=True):
-            record.add_row(line(name, "dim"), line(text))
-        stdout.print(record)
+    else:
+        for number, row in enumerate(shown, start=1):
+            record = table(f"row {number}", "value")
+            for name, text in zip(rows.column_names, row, strict=True):
+                record.add_row(line(name, "dim"), line(text))
+            stdout.print(record)
+    of_all = f", the first {len(shown):,}; --format csv writes all" if rows.num_rows > len(shown) else ""
+    stderr.print(counted(rows.num_rows, "row") + of_all, style="dim")
 
 
-def _cell(value: Any) -> str:
-    if value is None:
+def _shown(text: str | None, kind: ColumnKind) -> str:
+    """Return a value for people: a number of four digits, a time in whole seconds."""
+    if text is None:
         return ""
-    if isinstance(value, float):
+    if kind.is_float:
+        value = float(text)
         return UNDEFINED if math.isnan(value) else f"{value:.4g}"
-    if isinstance(value, datetime):
-        return value.isoformat(sep=" ", timespec="seconds")
-    if isinstance(value, list | dict):
-        return json.dumps(without_nan(value), ensure_ascii=False, default=str)
-    return str(value)
+    return FRACTION.sub("", text) if kind.is_time else text

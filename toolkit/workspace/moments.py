@@ -7,11 +7,8 @@ from typing import NamedTuple
 
 from toolkit.errors import WorkspaceError
 from toolkit.workspace import sql
+from toolkit.workspace.names import listed, shown
 from toolkit.workspace.registry import Workspace
-
-MOST_CHARACTERS = 80
-MOST_NAMED = 20
-"""Characters of what was asked, and exports, in a message."""
 
 
 class Moment(NamedTuple):
@@ -23,20 +20,24 @@ class Moment(NamedTuple):
 
 
 def find_moment(workspace: Workspace, asked: str) -> Moment:
-    """Return the moment of an export's ID or, of a time (UTC), that of the last export up to then.
+    """Return the moment of an export, by its ID or the ID's beginning, or that of the last export up to a time (UTC).
 
     Raises WorkspaceError where there is none.
     """
     if rows := workspace.rows(sql.statement("parse/moment"), {"asked": asked}):
         return Moment(**rows[0])
     exports = workspace.rows("select export_id, latest_at from exports order by moment desc, export_id")
+    begun = [row["export_id"] for row in exports if asked and row["export_id"].startswith(asked.lower())]
+    if len(begun) == 1:
+        return find_moment(workspace, begun[0])
+    if begun:
+        problem = f"{len(begun)} exports begin with {shown(asked)}: {listed(begun)}"
+        raise WorkspaceError(problem, place=str(workspace.exports), remedy="type more of the ID")
     known = [f"{row['export_id']} ({row['latest_at'] or 'no time is written in it'})" for row in exports]
-    more = f" and {len(known) - MOST_NAMED} earlier ones" if len(known) > MOST_NAMED else ""
     raise WorkspaceError(
-        f"no such export, and no time with one before it: {asked[:MOST_CHARACTERS]}",
+        f"no such export, and no time with one before it: {shown(asked)}",
         place=str(workspace.exports),
-        remedy=f"the exports are: {', '.join(known[:MOST_NAMED])}{more}; a time is written 2026-01-31 or "
-        "2026-01-31 12:00 (UTC)",
+        remedy=f"the exports are: {listed(known)}; a time is written 2026-01-31 or 2026-01-31 12:00 (UTC)",
     )
 
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from toolkit.errors import DamagedError, WorkspaceError
 from toolkit.files import changed, read_sealed, write_sealed
+from toolkit.workspace.names import chosen_id
 from toolkit.workspace.registry import Workspace, insert, table_schema
 
 TABLES = ("queues", "queue_items")
@@ -17,9 +18,6 @@ NUMBERS = ("score", "probability", "harm")
 """Columns that are NaN where JSON has null."""
 LEAST_SCORE = 0.02
 """Probability of an error under which a label gives no reason to look at its patient, and none is shown."""
-MOST_CHARACTERS = 80
-MOST_NAMED = 20
-"""Characters of a name, and queues, in a message."""
 LOST = "restore the file from a backup, or move it away: toolkit queue makes a queue"
 
 
@@ -86,16 +84,16 @@ def leave_out(workspace: Workspace, cases: set[str]) -> None:
 
 
 def find_queue(workspace: Workspace, name: str = "latest") -> str:
-    """Return a queue's ID; "latest" is the one that was made last. Raises WorkspaceError where there is none."""
+    """Return a queue's ID, by it or its beginning; "latest" is the one that was made last.
+
+    Raises WorkspaceError where there is none.
+    """
     ordered = "select queue_id from queues order by made_at desc, queue_id"
     known = [row["queue_id"] for row in workspace.rows(ordered)] if workspace.has_table("queues") else []
-    if name == "latest" and known:
-        return known[0]
-    if name in known:
-        return name
-    problem = f"no such queue: {name[:MOST_CHARACTERS]}" if known else "no queue was made yet"
-    remedy = f"there are: {', '.join(known[:MOST_NAMED])}" if known else "toolkit queue"
-    raise WorkspaceError(problem, place=str(workspace.folder / "queues"), remedy=remedy)
+    place = str(workspace.folder / "queues")
+    if not known:
+        raise WorkspaceError("no queue was made yet", place=place, remedy="toolkit queue")
+    return known[0] if name == "latest" else chosen_id(name, known, kind="queue", place=place, remedy="toolkit queue")
 
 
 def _file(workspace: Workspace, queue_id: str) -> Path:

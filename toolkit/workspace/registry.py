@@ -22,8 +22,10 @@ import pyarrow as pa
 
 from toolkit.errors import DamagedError, QuestionError, ToolkitError, WorkspaceError
 from toolkit.files import FULL, PRIVATE, copy_file, move_into_place, ordinary_file, remove, writing_to
-from toolkit.workspace import sql, user_sql
+from toolkit.workspace import known_values, sql, user_sql
+from toolkit.workspace.described import describe
 from toolkit.workspace.locks import POLL, WAIT, held
+from toolkit.workspace.names import nearest
 from toolkit.workspace.sql import Question
 from toolkit.workspace.user_sql import USUAL, Limits
 
@@ -168,6 +170,7 @@ class Workspace:
                         connection.execute("begin")
                         _migrate(connection)
                         yield connection
+                        describe(connection)
                         connection.execute("commit")
                         connection.execute("checkpoint")
                     move_into_place(new, self.registry)
@@ -190,8 +193,26 @@ class Workspace:
 
     def answer(self, name: str, parameters: Mapping[str, str], *, limits: Limits = USUAL) -> pa.Table:
         """Answer a named question within limits, as `sql` does."""
-        question = self._question(name)
-        return self._answer(question.text, sql.bind(question, parameters), limits, place=str(question.path))
+        return self._answer_question(self._question(name), parameters, limits)
+
+    def answer_file(self, path: Path, parameters: Mapping[str, str], *, limits: Limits = USUAL) -> pa.Table:
+        """Answer the statement in a file, with the parameters that its lines describe, as `sql` does."""
+        return self._answer_question(sql.read_statement(path), parameters, limits)
+
+    def _answer_question(self, question: Question, parameters: Mapping[str, str], limits: Limits) -> pa.Table:
+        with self.reading():  # what is known is one state
+            values = known_values.resolved(self, question, sql.bind(question, parameters))
+        try:
+            return self._answer(question.text, values, limits, place=str(question.path))
+        except QuestionError as error:
+            if "does not exist" in error.problem and self._is_older():
+                error.remedy = "an earlier version wrote this registry: toolkit parse brings it up to date"
+            raise
+
+    def _is_older(self) -> bool:
+        """Whether the registry lacks tables that this version has: it gets them when a command first writes."""
+        applied = {row["file"] for row in self.rows("select file from schema_history")}
+        return any(path.name not in applied for path in sql.folder("schema"))
 
     def _answer(
         self, text: str, parameters: Mapping[str, Any], limits: Limits, *, place: str | None = None
@@ -206,10 +227,12 @@ class Workspace:
         questions = sql.questions(self.queries)
         if name not in questions:
             usable = sorted(question.name for question in questions.values() if not question.fault)
+            near = nearest(name, usable)
+            remedy = f"did you mean {' or '.join(near)}? " if near else ""
             raise QuestionError(
                 f"no such question: {name}",
                 place=str(self.queries),
-                remedy=f"`toolkit query` lists them: {', '.join(usable)}",
+                remedy=f"{remedy}`toolkit query` lists them: {', '.join(usable)}",
             )
         if fault := questions[name].fault:
             raise fault

@@ -20,6 +20,7 @@ from toolkit.manifest import faults
 from toolkit.manifest.model import ModelSection
 from toolkit.photographs.crops import Crops, CropSource, PixelReader, case_pixels
 from toolkit.workspace import ledger, sql
+from toolkit.workspace.names import chosen_id, listed
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.sources import PredictionSource
 
@@ -56,14 +57,17 @@ class PartCase(NamedTuple):
 
 
 def find_split(workspace: Workspace, name: str = "latest") -> str:
-    """Return a split's ID; "latest" is the split that was made last, of a cross-validation its first fold."""
+    """Return a split's ID, by it or its beginning.
+
+    "latest" is the split that was made last, of a cross-validation its first fold.
+    """
     rows = workspace.rows("select split_id from splits group by split_id order by max(created_at) desc, split_id")
     known = [row["split_id"] for row in rows]
     return _chosen(name, known, known, kind="split", place=workspace.folder, remedy="toolkit split")
 
 
 def find_run(workspace: Workspace, name: str) -> str:
-    """Return a run's ID; "latest" is the run that was finished last.
+    """Return a run's ID, by it or its beginning; "latest" is the run that was finished last.
 
     Ablations and replicates never are; predictions of a file and baselines where there is no other run.
     """
@@ -80,14 +84,12 @@ def find_run(workspace: Workspace, name: str) -> str:
 
 def _chosen(name: str, known: list[str], newest_first: list[str], *, kind: str, place: Path, remedy: str) -> str:
     """Return an ID that is known, or the newest; raise WorkspaceError that lists the known ones."""
-    if name == "latest" and newest_first:
+    if name != "latest":
+        return chosen_id(name, known, kind=kind, place=str(place), remedy=remedy)
+    if newest_first:
         return newest_first[0]
-    if name not in known:
-        problem = f"there is no {kind} yet" if name == "latest" else f"no such {kind}: {name}"
-        raise WorkspaceError(
-            problem, place=str(place), remedy=f"the {kind}s are: {', '.join(known)}" if known else remedy
-        )
-    return name
+    there = f"the {kind}s are: {listed(known)}" if known else remedy
+    raise WorkspaceError(f"there is no {kind} yet", place=str(place), remedy=there)
 
 
 class RecordedModel(BaseModel, extra="allow", frozen=True):

@@ -12,19 +12,26 @@ from toolkit.manifest import shipped
 from toolkit.workspace.sql_rules import MOST_TEXT
 
 PARAMETER = re.compile(r"^-- \$(?P<name>\w+)(?: = (?P<default>[^:]*?))?: (?P<meaning>.+)$")
+AMONG = re.compile(r"^-- \$(?P<name>\w+) among (?P<among>[\w -]+(?:\.\w+)?(?:, [\w -]+(?:\.\w+)?)*)$")
+"""Which values a parameter has."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 NAME = re.compile(r"\w[\w-]*")
 TABLE = re.compile(r"^create table (\w+) \( -- (.+?)\n(.*?)^\);", re.MULTILINE | re.DOTALL)
 COLUMN = re.compile(r"^    (\w+) (.+?),? -- (.+)$", re.MULTILINE)
+ADDED = re.compile(r"^alter table (\w+) add column (\w+) (.+?);(?: -- (.+))?$", re.MULTILINE)
 COMMENT = re.compile(r"^comment on \w+ (\S+) is '(.+)';$", re.MULTILINE)
 
 
 class Parameter(NamedTuple):
-    """A value a question takes; `default` is None where it must be given."""
+    """A value a question takes; `default` is None where it must be given.
+
+    `among` says which values there are: words, and columns of tables as `table.column`; empty = any value.
+    """
 
     name: str
     default: str | None
     meaning: str
+    among: tuple[str, ...] = ()
 
 
 class SchemaTable(NamedTuple):
@@ -57,6 +64,20 @@ def read_question(path: Path) -> Question:
     remedy = "make it a text file in UTF-8 with the question on its first line, or remove it"
     if path.is_symlink():
         raise QuestionError("a question file is not a link", place=str(path), remedy="copy the file itself here")
+    statement_read = read_statement(path, remedy=remedy)
+    lines = statement_read.text.split("\n")
+    if not lines[0].startswith("-- ") or not lines[0].removeprefix("-- ").strip():
+        raise QuestionError(
+            "a question file starts with its question", place=str(path), remedy="write `-- What …?` on its first line"
+        )
+    return statement_read._replace(question=lines[0].removeprefix("-- ").strip())
+
+
+def read_statement(path: Path, *, remedy: str = "give a text file in UTF-8 that holds one SQL statement") -> Question:
+    """Read a file of SQL with a line for each of its parameters, as in a question file.
+
+    Raises QuestionError or DamagedError for what is no ordinary, readable file of text.
+    """
     data = read_bytes(path, remedy=remedy, most=MOST_TEXT)
     try:
         text = data.decode("utf-8-sig")
@@ -67,20 +88,21 @@ def read_question(path: Path) -> Question:
         # What a reader sees on one line, DuckDB might see on two.
         problem = f"a question file holds no control characters: U+{ord(control[0]):04X}"
         raise QuestionError(problem, place=str(path), remedy="remove it")
-    lines = text.split("\n")
-    if not lines[0].startswith("-- ") or not lines[0].removeprefix("-- ").strip():
-        raise QuestionError(
-            "a question file starts with its question", place=str(path), remedy="write `-- What …?` on its first line"
-        )
-    matches = [PARAMETER.match(line) for line in lines[1:] if line.startswith("-- $")]
-    if not all(matches):
-        raise QuestionError(
-            "a parameter line cannot be read", place=str(path), remedy="write `-- $name = default: meaning`"
-        )
-    parameters = tuple(Parameter(m["name"], m["default"], m["meaning"]) for m in matches if m)
-    if len({p.name for p in parameters}) < len(parameters):
-        raise QuestionError("a parameter is described twice", place=str(path), remedy="leave one line of each name")
-    return Question(path.stem, lines[0].removeprefix("-- ").strip(), parameters, text, path)
+    parameters = _parameters([line for line in text.split("\n") if line.startswith("-- $")], place=str(path))
+    return Question(path.stem, "", parameters, text, path)
+
+
+def _parameters(lines: list[str], *, place: str) -> tuple[Parameter, ...]:
+    """Return the parameters that lines describe; raise QuestionError for a line that cannot be read."""
+    among = {found["name"]: tuple(found["among"].split(", ")) for line in lines if (found := AMONG.match(line))}
+    matches = [PARAMETER.match(line) for line in lines if not AMONG.match(line)]
+    names = [found["name"] for found in matches if found]
+    if not all(matches) or set(among) - set(names):
+        remedy = "write `-- $name = default: meaning`, and `-- $name among table.column` where you like"
+        raise QuestionError("a parameter line cannot be read", place=place, remedy=remedy)
+    if len(set(names)) < len(names):
+        raise QuestionError("a parameter is described twice", place=place, remedy="leave one line of each name")
+    return tuple(Parameter(m["name"], m["default"], m["meaning"], among.get(m["name"], ())) for m in matches if m)
 
 
 def questions(own: Path | None = None) -> dict[str, Question]:
@@ -178,12 +200,18 @@ def schema_tables() -> list[SchemaTable]:
     One that a later file makes anew stands where it was first.
     """
     schema = "\n".join(path.read_text(encoding="utf-8") for path in folder("schema"))
+    added: dict[str, list[tuple[str, str, str]]] = {}
+    for table, column, kind, words in ADDED.findall(schema):
+        added.setdefault(table, []).append((column, kind, words))
     newer = {name: words.replace("''", "'") for name, words in COMMENT.findall(schema)}
     tables = {
         name: SchemaTable(
             name,
             newer.get(name, meaning),
-            [(column, kind, newer.get(f"{name}.{column}", words)) for column, kind, words in COLUMN.findall(body)],
+            [
+                (column, kind, newer.get(f"{name}.{column}", words))
+                for column, kind, words in [*COLUMN.findall(body), *added.get(name, ())]
+            ],
         )
         for name, meaning, body in TABLE.findall(schema)
     }

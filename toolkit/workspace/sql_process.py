@@ -6,6 +6,7 @@ stream. It is a process because DuckDB's own limit and interrupt do not stop `re
 
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -15,6 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from toolkit.errors import QuestionError
+from toolkit.workspace.answer_values import distinct_names
 from toolkit.workspace.sql_rules import judge
 
 FAULT = 3
@@ -24,6 +26,12 @@ SLACK = 150_000_000
 """Address space beyond what DuckDB may take: stacks of its threads, and batches of rows on their way."""
 OUT_OF_MEMORY = ("Out of Memory Error", "bad_alloc", "llocation failure")
 OPEN_FILES = 64
+SENT = {"UHUGEINT": "BIGNUM", "BIT": "VARCHAR", "TIME WITH TIME ZONE": "VARCHAR"}
+"""Types that Arrow would cut, by what is sent instead."""
+TYPE = re.compile(rf"""("(?:[^"]|"")*"|'(?:[^']|'')*')|\b({"|".join(SENT)}|JSON)\b""")
+"""Within the name of a type, a quoted name or value, or a type that is sent as another."""
+OF_JSON = ("#{}::JSON", "to_json(#{})")
+JSON = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
 THREADS = 4
 BATCH = 10_000
 """Rows of the answer that are converted at once."""
@@ -113,13 +121,43 @@ def _own_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:
 
 
 def _write(connection: duckdb.DuckDBPyConnection, text: str, parameters: dict[str, Any]) -> None:
-    """Write the answer's rows to standard output as they come."""
-    reader = connection.execute(text, parameters or None).to_arrow_reader(BATCH)
+    """Write the answer's rows to standard output as they come, each column under a name of its own."""
+    connection.execute(text, parameters or None)
+    types = [str(column[1]) for column in connection.description or ()]
+    columns = [sent(each) for each in types]
+    if columns != ["#{}"] * len(columns):
+        connection.abort()  # what was begun is asked again
+        relation = connection.sql(text, params=parameters or None)
+        selected = (f'{column.format(place)} as "c{place}"' for place, column in enumerate(columns, start=1))
+        names, reader = relation.columns, relation.project(", ".join(selected)).to_arrow_reader(BATCH)
+    else:
+        reader = connection.to_arrow_reader(BATCH)
+        names = reader.schema.names if reader else []
     if reader is None:
         raise QuestionError("the statement gives no rows", remedy="ask with a SELECT")
-    with os.fdopen(1, "wb", closefd=False) as output, pa.ipc.new_stream(output, reader.schema) as stream:
+    schema = pa.schema(
+        field.with_name(name).with_metadata(JSON if column in OF_JSON else None)
+        for name, field, column in zip(distinct_names(names), reader.schema, columns, strict=True)
+    )
+    with os.fdopen(1, "wb", closefd=False) as output, pa.ipc.new_stream(output, schema) as stream:
         for batch in reader:
-            stream.write_batch(batch)
+            stream.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+
+
+def sent(declared: str) -> str:
+    """Return the expression by which a column of a type is sent: Arrow has no place for all that some types hold.
+
+    >>> sent("INTEGER"), sent('STRUCT("BIT" BIT, b UHUGEINT[])'), sent("JSON[]")
+    ('#{}', '#{}::STRUCT("BIT" VARCHAR, b BIGNUM[])', 'to_json(#{})')
+    """
+    kinds = {found[2] for found in TYPE.finditer(declared)}
+    if "JSON" in kinds:
+        return OF_JSON[declared != "JSON"]
+    if kinds & set(SENT):
+        return "#{}::" + TYPE.sub(lambda found: found[1] or SENT[found[2]], declared).replace("{", "{{").replace(
+            "}", "}}"
+        )
+    return "#{}"
 
 
 def _fault(problem: str, remedy: str | None = None) -> int:

@@ -47,7 +47,7 @@ FROM_RULES = {
 STATEMENTS = ("images", "patients", "exports", "conservation")
 TABLES = (
     *("metadata", *MERGED, *BESIDE, *HISTORY, *FROM_RULES, *STATEMENTS),
-    *("findings", "label_versions", "verdicts", "label_states"),
+    *("findings", "label_versions", "verdicts", "label_states", "classes"),
 )
 CONTENT = ("metadata", *MERGED, *BESIDE, "images", "patients", "cases", "readings")
 PROVENANCE = {"export_id", "first_export", "last_export", "deleted_by", "path"}
@@ -125,8 +125,15 @@ class Derivation:
             pa.Table.from_pylist(versions, schema=table_schema("label_versions")), self.file("label_versions")
         )
         pq.write_table(pa.Table.from_pylist([self.label_state()]), self.file("label_states"))
+        pq.write_table(pa.Table.from_pylist(list(self.classes()), schema=table_schema("classes")), self.file("classes"))
         self.database.close()
         return {name: self.file(name) for name in TABLES}
+
+    def classes(self) -> Iterator[dict[str, Any]]:
+        """Yield the study's classes."""
+        for position, each in enumerate(self.study.classes, start=1):
+            stated = {"malignant": each.malignant, "answer": each.answer, "aliases": list(each.aliases)}
+            yield {"class_name": each.name, "position": position, **stated}
 
     def file(self, table: str) -> Path:
         """Return where a table's Parquet goes."""

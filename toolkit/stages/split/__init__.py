@@ -38,6 +38,7 @@ from toolkit.workspace.certificate import (
     write_sealed,
 )
 from toolkit.workspace.locks import one_at_a_time
+from toolkit.workspace.names import chosen_id
 from toolkit.workspace.patient_links import reasons
 from toolkit.workspace.registry import Workspace, insert
 from toolkit.workspace.restore import note_split, split_rows
@@ -138,13 +139,9 @@ def _folder_of(workspace: Workspace, split_id: str, pinned: Path | None) -> Path
     """Return the folder of an earlier split: in the workspace, or the pinned one."""
     if pinned and (split_id == "pinned" or verify(pinned).split_id == split_id):
         return pinned
-    folder = workspace.split(split_id)
-    if not has_certificate(folder):
-        known = [path.name for path in split_folders(workspace)]
-        raise WorkspaceError(
-            f"no such split: {split_id}", place=str(folder), remedy=f"the splits are: {', '.join(known) or 'none'}"
-        )
-    return folder
+    known = [path.name for path in split_folders(workspace) if has_certificate(path)]
+    place = str(workspace.split(split_id))
+    return workspace.split(chosen_id(split_id, known, kind="split", place=place, remedy="toolkit split"))
 
 
 def _make(workspace: Workspace, inputs: _SplitInputs) -> Split:

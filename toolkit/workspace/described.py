@@ -1,0 +1,87 @@
+"""The metadata columns of `case_table`, and what every table and column means, within the registry."""
+
+import re
+from collections.abc import Generator
+from typing import NamedTuple
+
+import duckdb
+
+from toolkit.workspace import sql
+from toolkit.workspace.answer_values import distinct_names
+
+CASE_TABLE = "11_case_table"
+LAST = "    described.metadata, -- Metadata fields of the photograph as text.\n"
+"""Behind this line of the view a column stands for each metadata field."""
+MOST_FIELDS = 200
+TYPES = {
+    "CustomMetadataNumber": "try_cast({} as double)",
+    "CustomMetadataDateTime": "try_cast({} as timestamptz) at time zone 'UTC'",
+}
+"""How the values of a field are read, by its kind in Labelbox; all others stay text."""
+SELECTED = re.compile(r"^ +(?:\S.*?[ .])?(\w+), -- (.+)$", re.MULTILINE)
+"""A column of a view, and what it means."""
+
+
+class Meaning(NamedTuple):
+    """What a table, a view or a column means: `kind` as COMMENT ON names it."""
+
+    kind: str
+    name: str
+    column: str | None
+    words: str
+
+
+def describe(connection: duckdb.DuckDBPyConnection) -> None:
+    """Give `case_table` its metadata columns, and every table, view and column the comment that says what it means."""
+    _with_metadata(connection)
+    known = _comments(connection)
+    for each in _meanings():
+        key = (each.name, each.column)
+        if key in known and known[key] != each.words:
+            column = f".{_quoted(each.column)}" if each.column else ""
+            connection.execute(f"comment on {each.kind} {_quoted(each.name)}{column} is {sql.quoted(each.words)}")
+
+
+def _with_metadata(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make `case_table` anew with a column for each metadata field: its name, numbered where another column has it."""
+    fields = connection.execute(sql.statement("parse/metadata_fields"), {"most": MOST_FIELDS}).fetchall()
+    text = _view(CASE_TABLE)
+    taken = [name for name, _ in SELECTED.findall(text)]
+    names = distinct_names([*taken, *(name for name, _ in fields)])[len(taken) :]
+    columns = (
+        f"    {TYPES.get(kind, '{}').format(f'described.metadata[{sql.quoted(field)}]')} as {_quoted(name)},\n"
+        for name, (field, kind) in zip(names, fields, strict=True)
+    )
+    connection.execute(text.replace(LAST, LAST + "".join(columns)))
+
+
+def _meanings() -> Generator[Meaning]:
+    of_column = {}
+    for table in sql.schema_tables():
+        yield Meaning("table", table.name, None, table.meaning)
+        for column, _, words in table.columns:
+            if column.endswith("_id") or table.name == "predictions":  # elsewhere the same name may mean something else
+                of_column.setdefault(column, words)
+            yield Meaning("column", table.name, column, words)
+    for path in sql.folder("views"):
+        text = path.read_text(encoding="utf-8")
+        if "create or replace view" not in text:
+            continue
+        name = path.stem.partition("_")[2]
+        yield Meaning("view", name, None, text.partition("\n")[0].removeprefix("-- "))
+        for column, words in (of_column | dict(SELECTED.findall(text))).items():
+            yield Meaning("column", name, column, words)
+
+
+def _comments(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str | None], str | None]:
+    """Return the comment of every table, view and column that there is."""
+    rows = connection.execute(sql.statement("parse/comments")).fetchall()
+    return {(table, column): comment for table, column, comment in rows}
+
+
+def _view(stem: str) -> str:
+    return next(path.read_text(encoding="utf-8") for path in sql.folder("views") if path.stem == stem)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
