@@ -14,6 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from toolkit import cli
 from toolkit.console.text import stdout
+from toolkit.files import SUMS, digests_of, sums_text
 from toolkit.photographs.opening import open_photograph, read_photograph
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run
@@ -31,7 +32,8 @@ def main() -> None:
     workspace = Workspace(folder / "workspace")
     made = workspace.reports / find_run(workspace, "latest")
     shutil.rmtree(REPORT, ignore_errors=True)
-    shutil.copytree(made, REPORT)
+    shutil.copytree(made, REPORT, ignore=shutil.ignore_patterns("photographs", SUMS))  # six megabytes that no diff shows
+    (REPORT / SUMS).write_text(sums_text(digests_of(REPORT)), encoding="utf-8")
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / "terminal.svg").write_text(recorded, encoding="utf-8")
     page(made / "index.html").save(PICTURES / "report.webp", quality=85, method=6)
