@@ -62,12 +62,13 @@ def queries() -> str:
         "is ended at 2 GB of memory or 60 s, which `--memory` and `--seconds` change.\n"
     )
     pages = [MADE, "# Questions\n", intro]
-    for question in sql.questions().values():
-        taken = [_parameter(p) for p in question.parameters]
-        body = "\n".join(line for line in question.text.splitlines() if not line.startswith("--"))
-        pages.append(
-            "\n".join([f"## {question.name}\n\n{question.question}\n", *taken, f"\n```sql\n{body.strip()}\n```\n"])
-        )
+    for topic, asked in sql.by_topic(sql.questions().values()).items():
+        pages.append(f"## {topic.capitalize()}\n")
+        for question in asked:
+            taken = [_parameter(p) for p in question.parameters]
+            body = "\n".join(line for line in question.text.splitlines() if not line.startswith("--"))
+            head = f"### {question.name}\n\n{question.question}\n"
+            pages.append("\n".join([head, *taken, f"\n```sql\n{body.strip()}\n```\n"]))
     return "\n".join(pages)
 
 

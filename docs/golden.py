@@ -32,7 +32,9 @@ def main() -> None:
     workspace = Workspace(folder / "workspace")
     made = workspace.reports / find_run(workspace, "latest")
     shutil.rmtree(REPORT, ignore_errors=True)
-    shutil.copytree(made, REPORT, ignore=shutil.ignore_patterns("photographs", SUMS))  # six megabytes that no diff shows
+    shutil.copytree(
+        made, REPORT, ignore=shutil.ignore_patterns("photographs", SUMS)
+    )  # six megabytes that no diff shows
     (REPORT / SUMS).write_text(sums_text(digests_of(REPORT)), encoding="utf-8")
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / "terminal.svg").write_text(recorded, encoding="utf-8")

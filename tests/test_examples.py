@@ -8,6 +8,7 @@ from exports import label, row
 
 EXAMPLES = {
     "toolkit": {"open"},
+    "toolkit.notebook": {"OpenedWorkspace.ask", "OpenedWorkspace.sql", "OpenedWorkspace.table"},
     "toolkit.stats.agreement": {"cohen", "krippendorff"},
     "toolkit.stats.delong": {"difference"},
     "toolkit.stats.intervals": {"clustered_wilson", "patient_bootstrap"},
@@ -18,7 +19,7 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_what_a_notebook_user_calls_has_an_example_that_holds(name, parsed, workspace, monkeypatch):
-    if name == "toolkit":
+    if name in ("toolkit", "toolkit.notebook"):
         parsed(*(row(f"i{n}", label(f"L{n}", ["nevus", "melasma", "nevus"][n]), patient=f"P-{n}") for n in range(3)))
         monkeypatch.chdir(workspace.folder.parent)
     module = import_module(name)

@@ -4,19 +4,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from toolkit.workspace.registry import Workspace
+    from toolkit.notebook import OpenedWorkspace
 
 
-def open(workspace: str | Path) -> "Workspace":  # noqa: A001 - `toolkit.open` is how it reads
-    """Open a workspace: its `table(name)` is a DataFrame, `ask(question)` and `sql(text)` give Arrow tables.
+def open(workspace: str | Path) -> "OpenedWorkspace":  # noqa: A001 - `toolkit.open` is how it reads
+    """Open a workspace: `table(name)`, `ask(question)` and `sql(text)` give DataFrames of pandas.
 
-    Each runs in a process of its own that can only read and is ended at 2 GB or 60 s, or at `sql(text, limits=…)`.
+    `frame="arrow"` or `frame="polars"` gives those instead. docs/notebook.md is a tour.
 
     >>> import toolkit
     >>> workspace = toolkit.open("workspace")
     >>> workspace.table("truth")["class_name"].value_counts().to_dict()
     {'nevus': 2, 'melasma': 1}
     """
-    from toolkit.workspace.registry import Workspace
+    from toolkit.notebook import OpenedWorkspace
 
-    return Workspace(Path(workspace))
+    return OpenedWorkspace(Path(workspace))

@@ -11,7 +11,7 @@ from toolkit.console.text import line, next_step, plain, stderr, stdout, summary
 from toolkit.errors import ToolkitError
 from toolkit.formatting import spoken
 from toolkit.workspace.registry import Workspace
-from toolkit.workspace.sql import Question
+from toolkit.workspace.sql import Question, by_topic
 
 MOST_LISTED = 12
 """Cases of a queue in the terminal; all stand on its page."""
@@ -65,24 +65,30 @@ def print_results(results: list[Any]) -> None:
 
 
 def show_questions(questions: list[Question], *, as_json: bool) -> None:
-    """List the questions and their parameters."""
+    """List the questions by topic, with their parameters."""
     if as_json:
         print_json(
             [
                 {
                     "name": q.name,
+                    "topic": topic,
                     "question": q.question,
                     "parameters": [p._asdict() for p in q.parameters],
                     **({"fault": str(q.fault)} if q.fault else {}),
                 }
-                for q in questions
+                for topic, asked in by_topic(questions).items()
+                for q in asked
             ]
         )
         return
     listing = table("question", "what it asks")
-    for question in (each for each in questions if not each.fault):
-        defaults = ", ".join(f"{p.name}={p.default}" if p.default is not None else p.name for p in question.parameters)
-        listing.add_row(line(question.name, "bold"), line(question.question + (f"  [{defaults}]" if defaults else "")))
+    for topic, asked in by_topic(each for each in questions if not each.fault).items():
+        listing.add_row(line(topic.capitalize(), "dim"), "")
+        for question in asked:
+            taken = question.parameters
+            defaults = ", ".join(f"{p.name}={p.default}" if p.default is not None else p.name for p in taken)
+            words = question.question + (f"  [{defaults}]" if defaults else "")
+            listing.add_row(line(question.name, "bold"), line(words))
     stdout.print(listing)
     for question in questions:
         if question.fault:

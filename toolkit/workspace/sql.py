@@ -1,8 +1,10 @@
 """The SQL files: named questions with their parameters, statements of the stages, metrics as queries."""
 
 import re
+import tomllib
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,8 @@ AMONG = re.compile(r"^-- \$(?P<name>\w+) among (?P<among>[\w -]+(?:\.\w+)?(?:, [
 """Which values a parameter has."""
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 NAME = re.compile(r"\w[\w-]*")
+OWN = "of this workspace"
+"""The topic of questions that stand in the workspace's own files."""
 TABLE = re.compile(r"^create table (\w+) \( -- (.+?)\n(.*?)^\);", re.MULTILINE | re.DOTALL)
 COLUMN = re.compile(r"^    (\w+) (.+?),? -- (.+)$", re.MULTILINE)
 ADDED = re.compile(r"^alter table (\w+) add column (\w+) (.+?);(?: -- (.+))?$", re.MULTILINE)
@@ -103,6 +107,20 @@ def _parameters(lines: list[str], *, place: str) -> tuple[Parameter, ...]:
     if len(set(names)) < len(names):
         raise QuestionError("a parameter is described twice", place=place, remedy="leave one line of each name")
     return tuple(Parameter(m["name"], m["default"], m["meaning"], among.get(m["name"], ())) for m in matches if m)
+
+
+@cache
+def topics() -> dict[str, tuple[str, ...]]:
+    """Return the names of the shipped questions by topic, in the order in which they are listed."""
+    content = tomllib.loads((shipped("sql") / "topics.toml").read_text(encoding="utf-8"))
+    return {topic: tuple(names) for topic, names in content.items()}
+
+
+def by_topic(asked: Iterable[Question]) -> dict[str, list[Question]]:
+    """Return questions by topic, those of the workspace's own files last."""
+    named = {question.name: question for question in asked}
+    grouped = {topic: [named.pop(name) for name in names if name in named] for topic, names in topics().items()}
+    return {topic: found for topic, found in {**grouped, OWN: list(named.values())}.items() if found}
 
 
 def questions(own: Path | None = None) -> dict[str, Question]:
