@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
+from toolkit import completion
 from toolkit.errors import ToolkitError
 from toolkit.files import FULL
 
@@ -121,9 +122,15 @@ Device = Annotated[
     Literal["cuda", "mps", "cpu"] | None,
     Parameter(help="Device for the model; else TOOLKIT_DEVICE, else the fastest one that is present."),
 ]
-Run = Annotated[str, Parameter(help="Run ID or its beginning, or latest.")]
+Run = Annotated[str, Parameter(help="Run ID or its beginning, or latest.", completer=completion.runs)]
+RunID = Annotated[str, Parameter(completer=completion.runs)]
+QueueID = Annotated[str, Parameter(completer=completion.queues)]
 SplitID = Annotated[
-    str, Parameter(help="Split ID or its beginning, or latest. Each fold of a cross-validation is a split.")
+    str,
+    Parameter(
+        help="Split ID or its beginning, or latest. Each fold of a cross-validation is a split.",
+        completer=completion.splits,
+    ),
 ]
 
 
@@ -209,7 +216,7 @@ def audit(*, settings: Shared) -> None:
 
 
 @app.command(sort_key=4)
-def split(*, frozen: str | None = None, settings: Shared) -> None:
+def split(*, frozen: Annotated[str | None, Parameter(completer=completion.splits)] = None, settings: Shared) -> None:
     """Assign patients to train, validation and test, as close to the study's target as possible, with a certificate.
 
     Example: toolkit split --frozen 1a2b3c4d
@@ -331,7 +338,7 @@ def prompts(
 @app.command(sort_key=7)
 def predict(  # noqa: PLR0913 - two ways to predictions
     *,
-    run: str = "latest",
+    run: RunID = "latest",
     part: Literal["validation", "test", "external"] | None = None,
     control: Literal["blank", "shuffled", "border", "metadata", "plain"] | None = None,
     device: Device = None,
@@ -443,7 +450,7 @@ def evaluate(*, run: Run = "latest", as_of: str | None = None, settings: Shared)
 
 
 @app.command(sort_key=8.5)
-def compare(run: str, other: str = "latest", /, *, since: str = "", settings: Shared) -> None:
+def compare(run: RunID, other: RunID = "latest", /, *, since: str = "", settings: Shared) -> None:
     """Compare two runs on the same cases: paired differences, fixed and broken cases, and a page that shows them.
 
     A run compared with itself since an export shows what new labels alone have changed.
@@ -540,7 +547,7 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
 
 @app.command(sort_key=9.3)
 def queue(
-    queue_id: str | None = None,
+    queue_id: QueueID | None = None,
     /,
     *,
     minutes: Annotated[float, Parameter(validator=Number(gt=0, lte=100_000))] = 60.0,
@@ -600,7 +607,7 @@ def review(file: Path, /, *, reviewer: str | None = None, settings: Shared) -> N
 
 @app.command(sort_key=9.45)
 def impact(
-    queue_id: str = "latest",
+    queue_id: QueueID = "latest",
     /,
     *,
     run: Run = "latest",
@@ -660,12 +667,12 @@ def claims(
 
 @app.command(sort_key=10)
 def query(  # noqa: PLR0913 - one flag for each limit
-    name: str | None = None,
+    name: Annotated[str | None, Parameter(completer=completion.questions)] = None,
     /,
     *,
     sql: str | None = None,
     file: Path | None = None,
-    set_: Annotated[list[str] | None, Parameter(name="--set", negative="")] = None,
+    set_: Annotated[list[str] | None, Parameter(name="--set", negative="", completer=completion.parameters)] = None,
     format_: Annotated[Literal["table", "csv", "json", "parquet"], Parameter(name="--format")] = "table",
     output: Path | None = None,
     watch: Annotated[float | None, Parameter(validator=Number(gte=1, lte=86_400))] = None,
@@ -852,6 +859,31 @@ def push_metadata(*, apply: Apply = False, settings: Shared) -> None:
 
 
 app.meta.usage = "Usage: toolkit COMMAND [OPTIONS]"
+
+
+@app.command(sort_key=13)
+def shell(*, settings: Shared) -> None:
+    """Open a private copy of the registry in harlequin or DuckDB's own shell, whichever is installed.
+
+    Example: toolkit shell
+
+    The copy holds the registry as it is now; commands go on beside it, and it is removed when the shell ends.
+    """
+    from toolkit.console.shell import open_shell
+
+    open_shell(settings.workspace)
+
+
+@app.command(name="completion", sort_key=14)
+def show_completion(shell: Literal["bash", "zsh", "fish"], /) -> None:
+    """Print a script that makes a shell complete commands, options, runs, splits, queues, questions and parameters.
+
+    Example: toolkit completion bash > ~/.lesion-toolkit.bash; then `source ~/.lesion-toolkit.bash` in ~/.bashrc
+
+    Args:
+        shell: The shell that it is for.
+    """
+    print(app.generate_completion(shell=shell))  # noqa: T201 - a script, not a message
 
 
 @app.meta.default

@@ -151,6 +151,11 @@ class Workspace:
             else "toolkit --workspace DIR parse EXPORT --images DIR",
         )
 
+    def copy_registry(self, new: Path) -> None:
+        """Copy the registry as it is now to a new file that only its owner reads."""
+        with self.reading():
+            _copy(self.registry, new)
+
     @contextmanager
     def writing(self, *, anew: bool = False) -> Generator[duckdb.DuckDBPyConnection]:
         """Open a copy of the registry, or with `anew` an empty one, that takes its place when the block ends well.
