@@ -221,7 +221,7 @@ def test_the_page_shows_copies_side_by_side_those_of_two_patients_first(audited,
     # of five pairs, and of three contradictions: two pairs and a case whose readings differ
     assert 13 == text.count('<img src="data:image/webp;base64,')
     assert "Mirrored" in text
-    assert "duplicate photographs have the classes melasma and nevus" in text
+    assert "Duplicate photographs have the classes melasma and nevus." in text
 
 
 def test_the_page_lets_nothing_run_and_names_no_photograph(audited, study):

@@ -512,7 +512,7 @@ def test_it_is_compared_with_our_own_run_and_asked_by_every_question(beside, cop
     study = finished.study_file.study
     result = beside("test", "validation", "train")
     evaluate(copied, study, run=result.run_id)
-    compared, page = compare_with_page(copied, study, finished.run_id, result.run_id)
+    compared, page = compare_with_page(copied, finished.study_file, finished.run_id, result.run_id)
     [row] = copied.ask("runs").filter(pa.compute.field("run_id") == result.run_id).to_pylist()[:1]
 
     assert {"test", "validation"} == set(result.cases) == set(compared.cases)

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import duckdb
 import exports
 import numpy as np
 import openpyxl
@@ -268,7 +269,7 @@ def test_the_pipeline_writes_the_page_of_the_queue_it_made(audited, opened):
 
 
 def test_a_registry_of_an_earlier_version_has_no_queue_yet(audited, study):
-    with audited.writing() as connection:
+    with duckdb.connect(audited.registry) as connection:
         for name in ("queues", "queue_items", "label_searches", "verdicts"):
             connection.execute(f"drop table {name} cascade")
 

@@ -261,10 +261,7 @@ def test_a_disk_that_fails_under_a_landed_export_is_named(parsed, study, key):
 @pytest.mark.parametrize("make", NO_FILES.values(), ids=NO_FILES)
 def test_the_command_line_shows_one_message_and_no_traceback(tmp_path, capsys, make):
     make(tmp_path / "study.toml")
-    with pytest.raises(SystemExit) as left:
-        main(["--study", str(tmp_path / "study.toml"), "--workspace", str(tmp_path / "w"), "status"])
-    assert 0 == left.value.code  # status reads no study
-    for command in (["audit"], ["claims", str(tmp_path / "study.toml")]):
+    for command in (["audit"], ["status"], ["claims", str(tmp_path / "study.toml")]):
         with pytest.raises(SystemExit) as left:
             main(["--study", str(tmp_path / "study.toml"), "--workspace", str(tmp_path / "w"), *command])
         words = capsys.readouterr().err

@@ -94,7 +94,7 @@ def test_without_apply_nothing_is_changed_and_all_of_it_is_told(finished, copied
     assert before == state(copied)
     assert (False, 1, len(patient[1])) == (said.applied, said.exports, said.photographs)
     assert said.cases == sum(said.splits.values()) == said.predictions[finished.run_id] > 0
-    assert {"audit", "queue", finished.run_id} == set(said.reports)
+    assert {"audit", "progress", "queue", finished.run_id} == set(said.reports)
     assert [] == said.models_that_saw
 
 
