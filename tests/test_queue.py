@@ -269,6 +269,7 @@ def test_the_pipeline_writes_the_page_of_the_queue_it_made(audited, opened):
 
 
 def test_a_registry_of_an_earlier_version_has_no_queue_yet(audited, study):
+    opened_once.release()
     with duckdb.connect(audited.registry) as connection:
         for name in ("queues", "queue_items", "label_searches", "verdicts"):
             connection.execute(f"drop table {name} cascade")
