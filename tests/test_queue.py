@@ -19,6 +19,7 @@ import openpyxl
 import pyarrow as pa
 import pytest
 from exports import box, label, row
+from opened_once import opened_once
 
 from toolkit.csv_files import sheet_text
 from toolkit.errors import DamagedError, ReviewError, WorkspaceError
