@@ -143,6 +143,18 @@ def test_counts_of_few_patients_are_nowhere_in_a_bundle(finished, bundle):
         assert of_few[0] > of_few[1] == 0, name
 
 
+def test_the_first_screen_and_operating_points_count_no_few_for_others(finished, bundle):
+    page = (bundle / "index.html").read_text(encoding="utf-8")
+    internal = Path(finished.results["Report"].page).read_text(encoding="utf-8")
+    missed = {int(number) for number in re.findall(r">(\d+) (?:was|were) missed<", internal)}
+    said = {int(number) for number in re.findall(r"(\d+) (?:was|were) (?:missed|recognised)", page)}
+    points = page.partition('aria-label="Operating points, table"')[2].partition("</table>")[0]
+
+    assert missed
+    assert all(number >= 5 for number in said)
+    assert not re.search(r'<td class="n">[1-4]</td>', points)
+
+
 def test_a_suppressed_count_is_a_sign_that_the_page_explains(bundle):
     page = (bundle / "index.html").read_text(encoding="utf-8")
     figure = (bundle / "figures" / "confusions_test.svg").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ import math
 from typing import NamedTuple
 
 from toolkit.formatting import (
+    SMALLEST,
     UNDEFINED,
     clean,
     count,
@@ -89,6 +90,8 @@ def _finding(facts: ReportFacts, score: Score) -> ClassFinding:
     recognised = round(score.value * score.cases)
     missed = score.cases - recognised
     selection = f"part={score.part}&truth={name}&outcome=wrong"
+    if facts.audience == "shared" and any(0 < number < SMALLEST for number in (recognised, missed)):
+        return _share_alone(score)
     if score.cases == 1:
         text = f"The only case of {spoken(name)} was "
         return ClassFinding(
@@ -105,6 +108,15 @@ def _finding(facts: ReportFacts, score: Score) -> ClassFinding:
         return ClassFinding(f"{text}; none was missed", "", ".", "", score)
     link = f"{count(missed)} {'was' if missed == 1 else 'were'} missed"
     return ClassFinding(f"{text}; ", link, f"{_instead(facts, score, missed)}.", selection, score)
+
+
+def _share_alone(score: Score) -> ClassFinding:
+    """Return the finding for others where few were recognised or missed: the share, and no small count."""
+    whose = f"{counted(score.cases, 'case')} of {spoken(score.class_name or '')} ({counted(score.patients, 'patient')})"
+    text = f"Of {whose}, a share of {proportion(score.value)} was recognised"
+    if _carries(score) and score.has_interval:
+        text += f" ({percent(score.confidence)} interval {percent_interval(score.low, score.high)})"
+    return ClassFinding(text, "", ".", "", score)
 
 
 def _instead(facts: ReportFacts, score: Score, missed: int) -> str:

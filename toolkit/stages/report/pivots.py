@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from toolkit.formatting import SMALLEST
 from toolkit.stages.report.facts import ReportFacts
 from toolkit.workspace.scores import Score
 
@@ -30,6 +31,11 @@ class PointRow(NamedTuple):
     missed: int | None
     flagged_per_100: float | None
     rows: dict[str, dict[str, Any]]
+
+    @property
+    def has_few(self) -> bool:
+        """Whether few are found or missed, so that others see neither number."""
+        return any(0 < number < SMALLEST for number in (self.found, self.missed) if number is not None)
 
 
 class GroupRow(NamedTuple):
