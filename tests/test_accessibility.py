@@ -102,3 +102,20 @@ def test_a_narrow_screen_scrolls_no_page_sideways_and_wide_tables_say_so(chromiu
         assert 390 == tab.evaluate("document.documentElement.scrollWidth"), page
         assert tab.evaluate(f"{cut}.every((box) => box.classList.contains('overflows'))"), page
     tab.close()
+
+
+def test_every_text_of_a_chart_takes_the_colour_of_the_page(chromium, pages):
+    """axe looks at no text within an SVG."""
+    context = chromium.new_context(offline=True, **SCREENS["dark"])
+    tab = context.new_page()
+    texts = 0
+    for page in pages:
+        tab.goto(page.as_uri())
+        ink = tab.evaluate("getComputedStyle(document.body).color")
+        fills = tab.eval_on_selector_all("svg.figure text", "all => all.map((text) => getComputedStyle(text).fill)")
+        texts += len(fills)
+
+        assert {ink} >= set(fills), page
+    context.close()
+
+    assert texts > 100

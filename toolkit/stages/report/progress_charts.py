@@ -30,6 +30,7 @@ class Bars(NamedTuple):
     lengths: list[int]
 
 
+@styled()
 def labels_chart(rows: list[dict[str, Any]], period: str) -> Drawing | None:
     """Return bars of the labels of each period, parted by annotator; None without a dated label."""
     dated = [row for row in rows if row["period"]]
@@ -51,7 +52,7 @@ def labels_chart(rows: list[dict[str, Any]], period: str) -> Drawing | None:
     _time_axis(axes, periods, period)
     _whole_numbers(axes.yaxis)
     _key(axes)
-    return _drawn(figure)
+    return saved(figure)
 
 
 def _most_active(rows: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
@@ -63,6 +64,7 @@ def _most_active(rows: list[dict[str, Any]]) -> tuple[list[str], list[str]]:
     return (order, []) if len(order) <= MOST_ANNOTATORS else (order[:MOST_ANNOTATORS], order[MOST_ANNOTATORS:])
 
 
+@styled()
 def left_chart(rows: list[dict[str, Any]]) -> Drawing | None:
     """Return a bar for each state and class of what is still to do; None where nothing is."""
     if not rows:
@@ -74,9 +76,10 @@ def left_chart(rows: list[dict[str, Any]]) -> Drawing | None:
         axes.barh(place, row["cases"], 0.7, **_fill(states.index(row["state"])))
         axes.text(row["cases"], place, f" {count(row['cases'])}", va="center", fontsize=8)
     axes.set_xlabel("cases")
-    return _drawn(figure)
+    return saved(figure)
 
 
+@styled()
 def agreement_chart(rows: list[dict[str, Any]], period: str) -> Drawing | None:
     """Return the agreement of each period with its interval; periods where it is undefined have no point."""
     known = [row for row in rows if row["period"] and row["pairs"]]
@@ -92,9 +95,10 @@ def agreement_chart(rows: list[dict[str, Any]], period: str) -> Drawing | None:
     axes.set(ylabel="share of pairs that agree", xlabel=f"{period} of the second reading", ylim=(0, 1.12))
     axes.set_yticks([0, 0.2, 0.4, 0.6, 0.8, 1], [proportion(tick)[:3] for tick in (0, 0.2, 0.4, 0.6, 0.8, 1)])
     _time_axis(axes, [row["period"] for row in rows if row["period"]], period)
-    return _drawn(figure)
+    return saved(figure)
 
 
+@styled()
 def queues_chart(rows: list[dict[str, Any]]) -> Drawing | None:
     """Return a bar for each of the newest queues, parted by what became of its cases; None without a queue."""
     shown = rows[-MOST_QUEUES:]
@@ -112,19 +116,18 @@ def queues_chart(rows: list[dict[str, Any]]) -> Drawing | None:
         left = [sum(pair) for pair in zip(left, part.lengths, strict=True)]
     axes.set_xlabel("cases")
     _key(axes)
-    return _drawn(figure)
+    return saved(figure)
 
 
 def _figure(height: float, *, left: float, right: float) -> tuple[Any, Any]:
     """Return a figure with one pair of axes, and so many inches on either side of them."""
     from matplotlib.figure import Figure
 
-    with styled():
-        figure = Figure(figsize=(WIDTH, height))
-        place = (left / WIDTH, BELOW / height, 1 - (left + right) / WIDTH, 1 - (ABOVE + BELOW) / height)
-        axes = figure.add_axes(place)
-        axes.grid(visible=True)
-        axes.set_axisbelow(True)
+    figure = Figure(figsize=(WIDTH, height))
+    place = (left / WIDTH, BELOW / height, 1 - (left + right) / WIDTH, 1 - (ABOVE + BELOW) / height)
+    axes = figure.add_axes(place)
+    axes.grid(visible=True)
+    axes.set_axisbelow(True)
     return figure, axes
 
 
@@ -133,17 +136,11 @@ def _rows(names: Sequence[str], *, right: float) -> tuple[Any, Any]:
     names = [name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}\N{HORIZONTAL ELLIPSIS}" for name in names]
     left = 0.2 + CHARACTER * max(map(len, names))
     figure, axes = _figure(ABOVE + BELOW + ROW * max(len(names), 3), left=left, right=right)
-    with styled():
-        axes.set_yticks(range(len(names)), names)
-        axes.set_ylim(len(names) - 0.4, -0.6)
-        axes.grid(visible=False, axis="y")
-        _whole_numbers(axes.xaxis)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    _whole_numbers(axes.xaxis)
     return figure, axes
-
-
-def _drawn(figure: Any) -> Drawing:
-    with styled():
-        return saved(figure)
 
 
 def _beside(parts: list[Bars]) -> float:
