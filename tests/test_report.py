@@ -19,7 +19,7 @@ from PIL import Image
 from registries import CASES, CLASSES, FORMULA, a_registry, a_study
 
 from toolkit import formatting
-from toolkit.console import show_scores
+from toolkit.console.scores import show_scores
 from toolkit.csv_files import MARK, columns_of, read_csv
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study

@@ -6,7 +6,6 @@ from typing import Any
 from rich.text import Text
 
 from toolkit.console.rows import print_json
-from toolkit.console.scores import show_in_short, show_scores
 from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table
 from toolkit.errors import ToolkitError
 from toolkit.formatting import spoken
@@ -32,6 +31,8 @@ def show_stage(workspace: Workspace, result: Any) -> None:
     show(result, as_json=False)
     if type(result).__name__ == "Evaluated":
         stdout.print()
+        from toolkit.console.scores import show_in_short  # noqa: PLC0415 - it imports the report, with SciPy: half a second
+
         show_in_short(workspace, result.run_id)
 
 
@@ -51,6 +52,8 @@ def show_queue_items(items: list[dict[str, Any]]) -> None:
 def show_report(workspace: Workspace, report: Any) -> None:
     """Show the tables of a report for the study's own people, the path of its page, and a command to type next."""
     if report.audience == "internal":
+        from toolkit.console.scores import show_scores  # noqa: PLC0415 - as above
+
         show_scores(workspace, report.run_id)
         checks = (f"! {text}" if shape == "look" else text for shape, text in report.checks)
         stdout.print(summary("checks", *checks))
