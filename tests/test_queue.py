@@ -402,7 +402,7 @@ def test_what_is_no_file_of_verdicts_is_said(audited, study, key, tmp_path, cont
 
 
 def test_a_workbook_that_unpacks_to_too_much_is_refused(audited, study, key, tmp_path, monkeypatch):
-    monkeypatch.setattr("toolkit.stages.review.LARGEST", 10_000)
+    monkeypatch.setattr("toolkit.prediction_files.workbooks.LARGEST", 10_000)
     file = tmp_path / "v.xlsx"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("xl/worksheets/sheet1.xml", b"0" * 20_000)

@@ -190,6 +190,37 @@ def parse(*exports: Exports, images: Images = None, settings: Shared) -> None:
     settings.run(lambda progress: parse_study(workspace, study, list(exports), images=images, progress=progress))
 
 
+@app.command(sort_key=2.5)
+def attach(
+    file: Path,
+    /,
+    *,
+    patient: str,
+    column: Annotated[list[str] | None, Parameter(negative="")] = None,
+    settings: Shared,
+) -> None:
+    """Take in a study's own data about its patients (age, dates, smoking), under their pseudonyms.
+
+    Each column can then be named like a metadata field: in `[evaluate] groups`, in the prompt, in SQL. Identifiers are
+    not kept. A file of the same name takes the place of the earlier one.
+
+    Example: toolkit attach clinical.xlsx --patient "Patient ID"
+
+    Args:
+        file: A row for each patient, with a header: xlsx, CSV, Parquet or JSON Lines.
+        patient: Column with the identifiers that the exports have, too.
+        column: A column to take; may be repeated. Without it all are taken.
+    """
+    from toolkit.pipeline import attach_and_parse
+
+    study, columns = settings.study_file(), column or []
+    settings.run_each(
+        lambda progress: attach_and_parse(
+            settings.workspace, study, file, patient=patient, columns=columns, progress=progress
+        )
+    )
+
+
 @app.command(sort_key=11)
 def status(*, settings: Shared) -> None:
     """Show what the workspace holds, what no longer fits its labels, and the command to type next.

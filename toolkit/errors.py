@@ -11,6 +11,7 @@
     ├── LeakError           a certificate that does not hold
     ├── PredictionsError    a file of predictions that cannot be used
     ├── ReviewError         a file of verdicts that cannot be used
+    ├── AttachError         a file of a study's own data about patients that cannot be used
     ├── ClaimsError         a file of claims that cannot be used, or a report that contradicts its own counts
     ├── ModelError          a checkpoint, a device or a training that cannot be used
     └── ServiceError        Labelbox: a key, a project, a network, an export that did not come
@@ -76,6 +77,10 @@ class PredictionsError(ToolkitError):
 
 class ReviewError(ToolkitError):
     """A file of verdicts that cannot be used."""
+
+
+class AttachError(ToolkitError):
+    """A file of a study's own data about patients that cannot be used."""
 
 
 class ClaimsError(ToolkitError):

@@ -1,6 +1,6 @@
 """The stages in a row, and the status of a workspace: what it holds, what is out of date, what to do next."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from toolkit.labelbox_json.withdrawn_filter import filter_export, rows_with_iden
 from toolkit.manifest import Study, load_study
 from toolkit.privacy import PseudonymKey, default_key_file, load_key
 from toolkit.progress import Progress, silent
+from toolkit.stages.attach import attach
 from toolkit.stages.audit import audit
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
@@ -270,6 +271,21 @@ def review_and_parse(
     """
     key = study_file.key(workspace)
     yield review(workspace, study_file.study, key, file, reviewer=reviewer, progress=progress)
+    yield parse_study(workspace, study_file, [], progress=progress)
+
+
+def attach_and_parse(
+    workspace: Workspace,
+    study_file: StudyFile,
+    file: Path,
+    *,
+    patient: str,
+    columns: Sequence[str] = (),
+    progress: Progress = silent,
+) -> Iterator[Any]:
+    """Take in a file of the study's own data about patients, and make the registry anew with it; yield both results."""
+    key = study_file.key(workspace)
+    yield attach(workspace, study_file.study, key, file, patient=patient, columns=columns, progress=progress)
     yield parse_study(workspace, study_file, [], progress=progress)
 
 

@@ -5,6 +5,7 @@ from rich.console import Group, RenderableType
 from toolkit.console.claims import claims
 from toolkit.console.evaluated_as_of import evaluated_as_of
 from toolkit.console.impact import impact
+from toolkit.console.patients import attached
 from toolkit.console.plan_size import planned_size
 from toolkit.console.pushes import pushed
 from toolkit.console.readers import reader_study
@@ -33,6 +34,7 @@ from toolkit.pipeline import ComparedWithControl
 from toolkit.prediction_files.faults import names, plain_name
 from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
+from toolkit.stages.attach import Attached
 from toolkit.stages.baseline import Baseline
 from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
@@ -339,3 +341,8 @@ def _(result: Baseline) -> RenderableType:
     if result.values_left_out:
         lines.append(f"! {counted(result.values_left_out, 'metadata value')} left out: they name a class")
     return Group(summary("baseline", *lines), next_step(f"toolkit evaluate --run {result.run_id}"))
+
+
+@rendered.register
+def _(result: Attached) -> RenderableType:
+    return attached(result)

@@ -69,7 +69,8 @@ class LabelboxSection(Section):
     certainty: Name | None = None
     """Question that says how certain an answer is, nested in the answer or beside it; kept in `answers.certainty`."""
     metadata: list[Name] | None = None
-    """Metadata fields to keep, by name; without this key all are kept, also free text that may hold names."""
+    """Metadata fields to keep, by name, and columns of `toolkit attach` that the prompt names; without this key all are
+    kept, also free text that may hold names."""
     push: PushSection = PushSection()
 
     @field_validator("patient_pattern")

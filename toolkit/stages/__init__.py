@@ -5,6 +5,7 @@ In the order of the line:
     init       an export → a study file to begin with
     pull       Labelbox → a landed export with its photographs
     parse      landed exports → the case registry
+    attach     a study's own data about its patients → metadata under pseudonyms
     audit      duplicate photographs, contradicting and suspect labels → findings
     plan_size  precision and power that the present patients can give, by simulation
     split      cases → train, validation and test, with a certificate

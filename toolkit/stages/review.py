@@ -5,11 +5,10 @@ Nothing is overwritten: what was labelled stays, and the verdicts decide from th
 
 import hashlib
 import re
-import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from toolkit.manifest import Study
 from toolkit.manifest.base import fold
 from toolkit.prediction_files.faults import Faults, shown
 from toolkit.prediction_files.tables import read_table
+from toolkit.prediction_files.workbooks import WORKBOOK, read_sheet
 from toolkit.privacy import PseudonymKey, normalise, printable, scrub, spans
 from toolkit.progress import Progress, silent
 from toolkit.workspace import reviews, sql
@@ -34,10 +34,6 @@ REVIEWER, REVIEWED, QUEUE = "reviewer", "reviewed_at", "queue_id"
 LABEL = "label"
 """Column with the reference diagnosis as the reviewer saw it."""
 NAMES_A_PATIENT = "left out: it held the identifier of a patient"
-LARGEST = 200_000_000
-"""Bytes that a workbook may unpack to."""
-MOST_COLUMNS = 200
-"""Columns of a sheet that are looked at; a cell far out would make each row as long as it lies."""
 LONGEST = 500
 """Characters of a comment that are kept."""
 REMEDY = "put these rows right; no verdict of the file was taken in"
@@ -133,9 +129,10 @@ def review(  # noqa: PLR0913 - the stage's inputs
 
 def _table(file: Path) -> tuple[list[str], list[list[str]]]:
     """Return a file's columns, in lower case, and rows of texts."""
-    data = read_bytes(file)
-    if data.startswith(b"PK\x03\x04"):
-        return _workbook(file)
+    if read_bytes(file).startswith(WORKBOOK):
+        missing = f"no sheet of the workbook has the columns {CASE} and {VERDICT}, as that of `toolkit queue` has"
+        sheet = read_sheet(file, _has_verdicts, missing=missing, error=ReviewError)
+        return [name.lower() for name in sheet.columns], sheet.rows
     faults = Faults()
     try:
         table = read_table(file, faults)
@@ -148,38 +145,8 @@ def _table(file: Path) -> tuple[list[str], list[list[str]]]:
     return [name.lower() for name in table.columns], [[cell_text(cell) for cell in row] for row in table.rows]
 
 
-def _workbook(file: Path) -> tuple[list[str], list[list[str]]]:
-    """Return the first sheet of a workbook that has a column of verdicts."""
-    import openpyxl  # noqa: PLC0415 - a quarter of a second, and only this needs it
-
-    try:
-        with zipfile.ZipFile(file) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > LARGEST:
-                raise ReviewError("the workbook is too large", place=str(file), remedy="save its sheet as CSV")
-        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        for sheet in book.worksheets:
-            sheet.reset_dimensions()  # what the file says of its size is not believed
-            rows = sheet.iter_rows(values_only=True, max_col=MOST_COLUMNS)
-            filled = [cells for row in rows if any(cells := [_cell(value) for value in row])]
-            if filled and {CASE, VERDICT} <= {name.lower() for name in filled[0]}:
-                width = len(filled[0])
-                return [name.lower() for name in filled[0]], [(row + [""] * width)[:width] for row in filled[1:]]
-    except ReviewError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a damaged or hostile workbook makes openpyxl raise
-        problem = f"the workbook cannot be read: {type(error).__name__}"
-        raise ReviewError(problem, place=str(file), remedy="save its sheet as CSV") from None
-    raise ReviewError(
-        f"no sheet of the workbook has the columns {CASE} and {VERDICT}",
-        place=str(file),
-        remedy="`toolkit queue` writes a workbook that has them",
-    )
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    return "" if value is None else str(value).strip()
+def _has_verdicts(columns: list[str]) -> bool:
+    return {CASE, VERDICT} <= {name.lower() for name in columns}
 
 
 def _understood(  # noqa: PLR0913 - all that a row is read by

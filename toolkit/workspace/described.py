@@ -16,8 +16,12 @@ MOST_FIELDS = 200
 TYPES = {
     "CustomMetadataNumber": "try_cast({} as double)",
     "CustomMetadataDateTime": "try_cast({} as timestamptz) at time zone 'UTC'",
+    "attached number": "try_cast({} as double)",
+    "attached date": "try_cast({} as date)",
+    "attached time": "try_cast({} as timestamp)",
+    "attached boolean": "try_cast({} as boolean)",
 }
-"""How the values of a field are read, by its kind in Labelbox; all others stay text."""
+"""How the values of a field are read, by its kind in Labelbox or in an attached file; all others stay text."""
 SELECTED = re.compile(r"^ +(?:\S.*?[ .])?(\w+), -- (.+)$", re.MULTILINE)
 """A column of a view, and what it means."""
 
@@ -45,14 +49,18 @@ def describe(connection: duckdb.DuckDBPyConnection) -> None:
 def _with_metadata(connection: duckdb.DuckDBPyConnection) -> None:
     """Make `case_table` anew with a column for each metadata field: its name, numbered where another column has it."""
     fields = connection.execute(sql.statement("parse/metadata_fields"), {"most": MOST_FIELDS}).fetchall()
-    text = _view(CASE_TABLE)
-    taken = [name for name, _ in SELECTED.findall(text)]
+    text, taken = _view(CASE_TABLE), own_columns()
     names = distinct_names([*taken, *(name for name, _ in fields)])[len(taken) :]
     columns = (
         f"    {TYPES.get(kind, '{}').format(f'described.metadata[{sql.quoted(field)}]')} as {_quoted(name)},\n"
         for name, (field, kind) in zip(names, fields, strict=True)
     )
     connection.execute(text.replace(LAST, LAST + "".join(columns)))
+
+
+def own_columns() -> list[str]:
+    """Return the columns of `case_table` that are no metadata fields."""
+    return [name for name, _ in SELECTED.findall(_view(CASE_TABLE))]
 
 
 def _meanings() -> Generator[Meaning]:

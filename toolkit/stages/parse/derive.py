@@ -25,7 +25,7 @@ from toolkit.stages.parse import photographs
 from toolkit.stages.parse.case_rules import CaseFinding, CaseReading, CaseRecord, CaseRules, Issue, PhotographHistory
 from toolkit.stages.parse.masks import LinkedMask, extents_table, read_masks
 from toolkit.stages.parse.staged import Staged
-from toolkit.workspace import label_versions, reviews, sql
+from toolkit.workspace import attached, label_versions, reviews, sql
 from toolkit.workspace.landed import noted_issues
 from toolkit.workspace.moments import label_revision
 from toolkit.workspace.registry import Workspace, scratch, table_schema
@@ -44,7 +44,7 @@ FROM_RULES = {
     "ingest_issues": "issue",
 }
 """The tables made of what the study's rules say of each photograph: which records, and which of these."""
-STATEMENTS = ("images", "patients", "exports", "conservation")
+STATEMENTS = ("images", "patients", "exports", "conservation", "attached")
 TABLES = (
     *("metadata", *MERGED, *BESIDE, *HISTORY, *FROM_RULES, *STATEMENTS),
     *("findings", "label_versions", "verdicts", "label_states", "classes"),
@@ -59,6 +59,8 @@ OF_VERDICTS = {
     "reading_history": "readings_of_verdicts",
 }
 """The tables that hold verdicts too, and where these stand."""
+BESIDE_EXPORTS = {**OF_VERDICTS, "metadata": "attached_metadata"}
+"""The tables that hold also what came in no export, and where that stands."""
 HELD_FROM = ("case_history", "reading_history")
 """The tables that name the state of the labels."""
 FILE_COLUMNS = ("image_id", "path", "sha256", "pixel_sha256", "width", "height")
@@ -109,7 +111,7 @@ class Derivation:
         self.write("verdicts", f"select {own} from verdict_labels order by all")  # noqa: S608 - names of our schema
         for name, source in sources.items():
             columns = ", ".join(table_schema(name).names)
-            more = f"union all by name from {OF_VERDICTS[name]}" if name in OF_VERDICTS else ""
+            more = f"union all by name from {BESIDE_EXPORTS[name]}" if name in BESIDE_EXPORTS else ""
             self.write(name, f"select {columns} from (from {source} {more}) order by all")  # noqa: S608 - names of our schema
         self.database.register("opened", self.opened(files))
         sidecars = [{"export_id": x.export_id, "source": scrub(x.source), "sha256": x.sha256} for x in self.landed]
@@ -145,9 +147,11 @@ class Derivation:
             files = ", ".join(sql.quoted(str(file)) for read in self.read for file in read.glob(f"{table}-*.parquet"))
             self.database.execute(f"create table {table} as select * from read_parquet([{files}])")  # noqa: S608
         self.load_verdicts()
+        self.load("attached_rows", attached.of_persons(self.workspace, self.study.ingest.one_person))
         self.database.execute(sql.statement("parse/merge_lines"))
         self.database.execute(sql.statement("parse/merge_exports"))
         self.database.execute(sql.statement("parse/verdicts"))
+        self.database.execute(sql.statement("parse/attached_metadata"))
         self.database.execute(sql.statement("parse/similar_patients"))
         for table in OF_LABELS:
             rows = f"{table} inner join merged_labels using (export_id, line, label_id, content_sha256)"
@@ -251,6 +255,8 @@ class Derivation:
         for landed in self.landed:
             for issue in noted_issues(landed):
                 yield Issue(export_id=landed.export_id, **issue)
+        for detail in self.texts(sql.statement("parse/attached_taken")):
+            yield Issue(self.landed[-1].export_id, "warning", "attached_column_taken", detail)
         yield from self.of_identifiers()
 
     def of_identifiers(self) -> Iterator[Issue]:

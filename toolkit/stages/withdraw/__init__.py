@@ -28,7 +28,7 @@ from toolkit.privacy import PseudonymKey, scrub
 from toolkit.progress import Progress, silent
 from toolkit.stages.withdraw import results, tables
 from toolkit.stages.withdraw.search import traces_left
-from toolkit.workspace import audited, label_versions, pushes, queues, reader_studies, restore, reviews
+from toolkit.workspace import attached, audited, label_versions, pushes, queues, reader_studies, restore, reviews
 from toolkit.workspace.landed import PHOTOGRAPH_INDEX, check_bytes, fetched_files, landed_exports
 from toolkit.workspace.locks import alone
 from toolkit.workspace.registry import Workspace
@@ -211,6 +211,7 @@ def _remove(
     reader_studies.forget(workspace)
     queues.leave_out(workspace, traces.cases)
     reviews.leave_out(workspace, traces.cases, traces.images)
+    attached.leave_out(workspace, traces.persons)
     pushes.leave_out(workspace, images=traces.images, cases=traces.cases)
     for folder in (workspace.reports, workspace.features, workspace.staged):
         shutil.rmtree(folder, ignore_errors=True)
