@@ -768,6 +768,35 @@ def withdraw(
     )
 
 
+@app.command(sort_key=11.4)
+def translate(
+    *identifiers: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    pseudonym: Annotated[list[str] | None, Parameter(negative="")] = None,
+    output: Path | None = None,
+    settings: Shared,
+) -> None:
+    """Show the pseudonyms of patients, or the identifiers of pseudonyms, where key and exports are.
+
+    The ledger notes when, by whom and how many; it holds no identifier.
+
+    Example: toolkit translate PAT_1 PAT_2
+
+    Example: toolkit translate --pseudonym p-0123456789abcdef --output identifiers.csv
+
+    Args:
+        identifiers: Identifiers used by the hospital; - reads them from standard input, one a line.
+        pseudonym: Pseudonym of a patient, whose identifier is looked for in the landed exports; may be repeated.
+        output: New CSV file for the answer, outside the workspace and for your eyes only (mode 0600).
+    """
+    from toolkit.pipeline import translate
+
+    given = sys.stdin.read().splitlines() if identifiers == ("-",) else identifiers
+    own, study = [each for each in given if each.strip()], settings.study_file()
+    settings.run(
+        lambda progress: translate(settings.workspace, study, own, pseudonym or [], output=output, progress=progress)
+    )
+
+
 @app.command(sort_key=11.2)
 def rebuild(*, settings: Shared) -> None:
     """Make the registry anew from landed exports, splits, runs, predictions, scores and the ledger; nothing is lost.

@@ -31,6 +31,7 @@ from toolkit.stages.report.queue_page import queue_page
 from toolkit.stages.review import review
 from toolkit.stages.split import split
 from toolkit.stages.train import train
+from toolkit.stages.translate import Translated, translate_identifiers, translate_pseudonyms
 from toolkit.stages.withdraw import Withdrawn, withdraw
 from toolkit.workspace import sql
 from toolkit.workspace.certificate import read_rows, split_folders
@@ -287,6 +288,28 @@ def attach_and_parse(
     key = study_file.key(workspace)
     yield attach(workspace, study_file.study, key, file, patient=patient, columns=columns, progress=progress)
     yield parse_study(workspace, study_file, [], progress=progress)
+
+
+def translate(
+    workspace: Workspace,
+    study_file: StudyFile,
+    identifiers: Sequence[str],
+    pseudonyms: Sequence[str],
+    *,
+    output: Path | None = None,
+    progress: Progress = silent,
+) -> Translated:
+    """Translate identifiers or pseudonyms of patients, with the key at hand; none is created."""
+    key = study_file.key_at_hand(workspace)
+    if key is None:
+        remedy = "work where the key file is; docs/privacy.md says where it stands"
+        raise StudyError("the key of this study's pseudonyms is not here, or is another one", remedy=remedy)
+    if bool(identifiers) == bool(pseudonyms):
+        remedy = "toolkit translate ID … gives pseudonyms; toolkit translate --pseudonym p-… gives IDs"
+        raise StudyError("give identifiers, or pseudonyms with --pseudonym", remedy=remedy)
+    if identifiers:
+        return translate_identifiers(workspace, study_file.study, key, identifiers, output=output)
+    return translate_pseudonyms(workspace, study_file.study, key, pseudonyms, output=output, progress=progress)
 
 
 def impact_with_page(

@@ -1,10 +1,11 @@
 """Results about patients' own data in a terminal: what was attached, and what was translated."""
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 
-from toolkit.console.text import summary
+from toolkit.console.text import line, summary, table
 from toolkit.formatting import count, counted
 from toolkit.stages.attach import Attached
+from toolkit.stages.translate import Translated
 
 
 def attached(result: Attached) -> RenderableType:
@@ -29,3 +30,15 @@ def attached(result: Attached) -> RenderableType:
     for name, times in result.cells_changed.items():
         lines.append(f"! {name}: identifiers or addresses were taken out of {counted(times, 'cell')}")
     return summary("attach", *lines, *(f"! {note}" for note in result.notes))
+
+
+def translated(result: Translated) -> RenderableType:
+    """Return identifiers beside their pseudonyms, or where they were written."""
+    what = "are of patients of the study" if result.direction == "to pseudonyms" else "stand in a landed export"
+    told = f"{result.direction}: {count(result.found)} of {count(result.asked)} {what}; noted in the ledger"
+    if result.output:
+        return summary("answer", told, f"{result.output} holds identifiers: nobody else may read it")
+    rows = table("identifier", "pseudonym", "in the study")
+    for pair in result.pairs:
+        rows.add_row(line(str(pair["identifier"])), line(str(pair["pseudonym"])), "yes" if pair["in_study"] else "no")
+    return Group(rows, summary("answer", told))

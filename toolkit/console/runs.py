@@ -5,7 +5,7 @@ from rich.console import Group, RenderableType
 from toolkit.console.claims import claims
 from toolkit.console.evaluated_as_of import evaluated_as_of
 from toolkit.console.impact import impact
-from toolkit.console.patients import attached
+from toolkit.console.patients import attached, translated
 from toolkit.console.plan_size import planned_size
 from toolkit.console.pushes import pushed
 from toolkit.console.readers import reader_study
@@ -50,6 +50,7 @@ from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
 from toolkit.stages.report.impact_page import ImpactPage
 from toolkit.stages.train import Trained, TrainingPlan
+from toolkit.stages.translate import Translated
 from toolkit.workspace.runs import PLAIN_CONTROL
 
 BETWEEN_SEEDS = ("macro_recall", "macro_roc_auc", "accuracy")
@@ -346,3 +347,8 @@ def _(result: Baseline) -> RenderableType:
 @rendered.register
 def _(result: Attached) -> RenderableType:
     return attached(result)
+
+
+@rendered.register
+def _(result: Translated) -> RenderableType:
+    return translated(result)

@@ -31,6 +31,8 @@ class RowIdentity(NamedTuple):
     image_id: str | None
     patients: frozenset[str]
     files: tuple[str | None, ...]
+    written: tuple[str, ...] = ()
+    """The patients as they are written."""
 
 
 class DroppedLines(NamedTuple):
@@ -148,7 +150,11 @@ def _identity_of(content: bytes, labelbox: LabelboxSection) -> RowIdentity | Non
     patients = {compared(value) for value in written for compared in (normalise, as_typed)} - {""}
     if labelbox.patient_from == "none" and image_id:
         patients = {image_id}
-    return RowIdentity(image_id, frozenset(patients), (*names,))
+    return RowIdentity(image_id, frozenset(patients), (*names,), tuple(_plainly(value) for value in written))
+
+
+def _plainly(value: str | float) -> str:
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _text(value: Any) -> str | None:

@@ -1,4 +1,4 @@
-"""The ledger of a workspace: splits, runs, scorings, reviews and pushes in the order they were made in, a digest chain.
+"""The ledger of a workspace: splits, runs, scorings, reviews, pushes and translations in order, a digest chain.
 
 Every line holds the digest of the line before it and its own, so that none can be changed, left out or added between
 without notice; that the last ones are there is seen from the scores and the registry, which hold what they say too.
@@ -22,6 +22,7 @@ KEYS = {
     "run": ("run_id", "record_sha256"),
     "scoring": ("run_id", "part", "scored_at"),
     "review": ("review_id", "sha256_of_file"),
+    "translation": ("translated_at", "user"),
     "push": ("push_id", "operation", "target", "calls_sha256"),
 }
 """What tells two entries of a kind apart: an entry is made once."""
@@ -30,7 +31,7 @@ Entry = dict[str, Any]
 
 
 def entries(
-    workspace: Workspace, kind: Literal["split", "run", "scoring", "review", "push"] | None = None
+    workspace: Workspace, kind: Literal["split", "run", "scoring", "review", "push", "translation"] | None = None
 ) -> list[Entry]:
     """Return the ledger's entries in order, of one kind or all, without what chains them.
 
