@@ -704,6 +704,30 @@ def query(  # noqa: PLR0913 - one flag for each limit
         console.show_questions(settings.workspace.questions(), as_json=settings.as_json)
 
 
+@app.command(sort_key=10.5)
+def export(
+    kind: Annotated[Literal["parquet"], Parameter(name="format")],
+    folder: Path,
+    /,
+    *,
+    settings: Shared,
+) -> None:
+    """Write cases, labels and predictions for other tools into a new folder: pseudonyms and IDs, no name of a file.
+
+    parquet is the whole registry: a folder for each table, and load.sql, over which every question can be asked.
+
+    Example: toolkit export parquet for-duckdb
+
+    Args:
+        kind: What the other tool reads.
+        folder: Folder to make, outside the workspace. It is complete, with manifest.json, or not there.
+    """
+    from toolkit.stages.export import export
+
+    study = settings.study_file().study
+    settings.run(lambda progress: export(settings.workspace, study, kind, folder, progress=progress))
+
+
 @app.command(sort_key=11.5)
 def withdraw(
     patient: Annotated[str, Parameter(allow_leading_hyphen=True)],

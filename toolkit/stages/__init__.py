@@ -20,6 +20,7 @@ In the order of the line:
     claims     published figures against the counts they rest on
     impact     a queue's labels → what they change, and the error rate of all labels
     push       queues, predictions and metadata back to Labelbox
+    export     cases, labels and predictions → the formats of other tools
     withdraw   a patient leaves the workspace
 
 A stage never imports another one: they hand over through files and tables.
