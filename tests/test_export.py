@@ -1,27 +1,35 @@
 """What `export` writes for other tools: nothing lost, nothing that leads to a person, whole or not at all."""
 
+import io
 import json
 import stat
 import subprocess
 import sys
 
 import duckdb
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image, ImageCms
+from PIL.ExifTags import Base
 from search_identifiers import planted, search
 
 from toolkit.errors import ToolkitError
 from toolkit.files import digests_of
 from toolkit.stages.export import MANIFEST, export
+from toolkit.stages.export.pictures import NO_PHOTOGRAPH, jpeg_of
 from toolkit.workspace import sql
 from toolkit.workspace.registry import table_names
+
+FORMATS = ("parquet", "coco")
 
 
 @pytest.fixture
 def written(finished, tmp_path):
-    """Export the finished workspace; return the folder, its manifest and the result."""
+    """Export the finished workspace, with pictures; return the folder, its manifest and the result."""
 
     def write(kind, **options):
+        options = {"images": kind == "coco", **options}
         folder = tmp_path / f"{kind}-{len(list(tmp_path.iterdir()))}"
         result = export(finished.workspace, finished.study_file.study, kind, folder, **options)
         return folder, json.loads((folder / MANIFEST).read_text()), result
@@ -48,7 +56,7 @@ EMPTIED = {
 """Columns that an export leaves empty, since an identifier may stand in them."""
 
 
-@pytest.mark.parametrize("kind", ["parquet"])
+@pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_holds_nothing_that_leads_to_a_person(finished, written, kind):
     folder, _, result = written(kind)
     names = {row["external_id"] for row in finished.workspace.rows("select external_id from images")}
@@ -56,7 +64,7 @@ def test_an_export_holds_nothing_that_leads_to_a_person(finished, written, kind)
     assert [] == search([folder], planted(finished.export.parent) | names, {"result": repr(result)})
 
 
-@pytest.mark.parametrize("kind", ["parquet"])
+@pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_is_for_nobody_else_to_read(written, kind):
     folder, _, _ = written(kind)
     paths = [folder, *folder.rglob("*")]
@@ -65,12 +73,12 @@ def test_an_export_is_for_nobody_else_to_read(written, kind):
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_file()}
 
 
-@pytest.mark.parametrize("kind", ["parquet"])
+@pytest.mark.parametrize("kind", FORMATS)
 def test_the_same_workspace_gives_the_same_bytes(written, kind):
     assert digests_of(written(kind)[0]) == digests_of(written(kind)[0])
 
 
-@pytest.mark.parametrize("kind", ["parquet"])
+@pytest.mark.parametrize("kind", FORMATS)
 def test_the_manifest_says_what_every_file_is(written, kind):
     folder, manifest, result = written(kind)
     there = digests_of(folder)
@@ -173,7 +181,7 @@ def test_what_stands_at_the_target_is_never_touched(finished, tmp_path):
     assert [tmp_path / "mine"] == list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", ["parquet"])
+@pytest.mark.parametrize("kind", FORMATS)
 def test_a_full_disk_leaves_nothing_and_says_so(finished, tmp_path, kind):
     program = (
         "import resource, signal, sys\n"
@@ -199,3 +207,115 @@ def test_a_registry_of_an_earlier_version_says_what_to_do(copied, finished, tmp_
 
     assert "toolkit parse" in refused.value.remedy
     assert [] == [path for path in tmp_path.iterdir() if path.name != "workspace"]
+
+
+def readings_of(finished):
+    """Return what every annotator says of each case, as the registry has it."""
+    rows = finished.workspace.rows("select case_id, annotator, class_name, counts from readings")
+    return sorted((row["case_id"], row["annotator"], row["class_name"], row["counts"]) for row in rows)
+
+
+def exported_readings(cases):
+    """Return the same of an export's cases, by their IDs."""
+    rows = ((case_id, *reading.values()) for case_id, readings in cases.items() for reading in readings)
+    return sorted(rows)
+
+
+def boxes_of(finished):
+    """Return the box of every case; the whole photograph where it has none."""
+    rows = finished.workspace.rows("select * from cases inner join images using (image_id)")
+    return {
+        row["case_id"]: [row[f"roi_{side}"] for side in ("left", "top", "width", "height")]
+        if row["roi_width"] is not None
+        else [0.0, 0.0, row["width"], row["height"]]
+        for row in rows
+    }
+
+
+def test_every_case_box_and_label_comes_back_from_coco(finished, written):
+    folder, manifest, result = written("coco")
+    document = json.loads((folder / "annotations.json").read_text())
+    names = {category["id"]: category["name"] for category in document["categories"]}
+    files = {image["id"]: image["file_name"] for image in document["images"]}
+    own = {
+        row["case_id"]: row for row in finished.workspace.rows("select * from truth inner join cases using (case_id)")
+    }
+    entries = {each["case_id"]: each for each in document["annotations"]}
+    none = "no_reference_diagnosis"
+
+    assert ({}, len(own)) == (manifest["left_out"], result.cases)
+    assert {case: row["class_name"] or none for case, row in own.items()} == {
+        case: names[each["category_id"]] for case, each in entries.items()
+    }
+    assert {case: f"{row['image_id']}.jpg" for case, row in own.items()} == {
+        case: files[each["image_id"]] for case, each in entries.items()
+    }
+    assert boxes_of(finished) == {case: each["bbox"] for case, each in entries.items()}
+    assert readings_of(finished) == exported_readings({case: each["readings"] for case, each in entries.items()})
+
+
+def test_coco_has_the_keys_and_types_that_its_readers_rely_on(written):
+    folder, _, _ = written("coco")
+    document = json.loads((folder / "annotations.json").read_text())
+    kinds = {
+        "images": {"id": int, "file_name": str, "width": int, "height": int},
+        "categories": {"id": int, "name": str, "supercategory": str},
+        "annotations": {"id": int, "image_id": int, "category_id": int, "iscrowd": int, "bbox": list, "area": float},
+    }
+    for noun, keys in kinds.items():
+        assert list(range(1, len(document[noun]) + 1)) == [each["id"] for each in document[noun]]
+        for each in document[noun]:
+            assert keys == {key: type(each[key]) for key in keys}
+    assert {each["id"] for each in document["images"]} == {each["image_id"] for each in document["annotations"]}
+
+
+def test_coco_pictures_are_the_upright_pixels_and_nothing_else(written):
+    folder, _, result = written("coco")
+    document = json.loads((folder / "annotations.json").read_text())
+    paths = {path.name: path for path in (folder / "images").iterdir()}
+
+    assert {image["file_name"] for image in document["images"]} == set(paths)
+    assert len(paths) == result.pictures
+    for image in document["images"]:
+        with Image.open(paths[image["file_name"]]) as picture:
+            assert (image["width"], image["height"]) == picture.size
+            assert {"jfif", "jfif_version", "jfif_unit", "jfif_density"} == set(picture.info)
+
+
+def test_a_picture_keeps_nothing_of_its_file_but_the_pixels():
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[Base.ImageDescription], exif[Base.Orientation] = "taken by Dr Secret", 6
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 64, 3), dtype=np.uint8)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(pixels).save(buffer, "JPEG", exif=exif, comment=b"Secret", icc_profile=profile, quality=100)
+    content = jpeg_of(buffer.getvalue())
+    with Image.open(io.BytesIO(content)) as picture:
+        assert (40, 64) == picture.size
+        assert {"jfif", "jfif_version", "jfif_unit", "jfif_density"} == set(picture.info)
+        upright = np.rot90(np.asarray(Image.open(buffer)), -1).astype(float)
+        assert np.abs(np.asarray(picture, float) - upright).mean() < 12
+
+    assert b"Secret" in buffer.getvalue()
+    assert b"Secret" not in content
+
+
+def test_a_photograph_that_was_changed_since_it_was_parsed_is_never_passed_on(copied, finished, tmp_path):
+    row = copied.rows("select image_id, path from images inner join cases using (image_id) limit 1")[0]
+    other = tmp_path / "other.png"
+    Image.new("RGB", (64, 64)).save(other)
+    with copied.writing() as connection:
+        connection.execute("update images set path = $1 where image_id = $2", [str(other), row["image_id"]])
+    with pytest.raises(ToolkitError, match="not the one that was parsed"):
+        export(copied, finished.study_file.study, "coco", tmp_path / "out", images=True)
+
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_case_without_a_photograph_is_named_with_the_reason(copied, finished, tmp_path):
+    row = copied.rows("select image_id from cases order by image_id limit 1")[0]
+    with copied.writing() as connection:
+        connection.execute("update images set path = null where image_id = $1", [row["image_id"]])
+    export(copied, finished.study_file.study, "coco", tmp_path / "out", images=True)
+    manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
+
+    assert {f"{row['image_id']}.jpg": NO_PHOTOGRAPH} == manifest["images_without_picture"]

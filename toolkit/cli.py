@@ -706,26 +706,34 @@ def query(  # noqa: PLR0913 - one flag for each limit
 
 @app.command(sort_key=10.5)
 def export(
-    kind: Annotated[Literal["parquet"], Parameter(name="format")],
+    kind: Annotated[Literal["parquet", "coco"], Parameter(name="format")],
     folder: Path,
     /,
     *,
+    split: SplitID = "latest",
+    images: Flag = False,
     settings: Shared,
 ) -> None:
     """Write cases, labels and predictions for other tools into a new folder: pseudonyms and IDs, no name of a file.
 
     parquet is the whole registry: a folder for each table, and load.sql, over which every question can be asked.
+    coco has the cases as boxes, with their reference diagnosis as category.
 
     Example: toolkit export parquet for-duckdb
+
+    Example: toolkit export coco for-detectors --images
 
     Args:
         kind: What the other tool reads.
         folder: Folder to make, outside the workspace. It is complete, with manifest.json, or not there.
+        images: Of coco: write the photographs too, encoded anew without EXIF.
     """
     from toolkit.stages.export import export
 
-    study = settings.study_file().study
-    settings.run(lambda progress: export(settings.workspace, study, kind, folder, progress=progress))
+    if images and kind != "coco":
+        raise CycloptsError(msg="--images belongs to coco")
+    study, workspace = settings.study_file().study, settings.workspace
+    settings.run(lambda progress: export(workspace, study, kind, folder, split=split, images=images, progress=progress))
 
 
 @app.command(sort_key=11.5)

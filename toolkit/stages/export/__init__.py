@@ -4,6 +4,7 @@ Pseudonyms and IDs are all that names a patient, a photograph or a file. Every e
 with a manifest of what it was made from, what it holds and what was left out.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import Any, Literal
 from toolkit.files import digests_of, size_of, write_json
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
+from toolkit.stages.export.coco import write_coco
 from toolkit.stages.export.new_folder import new_folder
 from toolkit.stages.export.parquet import write_parquet_tables
-from toolkit.stages.export.written import Written
+from toolkit.stages.export.written import Order, Written
 from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
 
 MANIFEST = "manifest.json"
-Format = Literal["parquet"]
+Format = Literal["parquet", "coco"]
+WRITERS: dict[Format, Callable[[Order], Written]] = {"parquet": write_parquet_tables, "coco": write_coco}
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,20 @@ class Exported:
 
 
 @one_at_a_time("export")
-def export(workspace: Workspace, study: Study, kind: Format, folder: Path, *, progress: Progress = silent) -> Exported:
+def export(  # noqa: PLR0913 - what the formats are made from
+    workspace: Workspace,
+    study: Study,
+    kind: Format,
+    folder: Path,
+    *,
+    split: str = "latest",
+    run: str = "latest",
+    images: bool = False,
+    progress: Progress = silent,
+) -> Exported:
     """Write an export of a format into a new folder, whole or not at all."""
     with new_folder(folder, workspace=workspace.folder) as new, workspace.reading():
-        written = write_parquet_tables(workspace, new, progress)
+        written = WRITERS[kind](Order(workspace, study, new, split, run, images, progress))
         digests = digests_of(new)
         write_json(new / MANIFEST, _manifest(workspace, study, kind, written, digests))
     reasons = list(written.left_out.values())

@@ -7,10 +7,9 @@ import duckdb
 from toolkit.errors import WorkspaceError
 from toolkit.files import write_atomically
 from toolkit.photographs.opening import file_name
-from toolkit.progress import Progress
-from toolkit.stages.export.written import Written
+from toolkit.stages.export.written import Order, Written
 from toolkit.workspace import described, sql
-from toolkit.workspace.registry import Workspace, scratch, table_names, table_schema
+from toolkit.workspace.registry import scratch, table_names, table_schema
 
 VIEWS = ("case_table", "misclassified", "truth")
 """Views whose rows are written too, for who reads Parquet without SQL."""
@@ -30,11 +29,12 @@ EMPTIED = {
 LOAD = "load.sql"
 
 
-def write_parquet_tables(workspace: Workspace, folder: Path, progress: Progress) -> Written:
+def write_parquet_tables(order: Order) -> Written:
     """Write every table and some views below `folder`, ordered by all columns: the same registry gives the same bytes.
 
     Columns of `EMPTIED` are there and hold NULL, so that every question can still be asked.
     """
+    workspace, folder = order.workspace, order.folder
     if workspace.is_older():
         problem = "an earlier version wrote this registry, and it lacks tables"
         raise WorkspaceError(problem, place=str(workspace.folder), remedy="toolkit parse brings it up to date")
@@ -45,7 +45,7 @@ def write_parquet_tables(workspace: Workspace, folder: Path, progress: Progress)
         files.execute("set preserve_insertion_order = true")
         for number, (name, kind) in enumerate(names, start=1):
             rows[name] = _write(registry, files, name, folder / kind / name)
-            progress("writing Parquet", number, len(names))
+            order.progress("writing Parquet", number, len(names))
         views = [described.case_table_sql(registry) if each.stem == described.CASE_TABLE else each.read_text("utf-8")
                  for each in sql.folder("views")]  # fmt: skip
     tables = [_view_of_files(name) for name in table_names()]

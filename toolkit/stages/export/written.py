@@ -1,7 +1,25 @@
-"""What one format has written: the cases, the pictures, what was left out and why, and facts of its own."""
+"""What is asked of a format, and what it has written: cases, pictures, what was left out and why."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from toolkit.manifest import Study
+from toolkit.progress import Progress, silent
+from toolkit.workspace.registry import Workspace
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to write, and into which folder; a format uses of it what it needs."""
+
+    workspace: Workspace
+    study: Study
+    folder: Path
+    split: str = "latest"
+    run: str = "latest"
+    images: bool = False
+    progress: Progress = silent
 
 
 @dataclass(frozen=True)
