@@ -8,6 +8,8 @@ import sys
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.json
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageCms
@@ -21,7 +23,7 @@ from toolkit.stages.export.pictures import NO_PHOTOGRAPH, jpeg_of
 from toolkit.workspace import sql
 from toolkit.workspace.registry import table_names
 
-FORMATS = ("parquet", "coco")
+FORMATS = ("parquet", "coco", "imagefolder")
 
 
 @pytest.fixture
@@ -319,3 +321,62 @@ def test_a_case_without_a_photograph_is_named_with_the_reason(copied, finished, 
     manifest = json.loads((tmp_path / "out" / MANIFEST).read_text())
 
     assert {f"{row['image_id']}.jpg": NO_PHOTOGRAPH} == manifest["images_without_picture"]
+
+
+def lines_of(folder):
+    """Return the lines of an imagefolder's metadata, by case, and the subset in which each stands."""
+    paths = sorted(folder.glob("*/metadata.jsonl"))
+    lines = [(path.parent.name, json.loads(line)) for path in paths for line in path.read_text().splitlines()]
+    return {line["case_id"]: (part, line) for part, line in lines}
+
+
+def test_every_case_box_and_label_of_the_split_comes_back_from_an_imagefolder(finished, written):
+    folder, manifest, result = written("imagefolder")
+    split_id = finished.results["Split"].split_id
+    text = "select * from splits inner join truth using (case_id) where split_id = $split_id"
+    rows = finished.workspace.rows(text, {"split_id": split_id})
+    own = {row["case_id"]: (row["part"], row["class_name"]) for row in rows}
+    lines = lines_of(folder)
+    every = {row["case_id"] for row in finished.workspace.rows("select case_id from cases")}
+    said = [each for each in readings_of(finished) if each[0] in own]
+
+    assert (split_id, len(own)) == (manifest["split_id"], result.cases)
+    assert own == {case: (part, line["label"]) for case, (part, line) in lines.items()}
+    assert every == {*own, *manifest["left_out"]}
+    assert result.left_out == {"it is in no subset of the split": len(every) - len(own)}
+    assert {case: box for case, box in boxes_of(finished).items() if case in own} == {
+        case: line["roi"] for case, (_, line) in lines.items()
+    }
+    assert said == exported_readings({case: line["readings"] for case, (_, line) in lines.items()})
+    for case, (_, line) in lines.items():
+        assert line["votes"] == {
+            name: sum(each[0] == case and each[2] == name and each[3] for each in said) for name in line["votes"]
+        }
+
+
+def test_an_imagefolder_has_one_picture_for_each_line(written):
+    folder, _, result = written("imagefolder")
+    lines = lines_of(folder)
+
+    assert {"train", "validation", "test"} == {part for part, _ in lines.values()}
+    assert {f"{part}/{line['file_name']}" for part, line in lines.values()} == {
+        path.relative_to(folder).as_posix() for path in folder.glob("*/*.jpg")
+    }
+    assert result.pictures == len(lines)
+
+
+def test_the_subsets_of_an_imagefolder_have_the_same_types(written):
+    """`datasets` reads metadata with pyarrow and refuses subsets whose types differ."""
+    folder, _, _ = written("imagefolder")
+    first, *others = [pyarrow.json.read_json(path).schema for path in sorted(folder.glob("*/metadata.jsonl"))]
+
+    assert 2 == len(others)
+    assert all(first == other for other in others)
+    assert not [kind for kind in first.types if pa.types.is_null(kind)]
+
+
+def test_an_imagefolder_says_that_it_needs_a_split(workspace, study, tmp_path):
+    with workspace.writing():
+        pass
+    with pytest.raises(ToolkitError, match="no split yet"):
+        export(workspace, study, "imagefolder", tmp_path / "out")

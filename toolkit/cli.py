@@ -706,7 +706,7 @@ def query(  # noqa: PLR0913 - one flag for each limit
 
 @app.command(sort_key=10.5)
 def export(
-    kind: Annotated[Literal["parquet", "coco"], Parameter(name="format")],
+    kind: Annotated[Literal["parquet", "coco", "imagefolder"], Parameter(name="format")],
     folder: Path,
     /,
     *,
@@ -717,11 +717,14 @@ def export(
     """Write cases, labels and predictions for other tools into a new folder: pseudonyms and IDs, no name of a file.
 
     parquet is the whole registry: a folder for each table, and load.sql, over which every question can be asked.
-    coco has the cases as boxes, with their reference diagnosis as category.
+    coco has the cases as boxes, with their reference diagnosis as category. imagefolder is for Hugging Face datasets: a
+    folder of pictures for each subset of a split.
 
     Example: toolkit export parquet for-duckdb
 
     Example: toolkit export coco for-detectors --images
+
+    Example: toolkit export imagefolder for-training --split 1a2b3c4d
 
     Args:
         kind: What the other tool reads.

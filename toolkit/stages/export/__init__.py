@@ -14,6 +14,7 @@ from toolkit.files import digests_of, size_of, write_json
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.export.coco import write_coco
+from toolkit.stages.export.imagefolder import write_imagefolder
 from toolkit.stages.export.new_folder import new_folder
 from toolkit.stages.export.parquet import write_parquet_tables
 from toolkit.stages.export.written import Order, Written
@@ -21,8 +22,12 @@ from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
 
 MANIFEST = "manifest.json"
-Format = Literal["parquet", "coco"]
-WRITERS: dict[Format, Callable[[Order], Written]] = {"parquet": write_parquet_tables, "coco": write_coco}
+Format = Literal["parquet", "coco", "imagefolder"]
+WRITERS: dict[Format, Callable[[Order], Written]] = {
+    "parquet": write_parquet_tables,
+    "coco": write_coco,
+    "imagefolder": write_imagefolder,
+}
 
 
 @dataclass(frozen=True)

@@ -51,9 +51,9 @@ def _document(study: Study, cases: list[ExportedCase]) -> dict[str, Any]:
 
 def _categories(study: Study, cases: list[ExportedCase]) -> list[dict[str, Any]]:
     names = [(each.name, "malignant" if each.malignant else "benign") for each in study.classes]
-    known = {*study.class_names, None}
-    names += [(name, "") for name in sorted({case.class_name for case in cases if case.class_name not in known})]
-    names += [(UNRESOLVED, "")] if any(case.class_name is None for case in cases) else []
+    there = {case.class_name or UNRESOLVED for case in cases}
+    older = sorted(there - {UNRESOLVED, *study.class_names})
+    names += [(name, "") for name in (*older, UNRESOLVED) if name in there]
     return [{"id": number, "name": name, "supercategory": kind} for number, (name, kind) in enumerate(names, start=1)]
 
 
@@ -74,14 +74,13 @@ def _image(number: int, case: ExportedCase) -> dict[str, Any]:
 
 def _annotation(number: int, case: ExportedCase, image: int, category: int) -> dict[str, Any]:
     """Return a case as COCO has it: an ROI in pixels of the upright photograph, the whole of it where there is none."""
-    box = list(case.roi or (0.0, 0.0, float(case.width or 0), float(case.height or 0)))
     facts = case.facts | {"image_id": image}
     return {
         "id": number,
         **facts,
         "category_id": category,
-        "bbox": box,
-        "area": box[2] * box[3],
+        "bbox": case.box,
+        "area": case.box[2] * case.box[3],
         "iscrowd": 0,
         "segmentation": [],
         "whole_photograph": case.roi is None,

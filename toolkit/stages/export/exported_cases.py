@@ -33,6 +33,11 @@ class ExportedCase:
     metadata: dict[str, str]
 
     @property
+    def box(self) -> list[float]:
+        """The ROI: left, top, width and height in pixels of the upright photograph, or the whole of it."""
+        return list(self.roi or (0.0, 0.0, float(self.width or 0), float(self.height or 0)))
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What every format says of a case beside its class and its ROI."""
         return {
