@@ -21,9 +21,9 @@ from toolkit.files import digests_of
 from toolkit.stages.export import MANIFEST, export
 from toolkit.stages.export.pictures import NO_PHOTOGRAPH, jpeg_of
 from toolkit.workspace import sql
-from toolkit.workspace.registry import table_names
+from toolkit.workspace.registry import table_names, table_schema
 
-FORMATS = ("parquet", "coco", "imagefolder")
+FORMATS = ("parquet", "coco", "imagefolder", "fiftyone")
 
 
 @pytest.fixture
@@ -380,3 +380,69 @@ def test_an_imagefolder_says_that_it_needs_a_split(workspace, study, tmp_path):
         pass
     with pytest.raises(ToolkitError, match="no split yet"):
         export(workspace, study, "imagefolder", tmp_path / "out")
+
+
+@pytest.fixture
+def samples(written):
+    """The samples of a FiftyOne export, by case, and the folder."""
+    folder, manifest, _ = written("fiftyone")
+    assert {} == manifest["left_out"]
+    return {each["case_id"]: each for each in json.loads((folder / "samples.json").read_text())["samples"]}, folder
+
+
+def test_every_case_box_and_label_comes_back_from_fiftyone(finished, samples):
+    by_case, _ = samples
+    own = {row["case_id"]: row["class_name"] for row in finished.workspace.rows("select * from truth")}
+    readings = {
+        case: [(each["annotator"], each["label"], each["counts"]) for each in sample["readings"]["classifications"]]
+        for case, sample in by_case.items()
+    }
+
+    assert own == {case: sample.get("ground_truth", {}).get("label") for case, sample in by_case.items()}
+    assert readings_of(finished) == sorted((case, *each) for case, said in readings.items() for each in said)
+    rows = finished.workspace.rows("select * from cases inner join images using (image_id)")
+    for row in rows:
+        sample = by_case[row["case_id"]]
+        if row["roi_width"] is None:
+            assert "lesion" not in sample
+        else:
+            left, top, width, height = sample["lesion"]["detections"][0]["bounding_box"]
+            box = [left * row["width"], top * row["height"], width * row["width"], height * row["height"]]
+            assert pytest.approx([row[f"roi_{side}"] for side in ("left", "top", "width", "height")]) == box
+
+
+def test_every_prediction_of_the_run_comes_back_from_fiftyone(finished, samples):
+    by_case, _ = samples
+    rows = finished.workspace.rows("select * from predictions where run_id = $run_id", {"run_id": finished.run_id})
+    own = {row["case_id"]: (row["predicted"], row["confidence"], dict(row["probabilities"])) for row in rows}
+    found = {case: sample["prediction"] for case, sample in by_case.items() if "prediction" in sample}
+
+    assert own == {case: (each["label"], each["confidence"], each["probabilities"]) for case, each in found.items()}
+
+
+def test_fiftyone_samples_name_their_picture_their_subset_and_their_metadata(finished, samples):
+    by_case, folder = samples
+    split_id = finished.results["Split"].split_id
+    rows = finished.workspace.rows("select case_id, part from splits where split_id = $s", {"s": split_id})
+    metadata = finished.workspace.rows("select case_id, value from metadata inner join cases using (image_id)")
+    values = {
+        (case, value) for case, each in by_case.items() for name, value in each.items() if name.startswith("study_")
+    }
+
+    assert {f"data/{path.name}" for path in (folder / "data").iterdir()} == {x["filepath"] for x in by_case.values()}
+    assert {row["case_id"]: [row["part"]] for row in rows} == {c: x["tags"] for c, x in by_case.items() if x["tags"]}
+    assert {(row["case_id"], row["value"]) for row in metadata} == values
+    assert "version" not in json.loads((folder / "metadata.json").read_text())
+
+
+def test_fiftyone_gets_cases_before_there_is_a_run(copied, finished, tmp_path):
+    about_runs = {name for name in table_names() if "run_id" in table_schema(name).names} - {"model_runs", "runs"}
+    for names in (about_runs, {"runs"}):  # what refers to runs has to be gone before they can go
+        with copied.writing() as connection:
+            for name in names:
+                connection.execute(f"delete from {name}")
+    export(copied, finished.study_file.study, "fiftyone", tmp_path / "out")
+    read = json.loads((tmp_path / "out" / "samples.json").read_text())["samples"]
+
+    assert len(copied.rows("select 1 from cases")) == len(read)
+    assert not [sample for sample in read if "prediction" in sample]

@@ -706,11 +706,12 @@ def query(  # noqa: PLR0913 - one flag for each limit
 
 @app.command(sort_key=10.5)
 def export(
-    kind: Annotated[Literal["parquet", "coco", "imagefolder"], Parameter(name="format")],
+    kind: Annotated[Literal["parquet", "coco", "imagefolder", "fiftyone"], Parameter(name="format")],
     folder: Path,
     /,
     *,
     split: SplitID = "latest",
+    run: Run = "latest",
     images: Flag = False,
     settings: Shared,
 ) -> None:
@@ -718,13 +719,15 @@ def export(
 
     parquet is the whole registry: a folder for each table, and load.sql, over which every question can be asked.
     coco has the cases as boxes, with their reference diagnosis as category. imagefolder is for Hugging Face datasets: a
-    folder of pictures for each subset of a split.
+    folder of pictures for each subset of a split. fiftyone has a sample for each case, with a run's prediction.
 
     Example: toolkit export parquet for-duckdb
 
     Example: toolkit export coco for-detectors --images
 
     Example: toolkit export imagefolder for-training --split 1a2b3c4d
+
+    Example: toolkit export fiftyone for-looking --run 1a2b3c4d
 
     Args:
         kind: What the other tool reads.
@@ -735,8 +738,8 @@ def export(
 
     if images and kind != "coco":
         raise CycloptsError(msg="--images belongs to coco")
-    study, workspace = settings.study_file().study, settings.workspace
-    settings.run(lambda progress: export(workspace, study, kind, folder, split=split, images=images, progress=progress))
+    make = partial(export, settings.workspace, settings.study_file().study, kind, folder)
+    settings.run(lambda progress: make(split=split, run=run, images=images, progress=progress))
 
 
 @app.command(sort_key=11.5)
