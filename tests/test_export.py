@@ -8,6 +8,7 @@ import sys
 
 import duckdb
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.json
 import pyarrow.parquet as pq
@@ -18,12 +19,14 @@ from search_identifiers import planted, search
 
 from toolkit.errors import ToolkitError
 from toolkit.files import digests_of
+from toolkit.prompts.chat_json import read_chat
 from toolkit.stages.export import MANIFEST, export
 from toolkit.stages.export.pictures import NO_PHOTOGRAPH, jpeg_of
+from toolkit.stages.predict.imported import predict_from
 from toolkit.workspace import sql
 from toolkit.workspace.registry import table_names, table_schema
 
-FORMATS = ("parquet", "coco", "imagefolder", "fiftyone")
+FORMATS = ("parquet", "coco", "imagefolder", "fiftyone", "isic", "chat")
 
 
 @pytest.fixture
@@ -446,3 +449,47 @@ def test_fiftyone_gets_cases_before_there_is_a_run(copied, finished, tmp_path):
 
     assert len(copied.rows("select 1 from cases")) == len(read)
     assert not [sample for sample in read if "prediction" in sample]
+
+
+def test_every_probability_and_diagnosis_of_a_run_comes_back_from_isic_csv(finished, written):
+    folder, manifest, result = written("isic")
+    names = finished.study_file.study.class_names
+    rows = finished.workspace.rows("select * from predictions where run_id = $run_id", {"run_id": finished.run_id})
+    truth = {row["case_id"]: row["class_name"] for row in finished.workspace.rows("select * from truth")}
+    parts = {row["part"] for row in rows}
+
+    assert {"validation", "test"} == parts
+    assert len(rows) == result.cases
+    assert set(truth) == {row["case_id"] for row in rows} | set(manifest["left_out"])
+    for part in parts:
+        said = pd.read_csv(folder / f"{part}-predictions.csv", dtype={"image": str}).set_index("image")
+        true = pd.read_csv(folder / f"{part}-ground-truth.csv", dtype={"image": str}).set_index("image")
+        own = {row["case_id"]: dict(row["probabilities"]) for row in rows if row["part"] == part}
+
+        assert names == list(said.columns) == list(true.columns)
+        assert own == said.to_dict("index")
+        assert {case: truth[case] for case in own if truth[case]} == true.idxmax(axis=1).to_dict()
+        assert {1.0} == set(true.sum(axis=1))
+
+
+def test_an_isic_csv_is_read_by_predict_from(copied, finished, written):
+    folder, _, _ = written("isic")
+    study = finished.study_file.study
+    read = predict_from(copied, study, folder / "test-predictions.csv", model_name="again", part="test")
+    text = "select case_id, probabilities from predictions where run_id = $run_id and part = 'test' order by case_id"
+    own, again = (copied.rows(text, {"run_id": run_id}) for run_id in (finished.run_id, read.run_id))
+
+    assert [dict(row["probabilities"]) for row in own] == [pytest.approx(dict(row["probabilities"])) for row in again]
+
+
+def test_every_case_of_the_split_comes_back_from_chat_json(finished, written):
+    folder, manifest, result = written("chat")
+    study, split_id = finished.study_file.study, finished.results["Split"].split_id
+    text = "select * from splits inner join truth using (case_id) where split_id = $split_id"
+    own = {row["case_id"]: row["class_name"] for row in finished.workspace.rows(text, {"split_id": split_id})}
+    entries = [entry for part in ("train", "validation", "test") for entry in read_chat(folder / f"{part}.json")]
+    every = {row["case_id"] for row in finished.workspace.rows("select case_id from cases")}
+
+    assert own == {entry.image[len("images/") : -len(".jpg")]: study.class_of(entry.assistant) for entry in entries}
+    assert {entry.image for entry in entries} == {f"images/{path.name}" for path in (folder / "images").iterdir()}
+    assert (len(own), every) == (result.pictures, {*own, *manifest["left_out"]})

@@ -706,7 +706,7 @@ def query(  # noqa: PLR0913 - one flag for each limit
 
 @app.command(sort_key=10.5)
 def export(
-    kind: Annotated[Literal["parquet", "coco", "imagefolder", "fiftyone"], Parameter(name="format")],
+    kind: Annotated[Literal["parquet", "coco", "imagefolder", "fiftyone", "isic", "chat"], Parameter(name="format")],
     folder: Path,
     /,
     *,
@@ -720,6 +720,7 @@ def export(
     parquet is the whole registry: a folder for each table, and load.sql, over which every question can be asked.
     coco has the cases as boxes, with their reference diagnosis as category. imagefolder is for Hugging Face datasets: a
     folder of pictures for each subset of a split. fiftyone has a sample for each case, with a run's prediction.
+    isic is a run's probabilities as CSV. chat is what `toolkit prompts` writes, with pictures named by case.
 
     Example: toolkit export parquet for-duckdb
 

@@ -13,9 +13,11 @@ from typing import Any, Literal
 from toolkit.files import digests_of, size_of, write_json
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
+from toolkit.stages.export.chat import write_chat_folder
 from toolkit.stages.export.coco import write_coco
 from toolkit.stages.export.fiftyone import write_fiftyone
 from toolkit.stages.export.imagefolder import write_imagefolder
+from toolkit.stages.export.isic import write_isic
 from toolkit.stages.export.new_folder import new_folder
 from toolkit.stages.export.parquet import write_parquet_tables
 from toolkit.stages.export.written import Order, Written
@@ -23,12 +25,14 @@ from toolkit.workspace.locks import one_at_a_time
 from toolkit.workspace.registry import Workspace
 
 MANIFEST = "manifest.json"
-Format = Literal["parquet", "coco", "imagefolder", "fiftyone"]
+Format = Literal["parquet", "coco", "imagefolder", "fiftyone", "isic", "chat"]
 WRITERS: dict[Format, Callable[[Order], Written]] = {
     "parquet": write_parquet_tables,
     "coco": write_coco,
     "imagefolder": write_imagefolder,
     "fiftyone": write_fiftyone,
+    "isic": write_isic,
+    "chat": write_chat_folder,
 }
 
 
