@@ -742,6 +742,45 @@ def query(  # noqa: PLR0913 - one flag for each limit
         console.show_questions(settings.workspace.questions(), as_json=settings.as_json)
 
 
+@app.command(sort_key=10.5)
+def export(
+    kind: Annotated[Literal["parquet", "coco", "imagefolder", "fiftyone", "isic", "chat"], Parameter(name="format")],
+    folder: Path,
+    /,
+    *,
+    split: SplitID = "latest",
+    run: Run = "latest",
+    images: Flag = False,
+    settings: Shared,
+) -> None:
+    """Write cases, labels and predictions for other tools into a new folder: pseudonyms and IDs, no name of a file.
+
+    parquet is the whole registry: a folder for each table, and load.sql, over which every question can be asked.
+    coco has the cases as boxes, with their reference diagnosis as category. imagefolder is for Hugging Face datasets: a
+    folder of pictures for each subset of a split. fiftyone has a sample for each case, with a run's prediction.
+    isic is a run's probabilities as CSV. chat is what `toolkit prompts` writes, with pictures named by case.
+
+    Example: toolkit export parquet for-duckdb
+
+    Example: toolkit export coco for-detectors --images
+
+    Example: toolkit export imagefolder for-training --split 1a2b3c4d
+
+    Example: toolkit export fiftyone for-looking --run 1a2b3c4d
+
+    Args:
+        kind: What the other tool reads.
+        folder: Folder to make, outside the workspace. It is complete, with manifest.json, or not there.
+        images: Of coco: write the photographs too, encoded anew without EXIF.
+    """
+    from toolkit.stages.export import export
+
+    if images and kind != "coco":
+        raise CycloptsError(msg="--images belongs to coco")
+    make = partial(export, settings.workspace, settings.study_file().study, kind, folder)
+    settings.run(lambda progress: make(split=split, run=run, images=images, progress=progress))
+
+
 @app.command(sort_key=11.5)
 def withdraw(
     patient: Annotated[str, Parameter(allow_leading_hyphen=True)],

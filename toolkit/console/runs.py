@@ -40,6 +40,7 @@ from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
 from toolkit.stages.evaluate.as_of import EvaluatedAsOf
+from toolkit.stages.export import Exported
 from toolkit.stages.impact import Impact
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
@@ -112,6 +113,18 @@ def _(result: TrainingPlan) -> RenderableType:
 def _left_out_of_prompts(values: int) -> list[str]:
     """Return the warning that metadata which names a class was left out of the prompts."""
     return [f"! {counted(values, 'metadata value')} left out of the prompts: they name a class"] if values else []
+
+
+@rendered.register
+def _(result: Exported) -> RenderableType:
+    pictures = f", {counted(result.pictures, 'picture')}" if result.pictures else ""
+    size = f"{counted(result.files, 'file')}, {result.megabytes:.1f} MB"
+    lines = [
+        f"{result.format}: {counted(result.cases, 'case')}{pictures}, {size}",
+        *(f"! {counted(cases, 'case')} left out: {reason}" for reason, cases in result.left_out.items()),
+        "! this copy stays when a patient is withdrawn from the workspace",
+    ]
+    return Group(summary("export", *lines), unwrapped(f"folder: {result.folder}"))
 
 
 @rendered.register

@@ -66,13 +66,13 @@ def write_chat(
     """
     split_id = find_split(workspace, split_id)
     progress("writing prompts", 0, None)
-    entries, left_out = _entries(workspace, study, resolved_cases(workspace, split_id, part))
+    entries, left_out = chat_entries(workspace, study, resolved_cases(workspace, split_id, part))
     text = json.dumps([asdict(entry) for entry in entries], ensure_ascii=False, indent=1)
     write_atomically(file, f"{text}\n".encode(), mode=0o600)
     return ChatWritten(str(file), split_id, part, len(entries), left_out)
 
 
-def _entries(workspace: Workspace, study: Study, cases: list[PartCase]) -> tuple[list[ChatEntry], int]:
+def chat_entries(workspace: Workspace, study: Study, cases: list[PartCase]) -> tuple[list[ChatEntry], int]:
     """Return an entry per case, and how many metadata values were left out of the prompts."""
     prompts = prompts_of(workspace, study, [case.case_id for case in cases])
     answers = dict(zip(study.class_names, study.answers, strict=True))
@@ -104,7 +104,7 @@ def compare_chat(
     """Compare a file with today's cases of a part; photographs match by path, else by file name."""
     split_id = find_split(workspace, split_id)
     entries = read_chat(file)
-    today, _ = _entries(workspace, study, resolved_cases(workspace, split_id, part))
+    today, _ = chat_entries(workspace, study, resolved_cases(workspace, split_id, part))
     by_name: dict[str, list[ChatEntry]] = {}
     for entry in today:
         by_name.setdefault(Path(entry.image).name, []).append(entry)

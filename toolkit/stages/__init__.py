@@ -22,6 +22,7 @@ In the order of the line:
     impact     a queue's labels → what they change, and the error rate of all labels
     push       queues, predictions and metadata back to Labelbox
     translate  identifiers of patients ↔ pseudonyms, for who has the key
+    export     cases, labels and predictions → the formats of other tools
     withdraw   a patient leaves the workspace
 
 A stage never imports another one: they hand over through files and tables.

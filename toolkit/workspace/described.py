@@ -37,7 +37,7 @@ class Meaning(NamedTuple):
 
 def describe(connection: duckdb.DuckDBPyConnection) -> None:
     """Give `case_table` its metadata columns, and every table, view and column the comment that says what it means."""
-    _with_metadata(connection)
+    connection.execute(case_table_sql(connection))
     known = _comments(connection)
     for each in _meanings():
         key = (each.name, each.column)
@@ -46,8 +46,8 @@ def describe(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(f"comment on {each.kind} {_quoted(each.name)}{column} is {sql.quoted(each.words)}")
 
 
-def _with_metadata(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make `case_table` anew with a column for each metadata field: its name, numbered where another column has it."""
+def case_table_sql(connection: duckdb.DuckDBPyConnection) -> str:
+    """Return the SQL of `case_table` with a column for each metadata field, numbered where another has its name."""
     fields = connection.execute(sql.statement("parse/metadata_fields"), {"most": MOST_FIELDS}).fetchall()
     text, taken = _view(CASE_TABLE), own_columns()
     names = distinct_names([*taken, *(name for name, _ in fields)])[len(taken) :]
@@ -55,7 +55,7 @@ def _with_metadata(connection: duckdb.DuckDBPyConnection) -> None:
         f"    {TYPES.get(kind, '{}').format(f'described.metadata[{sql.quoted(field)}]')} as {_quoted(name)},\n"
         for name, (field, kind) in zip(names, fields, strict=True)
     )
-    connection.execute(text.replace(LAST, LAST + "".join(columns)))
+    return text.replace(LAST, LAST + "".join(columns))
 
 
 def own_columns() -> list[str]:

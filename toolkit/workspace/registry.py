@@ -210,12 +210,12 @@ class Workspace:
         try:
             return self._answer(question.text, values, limits, place=str(question.path))
         except QuestionError as error:
-            if "does not exist" in error.problem and self._is_older():
+            if "does not exist" in error.problem and self.is_older():
                 error.remedy = "an earlier version wrote this registry: toolkit parse brings it up to date"
             raise
 
-    def _is_older(self) -> bool:
-        """Whether the registry lacks tables that this version has: it gets them when a command first writes."""
+    def is_older(self) -> bool:
+        """Tell whether the registry lacks tables that this version has: it gets them when a command first writes."""
         applied = {row["file"] for row in self.rows("select file from schema_history")}
         return any(path.name not in applied for path in sql.folder("schema"))
 
