@@ -493,3 +493,29 @@ def test_every_case_of_the_split_comes_back_from_chat_json(finished, written):
     assert own == {entry.image[len("images/") : -len(".jpg")]: study.class_of(entry.assistant) for entry in entries}
     assert {entry.image for entry in entries} == {f"images/{path.name}" for path in (folder / "images").iterdir()}
     assert (len(own), every) == (result.pictures, {*own, *manifest["left_out"]})
+
+
+def test_the_order_of_rows_in_the_registry_changes_no_byte_of_parquet(copied, finished, tmp_path):
+    study = finished.study_file.study
+    export(copied, study, "parquet", tmp_path / "before")
+    with copied.writing() as connection:
+        connection.execute("create temp table turned as select * from metadata order by all desc")
+        connection.execute("delete from metadata")
+        connection.execute("insert into metadata select * from turned")
+        connection.execute("drop table turned")
+    export(copied, study, "parquet", tmp_path / "after")
+    before, after = (digests_of(tmp_path / name / "tables") for name in ("before", "after"))
+
+    assert before == after
+
+
+def test_a_reading_that_does_not_count_is_no_vote(copied, finished, tmp_path):
+    text = "select case_id, readings.class_name from readings inner join splits using (case_id) order by all limit 1"
+    row = copied.rows(text)[0]
+    with copied.writing() as connection:
+        connection.execute("update readings set counts = false where case_id = $1", [row["case_id"]])
+    export(copied, finished.study_file.study, "imagefolder", tmp_path / "out")
+    _, line = lines_of(tmp_path / "out")[row["case_id"]]
+
+    assert {0} == set(line["votes"].values())
+    assert row["class_name"] in {reading["class_name"] for reading in line["readings"]}
