@@ -198,4 +198,5 @@ def test_no_command_takes_a_secret_as_an_option():
     options = set(re.findall(r"--[a-z][a-z-]*", (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")))
 
     assert len(options) > 20
-    assert set() == {option for option in options if re.search("key|token|password|secret|patient", option)}
+    of_attach = {"--patient"}  # the name of a column, no identifier
+    assert of_attach == {option for option in options if re.search("key|token|password|secret|patient", option)}
