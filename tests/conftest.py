@@ -198,3 +198,18 @@ def copied(finished, tmp_path):
     copy = Workspace(tmp_path / "workspace")
     shutil.copytree(finished.workspace.folder, copy.folder)
     return copy
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A real browser; without one its tests are skipped, or fail where one must be there."""
+    import browser
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = browser.launched(playwright)
+        if found is None:
+            say = pytest.fail if os.environ.get("LESION_TOOLKIT_NEED_BROWSER") else pytest.skip
+            say(f"no browser ({browser.HOW_TO_HAVE_ONE})")
+        yield found
+        found.close()

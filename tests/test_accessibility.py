@@ -4,14 +4,11 @@ All rules on a wide screen; contrast again in the dark, all other rules again on
 rule on every screen, is asked for by tests/soak/test_every_screen.py.
 """
 
-import os
 import shutil
 from pathlib import Path
 
-import browser
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from toolkit.pipeline import compare_with_page, impact_with_page
 from toolkit.stages.evaluate import evaluate
@@ -46,17 +43,6 @@ def pages(finished, tmp_path_factory) -> list[Path]:
     list(impact_with_page(workspace, study))
     report(workspace, study, run=run_id, audience="shared")
     return sorted(workspace.reports.rglob("*.html"))
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        found = browser.launched(playwright)
-        if found is None:
-            say = pytest.fail if os.environ.get("LESION_TOOLKIT_NEED_BROWSER") else pytest.skip
-            say(f"no browser ({browser.HOW_TO_HAVE_ONE})")
-        yield found
-        found.close()
 
 
 def violations(tab, rules: dict | None = None) -> list[str]:

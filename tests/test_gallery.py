@@ -1,14 +1,11 @@
 """What the page does in a real browser, by clicks and keys, without a network."""
 
 import json
-import os
 import re
 from pathlib import Path
 
-import browser
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 from registries import HOSTILE, a_registry, a_study, photograph
 
 from toolkit import csv_files
@@ -50,17 +47,6 @@ def page_file(tmp_path_factory) -> Path:
         insert(connection, "projects", pa.table(project))
     evaluate(workspace, study)
     return Path(report(workspace, study).page)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        found = browser.launched(playwright)
-        if found is None:
-            say = pytest.fail if os.environ.get("LESION_TOOLKIT_NEED_BROWSER") else pytest.skip
-            say(f"no browser ({browser.HOW_TO_HAVE_ONE})")
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")

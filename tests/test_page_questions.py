@@ -3,14 +3,11 @@
 Each answer is held against the registry; clicks are counted, and no question may take more than docs/pages.md says.
 """
 
-import os
 import re
 import shutil
 from pathlib import Path
 
-import browser
 import pytest
-from playwright.sync_api import sync_playwright
 
 from toolkit.formatting import spoken
 from toolkit.pipeline import impact_with_page
@@ -274,17 +271,6 @@ def there(finished, tmp_path_factory) -> Workspace:
     shutil.copytree(finished.workspace.folder, workspace.folder)
     list(impact_with_page(workspace, finished.study_file.study))
     return workspace
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as playwright:
-        found = browser.launched(playwright)
-        if found is None:
-            say = pytest.fail if os.environ.get("LESION_TOOLKIT_NEED_BROWSER") else pytest.skip
-            say(f"no browser ({browser.HOW_TO_HAVE_ONE})")
-        yield found
-        found.close()
 
 
 @pytest.mark.parametrize("ask", [*DERMATOLOGIST, *DATA_MANAGER], ids=lambda ask: ask.__name__)

@@ -1,9 +1,9 @@
 """axe-core with every rule on every page, unfolded, on each kind of screen: too long for `make test`."""
 
 import pytest
-from test_accessibility import OPEN_ALL, SCREENS, chromium, pages, violations
+from test_accessibility import OPEN_ALL, SCREENS, pages, violations
 
-__all__ = ["chromium", "pages"]
+__all__ = ["pages"]
 
 
 @pytest.mark.parametrize("screen", SCREENS)
