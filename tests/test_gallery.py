@@ -234,7 +234,7 @@ def test_the_first_screen_shows_the_missed_and_opens_them(page):
 
     page.keyboard.press("Escape")
 
-    page.wait_for_function("!location.hash.includes('case=')")
+    page.wait_for_function("() => !location.hash.includes('case=')")
 
     assert not page.is_visible("#enlarged")
     assert ["0007", "0008", "0006"] == shown(page)
@@ -244,7 +244,7 @@ def test_a_card_is_enlarged_by_the_keyboard_and_arrows_go_through_the_selection(
     page.focus("#cards .case[data-case='0007'] button.enlarge")
     page.keyboard.press("Enter")
     told = page.inner_text("#enlarged .facts")
-    page.wait_for_function("document.querySelector('#enlarged img').naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('#enlarged img').naturalWidth > 0")
 
     assert 640 == page.evaluate("document.querySelector('#enlarged img').naturalWidth")
     assert page.is_visible("#enlarged svg rect.outline")
@@ -276,7 +276,7 @@ def test_a_card_is_enlarged_by_the_keyboard_and_arrows_go_through_the_selection(
 
     page.keyboard.press("Escape")
 
-    page.wait_for_function("document.activeElement.dataset.open === '0007'")
+    page.wait_for_function("() => document.activeElement.dataset.open === '0007'")
 
 
 def test_photographs_are_hidden_in_the_enlarged_view_too(page):
@@ -293,7 +293,7 @@ def test_a_page_without_its_folder_enlarges_the_thumbnail_and_says_so(chromium, 
     alone.write_bytes(page_file.read_bytes())
     tab = chromium.new_page()
     tab.goto(f"{alone.as_uri()}#case=0007")
-    tab.wait_for_function("document.querySelector('#enlarged img').naturalWidth > 0")
+    tab.wait_for_function("() => document.querySelector('#enlarged img').naturalWidth > 0")
 
     assert 224 == tab.evaluate("document.querySelector('#enlarged img').naturalWidth")
     assert "is not beside this page: this is the thumbnail" in tab.inner_text("#enlarged .pictures")

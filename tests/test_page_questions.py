@@ -61,7 +61,7 @@ def missed_melanomas(reader: Reader) -> None:
 def largest_miss(reader: Reader) -> None:
     """What does the most harmful error look like, as large as possible and with its ROI?"""
     reader.click("#cards li:first-child button.enlarge")
-    reader.tab.wait_for_function("document.querySelector('#enlarged img').naturalWidth > 224")
+    reader.tab.wait_for_function("() => document.querySelector('#enlarged img').naturalWidth > 224")
 
     assert f"Case {reader.worst()['case_id']}" == reader.text("#enlarged .title")
     assert reader.tab.is_visible("#enlarged svg rect.outline")
