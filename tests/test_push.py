@@ -203,7 +203,7 @@ def test_what_is_refused_is_told_noted_and_sent_by_the_next_push(send, queued, l
 def test_an_issue_that_can_be_seen_only_after_seconds_is_not_opened_twice(queued, study, labelbox):
     labelbox.lag = 0.3
     labelbox.faults["CreateIssuePyApi"] = ["done 503"]
-    patience = Patience(first=0.01, poll=0.05, settle=1.0)
+    patience = Patience(first=0.01, poll=0.05, settle=20.0)
     push_queue(queued, with_push(study, PushSection(steps=["issue"])), apply=True, patience=patience)
 
     time.sleep(0.3)
