@@ -30,7 +30,7 @@ push_kind = {"queue": push_queue, "metadata": push_metadata, "predictions": push
 study = load_study(shipped("manifests") / "demo.toml")
 push = PushSection(task_queue="Rework", metadata=["part", "patient_id"])
 study = study.model_copy(update={"labelbox": study.labelbox.model_copy(update={"push": push})})
-patience = Patience(first=0.01, poll=0.01, settle=0.5)
+patience = Patience(first=0.01, poll=0.01, settle=5.0)
 push_kind(Workspace(Path(sys.argv[1])), study)
 print("ready", flush=True)
 for line in sys.stdin:

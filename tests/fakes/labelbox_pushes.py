@@ -5,10 +5,11 @@ order: tuples that begin with the operation.
 """
 
 import json
+import threading
 import time
 from dataclasses import dataclass, field
 from email.parser import BytesParser
-from typing import ClassVar
+from typing import Any, ClassVar
 
 QUEUES = [
     {"id": "queue-label", "name": "Initial labeling task", "queueType": "MANUAL_LABELING_QUEUE"},
@@ -33,6 +34,7 @@ class Pushes:
     done: list = field(default_factory=list)
     waiting: list = field(default_factory=list)
     lag: float = 0.0
+    turn: Any = field(default_factory=threading.RLock, repr=False, compare=False)
     unmovable: set = field(default_factory=set)
     result: str | None = None
     """What a task that fails says."""
@@ -56,14 +58,18 @@ class Pushes:
         row["steps"].insert(0, self.step("Move", "queue-rework", None))
 
     def later(self, what):
-        self.waiting.append((time.monotonic() + self.lag, what))
+        with self.turn:
+            self.waiting.append((time.monotonic() + self.lag, what))
         self.let_time_pass()
 
     def let_time_pass(self):
-        due = [what for moment, what in self.waiting if moment <= time.monotonic()]
-        self.waiting = [(moment, what) for moment, what in self.waiting if moment > time.monotonic()]
-        for what in due:
-            what()
+        """Do what is due, once: requests of a killed push may still be answered beside those of the next."""
+        with self.turn:
+            now = time.monotonic()
+            due = [what for moment, what in self.waiting if moment <= now]
+            self.waiting = [(moment, what) for moment, what in self.waiting if moment > now]
+            for what in due:
+                what()
 
     def moment(self, name, when):
         if self.on_moment:
