@@ -33,6 +33,7 @@ from toolkit.stages.report.figures import spread
 from toolkit.stages.report.first_screen import badges, calibration_verdict, judged
 from toolkit.stages.report.headlines import findings, headlines
 from toolkit.stages.report.layout import generator
+from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays
 from toolkit.workspace.registry import Workspace, insert
 from toolkit.workspace.scores import Score
@@ -531,7 +532,7 @@ def test_the_most_harmful_confusion_is_the_harm_times_the_cases(facts):
 
     # three melanomas as nevus cost 10 each, two nevi as melanoma 2 each
     assert ("most harmful confusion", f"3 of {of_melanoma.cases}") == (found.name, found.number)
-    assert "malignant melanoma predicted as nevus, harm 30" == found.note
+    assert "malignant melanoma predicted as nevus, harm 10 each" == found.note
     assert "part=test&truth=malignant_melanoma&predicted=nevus" == found.selection
 
 
@@ -636,6 +637,32 @@ def test_a_run_beats_its_control_or_not(facts, high, expected):
     found = dataclasses.replace(facts, evaluation=facts.evaluation._replace(controls=[row]))
 
     assert expected in [(badge.shape, badge.text) for badge in badges(found)]
+
+
+@pytest.mark.parametrize("directions", ["one", "other", "both"])
+def test_a_run_stands_once_on_the_leaderboard_with_its_difference_to_the_best(tmp_path, directions):
+    study = a_study()
+    workspace = a_registry(tmp_path, study)
+    evaluate(workspace, study)
+    nothing = {"part": "test", "metric": "macro_recall", "class_name": None, "cause": "model", "confidence": 0.95}
+    nothing |= {"value": 0.4, "other_value": 0.4, "method": "none", "replicates": 0, "cases": 9, "patients": 7}
+    nothing |= {"truth_id": "t", "p": 0.25, "p_corrected": None}
+    turned = {
+        "one": {"run_id": "aaaa0001", "other_run_id": "bbbb0002", "difference": -0.1, "low": -0.2, "high": 0.05},
+        "other": {"run_id": "bbbb0002", "other_run_id": "aaaa0001", "difference": 0.1, "low": -0.05, "high": 0.2},
+    }
+    with workspace.writing() as connection:
+        connection.execute("insert into runs by name select * replace ('bbbb0002' as run_id) from runs")
+        connection.execute(
+            "insert into scores by name select * replace ('bbbb0002' as run_id, value - 0.1 as value) from scores"
+        )
+        compared = [nothing | turned[name] for name in turned if directions in (name, "both")]
+        insert(connection, "comparisons", pa.Table.from_pylist(compared))
+    best, other = workspace.rows(sql.statement("report/runs"))
+
+    assert ("aaaa0001", "aaaa0001", None) == (best["run_id"], best["best_run_id"], best["difference"])
+    assert ("bbbb0002", "aaaa0001", 0.25) == (other["run_id"], other["best_run_id"], other["p"])
+    assert (-0.1, -0.2, 0.05) == (other["difference"], other["difference_low"], other["difference_high"])
 
 
 def test_the_index_lists_every_page(small):

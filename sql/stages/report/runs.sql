@@ -39,14 +39,24 @@ ranked as (
     left join first on first.run_id = known.run_id
 ),
 
-paired as ( -- in both directions
+compared as (
     select run_id, other_run_id, part, difference, low, high, p,
     from comparisons
     where metric = 'macro_recall' and class_name is null and cause = 'model'
+),
+
+paired as ( -- the best before the other; two runs may have been compared in both directions
+    select *, from compared
     union all
     select other_run_id, run_id, part, -difference, -high, -low, p,
-    from comparisons
-    where metric = 'macro_recall' and class_name is null and cause = 'model'
+    from compared as turned
+    where not exists (
+        from compared
+        where
+            compared.run_id = turned.other_run_id
+            and compared.other_run_id = turned.run_id
+            and compared.part = turned.part
+    )
 )
 
 select
