@@ -818,12 +818,13 @@ def translate(
 
     The ledger notes when, by whom and how many; it holds no identifier.
 
-    Example: toolkit translate PAT_1 PAT_2
+    Example: toolkit translate - < identifiers.txt
 
     Example: toolkit translate --pseudonym p-0123456789abcdef --output identifiers.csv
 
     Args:
-        identifiers: Identifiers used by the hospital; - reads them from standard input, one a line.
+        identifiers: Identifiers used by the hospital; - reads them from standard input, one a line, so that they are
+            not in the shell's history.
         pseudonym: Pseudonym of a patient, whose identifier is looked for in the landed exports; may be repeated.
         output: New CSV file for the answer, outside the workspace and for your eyes only (mode 0600).
     """

@@ -1,5 +1,6 @@
 """Sections of a study file about labels, photographs, patients and how cases are split."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Annotated, Literal, get_args
 
@@ -128,6 +129,10 @@ class IngestSection(Section):
     def one_person(self, pseudonym: str) -> tuple[str, ...]:
         """Return all pseudonyms of a person in order; the first is what the registry calls the patient."""
         return self._persons.get(pseudonym, (pseudonym,))
+
+    def every_pseudonym(self, patients: Iterable[str]) -> set[str]:
+        """Return all pseudonyms of the registry's patients, of each person all."""
+        return {pseudonym for patient in patients for pseudonym in self.one_person(patient)}
 
     @cached_property
     def _persons(self) -> dict[str, tuple[str, ...]]:

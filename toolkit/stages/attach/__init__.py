@@ -95,7 +95,9 @@ def attach(  # noqa: PLR0913 - the stage's inputs
     table = read_own_table(file, patient, faults)
     _check(table, faults)
     known = {row["patient_id"] for row in workspace.rows("select patient_id from patients")}
-    hidden = Identifiers(key, {*known, *(key.pseudonym("p", each) for each in table.patients if each)})
+    hidden = Identifiers(
+        key, {*study.ingest.every_pseudonym(known), *(key.pseudonym("p", each) for each in table.patients if each)}
+    )
     name = file_name(file, hidden)
     fields = named_columns(workspace, study, table, columns, name=name, hidden=hidden)
     matched = _matched(workspace, study, key, table, known)

@@ -90,7 +90,7 @@ def _written(
 
     def rendered(folder: Path) -> dict[str, bytes]:
         pictures = _pictures(facts, study, folder, one_file=one_file)
-        data = _embedded(facts, _details(workspace, facts, key), pictures, progress) if facts.cases else None
+        data = _embedded(facts, _details(workspace, study, facts, key), pictures, progress) if facts.cases else None
         beside = bool(pictures.beside or pictures.enlarged)
         return {
             "index.html": render(facts, study, figures, data, filled, beside=beside),
@@ -129,11 +129,13 @@ def _pictures(facts: ReportFacts, study: Study, folder: Path, *, one_file: bool)
     )
 
 
-def _details(workspace: Workspace, facts: ReportFacts, key: PseudonymKey | None) -> dict[str, CaseDetails]:
+def _details(
+    workspace: Workspace, study: Study, facts: ReportFacts, key: PseudonymKey | None
+) -> dict[str, CaseDetails]:
     """Return the details of the page's cases; a page for others has none."""
     if facts.audience == "shared":
         return {}
-    return read_details(workspace, [case.case_id for case in facts.cases], key)
+    return read_details(workspace, study, [case.case_id for case in facts.cases], key)
 
 
 def _embedded(facts: ReportFacts, details: dict[str, CaseDetails], pictures: Pictures, progress: Progress) -> str:

@@ -60,7 +60,7 @@ def audit_page(
     with workspace.reading():
         facts = _facts(workspace)
         shown = {name: facts[name][: study.report.gallery] for name in CARDS}
-        facts["details"] = read_details(workspace, cases_of(*shown.values()), key)
+        facts["details"] = read_details(workspace, study, cases_of(*shown.values()), key)
     with counted_by(patients_known=facts["patients_known"]):
         return _written(workspace, study, facts, progress)
 

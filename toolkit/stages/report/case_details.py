@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey, printable, scrub, spans
 from toolkit.workspace import sql
 from toolkit.workspace.queues import LEAST_SCORE
@@ -30,11 +31,19 @@ class CaseDetails(NamedTuple):
     address: str
 
 
-def read_details(workspace: Workspace, case_ids: list[str], key: PseudonymKey | None) -> dict[str, CaseDetails]:
+def read_details(
+    workspace: Workspace, study: Study, case_ids: list[str], key: PseudonymKey | None
+) -> dict[str, CaseDetails]:
     """Read the details of cases; without the key of the pseudonyms nothing can tell which file name is harmless."""
-    patients = {row["patient_id"] for row in workspace.rows("select patient_id from patients")} if key else set()
+    patients = known_patients(workspace, study) if key else set()
     rows = workspace.rows(sql.statement("report/case_details"), {"case_ids": case_ids, "least": LEAST_SCORE})
     return {row["case_id"]: _details(row, key, patients) for row in rows}
+
+
+def known_patients(workspace: Workspace, study: Study) -> set[str]:
+    """Return every pseudonym under which a patient of the study may be found, also those of a person's other IDs."""
+    rows = workspace.rows("select patient_id from patients")
+    return study.ingest.every_pseudonym(row["patient_id"] for row in rows)
 
 
 def _details(row: dict[str, Any], key: PseudonymKey | None, patients: Collection[str]) -> CaseDetails:

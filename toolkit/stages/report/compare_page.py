@@ -75,7 +75,7 @@ def _written(
     tables = {"comparison.csv": csv_of(tuple(differences[0]), differences), "cases.csv": _cases_csv(cases)}
     if seeds:
         tables["seeds.csv"] = csv_of(tuple(seeds[0]), seeds)
-    details = read_details(workspace, [case.case_id for case in shown], key)
+    details = read_details(workspace, study, [case.case_id for case in shown], key)
     one_file = sum(case.outcome != "both_right" for case in shown) <= study.report.gallery
 
     def rendered(folder: Path) -> dict[str, bytes]:

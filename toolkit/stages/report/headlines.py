@@ -159,9 +159,10 @@ def _most_harmful(facts: ReportFacts) -> list[Headline]:
     ]
     if not cells:
         return []
-    harm, cases, truth, predicted = max(cells, key=lambda cell: (*cell[:2], cell[2:]))
+    _, cases, truth, predicted = max(cells, key=lambda cell: (*cell[:2], cell[2:]))
+    each = cost(truth, predicted, facts.malignant, costs)
     hidden = any(cell.cases is None for cell in facts.matrices[part].values())
-    note = f"{spoken(truth)} predicted as {spoken(predicted)}, harm {harm:g}" + (
+    note = f"{spoken(truth)} predicted as {spoken(predicted)}, harm {each:g} each" + (
         ", of the confusions that are not suppressed" if hidden else ""
     )
     own = support(cases, facts.matrices[part][truth, predicted].patients)

@@ -23,7 +23,7 @@ from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
 from toolkit.stages.report.bundle import write_page
-from toolkit.stages.report.case_details import labelbox_address, shown_name
+from toolkit.stages.report.case_details import known_patients, labelbox_address, shown_name
 from toolkit.stages.report.thumbnails import LONGEST, MOST_LARGE, enlarge, inline
 from toolkit.workspace import queues, sql
 from toolkit.workspace.locks import one_at_a_time
@@ -79,7 +79,7 @@ def queue_page(
     made = workspace.rows("select * from queues where queue_id = $queue_id", {"queue_id": queue_id})[0]
     known = workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"]
     rows = workspace.rows(sql.statement("report/queue"), {"queue_id": queue_id, "least": queues.LEAST_SCORE})
-    patients = {row["patient_id"] for row in workspace.rows("select patient_id from patients")}
+    patients = known_patients(workspace, study)
     items = []
     for number, row in enumerate(rows, start=1):
         items.append(_item(row, study, key, patients))
