@@ -3,7 +3,9 @@ import json
 import re
 import shutil
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,9 +44,12 @@ PROMPTS = [
 ]
 ANSWERS = ["nevus", "nevus of Ota", "melasma", "basal cell carcinoma"]
 SETTINGS = {"epochs": 2, "learning_rate": 1e-3, "batch_size": 4, "schedule": "constant", "threads": 1, "augment": False}
-SOME = ("gemma3", "qwen2_5_vl")
-"""Families that stand for the others in tests of the same path: `make soak` has all."""
-ALL = [family if family in SOME else pytest.param(family, marks=pytest.mark.soak) for family in FAMILIES]
+
+
+def every(*chosen: object, among: Iterable[Any] = FAMILIES) -> list[Any]:
+    """Return all parameters; `make test` runs the chosen ones, `make soak` the others of the same path too."""
+    pairs = [(one, one if isinstance(one, tuple) else (one,)) for one in among]
+    return [one if one in chosen else pytest.param(*values, marks=pytest.mark.soak) for one, values in pairs]
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +141,7 @@ def test_sliding_windows_and_plain_attention_are_exact_too(built, family, attent
     np.testing.assert_allclose(model.log_likelihoods(images, prompts, ANSWERS), expected, atol=1e-4)
 
 
+MODES = ("full", "language_model", "lora")
 LIBRARYS = {
     "gemma3": lambda *parts: transformers.Gemma3Processor(*parts, image_seq_length=4),
     "paligemma": transformers.PaliGemmaProcessor,
@@ -209,8 +215,10 @@ def scores(model: ImageTextToText, examples: Examples) -> np.ndarray:
     return model.log_likelihoods(np.asarray(examples.photographs), examples.prompts, ANSWERS)
 
 
-@pytest.mark.parametrize("mode", ["full", "lora"])
-@pytest.mark.parametrize("family", ALL)
+@pytest.mark.parametrize(
+    ("family", "mode"),
+    every(("gemma3", "full"), ("qwen2_5_vl", "lora"), among=[(f, mode) for f in FAMILIES for mode in ("full", "lora")]),
+)
 def test_a_resumed_training_ends_like_one_that_was_never_interrupted_and_so_does_what_is_saved(
     built, examples, tmp_path, family, mode
 ):
@@ -238,8 +246,10 @@ def test_a_resumed_training_ends_like_one_that_was_never_interrupted_and_so_does
     assert (mode == "lora") is (tmp_path / "checkpoint" / "adapter_model.safetensors").exists()
 
 
-@pytest.mark.parametrize("balance", ["none", "weights"])
-@pytest.mark.parametrize("family", ["qwen2_5_vl", *(pytest.param(f, marks=pytest.mark.soak) for f in FAMILIES)])
+@pytest.mark.parametrize(
+    ("family", "balance"),
+    every(("qwen2_5_vl", "weights"), among=[(f, balance) for f in FAMILIES for balance in ("none", "weights")]),
+)
 def test_a_step_is_the_same_in_however_many_batches_its_cases_come(built, examples, tmp_path, family, balance):
     steps = []
     for size, accumulate in [(8, 1), (2, 4)]:
@@ -249,6 +259,22 @@ def test_a_step_is_the_same_in_however_many_batches_its_cases_come(built, exampl
         steps.append([log["loss"], log["grad_norm"]])
 
     assert steps[0] == pytest.approx(steps[1], rel=1e-4)
+
+
+@pytest.mark.parametrize(("family", "mode"), every(("gemma3", "lora"), among=[(f, m) for f in FAMILIES for m in MODES]))
+def test_gradient_checkpointing_reads_the_layers_twice_and_learns_the_same(built, examples, tmp_path, family, mode):
+    learned, reads = [], []
+    for kept in (False, True):
+        settings = TrainSection.model_validate(SETTINGS | {"mode": mode, "gradient_checkpointing": kept, "epochs": 1})
+        model = ImageTextToText.load(str(built(family)), device="cpu", mode=mode)
+        layer, count = getattr(model.model.model, RULES[family].language).layers[0].mlp, []
+        layer.register_forward_hook(lambda *_, count=count: count.append(1) if torch.is_grad_enabled() else None)
+        model.fit(TrainingJob(examples, examples, ANSWERS, settings, 11, tmp_path / f"{kept}"))
+        learned.append(scores(model, examples))
+        reads.append(len(count))
+
+    assert [2, 4] == reads
+    np.testing.assert_allclose(*learned, atol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -264,28 +290,27 @@ def test_lora_goes_into_queries_and_values_of_the_language_model_and_nowhere_els
     )
 
 
-@pytest.mark.parametrize("family", ALL)
+@pytest.mark.parametrize("family", every("qwen3_vl"))
 def test_a_mode_leaves_vision_as_it_is_and_its_features_are_kept(built, examples, tmp_path, family):
     before = ImageTextToText.load(str(built(family)), device="cpu").model.state_dict()
     plain, epochs = fit(built(family), tmp_path / "plain", examples, mode="language_model")
     first, told = fit(built(family), tmp_path / "first", examples, mode="language_model", features=tmp_path / "kept")
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("*.safetensors")}
-    again, retold = fit(built(family), tmp_path / "again", examples, mode="language_model", features=tmp_path / "kept")
+    own = scores(first, examples)
 
     after = plain.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
     assert all(RULES[family].language in name or name.startswith("lm_head") for name in moved)
-    assert told == retold
     assert 8 == len(files)
     assert files == {path: path.stat().st_mtime_ns for path in (tmp_path / "kept").rglob("*.safetensors")}
     np.testing.assert_allclose([e.train_loss for e in epochs], [e.train_loss for e in told], rtol=1e-4)
-    np.testing.assert_array_equal(scores(first, examples), scores(again, examples))
-    np.testing.assert_allclose(scores(plain, examples), scores(first, examples), atol=1e-3)
-    assert first.generate(examples.photographs[:1], [PROMPT]) == again.generate(examples.photographs[:1], [PROMPT])
+    np.testing.assert_array_equal(own, scores(first, examples))
+    np.testing.assert_allclose(scores(plain, examples), own, atol=1e-3)
+    assert plain.generate(examples.photographs[:1], [PROMPT]) == first.generate(examples.photographs[:1], [PROMPT])
 
 
-@pytest.mark.parametrize("family", ALL)
+@pytest.mark.parametrize("family", every("gemma3", "qwen2_5_vl"))
 def test_what_is_said_freely_is_the_likeliest_token_at_every_step(loaded, family):
     model, images = loaded(family), photographs(2)
     given = pixels(images[1:], model.processor.image_processor, model.family)
@@ -299,7 +324,7 @@ def test_what_is_said_freely_is_the_likeliest_token_at_every_step(loaded, family
     assert model.processor.tokenizer.decode(tokens, skip_special_tokens=True).strip() == said[1]
 
 
-@pytest.mark.parametrize("family", SOME)
+@pytest.mark.parametrize("family", every("gemma3"))
 def test_controls_show_what_they_say(loaded, family, examples):
     model, images = loaded(family), np.asarray(examples.photographs)
     prompts = [PROMPT] * 8
@@ -477,7 +502,7 @@ def test_a_model_that_no_way_scores_exactly_is_refused_with_the_differences(load
         self_test(model.model, model.inputs, model.family, side=model.input_size)
 
 
-@pytest.mark.parametrize("family", ALL)
+@pytest.mark.parametrize("family", every("gemma3"))
 def test_frozen_weights_in_bfloat16_pass_the_test_and_are_scored(built, family):
     model = ImageTextToText.load(str(built(family)), device="cpu", mode="lora", dtype="bfloat16")
 

@@ -98,6 +98,9 @@ class TrainSection(Section):
     """Cases at a time."""
     accumulate: Positive = 1
     """Batches whose gradients are added up before a step; the loss is one mean over the tokens of them all."""
+    gradient_checkpointing: bool = False
+    """Whether activations are computed again in the backward pass instead of being kept: a step takes about a third
+    longer and far less memory."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     """Longest gradient: a step whose gradient has a larger norm is made with it scaled down to this; 0 never does."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"

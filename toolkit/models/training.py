@@ -242,6 +242,12 @@ def train(trainable: TrainableModel, job: TrainingJob) -> list[Epoch]:
     with this_process().first_alone():
         checkpoint = checkpoint_to_resume(job.folder, resume=job.resume)
     settings, validation = job.settings, Cases(job.validation)
+    if settings.gradient_checkpointing and not trainable.model.supports_gradient_checkpointing:
+        raise ModelError(
+            "this model keeps its activations: it knows no gradient checkpointing",
+            place="[train] gradient_checkpointing",
+            remedy="leave it out, and use a smaller batch_size with accumulate where memory is short",
+        )
     cases = Cases(job.training, augment_seed=job.seed if settings.augment else None)
     callback = TrainingCallback(cases, settings, job.progress)
     with quiet(), _threads(settings.threads), _interruptible(callback):
@@ -313,6 +319,8 @@ def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -
         per_device_eval_batch_size=EVAL_BATCH,
         gradient_accumulation_steps=settings.accumulate,
         max_grad_norm=settings.max_grad_norm,
+        activation_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
         warmup_steps=settings.warmup_steps,
         seed=seed,
