@@ -459,6 +459,16 @@ def test_a_prompt_beyond_a_window_that_has_no_mask_of_its_own_is_refused(built):
     refused(built("paligemma", model_type="gemma2", sliding_window=40), "the model reads 40")
 
 
+def test_answers_count_to_what_the_model_reads_also_where_none_is_in_the_batch(loaded):
+    model = loaded("paligemma")
+    used = len(model.inputs.chat.prompt_tokens(f"USER: {'nevus ' * 900} ASSISTANT:"))
+    prompt = f"USER: {'nevus ' * (900 + 1023 - used)} ASSISTANT:"
+
+    assert 1023 == len(model.inputs.chat.prompt_tokens(prompt))
+    with pytest.raises(ModelError, match="have 1025 tokens, the model reads 1024"):
+        model.log_likelihoods(photographs(1), [prompt], ["nevus nevus"])
+
+
 def test_the_qformer_mode_is_not_known_to_a_model_without_one(built):
     with pytest.raises(ModelError, match="its modes are: full, language_model, lora"):
         ImageTextToText.load(str(built("llava")), device="cpu", mode="qformer")
@@ -476,14 +486,22 @@ def test_a_blind_model_is_refused(copy):
     assert "gemma3 checkpoint, sdpa attention" == refused(folder, "it is blind").place
 
 
-def test_where_the_trie_is_wrong_answers_are_scored_level_by_level(loaded):
-    model = loaded("gemma3", sliding_window=8)
-    shifted = model.family._replace(masks_by_layer=False)  # the trie then sees beyond the window
+CONVOLUTION = {"model_type": "lfm2", "layer_types": ["conv", "full_attention"] * 2, "conv_L_cache": 3}
+LINEAR = {"model_type": "qwen3_5_text", "layer_types": ["linear_attention", "full_attention"] * 2}
 
-    passed = self_test(model.model, model.inputs, shifted, side=model.input_size)
 
-    assert by_level is passed.way
-    assert passed.difference < 1e-4
+@pytest.mark.parametrize("settings", [CONVOLUTION, pytest.param(LINEAR, marks=pytest.mark.soak)])
+def test_layers_that_keep_a_state_instead_of_keys_are_scored_level_by_level(tmp_path, capfd, settings):
+    folder = build_family("llava", tmp_path / "hybrid", [PROMPTS[1], *ANSWERS], seed=3, **settings)
+    capfd.readouterr()
+
+    model = ImageTextToText.load(str(folder), device="cpu")
+
+    assert ("", "") == capfd.readouterr()
+    assert by_level is model.passed.way
+    tokens = model.inputs.chat.answer_tokens(ANSWERS)
+    expected = reference(model, photographs(3), PROMPTS, tokens)
+    np.testing.assert_allclose(model.log_likelihoods(photographs(3), PROMPTS, ANSWERS), expected, atol=1e-4)
 
 
 def test_a_model_that_no_way_scores_exactly_is_refused_with_the_differences(loaded, monkeypatch):

@@ -24,8 +24,9 @@ from toolkit.models.scoring import Trie, build_trie
 from toolkit.models.tiny_chat import build_tiny_chat
 from toolkit.models.trainable import freezes_vision, parts_of, plain, prepare, set_precision
 from toolkit.models.training import train
-from toolkit.models.transformers_compat import Model, model_facts
+from toolkit.models.transformers_compat import Model, model_facts, quiet
 
+HEAD = "lm_head.weight"
 LONGEST_TEXT = 32
 """Tokens of a generated text."""
 
@@ -96,7 +97,8 @@ class ImageTextToText:
         if adapter:
             loaded.adapted = adapter.put_around(model, weights_sha256=digest)
         model.to(device).eval()
-        loaded.passed = self_test(model, loaded.inputs, loaded.family, side=loaded.input_size)
+        with quiet():
+            loaded.passed = self_test(model, loaded.inputs, loaded.family, side=loaded.input_size)
         return loaded
 
     build_tiny = staticmethod(build_tiny_chat)
@@ -173,7 +175,7 @@ class ImageTextToText:
 
     def _encoder(self) -> Encoder:
         language = parts_of(self.model).language
-        weights = {name: t for name, t in self.model.state_dict().items() if language not in name}
+        weights = {name: t for name, t in self.model.state_dict().items() if language not in name and name != HEAD}
         settings = self.processor.image_processor.to_json_string()
 
         def compute(photograph: np.ndarray) -> torch.Tensor:

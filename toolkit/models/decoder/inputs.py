@@ -51,7 +51,6 @@ class DecoderInputs:
         """Where set, the model gets cached image features instead of pixels."""
         tokenizer = processor.tokenizer
         self.padding = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-        self.longest = longest_text(self.config.get_text_config(), family)
         side = input_side(self.config, processor.image_processor, family)
         self.grid = self.pixels(np.zeros((1, side, side, 3), np.uint8)).get("image_grid_thw")
 
@@ -77,7 +76,8 @@ class DecoderInputs:
 
     def text(self, rows: Sequence[list[int]], answers: Sequence[list[int]]) -> Tensors:
         """Return ids, mask, types and, where there are answers, `labels` of their tokens alone, padded."""
-        self.check_length(rows, answers)
+        longest = max(len(row) + len(answer) for row, answer in zip(rows, answers, strict=True))
+        check_length(longest, self.config, self.family)
         left, right = max(map(len, rows)), max(map(len, answers))
         ids, mask, labels = [], [], []
         for row, answer in zip(rows, answers, strict=True):
@@ -91,16 +91,6 @@ class DecoderInputs:
             types[:, left:] = self.family.answer_type
             tensors[self.family.types] = types
         return tensors | ({"labels": torch.tensor(labels)} if right else {})
-
-    def check_length(self, rows: Sequence[list[int]], answers: Sequence[list[int]]) -> None:
-        """Refuse what is longer than the model reads."""
-        longest = max(len(row) + len(answer) for row, answer in zip(rows, answers, strict=True))
-        if longest > self.longest:
-            raise ModelError(
-                f"photograph, prompt and answer have {longest} tokens, the model reads {self.longest}",
-                place="[prompt] user",
-                remedy="shorten the prompt",
-            )
 
     def _with_positions(self, tensors: Tensors) -> Tensors:
         mask = tensors["attention_mask"]
@@ -116,12 +106,19 @@ class DecoderInputs:
         return tensors | {"position_ids": positions}
 
 
-def longest_text(config: Config, family: Family) -> int:
-    """Return how many tokens a model reads at once; less where a window slides that has no mask of its own."""
-    window = getattr(config, "sliding_window", None)
-    kinds = getattr(config, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
-    slides = window and "sliding_attention" in kinds and not family.masks_by_layer
-    return min(int(config.max_position_embeddings), int(window) if slides else int(config.max_position_embeddings))
+def check_length(tokens: int, config: Config, family: Family) -> None:
+    """Refuse what is longer than a model reads at once; less where a window slides that has no mask of its own."""
+    text = config.get_text_config()
+    window, longest = getattr(text, "sliding_window", None), int(text.max_position_embeddings)
+    kinds = getattr(text, "layer_types", None) or ["sliding_attention" if window else "full_attention"]
+    if window and "sliding_attention" in kinds and not family.masks_by_layer:
+        longest = min(longest, int(window))
+    if tokens > longest:
+        raise ModelError(
+            f"photograph, prompt and answer have {tokens} tokens, the model reads {longest}",
+            place="[prompt] user",
+            remedy="shorten the prompt",
+        )
 
 
 def without_answers(inputs: Tensors) -> Tensors:

@@ -12,7 +12,7 @@ from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from toolkit.models.decoder.families import Family
-from toolkit.models.decoder.inputs import FEATURES, without_answers
+from toolkit.models.decoder.inputs import FEATURES, check_length, without_answers
 from toolkit.models.inputs import Tensors
 from toolkit.models.scoring import Trie, summed_by_answer
 from toolkit.models.transformers_compat import Model
@@ -40,17 +40,26 @@ Way = Callable[[Model, Prefix, Trie, Family], torch.Tensor]
 @torch.inference_mode()
 def log_likelihoods(model: Model, inputs: Tensors, trie: Trie, family: Family, *, way: Way) -> torch.Tensor:
     """Return (B, C) float64 natural logarithms; raise ModelError if one is not finite."""
-    inputs = {name: tensor.to(model.device) for name, tensor in without_answers(inputs).items()}
+    inputs = without_answers(inputs)
+    check_length(int(inputs["attention_mask"].sum(-1).max()) + int(trie.depths.max()), model.config, family)
+    inputs = {name: tensor.to(model.device) for name, tensor in inputs.items()}
     return summed_by_answer(way(model, read_prefix(model, inputs, family), trie, family).float(), trie)
 
 
 def read_prefix(model: Model, inputs: Tensors, family: Family) -> Prefix:
     """Read photograph and prompt, and keep what the layers made of them."""
     # Without the configuration, layers with a sliding window keep every key too: masks are as long for all layers.
-    output = model(**model_inputs(inputs, family), past_key_values=DynamicCache(), use_cache=True, logits_to_keep=1)
+    cache = DynamicCache() if keeps_keys_only(model) else DynamicCache(config=model.config.get_text_config())
+    output = model(**model_inputs(inputs, family), past_key_values=cache, use_cache=True, logits_to_keep=1)
     mask = inputs["attention_mask"]
     places = (mask.cumsum(-1) - 1).clamp(min=0)
     return Prefix(output.logits[:, -1], output.past_key_values, mask, places, inputs["position_ids"][..., -1:])
+
+
+def keeps_keys_only(model: Model) -> bool:
+    """Tell whether every layer attends to keys: a layer with a state of its own would see nodes beside each other."""
+    kinds = getattr(model.config.get_text_config(), "layer_types", None) or []
+    return set(kinds) <= {"full_attention", "sliding_attention"}
 
 
 def model_inputs(inputs: Tensors, family: Family) -> dict[str, Any]:

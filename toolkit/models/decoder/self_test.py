@@ -13,7 +13,7 @@ import torch
 from toolkit.errors import ModelError
 from toolkit.models.decoder.families import Family
 from toolkit.models.decoder.inputs import DecoderInputs
-from toolkit.models.decoder.scoring import Way, by_level, by_trie, log_likelihoods, read_prefix
+from toolkit.models.decoder.scoring import Way, by_level, by_trie, keeps_keys_only, log_likelihoods, read_prefix
 from toolkit.models.inputs import Tensors
 from toolkit.models.scoring import build_trie
 from toolkit.models.transformers_compat import Model, quiet
@@ -57,7 +57,7 @@ def self_test(model: Model, inputs: DecoderInputs, family: Family, *, side: int)
     samples = _Samples(model, inputs, family, draw_photographs(side))
     found: dict[str, float] = {}
     for name, way in WAYS:
-        if way is by_trie and not _keeps_keys_only(model):
+        if way is by_trie and not keeps_keys_only(model):
             continue
         plain, used = samples.differences(way)
         if plain <= PLAIN_TOLERANCE and used <= samples.tolerance:
@@ -142,12 +142,6 @@ def draw_photographs(side: int) -> np.ndarray:
     disc = np.where((rows**2 + columns**2 < 0.1)[..., None], [90, 50, 30], [230, 190, 170]).astype(np.uint8)
     gradient = np.stack([(rows + 0.5) * 255, (columns + 0.5) * 255, 0 * rows], axis=-1).astype(np.uint8)
     return np.stack([noise, disc, gradient])
-
-
-def _keeps_keys_only(model: Model) -> bool:
-    """Tell whether every layer attends to keys: a layer with a state of its own would see nodes beside each other."""
-    kinds = getattr(model.config.get_text_config(), "layer_types", None) or []
-    return set(kinds) <= {"full_attention", "sliding_attention"}
 
 
 def _attention_of(model: Model) -> str:
