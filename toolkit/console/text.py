@@ -96,9 +96,14 @@ def to_type(command: str) -> str:
     return f"{_program()}{typed}{command.removeprefix('toolkit')}"
 
 
-def wrapped(text: str, width: int, *, indent: str = "") -> str:
-    """Return a text in lines of at most so many characters; a path or command that is longer stays whole."""
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+def wrapped(text: str, width: int, *, before: int) -> str:
+    """Return a text in lines of at most so many characters; what is longer stays whole.
+
+    `before` characters stand before it on its first line; those after it are indented by nine.
+    """
+    lines = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    lines.initial_indent, lines.subsequent_indent = " " * before, " " * 9
+    return lines.fill(text)[before:]
 
 
 def _program() -> str:
