@@ -3,7 +3,8 @@ import unicodedata
 import pytest
 
 from toolkit.errors import StudyError
-from toolkit.manifest import NEWER, determined, load_study, shipped
+from toolkit.manifest import NEWER, determined, load_study
+from toolkit.shipped import shipped
 
 SMALLEST = """
 [study]
@@ -42,7 +43,7 @@ def test_shipped_studies_are_valid(path):
     assert path.stem == load_study(path).study.name
 
 
-def test_four_studies_ship():
+def test_six_studies_ship():
     shipping = {path.stem for path in shipped("manifests").glob("*.toml")}
 
     assert {"demo", "pad_ufes_20", "pigmented8", *(f"pigmented8-{n}" for n in ("lora", "medgemma", "qwen"))} == shipping
