@@ -1,6 +1,7 @@
 """Results in a terminal: tables and lines on stdout, errors and progress on stderr, JSON for programs."""
 
 import dataclasses
+import re
 from typing import Any
 
 from rich.text import Text
@@ -9,9 +10,12 @@ from toolkit.console.rows import print_json
 from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table
 from toolkit.errors import ToolkitError
 from toolkit.formatting import spoken
+from toolkit.manifest import shipped
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.sql import Question, by_topic
 
+PAGE = re.compile(r"\bdocs/(\w+\.md)")
+"""A page of the toolkit's own, as messages name it."""
 MOST_LISTED = 12
 """Cases of a queue in the terminal; all stand on its page."""
 
@@ -100,4 +104,10 @@ def show_questions(questions: list[Question], *, as_json: bool) -> None:
 
 def show_error(error: ToolkitError) -> None:
     """Show what is wrong, where, and what to do next."""
-    stderr.print(Text.assemble(("error: ", "bold red"), plain(error)), soft_wrap=True)
+    stderr.print(Text.assemble(("error: ", "bold red"), plain(_with_pages(str(error)))), soft_wrap=True)
+
+
+def _with_pages(text: str) -> str:
+    """Name a page of docs/ by its whole path where the toolkit is installed as a wheel, with no checkout around it."""
+    docs = shipped("docs")
+    return PAGE.sub(lambda page: str(docs / page[1]), text) if docs.name != "docs" else text
