@@ -42,6 +42,7 @@ bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/waiting.py
 	$(BIN)/python tests/benchmarks/report.py
 	$(BIN)/python tests/benchmarks/growth.py
+# Ten minutes and 4 GB of disk more, after make demo: python tests/benchmarks/questions.py build/demo/workspace
 
 # Half an hour: how often the intervals of evaluate hold the true value.
 coverage: .venv/.model .venv/.dev
