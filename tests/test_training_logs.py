@@ -9,13 +9,14 @@ import pytest
 
 from toolkit.cli import main
 from toolkit.errors import ModelError, StudyError
-from toolkit.manifest import load_study, shipped
+from toolkit.manifest import load_study
 from toolkit.manifest.model import TrainSection
 from toolkit.models.backend import Examples, TrainingJob
 from toolkit.models.instructblip import InstructBlip
 from toolkit.models.tiny import build_tiny
 from toolkit.models.training import arguments
 from toolkit.models.training_logs import check_logs, logging_into
+from toolkit.shipped import shipped
 
 PROMPT, ANSWERS = "What is it?", ["nevus", "melanoma"]
 SETTINGS = TrainSection(epochs=1, threads=1, learning_rate=1e-3)
