@@ -207,14 +207,14 @@ def test_questions_that_read_less_than_case_table_say_the_same(finished, table):
 def test_fixed_and_broken_says_what_pandas_says(finished):
     scored = finished.workspace.table("scored")
     control = finished.workspace.rows("select run_id from runs where control is not null")[0]["run_id"]
-    test = scored[scored["part"] == "test"].set_index("case_id")
-    both = test[test["run_id"] == control].join(test[test["run_id"] == finished.run_id]["predicted"], rsuffix="_other")
-    right, other_right = both["predicted"] == both["truth"], both["predicted_other"] == both["truth"]
+    test = scored[scored["part"] == "test"]
+    said, truth = test.pivot_table("predicted", "case_id", "run_id", "first"), test.groupby("case_id")["truth"].first()
+    right, other_right = said[control] == truth, said[finished.run_id] == truth
 
     rows = finished.workspace.ask("fixed_and_broken", run=control).to_pandas().set_index("case_id")["change"]
 
-    assert set(both.index[~right & other_right]) == set(rows.index[rows == "fixed"])
-    assert set(both.index[right & ~other_right]) == set(rows.index[rows == "broken"])
+    assert set(truth.index[~right & other_right]) == set(rows.index[rows == "fixed"])
+    assert set(truth.index[right & ~other_right]) == set(rows.index[rows == "broken"])
     assert len(rows) > 0
 
 
