@@ -23,9 +23,9 @@ from toolkit.formatting import model_name
 from toolkit.prompts.chat_json import read_chat
 from toolkit.stages.export import MANIFEST, export
 from toolkit.stages.export.parquet import LAST_NAME
-from toolkit.workspace.pictures import NO_PHOTOGRAPH, jpeg_of
 from toolkit.stages.predict.imported import predict_from
 from toolkit.workspace import sql
+from toolkit.workspace.pictures import NO_PHOTOGRAPH, jpeg_of
 from toolkit.workspace.registry import table_names, table_schema
 
 FORMATS = ("parquet", "coco", "imagefolder", "fiftyone", "isic", "chat")
@@ -142,7 +142,14 @@ def test_a_run_id_of_digits_alone_stays_a_text_in_parquet(copied, finished, tmp_
     "name",
     [
         *("tiny", "Salesforce/instructblip-flan-t5-xl", "plain features"),
-        *("/home/dr-secret/models/blip", "~/secret/blip/", "../secret/blip", "./blip", r"C:\secret\blip", "D:/secret/blip"),
+        *(
+            "/home/dr-secret/models/blip",
+            "~/secret/blip/",
+            "../secret/blip",
+            "./blip",
+            r"C:\secret\blip",
+            "D:/secret/blip",
+        ),
     ],
 )
 def test_the_folder_of_a_model_is_not_passed_on(name):

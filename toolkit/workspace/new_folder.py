@@ -1,4 +1,4 @@
-"""The folder of an export or a release: written whole or not at all, for nobody else to read, where nothing stands yet."""
+"""A new folder of an export or a release: written whole or not at all, for nobody else to read."""
 
 import os
 from collections.abc import Generator
@@ -18,7 +18,7 @@ def new_folder(folder: Path, *, workspace: Path) -> Generator[Path]:
     What a killed command of the same `folder` has left is removed first. Refused are a place where
     something stands, and the workspace, where `withdraw` would not find the copy.
     """
-    _refuse(folder, workspace)
+    refuse_place(folder, workspace)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     with writing_to(folder), private_writing(), _disk_faults(folder):
         remove(unfinished)
@@ -29,7 +29,8 @@ def new_folder(folder: Path, *, workspace: Path) -> Generator[Path]:
             remove(unfinished)
 
 
-def _refuse(folder: Path, workspace: Path) -> None:
+def refuse_place(folder: Path, workspace: Path) -> None:
+    """Raise ToolkitError where something stands already, and within the workspace."""
     if os.path.lexists(folder):
         raise ToolkitError(
             "this is written to a new folder, and something stands here already",

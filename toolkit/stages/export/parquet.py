@@ -26,8 +26,8 @@ EMPTIED = {
     "attachments": ("name", "value"),
 }
 """Columns that hold names of files or addresses as they came: an identifier may stand in them."""
-LAST_NAME = r"""
-    case when regexp_matches(model, '^([/\\~.]|.:[\\/])') then regexp_extract(rtrim(model, '/\'), '[^/\\]+$') else model end"""
+IS_PATH = r"regexp_matches(model, '^([/\\~.]|.:[\\/])')"
+LAST_NAME = rf"case when {IS_PATH} then regexp_extract(rtrim(model, '/\'), '[^/\\]+$') else model end"
 SHORTENED = {"runs": {"model": LAST_NAME}}
 """Columns that may hold the path of a folder of this machine: the last name stays, as in `formatting.model_name`."""
 LOAD = "load.sql"
