@@ -25,7 +25,7 @@ def released(result: Released) -> RenderableType:
 
 
 def _values(field: ReleasedField) -> list[str]:
-    return [", ".join(field.values)] if field.values else []
+    return [", ".join(field.categories)] if field.categories else []
 
 
 def _released(result: Released, verb: str) -> list[str]:

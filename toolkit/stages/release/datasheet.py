@@ -133,7 +133,7 @@ def _fields(sheet: _Sheet) -> str:
     as_text = ", ".join(f"{name}::text as {name}" for name in quoted)
     lines = ["### Metadata fields\n", sheet.asked.table("fields", columns=as_text, names=", ".join(quoted))]
     for field in sheet.contents.fields:
-        values = f"; values: {', '.join(field.values)}" if field.values else ""
+        values = f"; values: {', '.join(field.categories)}" if field.categories else ""
         lines.append(f"- `{columns[field.name]}`: {field.kind}{values}")
         lines += [f"  - left out of {counted(n, 'photograph')}: {reason}" for reason, n in field.left_out.items()]
     return "\n".join([*lines, ""])

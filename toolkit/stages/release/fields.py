@@ -20,7 +20,8 @@ MOST_VALUES = 60
 SHORTEST = 3
 """Characters of an identifier that is looked for; shorter ones stand everywhere by chance."""
 SHORTEST_NUMBER = 5
-"""Digits from which a number that is some patient's identifier is taken for it; of the own patient, SHORTEST."""
+"""Digits from which a number that is some patient's identifier is taken for it; of the own patient, SHORTEST. A whole
+number of so many digits may be a part of one (770004 of MRN-770004), which no pseudonym shows."""
 PLAIN = re.compile(r"[^\W_](?:[^\W_]|[ _.,+/()%&-]){0,59}")
 """A category's value: letters and digits first, no address, no quotation mark, nothing that a spreadsheet computes."""
 WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -29,6 +30,7 @@ SEVERAL = "the photograph has several values"
 IDENTIFIER = "it is, or holds, the identifier of a patient"
 RARE = f"fewer than {SMALLEST} patients have the value"
 TEXT = f"the field has more than {MOST_VALUES} different values: that is text"
+CODE = f"it is a whole number of {SHORTEST_NUMBER} digits or more, as identifiers are"
 UNLISTED = "the study does not list the value"
 LONG = f"it lies more than {OLDEST} years before the patient's last date"
 NO_VALUE = {
@@ -49,8 +51,8 @@ class ReleasedField:
     name: str
     kind: str
     photographs: int
-    values: list[str]
-    """Of a category."""
+    categories: list[str]
+    """Its values, of a category."""
     left_out: dict[str, int]
     """Photographs whose value is left out, by reason."""
 
@@ -90,6 +92,8 @@ class FieldReader:
                 self.left_out[IDENTIFIER] += 1
             elif (value := self._value(several[0].strip())) is None:
                 self.left_out[NO_VALUE[self.kind]] += 1
+            elif self.kind == "number" and abs(value) >= 10 ** (SHORTEST_NUMBER - 1) and value.is_integer():
+                self.left_out[CODE] += 1
             else:
                 values[image_id] = value
         return self._without_rare(values) if self.kind == "category" else values
