@@ -24,6 +24,7 @@ from toolkit.cli import main
 from toolkit.console.runs import rendered
 from toolkit.errors import LeakError, StudyError, ToolkitError, WorkspaceError
 from toolkit.files import digests_of
+from toolkit.manifest import NO_PATIENTS
 from toolkit.manifest.release import ReleaseSection
 from toolkit.photographs.opening import probe
 from toolkit.stages.parse import parse
@@ -406,6 +407,39 @@ def test_the_readme_loads_the_release(released, monkeypatch):
     assert set(names["labels"].columns) | set(names["readings"].columns) == set(
         re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     )
+
+
+def test_a_cohort_for_external_validation_is_released_too(copy_of, hostile, key, tmp_path):
+    study = with_release(hostile[1])
+    external = study.model_copy(update={"split": study.split.model_copy(update={"external": True})})
+    split(copy_of, external)
+    result = apply(copy_of, external, key, tmp_path / "out")
+
+    assert {"external": result.cases - 6} == result.parts
+    assert verify(tmp_path / "out" / "split").parts == 1
+
+
+def test_a_study_without_patient_identifiers_says_so_in_the_release(tmp_path, hostile, key):
+    workspace, study = Workspace(tmp_path / "workspace"), hostile[1]
+    study = study.model_copy(update={"labelbox": study.labelbox.model_copy(update={"patient_from": "none"})})
+    parse(workspace, study, key, [hostile[2] / "export.ndjson"], images=hostile[2])
+    split(workspace, study)
+    apply(workspace, with_release(study, quasi_identifiers=[]), key, tmp_path / "out")
+    checked = verify(tmp_path / "out" / "split", images=tmp_path / "out" / "images")
+
+    assert not checked.patients_known
+    assert NO_PATIENTS in (tmp_path / "out" / "README.md").read_text()
+    assert NO_PATIENTS in (tmp_path / "out" / "datasheet.md").read_text()
+
+
+def test_a_field_with_a_name_that_a_spreadsheet_would_compute_is_renamed(copy_of, hostile, key, tmp_path):
+    with copy_of.writing() as connection:
+        connection.execute("update metadata set name = '=1+1|part`' where name = 'sex'")
+    study = with_release(hostile[1], fields={"=1+1|part`": "category"}, quasi_identifiers=["=1+1|part`"])
+    apply(copy_of, study, key, tmp_path / "out")
+
+    assert "field 1+1_part_" == labels_of(tmp_path / "out").columns[-1]
+    assert {"male", "female"} == set(labels_of(tmp_path / "out")["field 1+1_part_"])
 
 
 def test_the_manifest_has_the_digest_of_every_file_and_no_time(released):

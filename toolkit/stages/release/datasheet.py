@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.formatting import counted
-from toolkit.manifest import Study
+from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.manifest.release import ReleaseSection
 from toolkit.stages.release.contents import Contents
 from toolkit.stages.release.fields import OLDEST
@@ -18,6 +18,8 @@ from toolkit.workspace.pictures import QUALITY
 from toolkit.workspace.registry import scratch
 
 UNSAID = "The study file does not say."
+APART = "Photographs of one patient stand in one subset, as far as the patients' identifiers were true."
+UNKNOWN = f"Each photograph counts as a patient of its own: {NO_PATIENTS}."
 POLICIES = {
     "majority": "The class that most annotators named; a tie gives none.",
     "latest": "The class of the reading that was changed last.",
@@ -206,7 +208,7 @@ def _limits(sheet: _Sheet) -> str:
             "## Known limits\n",
             f"- {_said(reporting.limitations)}",
             f"- Who the patients are: {_said(reporting.characteristics)}",
-            "- Photographs of one patient stand in one subset, as far as the patients' identifiers were true.",
+            f"- {APART if sheet.study.labelbox.patient_from != 'none' else UNKNOWN}",
             "- Who has the original photographs can find them here by their looks.",
             *missing,
             "",

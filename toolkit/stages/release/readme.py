@@ -4,10 +4,12 @@ from pathlib import Path
 
 from toolkit.errors import DamagedError, StudyError
 from toolkit.files import read_bytes
-from toolkit.manifest import Study
+from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.manifest.release import ReleaseSection
 from toolkit.stages.release.tables import OF_READINGS, OWN
 
+WITH_PATIENTS = "that no patient is in two"
+WITHOUT_PATIENTS = f"of it; {NO_PATIENTS}"
 MOST_LICENCE = 1024**2
 README = """\
 # {title}, version {version}
@@ -20,7 +22,7 @@ it, how the labels came about and what was removed stands in [datasheet.md](data
 | `labels.csv`, `labels.parquet` | a row for each case: one lesion on one photograph |
 | `readings.csv`, `readings.parquet` | a row for each reading: what one annotator said of a case |
 | `images/` | the photographs, JPEG |
-| `split/` | which case is in which subset, with a certificate that no patient is in two |
+| `split/` | which case is in which subset, with a certificate {certified} |
 | `datasheet.md` | the data sheet; each table with the SQL that gives it |
 | `manifest.json`, `SHA256SUMS` | what the data set is, and the SHA-256 of every file |
 
@@ -61,8 +63,8 @@ sha256sum --check SHA256SUMS
 toolkit verify split --images images
 ```
 
-The second line answers PASS where no patient, lesion or photograph stands in two subsets; it needs nothing but
-DuckDB. The third, with lesion-toolkit, also holds the certificate against the photographs.
+The second line answers PASS where that holds; it needs nothing but DuckDB. The third, with
+lesion-toolkit, also holds the certificate against the photographs.
 
 ## Columns of labels
 
@@ -84,6 +86,7 @@ def readme(study: Study, section: ReleaseSection, columns: dict[str, str], kinds
         version=section.version,
         notice=f"\n> {study.study.notice}\n" if study.study.notice else "",
         licence=section.licence,
+        certified=WITHOUT_PATIENTS if study.labelbox.patient_from == "none" else WITH_PATIENTS,
         labels=_columns({name: meaning for name, (_, meaning) in OWN.items()} | fields),
         readings=_columns({name: meaning for name, (_, meaning) in OF_READINGS.items()}),
     )

@@ -1,5 +1,6 @@
 """The two tables of a release, as CSV and as Parquet with the same rows: a row per case, and a row per reading."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +42,9 @@ OF_READINGS = {
     "class_name": (pa.string(), "the class that the annotator named"),
     "counts": (pa.bool_(), "whether the reading counts for the reference diagnosis"),
 }
+NO_BEGINNING = re.compile(r"^[\W_]+")
+ODD = re.compile(r"[^\w ().%+/,-]")
+"""What a column's name has not: it stands in SQL, Markdown and spreadsheets."""
 TYPES = {
     "age": pa.int64(),
     "number": pa.float64(),
@@ -64,8 +68,13 @@ def file_of(key: ReleaseKey, case: ExportedCase) -> str:
 
 
 def column_names(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the column of each metadata field: its name, numbered where a column of the release has it."""
-    names = distinct_names([*OWN, *fields])[len(OWN) :]
+    """Return the column of each metadata field: its name in plain characters, numbered where a column has it.
+
+    >>> column_names({"age": "age", "part": "category", "=1+1|x": "number"})
+    {'age': 'age', 'part': 'part_1', '=1+1|x': 'field 1+1_x'}
+    """
+    plain = [ODD.sub("_", NO_BEGINNING.sub("field ", name)) for name in fields]
+    names = distinct_names([*OWN, *plain])[len(OWN) :]
     return dict(zip(fields, names, strict=True))
 
 
