@@ -58,8 +58,9 @@ def _alike(hidden: Anonymity) -> str:
         return "! no quasi-identifiers are named ([release] quasi_identifiers): who could be recognised was not counted"
     alike = f"alike in {', '.join(hidden.quasi_identifiers)}: k = {hidden.smallest_group}"
     sign = "! " if hidden.patients_in_small_groups else ""
-    few = f"{count(hidden.patients_in_small_groups)} patients in groups of fewer than {hidden.least}"
-    return f"{sign}{alike}, {count(hidden.unique_patients)} patients are unique, {few}"
+    alone = counted(hidden.unique_patients, "patient")
+    few = counted(hidden.patients_in_small_groups, "patient")
+    return f"{sign}{alike}; {alone} alone in their group, {few} in groups of fewer than {hidden.least}"
 
 
 def _next_of(result: Released) -> str:
