@@ -29,9 +29,9 @@ from toolkit.cli import main
 from toolkit.errors import DamagedError, ServiceError, ToolkitError
 from toolkit.labelbox_service.patience import Patience
 from toolkit.manifest.cohort import PushSection
-from toolkit.pipeline import status
 from toolkit.stages.parse import parse
 from toolkit.stages.push import push_metadata, push_predictions, push_queue
+from toolkit.stages.status import status
 from toolkit.stages.withdraw import withdraw
 from toolkit.workspace import ledger
 from toolkit.workspace.registry import insert

@@ -1,8 +1,8 @@
 import json
 import shutil
 
-from toolkit.pipeline import status
 from toolkit.stages.parse import parse
+from toolkit.stages.status import status
 
 
 def relabelled(finished, path):
@@ -35,7 +35,10 @@ def test_a_changed_label_makes_split_and_run_stale(copied, finished, tmp_path):
     parse(copied, study, key, [relabelled(finished, tmp_path / "later.ndjson")])
     state = status(copied)
 
-    assert "toolkit split" == state.next
+    stale = {each.stage for each in state.stages if each.state == "out of date"}
+
+    assert {"audit", "split", "train", "queue"} == stale
+    assert "toolkit audit" == state.next
     assert [1] == [row["changed_cases"] for row in state.splits]
     assert [True, True] == [row["stale"] for row in state.runs]
     assert finished.results["Parsed"].photographs == state.photographs

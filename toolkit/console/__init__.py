@@ -1,16 +1,19 @@
 """Results in a terminal: tables and lines on stdout, errors and progress on stderr, JSON for programs."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from toolkit.console.rows import print_json
-from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table
+from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table, to_type, wrapped
 from toolkit.errors import ToolkitError
 from toolkit.formatting import spoken
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.sql import Question, by_topic
+
+if TYPE_CHECKING:
+    from toolkit.stages.status import Status
 
 MOST_LISTED = 12
 """Cases of a queue in the terminal; all stand on its page."""
@@ -24,6 +27,16 @@ def show(result: Any, *, as_json: bool) -> None:
         from toolkit.console.runs import rendered  # noqa: PLC0415 - it imports every stage; a query needs none of them
 
         stdout.print(rendered(result), crop=False)
+
+
+def show_status(result: "Status", *, as_json: bool) -> None:
+    """Show the status of a workspace."""
+    if as_json:
+        print_json(dataclasses.asdict(result))
+    else:
+        from toolkit.console.status import status_of  # noqa: PLC0415 - it imports the stage, which a query does not need
+
+        stdout.print(status_of(result), crop=False)
 
 
 def show_stage(workspace: Workspace, result: Any) -> None:
@@ -49,17 +62,13 @@ def show_queue_items(items: list[dict[str, Any]]) -> None:
         stdout.print(f"{len(items) - MOST_LISTED} more on the page")
 
 
-def show_report(workspace: Workspace, report: Any) -> None:
-    """Show the tables of a report for the study's own people, the path of its page, and a command to type next."""
+def show_report(report: Any) -> None:
+    """Show what a report's checks say to the study's own people, the path of its page, and a command to type next."""
     if report.audience == "internal":
-        from toolkit.console.scores import show_scores  # noqa: PLC0415 - as above
-
-        show_scores(workspace, report.run_id)
         checks = (f"! {text}" if shape == "look" else text for shape, text in report.checks)
         stdout.print(summary("checks", *checks))
     show(report, as_json=False)
-    command = f"toolkit --workspace {workspace.folder} query confident_errors --set run={report.run_id}"
-    stdout.print(next_step(command), soft_wrap=True)
+    stdout.print(next_step(f"toolkit query confident_errors --set run={report.run_id}"), soft_wrap=True)
 
 
 def print_results(results: list[Any]) -> None:
@@ -100,4 +109,17 @@ def show_questions(questions: list[Question], *, as_json: bool) -> None:
 
 def show_error(error: ToolkitError) -> None:
     """Show what is wrong, where, and what to do next."""
-    stderr.print(Text.assemble(("error: ", "bold red"), plain(error)), soft_wrap=True)
+    where = [f"  where: {error.place}"] if error.place else []
+    remedy = error.remedy or ""
+    then = [f"  next:  {to_type(remedy) if remedy.startswith('toolkit ') else remedy}"] if remedy else []
+    first, *others = plain_lines([f"error: {error.problem}", *where, *then])
+    stderr.print(Text.assemble(("error: ", "bold red"), first.removeprefix("error: ")), soft_wrap=True)
+    for each in others:
+        stderr.print(each, soft_wrap=True)
+
+
+def plain_lines(texts: list[str]) -> list[str]:
+    """Return texts as they are printed: on a terminal in lines that fit, and without breaking a path or command."""
+    if not stderr.is_terminal:
+        return [plain(text) for text in texts]
+    return [wrapped(plain(text), stderr.width, indent=" " * 9) for text in texts]

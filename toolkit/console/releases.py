@@ -1,5 +1,7 @@
 """How a release looks in a terminal, done or planned."""
 
+import shlex
+
 from rich.console import Group, RenderableType
 
 from toolkit.console.text import line, next_step, summary, table, unwrapped
@@ -64,6 +66,7 @@ def _alike(hidden: Anonymity) -> str:
 
 
 def _next_of(result: Released) -> str:
+    folder = shlex.quote(result.folder)
     if result.applied:
-        return f"toolkit verify {result.folder}/split --images {result.folder}/images"
-    return f'toolkit release {result.folder} --photographs-checked-by "NAME" --apply'
+        return f"toolkit verify {folder}/split --images {folder}/images"
+    return f'toolkit release {folder} --photographs-checked-by "NAME" --apply'
