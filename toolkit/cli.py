@@ -744,7 +744,7 @@ def query(  # noqa: PLR0913 - one flag for each limit
         from toolkit.workspace.user_sql import Limits
 
         asked = Inquiry(name, sql, file, tuple(set_ or ()), Limits(memory, seconds)).checked()
-        form = "json" if settings.as_json and format_ == "table" else format_
+        form = "json" if settings.as_json and format_ == "table" and output is None else format_
         ask(settings.workspace, asked, form, output=output, watch=watch)
 
 

@@ -108,18 +108,15 @@ def show_questions(questions: list[Question], *, as_json: bool) -> None:
 
 
 def show_error(error: ToolkitError) -> None:
-    """Show what is wrong, where, and what to do next."""
-    where = [f"  where: {error.place}"] if error.place else []
-    remedy = error.remedy or ""
-    then = [f"  next:  {to_type(remedy) if remedy.startswith('toolkit ') else remedy}"] if remedy else []
-    first, *others = plain_lines([f"error: {error.problem}", *where, *then])
-    stderr.print(Text.assemble(("error: ", "bold red"), first.removeprefix("error: ")), soft_wrap=True)
-    for each in others:
-        stderr.print(each, soft_wrap=True)
+    """Show what is wrong, where, and what to do next: on a terminal in lines that fit; a place or command is whole."""
+    stderr.print(Text.assemble(("error: ", "bold red"), _in_lines(error.problem, 7)), soft_wrap=True)
+    if error.place:
+        stderr.print(f"  where: {plain(error.place)}", soft_wrap=True)
+    if remedy := error.remedy:
+        is_command = remedy.startswith("toolkit ")
+        stderr.print(f"  next:  {plain(to_type(remedy)) if is_command else _in_lines(remedy, 9)}", soft_wrap=True)
 
 
-def plain_lines(texts: list[str]) -> list[str]:
-    """Return texts as they are printed: on a terminal in lines that fit, and without breaking a path or command."""
-    if not stderr.is_terminal:
-        return [plain(text) for text in texts]
-    return [wrapped(plain(text), stderr.width, indent=" " * 9) for text in texts]
+def _in_lines(text: str, before: int) -> str:
+    """Return a text that follows some characters on its line, broken between words where it is for a terminal."""
+    return wrapped(plain(text), stderr.width, before=before) if stderr.is_terminal else plain(text)

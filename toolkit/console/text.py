@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from toolkit.console.fitting import FittedTable
 from toolkit.formatting import THIN, TYPED, in_units
 
 KEPT = "\n" + THIN
@@ -46,7 +47,7 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table; a column named with a leading > is aligned to the right. Names and title are our own."""
     columns, title = tuple(map(in_units, columns)), title and in_units(title)
-    empty = Table(
+    empty = FittedTable(
         title=title,
         title_justify="left",
         box=None,
@@ -96,9 +97,14 @@ def to_type(command: str) -> str:
     return f"{_program()}{typed}{command.removeprefix('toolkit')}"
 
 
-def wrapped(text: str, width: int, *, indent: str = "") -> str:
-    """Return a text in lines of at most so many characters; a path or command that is longer stays whole."""
-    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+def wrapped(text: str, width: int, *, before: int) -> str:
+    """Return a text in lines of at most so many characters; what is longer stays whole.
+
+    `before` characters stand before it on its first line; those after it are indented by nine.
+    """
+    lines = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    lines.initial_indent, lines.subsequent_indent = " " * before, " " * 9
+    return lines.fill(text)[before:]
 
 
 def _program() -> str:
