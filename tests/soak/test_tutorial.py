@@ -53,7 +53,7 @@ def test_questions_and_controls(folder, finished):
 
 def test_a_study_of_ones_own_until_its_labels_are_put_right(folder):
     sample(folder / "second", cases=200, seed=3, stage=2, photographs=False)
-    patient = re.search(r'"name": "patient_id", "value": "([^"]+)"', (folder / "export.ndjson").read_text())[1]
+    patient = re.search(r'"patient_id".{0,80}?"value": ?"([^"]+)"', (folder / "export.ndjson").read_text())[1]
     (folder / "clinical.csv").write_text(f"patient_id,smoker\n{patient},yes\n")
     start, similar, attached, changes = blocks("Your own study")
     for commands in (start, similar, attached, "toolkit --workspace work parse second/export.ndjson", changes):

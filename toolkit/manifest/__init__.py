@@ -34,6 +34,7 @@ from toolkit.manifest.model import (
 )
 from toolkit.manifest.queue import QueueSection
 from toolkit.manifest.readers import ReadersSection
+from toolkit.manifest.release import ReleaseSection
 
 NEWER = {("model", "roi_shape"): "squash", ("train", "max_grad_norm"): 1.0}
 """Keys that came after the first runs, by section and name, with the defaults that stand for what was done before."""
@@ -66,6 +67,7 @@ class Study(Section):
     report: ReportSection = ReportSection()
     reporting: ReportingSection = ReportingSection()
     privacy: PrivacySection = PrivacySection()
+    release: ReleaseSection | None = None
     pull: PullSection = PullSection()
 
     @model_validator(mode="after")
@@ -109,6 +111,13 @@ class Study(Section):
                 )
             if kept is not None and name not in kept:
                 raise ValueError(f"prompt.user: {{{name}}} is none of labelbox.metadata: {', '.join(kept) or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _no_identifier_is_released(self) -> "Study":
+        fields = self.release.fields if self.release else {}
+        if named := {self.labelbox.patient, self.labelbox.lesion} & set(fields):
+            raise ValueError(f"release.fields: {min(named)} identifies a patient or a lesion")
         return self
 
     @model_validator(mode="after")
