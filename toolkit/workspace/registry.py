@@ -23,7 +23,7 @@ import pyarrow as pa
 from toolkit.errors import DamagedError, QuestionError, ToolkitError, WorkspaceError
 from toolkit.files import FULL, PRIVATE, copy_file, move_into_place, ordinary_file, remove, writing_to
 from toolkit.workspace import known_values, sql, user_sql
-from toolkit.workspace.described import describe
+from toolkit.workspace.described import describe, make_views
 from toolkit.workspace.locks import POLL, WAIT, held
 from toolkit.workspace.names import nearest
 from toolkit.workspace.sql import Question
@@ -400,5 +400,4 @@ def _migrate(connection: duckdb.DuckDBPyConnection) -> None:
         if path.name not in applied:
             connection.execute(text)
             connection.execute("insert into schema_history values (?, ?)", [path.name, digest])
-    for path in sql.folder("views"):
-        connection.execute(path.read_text(encoding="utf-8"))
+    make_views(connection)
