@@ -186,7 +186,9 @@ def test_what_stands_at_the_target_is_never_touched(finished, tmp_path):
     assert [tmp_path / "mine"] == list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind == "parquet" else pytest.mark.soak) for kind in FORMATS]
+)
 def test_a_full_disk_leaves_nothing_and_says_so(finished, tmp_path, kind):
     program = (
         "import resource, signal, sys\n"

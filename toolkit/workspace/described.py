@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Generator
+from functools import cache
 from typing import NamedTuple
 
 import duckdb
@@ -79,8 +80,12 @@ def own_columns() -> list[str]:
 def _state_of_views(connection: duckdb.DuckDBPyConnection) -> str:
     """Return what is another as soon as the views are: those that are there, and what they are made of."""
     there = connection.execute("select view_name, sql from duckdb_views() where not internal order by all").fetchall()
-    files = [path.read_text(encoding="utf-8") for kind in ("schema", "views") for path in sql.folder(kind)]
-    return hashlib.sha256(repr((there, files, _metadata_fields(connection))).encode()).hexdigest()
+    return hashlib.sha256(repr((there, _files(), _metadata_fields(connection))).encode()).hexdigest()
+
+
+@cache
+def _files() -> list[str]:
+    return [path.read_text(encoding="utf-8") for kind in ("schema", "views") for path in sql.folder(kind)]
 
 
 def _known_state(connection: duckdb.DuckDBPyConnection) -> str | None:
@@ -92,7 +97,13 @@ def _metadata_fields(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, s
     return connection.execute(sql.statement("parse/metadata_fields"), {"most": MOST_FIELDS}).fetchall()
 
 
-def _meanings() -> Generator[Meaning]:
+@cache
+def _meanings() -> list[Meaning]:
+    """Return what everything means; the files of an installed version do not change while it runs."""
+    return list(_read_meanings())
+
+
+def _read_meanings() -> Generator[Meaning]:
     of_column = {}
     for table in sql.schema_tables():
         yield Meaning("table", table.name, None, table.meaning)
