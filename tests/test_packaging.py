@@ -29,7 +29,8 @@ def test_a_wheel_carries_sql_templates_and_studies(tmp_path):
         wheel.extractall(tmp_path / "installed")
     program = """
 from toolkit.workspace import sql
-from toolkit.manifest import load_study, shipped
+from toolkit.manifest import load_study
+from toolkit.shipped import shipped
 print(len(sql.questions()), load_study(shipped("manifests") / "demo.toml").study.name, shipped("sql"))
 """
     answer = subprocess.run(

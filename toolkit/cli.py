@@ -20,10 +20,11 @@ from cyclopts.validators import Number
 from toolkit import completion
 from toolkit.errors import ToolkitError
 from toolkit.files import FULL
+from toolkit.formatting import TYPED
 
 if TYPE_CHECKING:
-    from toolkit.pipeline import StudyFile
     from toolkit.progress import Progress
+    from toolkit.study_file import StudyFile
     from toolkit.workspace.registry import Workspace
 
 DISK = dict.fromkeys(FULL, "free some disk space") | {errno.EIO: "look at the health of the disk"}
@@ -64,7 +65,7 @@ class Settings:
     def study_file(self) -> "StudyFile":
         """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
         from toolkit.formatting import count_by
-        from toolkit.pipeline import open_study
+        from toolkit.study_file import open_study
 
         opened = open_study(self.workspace, self.study)
         count_by(patients_known=opened.study.labelbox.patient_from != "none")
@@ -227,9 +228,10 @@ def status(*, settings: Shared) -> None:
 
     Example: toolkit status
     """
-    from toolkit.pipeline import status
+    from toolkit import console
+    from toolkit.stages.status import status
 
-    settings.show(status(settings.workspace, settings.study))
+    console.show_status(status(settings.workspace, settings.study), as_json=settings.as_json)
 
 
 @app.command(sort_key=3)
@@ -573,7 +575,7 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
     if settings.as_json:
         settings.show(result)
     else:
-        console.show_report(settings.workspace, result)
+        console.show_report(result)
 
 
 @app.command(sort_key=9.3)
@@ -728,18 +730,22 @@ def query(  # noqa: PLR0913 - one flag for each limit
         memory: Gigabytes that the question may take, and its answer.
         seconds: Time after which it is ended.
     """
-    from toolkit import console
-    from toolkit.console.asking import Inquiry, ask
-    from toolkit.workspace.user_sql import Limits
+    if name is None and sql is None and file is None:
+        from toolkit import console
 
-    asked = Inquiry(name, sql, file, tuple(set_ or ()), Limits(memory, seconds)).checked()
-    form = "json" if settings.as_json and format_ == "table" else format_
-    if asked:
-        ask(settings.workspace, asked, form, output=output, watch=watch)
-    elif output is not None or watch is not None:
-        raise ToolkitError("no question was given", remedy="toolkit query NAME --output FILE.csv")
-    else:
+        if output is not None or watch is not None:
+            raise ToolkitError("no question was given", remedy="toolkit query NAME --output FILE.csv")
         console.show_questions(settings.workspace.questions(), as_json=settings.as_json)
+        return
+    from toolkit.workspace.sql_start import started_ahead
+
+    with started_ahead(settings.folder):
+        from toolkit.console.asking import Inquiry, ask
+        from toolkit.workspace.user_sql import Limits
+
+        asked = Inquiry(name, sql, file, tuple(set_ or ()), Limits(memory, seconds)).checked()
+        form = "json" if settings.as_json and format_ == "table" and output is None else format_
+        ask(settings.workspace, asked, form, output=output, watch=watch)
 
 
 @app.command(sort_key=10.5)
@@ -1005,6 +1011,7 @@ def _launch(
     """
     folder = workspace or Path(os.environ.get("TOOLKIT_WORKSPACE") or "workspace")
     settings = Settings(study, folder, json, quiet)
+    TYPED.set({name: str(path) for name, path in (("--study", study), ("--workspace", workspace)) if path})
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and command not in (train, predict):
         raise ToolkitError(

@@ -15,6 +15,8 @@ SMALLEST = 5
 SUPPRESSED, FEW_PATIENTS = "*", "\N{DAGGER}"
 """Signs in narrow cells; a legend beside the table says what they mean."""
 PATIENT, PHOTOGRAPH = "patient", "photograph"
+TYPED: ContextVar[Mapping[str, str]] = ContextVar("TYPED")
+"""The options that stood before the command, by name: a command to type next needs them too."""
 _unit = ContextVar("unit", default=PATIENT)
 PATIENTS = re.compile(r"(?<![-\w{])(?<!counts as a )(?<!leakage by )([Pp])atient(s?)\b(?! identifier)")
 """The word in our own sentences; not where they say that there are no patients, nor in an attribute's name."""

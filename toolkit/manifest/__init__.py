@@ -6,7 +6,7 @@ from collections import Counter
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -241,10 +241,3 @@ def _given(value: Any) -> str:
 def shorten(text: str) -> str:
     """Return the beginning of a text that is too long for a message."""
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} …"
-
-
-def shipped(folder: Literal["sql", "reports/template", "manifests"]) -> Path:
-    """Return where a shipped folder stands: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).parents[1]
-    inside = package / {"sql": "sql_files", "reports/template": "report_files", "manifests": "manifest_files"}[folder]
-    return inside if inside.is_dir() else package.parent / folder

@@ -24,6 +24,7 @@ In the order of the line:
     translate  identifiers of patients ↔ pseudonyms, for who has the key
     export     cases, labels and predictions → the formats of other tools
     withdraw   a patient leaves the workspace
+    status     what there is, and which stages are out of date
 
 A stage never imports another one: they hand over through files and tables.
 """

@@ -6,6 +6,7 @@ command finishes what was interrupted. Checkpoints stay; the result names those 
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -186,7 +187,7 @@ def _counted(workspace: Workspace, traces: _PatientTraces, *, apply: bool) -> Wi
         predictions=results.predictions_of(workspace, traces.cases),
         reports=sorted(path.parent.name for path in workspace.reports.glob("*/index.html")),
         models_that_saw=results.runs_on(workspace, watched),
-        next=[f"toolkit --workspace {workspace.folder} {command}" for command in commands],
+        next=[f"toolkit --workspace {shlex.quote(str(workspace.folder))} {command}" for command in commands],
     )
 
 
