@@ -68,7 +68,7 @@ class Connection:
             logging.getLogger(name).addHandler(logging.NullHandler())
             logging.getLogger(name).propagate = False
         self.client = labelbox.Client(key, endpoint=self.endpoint, rest_endpoint=self.rest_endpoint)
-        pagination.call_info_as_str = lambda: METHOD  # each list looks for a name anew, which takes 50 ms of CPU
+        vars(pagination)["call_info_as_str"] = lambda: METHOD  # each list looks for a name anew: 50 ms of CPU
         # The SDK repeats a 5xx for two minutes on its own, and nothing else: here every fault has the same patience.
         inner = self.client._request_client  # noqa: SLF001
         inner.execute = partial(inspect.unwrap(type(inner).execute), inner)
