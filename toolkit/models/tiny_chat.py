@@ -18,10 +18,10 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from toolkit.manifest import shipped
 from toolkit.models.checkpoint import Checkpoint, write_checkpoint
 from toolkit.models.decoder.chat import ImagesAndText
 from toolkit.models.transformers_compat import Config, Model, quiet
+from toolkit.shipped import shipped
 
 VOCABULARY = 600
 PATCH_SPREAD, PROJECTION_SPREAD = 0.8, 0.3
