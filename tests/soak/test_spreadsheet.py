@@ -19,6 +19,7 @@ from toolkit.workspace.sql import questions
 
 OFFICE = shutil.which("soffice")
 LANGUAGES = {"en-US": 1033, "de-DE": 1031, "fr-FR": 1036, "ja-JP": 1041}
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{4,}")
 COMMA, QUOTE, UTF_8 = 44, 34, 76
 pytestmark = pytest.mark.skipif(
     OFFICE is None, reason="LibreOffice is not here: apt-get install libreoffice-calc-nogui"
@@ -65,9 +66,12 @@ def is_number(cell: str) -> bool:
 
 
 def same(given: str, saved: str) -> bool:
-    """Tell whether a cell is the same; a spreadsheet keeps 15 digits of a number, and writes truth values large."""
+    """Tell whether a cell is the same; a spreadsheet keeps 15 digits of a number and thousandths of
+    a second, and writes truth values large."""
+    if TIME.fullmatch(given):
+        return given[:22] == saved[:22]
     if is_number(given):
-        return math.isclose(float(given), float(saved.replace(",", ".")), rel_tol=1e-14)
+        return math.isclose(float(given), float(saved.replace(",", ".")), rel_tol=1e-14, abs_tol=1e-18)
     return plain(given) == plain(saved) or (given in ("true", "false") and given == saved.lower())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.console.fitting import least_width
 from toolkit.console.text import line, plain, stderr, stdout, table
 from toolkit.csv_files import guarded, text_lines
 from toolkit.errors import ToolkitError
@@ -20,10 +21,6 @@ from toolkit.workspace.answer_values import ColumnKind, csv_texts, json_texts, k
 
 SHOWN = 10_000
 """Rows that are shown as a table; nobody reads more."""
-READABLE = 40
-"""Characters of a word that a column must have room for; a longer one is folded."""
-BREAK = re.compile(r"(?<=[\s_])")
-"""Where a text may be broken."""
 SHORT = 8
 """Characters of an ID that are shown at least."""
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
@@ -131,41 +128,7 @@ def _columns(rows: pa.Table) -> dict[str, list[str]]:
 
 def _fit(columns: dict[str, list[str]]) -> bool:
     """Tell whether columns stand beside each other without a word that is broken."""
-    return sum(1 + each for each in _least_widths(columns)) <= stdout.width
-
-
-def _least_widths(columns: dict[str, list[str]]) -> list[int]:
-    """Return the characters of each column's longest piece; a piece that is too long for any column is folded."""
-    pieces = ((piece.rstrip() for text in (name, *texts) for piece in _pieces(text)) for name, texts in columns.items())
-    return [min(READABLE, max(map(len, own), default=0)) for own in pieces]
-
-
-def _pieces(text: str) -> list[str]:
-    """Return what a text may be broken into: words, and the parts of a name after its underscores."""
-    return BREAK.split(text)
-
-
-def _widths(columns: dict[str, list[str]]) -> list[int]:
-    """Return the width of each column: what it needs, and the room that is left to those that want least more."""
-    widths = _least_widths(columns)
-    wanted = [max(map(len, (name, *texts))) for name, texts in columns.items()]
-    room = stdout.width - sum(1 + each for each in widths)
-    order = sorted(range(len(widths)), key=lambda n: wanted[n] - widths[n])
-    for position, n in enumerate(order):
-        more = max(0, min(wanted[n] - widths[n], room // (len(order) - position)))
-        widths[n] += more
-        room -= more
-    return widths
-
-
-def _folded(text: str, width: int) -> str:
-    """Return a text in lines of at most so many characters, broken between its pieces where that is possible."""
-    lines = [""]
-    for piece in _pieces(text):
-        if len((lines[-1] + piece).rstrip()) > width and lines[-1]:
-            lines.append("")
-        lines[-1] += piece
-    return "\n".join(each.rstrip() for each in lines)
+    return sum(1 + least_width([name, *texts]) for name, texts in columns.items()) <= stdout.width
 
 
 def _shortened(ids: list[str]) -> list[str]:
@@ -178,12 +141,9 @@ def _shortened(ids: list[str]) -> list[str]:
 
 
 def _print_table(columns: dict[str, list[str]]) -> None:
-    widths = _widths(columns)
-    answer = table(*(_folded(plain(name), width) for name, width in zip(columns, widths, strict=True)))
-    for column, width in zip(answer.columns, widths, strict=True):
-        column.width = width
+    answer = table(*map(plain, columns))
     for row in zip(*columns.values(), strict=True):
-        answer.add_row(*(line(_folded(plain(text), width)) for text, width in zip(row, widths, strict=True)))
+        answer.add_row(*map(line, row))
     stdout.print(answer)
 
 

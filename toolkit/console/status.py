@@ -3,7 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from toolkit.console.text import line, next_step, summary, table
+from toolkit.console.text import line, next_step, table, unwrapped
 from toolkit.formatting import count, counted, listed, spoken
 from toolkit.stages.status import Row, StageState, Status
 
@@ -14,10 +14,11 @@ MOST_RUNS = 12
 
 def status_of(result: Status) -> RenderableType:
     """Return what a person reads of a status: each stage with its state, then runs and pushes."""
-    study = result.study or "none yet"
-    gone = ["! the study file is not there any more: most commands need --study FILE.toml"]
-    head = summary("status", f"workspace {result.workspace}", f"study {study}", *(gone if result.study_missing else []))
-    blocks: list[RenderableType] = [head, "", _stages(result)]
+    blocks: list[RenderableType] = [unwrapped(f"workspace: {result.workspace}")]
+    blocks.append(unwrapped(f"study: {result.study or 'none yet'}"))
+    if result.study_missing:
+        blocks.append(line("the study file is not there any more: most commands need --study FILE.toml", "yellow"))
+    blocks += ["", _stages(result)]
     if result.runs:
         blocks += ["", _runs(result.runs)]
     if result.pushes:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from toolkit.console.fitting import FittedTable
 from toolkit.formatting import THIN, TYPED, in_units
 
 KEPT = "\n" + THIN
@@ -46,7 +47,7 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table; a column named with a leading > is aligned to the right. Names and title are our own."""
     columns, title = tuple(map(in_units, columns)), title and in_units(title)
-    empty = Table(
+    empty = FittedTable(
         title=title,
         title_justify="left",
         box=None,
