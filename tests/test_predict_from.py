@@ -668,7 +668,7 @@ def test_the_published_pad_figures_come_out_of_their_files(pad, name, model, res
     again(workspace, result.run_id)
 
 
-@pytest.mark.parametrize("name", ["baseline", "extended", "open"])
+@pytest.mark.parametrize("name", [pytest.param("baseline", marks=SOAK), pytest.param("extended", marks=SOAK), "open"])
 def test_a_column_of_labels_that_the_probability_does_not_give_is_no_prediction(pad, name):
     workspace, study, file = pad(f"penguins_result_{name}.csv", "image_id", "label", "1")
     result = predict_from(workspace, study, file, model_name="penguins")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,6 +33,7 @@ DISK = dict.fromkeys(FULL, "free some disk space") | {errno.EIO: "look at the he
 
 app = App(
     name="toolkit",
+    version=lambda: version("lesion-toolkit"),
     help_epilogue="Try it: `toolkit sample DIR`, then the command that it prints. For research use only.",
     version_flags=["--version"],
     help_flags=["--help", "-h"],

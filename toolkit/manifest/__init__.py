@@ -36,7 +36,11 @@ from toolkit.manifest.queue import QueueSection
 from toolkit.manifest.readers import ReadersSection
 from toolkit.manifest.release import ReleaseSection
 
-NEWER = {("model", "roi_shape"): "squash", ("train", "max_grad_norm"): 1.0}
+NEWER = {
+    ("model", "roi_shape"): "squash",
+    ("train", "max_grad_norm"): 1.0,
+    ("train", "gradient_checkpointing"): False,
+}
 """Keys that came after the first runs, by section and name, with the defaults that stand for what was done before."""
 MOST_FAULTS = 100
 LONGEST_SHOWN = 300
@@ -191,14 +195,15 @@ def determined(study: dict[str, Any]) -> dict[str, Any]:
     """Return the sections of a study, read today or recorded by a run, as far as they determine splits and runs.
 
     Further wordings of answers are left out, since no training knows them, and so is the number of seeds, since each is
-    a run of its own, and what may be sent to Labelbox; newer keys are left out at their defaults, so that what was made
-    before them keeps its ID.
+    a run of its own, where training logs go, and what may be sent to Labelbox; newer keys are left out at their
+    defaults, so that what was made before them keeps its ID.
     """
     sections = {name: dict(content) if isinstance(content, dict) else content for name, content in study.items()}
     for (section, key), default in NEWER.items():
         if sections[section].get(key) == default:
             sections[section].pop(key, None)
     sections["train"].pop("seeds", None)
+    sections["train"].pop("report_to", None)
     sections["labelbox"].pop("push", None)
     classes = [{key: value for key, value in each.items() if key != "answers"} for each in study["classes"]]
     return {**sections, "classes": classes}

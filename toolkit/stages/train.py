@@ -63,6 +63,8 @@ class Trained:
     seconds: float
     already_there: bool
     seed: int | None = None
+    self_test: str | None = None
+    """How exactly the checkpoint that was trained scores; None for a backend that tests none."""
     replicates: list["Trained"] = field(default_factory=list)
     """The same training with further seeds, each a run of its own."""
 
@@ -292,7 +294,9 @@ def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str 
     chosen = backend(study.model.backend)
     from toolkit.models.budget import check_budget, device_memory  # noqa: PLC0415 - torch is imported only to train
     from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to train
+    from toolkit.models.training_logs import check_logs  # noqa: PLC0415 - torch is imported only to train
 
+    check_logs(study.train.report_to)
     source, picked = _source(workspace, study, study_folder, seed=seed), pick_device(device)
     mode, dtype = study.train.mode, study.model.dtype
     budgets = chosen.budgets(source, lora=study.train.lora)
@@ -349,4 +353,5 @@ def _trained(record: RunRecord, *, already_there: bool) -> Trained:
         seconds=record.seconds,
         already_there=already_there,
         seed=record.seed,
+        self_test=record.model.self_test,
     )
