@@ -46,6 +46,7 @@ NEWER = (
     "queue",
     "random_share",
     "readers",
+    "releases",
 )
 KEPT = "scores_by_revision"
 """Questions about tables that the workspace's version did not have: any command that writes adds them."""
