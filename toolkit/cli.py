@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,6 +33,7 @@ DISK = dict.fromkeys(FULL, "free some disk space") | {errno.EIO: "look at the he
 
 app = App(
     name="toolkit",
+    version=lambda: version("lesion-toolkit"),
     help_epilogue="Try it: `toolkit sample DIR`, then the command that it prints. For research use only.",
     version_flags=["--version"],
     help_flags=["--help", "-h"],
@@ -785,6 +787,38 @@ def export(
         raise CycloptsError(msg="--images belongs to coco")
     make = partial(export, settings.workspace, settings.study_file().study, kind, folder)
     settings.run(lambda progress: make(split=split, run=run, images=images, progress=progress))
+
+
+@app.command(sort_key=10.6)
+def release(
+    folder: Path,
+    /,
+    *,
+    split: SplitID = "latest",
+    photographs_checked_by: str | None = None,
+    apply: Flag = False,
+    settings: Shared,
+) -> None:
+    """Show what a de-identified data set for others would hold and, with --apply, write it into a new folder.
+
+    Photographs are encoded anew, IDs are new, dates are shifted, and only metadata fields that the study file names
+    under [release.fields] are in it, with a certificate, data sheet, licence and digests. docs/release.md says more.
+
+    Example: toolkit release for-others
+
+    Example: toolkit release for-others --photographs-checked-by "Dr A. Example" --apply
+
+    Args:
+        folder: Folder to make, outside the workspace. It is complete or not there.
+        photographs_checked_by: Who has looked through all photographs for faces, tattoos and labels with names; kept as
+            a pseudonym.
+        apply: Write it; without this option nothing is written.
+    """
+    from toolkit.pipeline import release
+
+    study_file = settings.study_file()
+    make = partial(release, settings.workspace, study_file, folder, split=split, checked_by=photographs_checked_by)
+    settings.run(lambda progress: make(apply=apply, progress=progress))
 
 
 @app.command(sort_key=11.5)

@@ -9,6 +9,7 @@ from typing import Any
 from toolkit.errors import DamagedError, StudyError
 from toolkit.labelbox_json.withdrawn_filter import filter_export, suppression_list
 from toolkit.manifest import Study
+from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.attach import attach
 from toolkit.stages.audit import audit
@@ -20,6 +21,8 @@ from toolkit.stages.predict import predict
 from toolkit.stages.pull import PullRequest, pull
 from toolkit.stages.queue import MINUTES, Queue, queue, queue_of_cases
 from toolkit.stages.queue.outcome import outcome
+from toolkit.stages.release import Released
+from toolkit.stages.release import release as release_stage
 from toolkit.stages.report import report
 from toolkit.stages.report.audit_page import audit_page
 from toolkit.stages.report.compare_page import compare_page
@@ -192,16 +195,46 @@ def translate(
     progress: Progress = silent,
 ) -> Translated:
     """Translate identifiers or pseudonyms of patients, with the key at hand; none is created."""
-    key = study_file.key_at_hand(workspace)
-    if key is None:
-        remedy = "work where the key file is; docs/privacy.md says where it stands"
-        raise StudyError("the key of this study's pseudonyms is not here, or is another one", remedy=remedy)
+    key = _key_here(workspace, study_file)
     if bool(identifiers) == bool(pseudonyms):
         remedy = "toolkit translate ID … gives pseudonyms; toolkit translate --pseudonym p-… gives IDs"
         raise StudyError("give identifiers, or pseudonyms with --pseudonym", remedy=remedy)
     if identifiers:
         return translate_identifiers(workspace, study_file.study, key, identifiers, output=output)
     return translate_pseudonyms(workspace, study_file.study, key, pseudonyms, output=output, progress=progress)
+
+
+def _key_here(workspace: Workspace, study_file: StudyFile) -> PseudonymKey:
+    """Return the key of the study's pseudonyms; raise StudyError where it is not here, since none is created."""
+    key = study_file.key_at_hand(workspace)
+    if key is None:
+        remedy = "work where the key file is; docs/privacy.md says where it stands"
+        raise StudyError("the key of this study's pseudonyms is not here, or is another one", remedy=remedy)
+    return key
+
+
+def release(  # noqa: PLR0913 - those of the stage
+    workspace: Workspace,
+    study_file: StudyFile,
+    folder: Path,
+    *,
+    split: str = "latest",
+    checked_by: str | None = None,
+    apply: bool = False,
+    progress: Progress = silent,
+) -> Released:
+    """Run release with the key at hand, by which identifiers of patients are recognised; none is created."""
+    return release_stage(
+        workspace,
+        study_file.study,
+        _key_here(workspace, study_file),
+        folder,
+        study_folder=study_file.folder,
+        split=split,
+        checked_by=checked_by,
+        apply=apply,
+        progress=progress,
+    )
 
 
 def impact_with_page(

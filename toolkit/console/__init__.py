@@ -1,6 +1,7 @@
 """Results in a terminal: tables and lines on stdout, errors and progress on stderr, JSON for programs."""
 
 import dataclasses
+import re
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
@@ -9,12 +10,15 @@ from toolkit.console.rows import print_json
 from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table, to_type, wrapped
 from toolkit.errors import ToolkitError
 from toolkit.formatting import spoken
+from toolkit.shipped import shipped
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.sql import Question, by_topic
 
 if TYPE_CHECKING:
     from toolkit.stages.status import Status
 
+PAGE = re.compile(r"\bdocs/(\w+\.md)")
+"""A page of the toolkit's own, as messages name it."""
 MOST_LISTED = 12
 """Cases of a queue in the terminal; all stand on its page."""
 
@@ -112,9 +116,16 @@ def show_error(error: ToolkitError) -> None:
     stderr.print(Text.assemble(("error: ", "bold red"), _in_lines(error.problem, 7)), soft_wrap=True)
     if error.place:
         stderr.print(f"  where: {plain(error.place)}", soft_wrap=True)
-    if remedy := error.remedy:
+    if error.remedy:
+        remedy = _with_pages(error.remedy)
         is_command = remedy.startswith("toolkit ")
         stderr.print(f"  next:  {plain(to_type(remedy)) if is_command else _in_lines(remedy, 9)}", soft_wrap=True)
+
+
+def _with_pages(text: str) -> str:
+    """Name a page of docs/ by its whole path where the toolkit is installed as a wheel, with no checkout around it."""
+    docs = shipped("docs")
+    return PAGE.sub(lambda page: str(docs / page[1]), text) if docs.name != "docs" else text
 
 
 def _in_lines(text: str, before: int) -> str:

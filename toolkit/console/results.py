@@ -3,6 +3,7 @@
 import math
 import shlex
 from functools import singledispatch
+from typing import Any
 
 from rich.console import Group, RenderableType
 
@@ -338,12 +339,21 @@ def _(result: Withdrawn) -> RenderableType:
     if result.models_that_saw:
         runs = ", ".join(result.models_that_saw)
         lines.append(f"! models trained on the patient stay unchanged: {runs}; train them again, or delete them")
+    lines += [_in_release(each) for each in result.releases]
     if result.applied:
         left = f"! something is left in: {', '.join(result.left_in)}"
         none = "none holds the identifier, the pseudonym, or an ID of a photograph or case of the patient"
         lines.append(left if result.left_in else f"{counted(result.searched, 'file')} searched afterwards: {none}")
     lines.append("later exports will not bring the patient back" if result.applied else "nothing was changed")
     return Group(places, summary("withdraw", *lines), *map(next_step, result.next))
+
+
+def _in_release(release: dict[str, Any]) -> str:
+    """Say that a patient stands in a data set that was released, or may stand there."""
+    named = f"release {release['release_id']} of {release['made_at']:%Y-%m-%d}"
+    if not release["is_known"]:
+        return f"! {named} may hold the patient: its file below releases/ is lost; ask who made it"
+    return f"! {named} holds the patient: tell those who have it, and make a new one"
 
 
 @rendered.register

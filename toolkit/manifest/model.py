@@ -80,6 +80,9 @@ class LoraSection(Section):
     """Dropout before an adapter, while training."""
 
 
+TrainingLogs = Literal["none", "tensorboard", "mlflow", "wandb"]
+
+
 class TrainSection(Section):
     """How the model is trained."""
 
@@ -114,6 +117,10 @@ class TrainSection(Section):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """Trainings, each with a seed of its own: [study] seed, the next number, and so on. Each is a run; the first is
     reported, the others say how much its scores owe to chance (`toolkit query seeds`)."""
+    report_to: TrainingLogs = "none"
+    """Where training logs go besides loss.csv: losses, metrics and settings by transformers' own callbacks, into the
+    run's folder logs/. The package has to be installed; privacy.md says what it would send, and when. It makes no other
+    run: a run that is complete is not trained again."""
     lora: LoraSection = LoraSection()
     """Table `[train.lora]` with `rank`, `alpha` and `dropout`, for mode = "lora"."""
     threads: Annotated[int, Field(ge=0)] = 0
