@@ -63,6 +63,8 @@ class Trained:
     seconds: float
     already_there: bool
     seed: int | None = None
+    self_test: str | None = None
+    """How exactly the checkpoint that was trained scores; None for a backend that tests none."""
     replicates: list["Trained"] = field(default_factory=list)
     """The same training with further seeds, each a run of its own."""
 
@@ -351,4 +353,5 @@ def _trained(record: RunRecord, *, already_there: bool) -> Trained:
         seconds=record.seconds,
         already_there=already_there,
         seed=record.seed,
+        self_test=record.model.self_test,
     )
