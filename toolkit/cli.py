@@ -372,6 +372,7 @@ def predict(  # noqa: PLR0913 - two ways to predictions
     run: RunID = "latest",
     part: Literal["validation", "test", "external"] | None = None,
     control: Literal["blank", "shuffled", "border", "metadata", "plain"] | None = None,
+    degrade: Annotated[list[str] | None, Parameter(negative="")] = None,
     device: Device = None,
     source: Annotated[Path | None, Parameter(name="--from")] = None,
     model_name: str | None = None,
@@ -385,6 +386,8 @@ def predict(  # noqa: PLR0913 - two ways to predictions
 
     Example: toolkit predict --run 1a2b3c4d --control blank
 
+    Example: toolkit predict --degrade blur:1 --degrade blur:2 --degrade exposure:-1
+
     Example: toolkit predict --from predictions.csv --model-name ResNet-50 --part test
 
     Args:
@@ -397,6 +400,12 @@ def predict(  # noqa: PLR0913 - two ways to predictions
             prompt's metadata. plain is a control without a neural network, logistic regression and extra trees on plain
             colour, texture and shape of the training set: what any run must beat. A control is stored as a run of its
             own, to be evaluated and compared with the run.
+        degrade: KIND:LEVEL, may be repeated: predict a scored run's test set (or --part) again on degraded photographs,
+            score it, and compare it with the run on the same cases. Kinds: blur 0 to 25 (standard deviation in % of the
+            crop's longer side), jpeg 0 to 99 (100 minus quality), white-balance -90 to 90 (% red up, blue down),
+            exposure -5 to 5 (stops), resolution 0 to 98 (% of each side's pixels given up), noise 0 to 128 (grey
+            levels), roi-shift 0 to 100 and roi-scale -90 to 400 (% of the box). At level 0 nothing changes, and that
+            is checked. Each is a run of its own, as a control is.
         source: CSV, Parquet or JSON Lines file of another model's predictions: a run of its own. Rows are named by case
             ID, global key, external ID or file name; a column for each class, or a predicted class and its probability.
         model_name: What the other model is called; where a file holds several models' columns, the one to read.
@@ -406,15 +415,25 @@ def predict(  # noqa: PLR0913 - two ways to predictions
     """
     if source is not None:
         _predict_from(
-            source, model_name, {"run": run != "latest", "control": control, "device": device}, settings,
-            part=part, numbers=numbers, skip_unknown=skip_unknown,
+            source, model_name, {"run": run != "latest", "control": control, "degrade": degrade, "device": device},
+            settings, part=part, numbers=numbers, skip_unknown=skip_unknown,
         )  # fmt: skip
         return
     if model_name is not None or numbers is not None or skip_unknown:
         raise CycloptsError(msg="--model-name, --numbers and --skip-unknown belong to --from FILE")
+    if degrade and control:
+        raise CycloptsError(msg="--degrade and --control are two kinds of controls: give one of them")
+    from toolkit.robustness import compare_with_degraded
     from toolkit.stages.predict import predict
 
     study = settings.study_file().study
+    if degrade:
+        settings.run(
+            lambda progress: compare_with_degraded(
+                settings.workspace, study, degrade, run=run, part=part, device=device, progress=progress
+            )
+        )
+        return
     parts = (part,) if part else None
     settings.run(
         lambda progress: predict(

@@ -10,6 +10,7 @@ from toolkit.console.plan_size import planned_size
 from toolkit.console.pushes import pushed
 from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
+from toolkit.console.robustness import compared_with_degraded
 from toolkit.console.text import line, next_step, summary, table, unwrapped
 from toolkit.formatting import (
     FEW_PATIENTS,
@@ -32,8 +33,9 @@ from toolkit.formatting import (
 )
 from toolkit.pipeline import ComparedWithControl
 from toolkit.prediction_files.faults import names, plain_name
-from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
+from toolkit.prompts.ablation import meaning as meaning_of_control
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
+from toolkit.robustness import ComparedWithDegraded
 from toolkit.stages.attach import Attached
 from toolkit.stages.baseline import Baseline
 from toolkit.stages.claims import Claims
@@ -159,7 +161,7 @@ def _(result: Predicted) -> RenderableType:
         )
     if result.control:
         control = f"{result.control} control of run {result.control_of}"
-        lines.insert(0, f"run {result.run_id}, {control}: {MEANING_OF_CONTROL[result.control]}")
+        lines.insert(0, f"run {result.run_id}, {control}: {meaning_of_control(result.control)}")
     if result.external_of:
         origin = f"the model of run {result.external_of} of another workspace"
         lines.insert(0, f"run {result.run_id}: {origin}; it has seen no photograph of this workspace")
@@ -290,7 +292,7 @@ def _(result: ComparedWithControl) -> RenderableType:
     bounds = interval(row["low"], row["high"])
     return summary(
         "compare",
-        f"{result.control} control of run {result.run_id}: {MEANING_OF_CONTROL[result.control]}",
+        f"{result.control} control of run {result.run_id}: {meaning_of_control(result.control)}",
         f"{subset(row['part'])}: {values}; {signed(row['difference'])} ({bounds})",
     )
 
@@ -330,6 +332,11 @@ def _(result: Pushed) -> RenderableType:
 @rendered.register
 def _(result: ReaderStudy) -> RenderableType:
     return reader_study(result)
+
+
+@rendered.register
+def _(result: ComparedWithDegraded) -> RenderableType:
+    return compared_with_degraded(result)
 
 
 @rendered.register

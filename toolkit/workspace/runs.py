@@ -324,9 +324,11 @@ class PredictedPart(BaseModel, extra="allow", frozen=True):
     unmapped: dict[str, int] = {}
     """Cases left out because the run was not trained on their class, by class."""
     without_box: int = 0
-    """Cases without a ROI, which the input ablation `border` cannot use."""
+    """Cases without a ROI, which the input ablation `border` and degraded boxes cannot use."""
     values_left_out: int = 0
     """Metadata values that are left out of the prompts because they name a class."""
+    unchanged: float | None = None
+    """With degraded photographs: the largest difference of a probability from the run's own at level 0."""
 
 
 def record_predictions(

@@ -8,6 +8,7 @@ from toolkit.manifest.evaluation import ReportingSection, ReportSection
 from toolkit.stages.report.analysis_plan import PlanSummary, read_plan
 from toolkit.stages.report.cases import ReportCase, ScoredCases, grouped_cases
 from toolkit.stages.report.evaluation import Evaluation, read_evaluation
+from toolkit.stages.report.image_quality import ImageQuality, read_image_quality
 from toolkit.workspace import ledger, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
@@ -110,6 +111,8 @@ class ReportFacts:
     """Classes that the run has no answer for."""
     not_predicted: list[dict[str, Any]]
     """Cases of the first part without a prediction, by class."""
+    image_quality: ImageQuality
+    """What the run loses on degraded photographs of the first part."""
     audience: Audience = "internal"
     rounded: bool = False
     """Whether averages are rounded, since they would give away counts that are suppressed."""
@@ -189,6 +192,7 @@ def _gathered(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         bootstrap_seed=_bootstrap_seed(workspace, run_id),
         unsayable=unsayable(workspace, run_id),
         not_predicted=workspace.rows(sql.statement("report/not_predicted"), {**key, **split, "part": parts[0]}),
+        image_quality=read_image_quality(workspace, run_id, parts[0]),
     )
 
 

@@ -6,7 +6,7 @@ from toolkit.stages.report.facts import ReportFacts
 from toolkit.workspace import sql
 
 STATEMENTS = ("matrix", "cases", "flow", "parts", "findings", "issues", "leakage")
-QUESTIONS = ("groups", "operating_points", "calibration", "decision_curve", "seeds")
+QUESTIONS = ("groups", "operating_points", "calibration", "decision_curve", "seeds", "image_quality")
 
 
 class TableQuery(NamedTuple):
