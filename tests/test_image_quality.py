@@ -2,22 +2,16 @@
 
 import json
 import re
+import shutil
 
-import exports
-import numpy as np
 import pandas as pd
 import pytest
-from exports import label, row
-from PIL import Image
 from sklearn.metrics import recall_score
 
 from toolkit.cli import main
 from toolkit.errors import ModelError, WorkspaceError
-from toolkit.manifest import Study
 from toolkit.pipeline import status
 from toolkit.robustness import compare_with_degraded
-from toolkit.stages.evaluate import evaluate
-from toolkit.stages.parse import parse
 from toolkit.stages.predict import predict
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.image_quality import sentences
@@ -25,8 +19,6 @@ from toolkit.stages.report.image_quality_figure import figure
 from toolkit.stages.report.layout import page_environment
 from toolkit.stages.report.sharing import shared
 from toolkit.stages.report.tables import csv_tables
-from toolkit.stages.split import split
-from toolkit.stages.train import train
 from toolkit.workspace.registry import Workspace
 
 PROBABILITIES = (
@@ -35,41 +27,20 @@ PROBABILITIES = (
 
 
 @pytest.fixture(scope="module")
-def textured(study, key, tmp_path_factory):
-    """A run that rests on fine texture alone, on photographs that differ in nothing else."""
-    folder = tmp_path_factory.mktemp("texture")
-    (folder / "images").mkdir()
-    rows, rng = [], np.random.default_rng(5)
-    for n in range(72):
-        fine = n % 2 == 0
-        pixels = rng.integers(0, 256, (96, 96, 3), dtype=np.uint8)
-        grid = 1 if fine else 24
-        pixels = np.repeat(np.repeat(pixels[: 96 // grid, : 96 // grid], grid, axis=0), grid, axis=1)
-        Image.fromarray(pixels).save(folder / "images" / f"i{n}.jpg", format="PNG")
-        answer = "nevus" if fine else "melasma"
-        rows.append(row(f"i{n}", label(f"L{n}", answer), patient=f"P-{n // 2}", size=(96, 96)))
-    section = study.split.model_copy(update={"binds": ["patient"]})
-    model = study.model.model_copy(update={"backend": "texture_backend:TextureBackend"})
-    evaluation = study.evaluate.model_copy(update={"operating_points": [], "groups": [], "replicates": 100})
-    own = Study.model_validate(
-        study.model_copy(update={"model": model, "split": section, "evaluate": evaluation}).model_dump()
-    )
-    workspace = Workspace(folder / "workspace")
-    parse(workspace, own, key, [exports.write(folder / "export.ndjson", rows)], images=folder / "images")
-    split(workspace, own)
-    run_id = train(workspace, own, study_folder=folder).run_id
-    predict(workspace, own)
-    evaluate(workspace, own)
-    result = compare_with_degraded(workspace, own, ["blur:0", "blur:8", "exposure:0.2"])
-    return workspace, own, run_id, result
+def tried(textured, tmp_path_factory):
+    """The run that rests on fine texture, on blurred and on brighter photographs."""
+    copy = Workspace(tmp_path_factory.mktemp("tried") / "workspace")
+    shutil.copytree(textured.workspace.folder, copy.folder)
+    result = compare_with_degraded(copy, textured.study, ["blur:0", "blur:8", "exposure:0.2"])
+    return copy, textured.study, textured.run_id, result
 
 
 def averages(result) -> dict[str, dict]:
     return {f"{row['kind']}:{row['level']:g}": row for row in result.rows if row["metric"] == "macro_recall"}
 
 
-def test_a_run_that_rests_on_fine_texture_falls_with_blur_and_not_with_light(textured):
-    own = averages(textured[3])
+def test_a_run_that_rests_on_fine_texture_falls_with_blur_and_not_with_light(tried):
+    own = averages(tried[3])
 
     assert 1.0 == own["blur:0"]["value"] == own["blur:0"]["degraded"]
     assert own["blur:0"]["degraded"] > own["blur:8"]["degraded"]
@@ -77,8 +48,8 @@ def test_a_run_that_rests_on_fine_texture_falls_with_blur_and_not_with_light(tex
     assert 0 == own["exposure:0.2"]["became_wrong"]
 
 
-def test_level_0_gives_the_run_s_own_predictions_again(textured):
-    workspace, _, run_id, result = textured
+def test_level_0_gives_the_run_s_own_predictions_again(tried):
+    workspace, _, run_id, result = tried
     degraded = {row["degraded_run_id"] for row in result.rows if (row["kind"], row["level"]) == ("blur", 0.0)}
     asked = [workspace.rows(PROBABILITIES, {"run": name}) for name in (run_id, *degraded)]
 
@@ -87,8 +58,8 @@ def test_level_0_gives_the_run_s_own_predictions_again(textured):
     assert (0, 0, 0) == tuple(averages(result)["blur:0"][name] for name in ("became_wrong", "became_right", "flipped"))
 
 
-def test_rows_say_what_scikit_learn_and_pandas_say_of_the_same_predictions(textured):
-    workspace, _, run_id, result = textured
+def test_rows_say_what_scikit_learn_and_pandas_say_of_the_same_predictions(tried):
+    workspace, _, run_id, result = tried
     [degraded] = {row["degraded_run_id"] for row in result.rows if (row["kind"], row["level"]) == ("blur", 8.0)}
     asked = "select case_id, truth, predicted from scored where run_id = $run and part = 'test'"
     first, second = (pd.DataFrame(workspace.rows(asked, {"run": name})) for name in (run_id, degraded))
@@ -111,8 +82,8 @@ def test_rows_say_what_scikit_learn_and_pandas_say_of_the_same_predictions(textu
     assert own["nevus"]["degraded"] == pytest.approx(still[fine].mean())
 
 
-def test_degraded_photographs_are_runs_beside_the_run_and_no_controls(textured):
-    workspace, study, run_id, _ = textured
+def test_degraded_photographs_are_runs_beside_the_run_and_no_controls(tried):
+    workspace, study, run_id, _ = tried
     facts = gather(workspace, study, run_id)
 
     assert [] == facts.evaluation.controls
@@ -121,8 +92,8 @@ def test_degraded_photographs_are_runs_beside_the_run_and_no_controls(textured):
     assert "toolkit report" == status(workspace).next
 
 
-def test_a_rerun_predicts_nothing_and_keeps_what_was_checked(textured):
-    workspace, study, run_id, result = textured
+def test_a_rerun_predicts_nothing_and_keeps_what_was_checked(tried):
+    workspace, study, run_id, result = tried
     degraded = next(row["degraded_run_id"] for row in result.rows if row["level"] == 8.0)
     again = predict(workspace, study, run=degraded, parts=("test",))
 
@@ -130,8 +101,8 @@ def test_a_rerun_predicts_nothing_and_keeps_what_was_checked(textured):
     assert run_id == again.control_of
 
 
-def test_page_csv_and_figure_say_the_same_and_others_see_no_single_flip(textured):
-    workspace, study, run_id, result = textured
+def test_page_csv_and_figure_say_the_same_and_others_see_no_single_flip(tried):
+    workspace, study, run_id, result = tried
     facts = gather(workspace, study, run_id)
     said = sentences(facts.image_quality)
     drawn = figure(facts.image_quality)["image_quality"]
@@ -159,8 +130,6 @@ def test_the_section_says_when_nobody_asked(finished):
 
 def test_boxes_are_degraded_where_there_are_any_and_predictions_differ(finished, tmp_path, capsys):
     """Through the command, on the run of the sample: a box far too small is not what the model was trained with."""
-    import shutil
-
     copy = Workspace(tmp_path / "workspace")
     shutil.copytree(finished.workspace.folder, copy.folder)
     command = ["--study", str(finished.study_file.path), "--workspace", str(copy.folder), "--json", "--quiet"]
@@ -197,10 +166,8 @@ def test_what_cannot_be_degraded_is_said_without_a_traceback(finished, capsys, a
     assert message in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_run_without_predictions_or_scores_has_nothing_to_be_compared_with(textured, tmp_path):
-    import shutil
-
-    workspace, study, run_id, _ = textured
+def test_a_run_without_predictions_or_scores_has_nothing_to_be_compared_with(tried, tmp_path):
+    workspace, study, run_id, _ = tried
     copy = Workspace(tmp_path / "workspace")
     shutil.copytree(workspace.folder, copy.folder)
     with copy.writing() as connection:
@@ -214,10 +181,8 @@ def test_a_run_without_predictions_or_scores_has_nothing_to_be_compared_with(tex
         compare_with_degraded(copy, study, ["blur:3"])
 
 
-def test_predictions_that_do_not_come_back_at_level_0_are_refused(textured, tmp_path):
-    import shutil
-
-    workspace, study, run_id, _ = textured
+def test_predictions_that_do_not_come_back_at_level_0_are_refused(tried, tmp_path):
+    workspace, study, run_id, _ = tried
     copy = Workspace(tmp_path / "workspace")
     shutil.copytree(workspace.folder, copy.folder)
     with copy.writing() as connection:

@@ -370,7 +370,7 @@ def prompts(
 def predict(  # noqa: PLR0913 - two ways to predictions
     *,
     run: RunID = "latest",
-    part: Literal["validation", "test", "external"] | None = None,
+    part: Literal["validation", "test", "external", "unlabelled"] | None = None,
     control: Literal["blank", "shuffled", "border", "metadata", "plain"] | None = None,
     degrade: Annotated[list[str] | None, Parameter(negative="")] = None,
     device: Device = None,
@@ -394,7 +394,8 @@ def predict(  # noqa: PLR0913 - two ways to predictions
         run: Run ID, or latest; or the folder of a run in another workspace, to test its model on this workspace's
             cases.
         part: Subset to predict; else validation and test, or external for a run of another workspace. Of a file, all
-            of these that it covers.
+            of these that it covers. unlabelled are the photographs that nobody has labelled: `toolkit next-batch` says
+            which of them to label first.
         control: Input ablation, to test whether the model looks at the lesion: blank shows a grey square, shuffled the
             photograph of another patient, border only what surrounds the lesion's box, metadata a grey square with the
             prompt's metadata. plain is a control without a neural network, logistic regression and extra trees on plain
@@ -559,6 +560,39 @@ def plan_size(  # noqa: PLR0913 - what is asked, and what is stated instead of e
     settings.run(lambda progress: plan_size(settings.workspace, study, wanted, run=run, part=part, progress=progress))
 
 
+@app.command(sort_key=8.65)
+def learning_curve(
+    *,
+    model: Literal["plain", "study"] = "plain",
+    more: Annotated[list[int] | None, Parameter(validator=Number(gt=0, lte=1_000_000), negative="")] = None,
+    split: SplitID = "latest",
+    device: Device = None,
+    settings: Shared,
+) -> None:
+    """Say what more patients to train on would bring: macro recall by their number, and what is expected of more.
+
+    A model is trained on nested subsets of the training patients and predicts the validation set: the test set is kept
+    for the final evaluation. Writes a page. What more patients to test on would
+    bring, `toolkit plan-size` says.
+
+    Example: toolkit learning-curve --more 100 --more 400
+
+    Args:
+        model: plain is colour, texture and shape without a neural network, in a minute; study trains the study's own
+            model five times, each a run on the same split with fewer training patients (resumable).
+        more: Number of patients more, may be repeated; else as many again.
+    """
+    from toolkit.robustness import learning_curve
+
+    study = settings.study_file()
+    settings.run_each(
+        lambda progress: learning_curve(
+            settings.workspace, study.study, study_folder=study.folder, model=model, split_id=split,
+            more=more or (), device=device, progress=progress,
+        )
+    )  # fmt: skip
+
+
 @app.command(sort_key=8.7)
 def readers(*, settings: Shared) -> None:
     """Compare annotators who read the same cases without the model and with it: a multi-reader multi-case study.
@@ -632,6 +666,30 @@ def queue(
     made, _ = settings.run_each(lambda progress: make(settings.workspace, study, progress=progress))
     if not settings.as_json:
         console.show_queue_items(made.rows)
+
+
+@app.command(sort_key=9.35)
+def next_batch(
+    *,
+    run: Run = "latest",
+    cases: Annotated[int, Parameter(validator=Number(gt=0, lte=1_000_000))] = 50,
+    settings: Shared,
+) -> None:
+    """List the photographs that to label next teaches most: those a run is least sure of, spread over patients.
+
+    They are predicted by `toolkit predict --part unlabelled`. Writes a page and a CSV file.
+
+    Example: toolkit next-batch --cases 100
+
+    Args:
+        cases: How many to list.
+    """
+    from toolkit.robustness import next_batch_with_page
+
+    study = settings.study_file().study
+    settings.run_each(
+        lambda progress: next_batch_with_page(settings.workspace, study, run=run, cases=cases, progress=progress)
+    )
 
 
 @app.command(sort_key=9.4)

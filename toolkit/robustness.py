@@ -1,7 +1,9 @@
 """Whether a run's result holds outside its test set: the stages that it takes, in a row."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
@@ -9,7 +11,12 @@ from toolkit.photographs import degradation
 from toolkit.progress import Progress, silent
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
+from toolkit.stages.learning_curve import CURVE_PART, LearningCurve, own_curve, plain_curve, subset_sizes
+from toolkit.stages.next_batch import next_batch
 from toolkit.stages.predict import predict
+from toolkit.stages.report.learning_curve_page import learning_curve_page
+from toolkit.stages.report.next_batch_page import next_batch_page
+from toolkit.stages.train import train
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run
 from toolkit.workspace.scores import read_scores, scored_parts
@@ -70,3 +77,56 @@ def compare_with_degraded(  # noqa: PLR0913 - the inputs of three stages
             if row["degraded_run_id"] in own
         ],
     )
+
+
+def learning_curve(  # noqa: PLR0913 - the inputs of several stages
+    workspace: Workspace,
+    study: Study,
+    *,
+    study_folder: Path,
+    model: Literal["plain", "study"] = "plain",
+    split_id: str = "latest",
+    more: Sequence[int] = (),
+    device: str | None = None,
+    progress: Progress = silent,
+) -> Iterator[Any]:
+    """Measure a learning curve on the validation set and write its page; yield both results."""
+    if model == "plain":
+        curve = plain_curve(workspace, study, split_id=split_id, more=more, progress=progress)
+    else:
+        curve = _curve_of_runs(
+            workspace, study, study_folder, split_id=split_id, more=more, device=device, progress=progress
+        )
+    yield curve
+    yield learning_curve_page(workspace, study, asdict(curve), progress=progress)
+
+
+def _curve_of_runs(  # noqa: PLR0913 - as above
+    workspace: Workspace,
+    study: Study,
+    folder: Path,
+    *,
+    split_id: str,
+    more: Sequence[int],
+    device: str | None,
+    progress: Progress,
+) -> LearningCurve:
+    """Train the study's model on all training patients and on fewer, each a run; what is complete is not done again."""
+    where: dict[str, Any] = {"study_folder": folder, "split_id": split_id, "device": device, "resume": True}
+    whole = train(workspace, study, **where, progress=progress)
+    runs = {whole.train_patients: whole.run_id}
+    for size in subset_sizes(whole.train_patients, place=f"split {whole.split_id}")[:-1]:
+        runs[size] = train(workspace, study, **where, patients=size, progress=progress).run_id
+    for run_id in runs.values():
+        predict(workspace, study, run=run_id, parts=(CURVE_PART,), device=device, progress=progress)
+        evaluate(workspace, study, run=run_id, progress=progress)
+    return own_curve(workspace, study, runs, run_id=whole.run_id, part=CURVE_PART, more=more)
+
+
+def next_batch_with_page(
+    workspace: Workspace, study: Study, *, run: str = "latest", cases: int = 50, progress: Progress = silent
+) -> Iterator[Any]:
+    """Choose what to label next, and write its page; yield both results."""
+    batch = next_batch(workspace, run=run, cases=cases, progress=progress)
+    yield batch
+    yield next_batch_page(workspace, study, asdict(batch), progress=progress)

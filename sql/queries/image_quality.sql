@@ -19,7 +19,10 @@ degraded as (
         try_cast(split_part(runs.control, ':', 2) as double) as level,
     from run_names
     inner join runs on runs.control_of = run_names.run_id
-    where run_names.name = $run and contains(runs.control, ':')
+    where
+        run_names.name = $run
+        and contains(runs.control, ':')
+        and not starts_with(runs.control, 'patients:') -- trained on fewer patients
 ),
 
 flips as (

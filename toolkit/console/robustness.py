@@ -1,14 +1,18 @@
-"""What a run loses on degraded photographs, in a terminal."""
+"""What a run loses on degraded photographs, what more patients would bring, and what to label next, in a terminal."""
 
 from rich.console import Group, RenderableType
 
 from toolkit.console.text import line, next_step, summary, table
-from toolkit.formatting import count, counted, interval, proportion, short_metric_name, signed, spoken, subset
+from toolkit.formatting import count, counted, interval, proportion, short_metric_name, signed, spoken, subset, support
 from toolkit.photographs.degradation import Degradation
 from toolkit.robustness import ComparedWithDegraded
+from toolkit.stages.learning_curve import LearningCurve
+from toolkit.stages.next_batch import NextBatch
 
 MOST_LOST = 3
 """Classes that are named for each degradation."""
+MOST_SHOWN = 12
+"""Cases of a batch in the terminal; all stand on its page."""
 
 
 def compared_with_degraded(result: ComparedWithDegraded) -> RenderableType:
@@ -51,3 +55,39 @@ def _checks(result: ComparedWithDegraded) -> list[str]:
     if result.left_out:
         lines.append(f"! {counted(result.left_out, 'case')} without a box left out")
     return lines
+
+
+def learning_curve(result: LearningCurve) -> RenderableType:
+    """Return a row per number of training patients, measured and expected, and the answer in a sentence."""
+    of = f"run {result.run_id}" if result.run_id else "plain features"
+    points = table(">patients", "", ">cases", ">macro recall", ">interval", title=f"learning curve of {of}")
+    for row in result.points:
+        bounds = interval(row.low, row.high)
+        points.add_row(count(row.patients), "measured", count(round(row.cases)), proportion(row.value), bounds)
+    for row in result.expected:
+        points.add_row(count(row.patients), "expected", "", proportion(row.value), interval(row.low, row.high))
+    present = result.points[-1]
+    lines = [
+        f"with {counted(row.patients - present.patients, 'patient')} more, macro recall {proportion(row.value)} "
+        f"({interval(row.low, row.high)}) is expected"
+        for row in result.expected
+    ]
+    evaluated = support(result.cases, result.patients)
+    lines.append(f"evaluated on {evaluated} of the {subset(result.part)}; patients to come may be others than these")
+    return Group(points, "", summary("learning", *lines))
+
+
+def next_batch(result: NextBatch) -> RenderableType:
+    """Return the first cases of a batch, and how sure the run is of them and of all."""
+    cases = table(">rank", "case", "predicted", ">probability", ">uncertainty", title="to label next")
+    for row in result.rows[:MOST_SHOWN]:
+        shares = (proportion(row["confidence"]), proportion(row["uncertainty"]))
+        cases.add_row(str(row["rank"]), line(row["case_id"]), line(spoken(row["predicted"])), *shares)
+    sure = f"{proportion(result.mean_uncertainty)}, of all {proportion(result.mean_uncertainty_of_all)}"
+    lines = [
+        f"{support(len(result.rows), result.patients)} of {counted(result.unlabelled, 'case')} without a label",
+        f"mean uncertainty of run {result.run_id}: {sure}",
+    ]
+    if result.in_training:
+        lines.append(f"! {counted(result.in_training, 'case')} of patients in its training set")
+    return Group(cases, "", summary("batch", *lines))

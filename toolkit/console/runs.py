@@ -10,7 +10,7 @@ from toolkit.console.plan_size import planned_size
 from toolkit.console.pushes import pushed
 from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
-from toolkit.console.robustness import compared_with_degraded
+from toolkit.console.robustness import compared_with_degraded, learning_curve, next_batch
 from toolkit.console.text import line, next_step, summary, table, unwrapped
 from toolkit.formatting import (
     FEW_PATIENTS,
@@ -44,6 +44,8 @@ from toolkit.stages.evaluate import Evaluated
 from toolkit.stages.evaluate.as_of import EvaluatedAsOf
 from toolkit.stages.export import Exported
 from toolkit.stages.impact import Impact
+from toolkit.stages.learning_curve import LearningCurve
+from toolkit.stages.next_batch import NextBatch
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
 from toolkit.stages.predict.imported import PredictionsRead
@@ -52,6 +54,8 @@ from toolkit.stages.readers import ReaderStudy
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
 from toolkit.stages.report.impact_page import ImpactPage
+from toolkit.stages.report.learning_curve_page import LearningCurvePage
+from toolkit.stages.report.next_batch_page import NextBatchPage
 from toolkit.stages.train import Trained, TrainingPlan
 from toolkit.stages.translate import Translated
 from toolkit.workspace.runs import PLAIN_CONTROL
@@ -337,6 +341,26 @@ def _(result: ReaderStudy) -> RenderableType:
 @rendered.register
 def _(result: ComparedWithDegraded) -> RenderableType:
     return compared_with_degraded(result)
+
+
+@rendered.register
+def _(result: LearningCurve) -> RenderableType:
+    return learning_curve(result)
+
+
+@rendered.register
+def _(result: NextBatch) -> RenderableType:
+    return next_batch(result)
+
+
+@rendered.register
+def _(result: NextBatchPage) -> RenderableType:
+    return unwrapped(f"page: {result.page}")
+
+
+@rendered.register
+def _(result: LearningCurvePage) -> RenderableType:
+    return unwrapped(f"page: {result.page}")
 
 
 @rendered.register

@@ -28,9 +28,11 @@ from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob
 from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
+from toolkit.stats.learning_curve import patient_order
 from toolkit.workspace.locks import beside_others, held
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import (
+    FEWER,
     PartCase,
     RunRecord,
     check_photographs,
@@ -141,14 +143,18 @@ def train(  # noqa: PLR0913 - the stage's inputs
     split_id: str = "latest",
     device: str | None = None,
     resume: bool = False,
+    patients: int | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Fine-tune the study's model on a split, once for each seed; the same study, split and truth give the same IDs.
 
-    A run that is complete is not trained again. Raises ModelError where one was interrupted, unless `resume`.
+    A run that is complete is not trained again. Raises ModelError where one was interrupted, unless `resume`. With
+    `patients` it is trained on so many of the training patients, nested and with the first seed: a control of the run
+    that is trained on all.
     """
     trained = []
-    for run in _identified(workspace, study, find_split(workspace, split_id)):
+    identified = _identified(workspace, study, find_split(workspace, split_id))
+    for run in identified if patients is None else [_of_fewer(workspace, study, identified[0], patients)]:
         with beside_others(workspace.folder, f"run-{run.run_id}", "train", progress=progress):
             trained.append(_train(workspace, study, study_folder, run, device=device, resume=resume, progress=progress))
     return replace(trained[0], replicates=trained[1:])
@@ -203,6 +209,28 @@ class IdentifiedRun(NamedTuple):
     parts: dict[str, list[PartCase]]
     seed: int
     replicate_of: str | None
+    control: tuple[tuple[str, str], ...] = ()
+    """Of a run on fewer patients: keys and values by which its record says so."""
+
+
+def _of_fewer(workspace: Workspace, study: Study, whole: IdentifiedRun, patients: int) -> IdentifiedRun:
+    """Return the run on the first so many training patients of the study's random order."""
+    if not (workspace.run(whole.run_id) / "run.json").exists():
+        raise ModelError(
+            "the run on all training patients, which one on fewer is compared with, is not there",
+            place=str(workspace.run(whole.run_id)),
+            remedy="toolkit train",
+        )
+    training = whole.parts["train"]
+    order = patient_order(((case.patient_id, case.case_id) for case in training), seed=study.study.seed)
+    kept = set(order[:patients])
+    name = f"{FEWER}{patients}"
+    shown = f"the photographs of {patients} of the {len(order)} training patients, when it was trained"
+    return whole._replace(
+        run_id=short_id([whole.run_id, name]),
+        parts={**whole.parts, "train": [case for case in training if case.patient_id in kept]},
+        control=(("control", name), ("control_of", whole.run_id), ("shown", shown)),
+    )
 
 
 def _identified(workspace: Workspace, study: Study, split_id: str) -> list[IdentifiedRun]:
@@ -252,7 +280,10 @@ def _save(
         "split_seal": certified_split(workspace, run.split_id)["seal"],
         "checkpoint_files": digests_of(folder / "checkpoint"),
         "key_fingerprint": label_state["key_fingerprint"],
+        **dict(run.control),
     }
+    if run.control:
+        record["trained_at"] = record["finished_at"]
     record_photographs(workspace, run.run_id, run.parts)
     record_run(workspace, RunRecord.model_validate(record))
 

@@ -31,6 +31,7 @@ from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import (
     PLAIN_CONTROL,
+    UNLABELLED,
     PartCase,
     PredictedPart,
     RunRecord,
@@ -180,7 +181,7 @@ def _task(workspace: Workspace, study: Study, run: str, control: str | None) -> 
             place=str(workspace.run(record.run_id)),
             remedy="toolkit predict --from FILE --model-name NAME reads such a file",
         )
-    if record.control_of:
+    if record.control_of and not record.was_trained:
         control, record = control or record.control, read_run(workspace, record.control_of)
     if record.external_of:
         study, answers = external.as_trained(study, record)
@@ -324,7 +325,7 @@ def _summary(workspace: Workspace, task: Task, work: list[PartWork], *, scored_n
         left_out=sum(each.left_out for each in work),
         unchanged=max((change for change in changes if change is not None), default=None),
         values_left_out=sum(each.values_left_out for each in work),
-        scores_are_older=scored_now > 0 and scored_before,
+        scores_are_older=scored_now > 0 and scored_before and set(cases) != {UNLABELLED},
         external_of=record.external_of,
         unmapped=dict(sum((each.unmapped for each in work), Counter())),
         patients_compared=record.leaks["patients_compared"] if record.external_of else None,

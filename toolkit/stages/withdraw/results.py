@@ -121,7 +121,9 @@ def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
     """Return the runs that were trained on, or watched, cases of these splits; an input ablation was not trained."""
     records = _records(workspace).items()
     return [
-        run_id for run_id, record in records if record.split_id in splits and record.control in (None, PLAIN_CONTROL)
+        run_id
+        for run_id, record in records
+        if record.split_id in splits and (record.was_trained or record.control == PLAIN_CONTROL)
     ]
 
 
