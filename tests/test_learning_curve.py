@@ -80,13 +80,13 @@ def test_the_interval_holds_what_comes_as_often_as_it_says():
     """Test patients and training patients drawn anew each time; what comes is by the curve, plus the new patients'."""
     held, rng, variance, more = 0, np.random.default_rng(8), 0.09, 480
     for _ in range(150):
-        luck = rng.normal(0, np.sqrt(variance / 240))
+        pool = rng.normal(0, np.sqrt(variance / 240))
         test_error, orders = rng.normal(0, 0.02), 6
         within = rng.normal(0, 1, (orders, 5)) * np.sqrt(variance * (1 / SIZES - 1 / 240))
-        scores = by_curve(SIZES) + luck + test_error + within
+        scores = by_curve(SIZES) + pool + test_error + within
         resampled = scores[None] + rng.normal(0, 0.02, (200, 1, 1))
         [found] = extrapolate(MeasuredCurve(SIZES, scores, resampled), [more], confidence=0.95, rng=rng)
-        came = by_curve(more) + luck * 240 / more + rng.normal(0, np.sqrt(variance * 240)) / more
+        came = by_curve(more) + pool * 240 / more + rng.normal(0, np.sqrt(variance * 240)) / more
         held += found.low <= came <= found.high
 
     assert 0.90 <= held / 150 <= 1.0
@@ -177,7 +177,7 @@ def test_fewer_patients_are_a_subset_of_a_run_that_is_there(own, textured):
 
 
 def test_too_few_patients_have_no_curve():
-    with pytest.raises(WorkspaceError, match="23 patients in the training set are too few"):
+    with pytest.raises(WorkspaceError, match="23 patients in the training set give no learning curve"):
         subset_sizes(23, place="split x")
 
 

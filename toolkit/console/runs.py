@@ -77,7 +77,7 @@ def _(result: ImpactPage) -> RenderableType:
 @rendered.register
 def _(result: Trained) -> RenderableType:
     again = ", as before" if result.already_there else ""
-    return summary(
+    said = summary(
         "train",
         f"run {result.run_id}{again}: {result.model} on {support(result.train_cases, result.train_patients)}, "
         f"{result.seconds:.0f} s on {result.device}",
@@ -89,6 +89,15 @@ def _(result: Trained) -> RenderableType:
             for each in result.replicates
         ),
     )
+    if result.started_from is None:
+        return said
+    steps = (
+        f"predict --run {result.run_id}",
+        f"evaluate --run {result.run_id}",
+        f"compare {result.started_from} {result.run_id}",
+        f"query adaptation --set run={result.run_id} --set other={result.started_from}",
+    )
+    return Group(said, *(next_step(f"toolkit {step}") for step in steps))
 
 
 def _memory(gib: float) -> str:

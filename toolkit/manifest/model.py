@@ -114,6 +114,10 @@ class TrainSection(Section):
     seeds: Annotated[int, Field(ge=1, le=100)] = 1
     """Trainings, each with a seed of its own: [study] seed, the next number, and so on. Each is a run; the first is
     reported, the others say how much its scores owe to chance (`toolkit query seeds`)."""
+    start_from: Annotated[str, Field(pattern=r"^([0-9a-f]{4,8})?$")] = ""
+    """ID of a run of this workspace whose weights training starts from, for other classes or another site; empty = from
+    `[model] name`. Refused where that run has seen patients of today's test set, or was trained on some of validation.
+    `toolkit compare` tells what was forgotten."""
     lora: LoraSection = LoraSection()
     """Table `[train.lora]` with `rank`, `alpha` and `dropout`, for mode = "lora"."""
     threads: Annotated[int, Field(ge=0)] = 0

@@ -165,10 +165,10 @@ def own_curve(
 
 
 def subset_sizes(patients: int, *, place: str) -> list[int]:
-    """Return the numbers of patients of the nested subsets; refuse too few."""
+    """Return the numbers of patients of the nested subsets; refuse fewer than FEWEST."""
     if patients < FEWEST:
         raise WorkspaceError(
-            f"{patients} patients in the training set are too few for a learning curve",
+            f"{patients} patients in the training set give no learning curve",
             place=place,
             remedy=f"it takes {FEWEST}",
         )

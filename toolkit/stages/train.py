@@ -37,6 +37,7 @@ from toolkit.workspace.runs import (
     RunRecord,
     check_photographs,
     crops_of,
+    find_run,
     find_split,
     now,
     read_run,
@@ -44,6 +45,7 @@ from toolkit.workspace.runs import (
     record_run,
     resolved_cases,
 )
+from toolkit.workspace.starts import start_of
 from toolkit.workspace.verification import certified_split, verify
 
 
@@ -65,6 +67,8 @@ class Trained:
     seconds: float
     already_there: bool
     seed: int | None = None
+    started_from: str | None = None
+    """The run whose weights the training started from."""
     replicates: list["Trained"] = field(default_factory=list)
     """The same training with further seeds, each a run of its own."""
 
@@ -209,6 +213,7 @@ class IdentifiedRun(NamedTuple):
     parts: dict[str, list[PartCase]]
     seed: int
     replicate_of: str | None
+    started_from: str | None
     control: tuple[tuple[str, str], ...] = ()
     """Of a run on fewer patients: keys and values by which its record says so."""
 
@@ -237,6 +242,7 @@ def _identified(workspace: Workspace, study: Study, split_id: str) -> list[Ident
     """Return the run of each seed; the first one's ID does not depend on how many there are."""
     parts = {part: resolved_cases(workspace, split_id, part) for part in ("train", "validation")}
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
+    start = start_of(workspace, study, split_id)
     sections = study.digest("classes", "prompt", "model", "train")
     cases = [[[case.case_id, case.class_name] for case in cases] for cases in parts.values()]
     # Earlier versions trained these otherwise: with a sum of means, with weights that cancelled, with dropout in frozen
@@ -246,8 +252,10 @@ def _identified(workspace: Workspace, study: Study, split_id: str) -> list[Ident
     for number, seed in enumerate(range(study.study.seed, study.study.seed + study.train.seeds)):
         determined = [version("lesion-toolkit"), split_id, truth_id, seed, sections]
         determined += ["token mean"] * otherwise + [f"replicate {number}"] * (number > 0)
+        determined += [["start", start.run_id, start.checkpoint_files]] if start else []
         first = runs[0].run_id if runs else None
-        runs.append(IdentifiedRun(short_id([*determined, cases]), split_id, truth_id, parts, seed, first))
+        own = short_id([*determined, cases])
+        runs.append(IdentifiedRun(own, split_id, truth_id, parts, seed, first, start.run_id if start else None))
     return runs
 
 
@@ -267,6 +275,7 @@ def _save(
         "truth_id": run.truth_id,
         "seed": run.seed,
         "replicate_of": run.replicate_of,
+        **({"started_from": run.started_from} if run.started_from else {}),
         "study": study.model_dump(mode="json", exclude={"privacy": True, "ingest": {"annotator"}}),
         "model": {"name": study.model.name, "backend": study.model.backend, **model.facts()},
         "toolkit": version("lesion-toolkit"),
@@ -291,8 +300,11 @@ def _save(
 def _source(workspace: Workspace, study: Study, study_folder: Path, *, seed: int) -> str:
     """Return the checkpoint that the study names: a folder relative to the study file, a hub name, or "tiny".
 
-    A tiny checkpoint is built into the workspace when it is first needed, with weights drawn from the seed.
+    A tiny checkpoint is built into the workspace when it is first needed, with weights drawn from the seed. Where the
+    study starts from a run, it is that run's.
     """
+    if study.train.start_from:
+        return str(workspace.run(find_run(workspace, study.train.start_from)) / "checkpoint")
     name = study.model.name
     if name != "tiny":
         folder = study_folder / name
@@ -380,4 +392,5 @@ def _trained(record: RunRecord, *, already_there: bool) -> Trained:
         seconds=record.seconds,
         already_there=already_there,
         seed=record.seed,
+        started_from=record.started_from,
     )

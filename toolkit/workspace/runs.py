@@ -147,6 +147,8 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """Of the training; earlier versions trained with the study's, and did not note it."""
     replicate_of: str | None = None
     """The run that this one repeats with another seed."""
+    started_from: str | None = None
+    """The run whose weights the training started from."""
     checkpoint: str | None = None
     """The folder of the checkpoint where it is not the run's own."""
     split_seal: str | None = None

@@ -23,6 +23,7 @@ FIGURES = {
     "watched": "Metrics on the validation set by epoch",
     "reliability": "Calibration curve: observed frequency by mean predicted probability",
     "decision": "Decision curve: net benefit by threshold probability",
+    "adaptation": "Recall of each class before and after the adaptation",
     "image_quality": "Macro recall by degradation and level; the line is the run's own",
 }
 CURVES, TRAINING_CURVES = ("roc", "pr"), ("losses", "watched")

@@ -54,6 +54,7 @@ def shared(facts: ReportFacts) -> ReportFacts:
         evaluation=_evaluation(facts.evaluation),
         # Exact values of several runs would give away what a rounded one hides.
         seeds=[] if rounded else [row for row in facts.seeds if row["class_name"] is None],
+        adaptation=[],
         image_quality=facts.image_quality._replace(rows=[] if rounded else _averages(facts.image_quality.rows)),
         boxes={part: boxes for part, boxes in facts.boxes.items() if not any(0 < n < SMALLEST for n in boxes.patients)},
         made=_made(facts.made),

@@ -24,6 +24,7 @@ def table_queries(facts: ReportFacts) -> dict[str, TableQuery]:
         **{name: statement(f"report/{name}", **key) for name in STATEMENTS},
         **{others: statement("report/comparisons", **key, others=others) for others in ("runs", "controls")},
         **{name: question(name, run=run, part=part) for name in QUESTIONS},
+        "adaptation": question("adaptation", run=run, other=facts.record.started_from or run, part=part),
         "departures": question("departures", run=run),
     }
 

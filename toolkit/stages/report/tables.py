@@ -45,6 +45,7 @@ def csv_tables(facts: ReportFacts) -> dict[str, str]:
         "comparison.csv": (more.compared, COMPARED),
         "controls.csv": (controls, CONTROLS),
         "seeds.csv": (facts.seeds, SEEDS),
+        "adaptation.csv": (facts.adaptation, None),
         "image_quality.csv": (facts.image_quality.rows, IMAGE_QUALITY),
     }
     tables = {
