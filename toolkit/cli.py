@@ -560,6 +560,23 @@ def plan_size(  # noqa: PLR0913 - what is asked, and what is stated instead of e
     settings.run(lambda progress: plan_size(settings.workspace, study, wanted, run=run, part=part, progress=progress))
 
 
+@app.command(sort_key=8.2)
+def pool_folds(*runs: RunID, settings: Shared) -> None:
+    """Pool the runs on the folds of a cross-validation: mean and SD over folds, and all held-out cases with intervals.
+
+    Each run has been evaluated on the validation set of its fold; no patient may be in two of them.
+
+    Example: toolkit pool-folds 1a2b3c4d 2b3c4d5e 3c4d5e6f 4d5e6f7a 5e6f7a8b
+
+    Args:
+        runs: The run of each fold.
+    """
+    from toolkit.stages.evaluate.folds import pool_folds
+
+    study = settings.study_file().study
+    settings.run(lambda progress: pool_folds(settings.workspace, study, runs, progress=progress))
+
+
 @app.command(sort_key=8.65)
 def learning_curve(
     *,

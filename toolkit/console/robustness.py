@@ -6,6 +6,7 @@ from toolkit.console.text import line, next_step, summary, table
 from toolkit.formatting import count, counted, interval, proportion, short_metric_name, signed, spoken, subset, support
 from toolkit.photographs.degradation import Degradation
 from toolkit.robustness import ComparedWithDegraded
+from toolkit.stages.evaluate.folds import PooledFolds
 from toolkit.stages.learning_curve import LearningCurve
 from toolkit.stages.next_batch import NextBatch
 
@@ -91,3 +92,20 @@ def next_batch(result: NextBatch) -> RenderableType:
     if result.in_training:
         lines.append(f"! {counted(result.in_training, 'case')} of patients in its training set")
     return Group(cases, "", summary("batch", *lines))
+
+
+def pooled_folds(result: PooledFolds) -> RenderableType:
+    """Return a row per metric and class: mean and SD over folds, and the value over all held-out cases."""
+    title = f"{counted(len(result.run_ids), 'fold')} pooled"
+    scores = table("metric", "class", ">mean of folds", ">SD", ">pooled", ">interval", title=title)
+    for row in result.rows:
+        of_folds = (proportion(row["mean"]), proportion(row["sd"]))
+        pooled = (proportion(row["value"]), interval(row["low"], row["high"]) + ("\N{DAGGER}" * row["too_few"]))
+        scores.add_row(short_metric_name(row["metric"]), line(spoken(row["class_name"] or "")), *of_folds, *pooled)
+    lines = [
+        f"{support(result.cases, result.patients)}, each held out once; the interval counts patients, not trainings",
+        "pooled areas mix the probabilities of several models; the mean of folds does not",
+    ]
+    if any(row["too_few"] for row in result.rows):
+        lines.append("\N{DAGGER} few patients: the interval is only approximate")
+    return Group(scores, "", summary("folds", *lines))

@@ -10,7 +10,7 @@ from toolkit.console.plan_size import planned_size
 from toolkit.console.pushes import pushed
 from toolkit.console.readers import reader_study
 from toolkit.console.results import rendered
-from toolkit.console.robustness import compared_with_degraded, learning_curve, next_batch
+from toolkit.console.robustness import compared_with_degraded, learning_curve, next_batch, pooled_folds
 from toolkit.console.text import line, next_step, summary, table, unwrapped
 from toolkit.formatting import (
     FEW_PATIENTS,
@@ -42,6 +42,7 @@ from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
 from toolkit.stages.evaluate.as_of import EvaluatedAsOf
+from toolkit.stages.evaluate.folds import PooledFolds
 from toolkit.stages.export import Exported
 from toolkit.stages.impact import Impact
 from toolkit.stages.learning_curve import LearningCurve
@@ -365,6 +366,11 @@ def _(result: NextBatch) -> RenderableType:
 @rendered.register
 def _(result: NextBatchPage) -> RenderableType:
     return unwrapped(f"page: {result.page}")
+
+
+@rendered.register
+def _(result: PooledFolds) -> RenderableType:
+    return pooled_folds(result)
 
 
 @rendered.register
