@@ -10,7 +10,7 @@ PIN = $(BIN)/toolkit --study $(DEMO)/sample/study.toml --workspace $(DEMO)/works
 unexport PYTHONDONTWRITEBYTECODE
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: demo test soak bench coverage check docs golden pin lock clean
+.PHONY: demo test wheel soak bench coverage check docs golden pin lock clean
 
 demo: .venv/.model
 	rm -rf $(DEMO)
@@ -19,6 +19,12 @@ demo: .venv/.model
 
 test: .venv/.model .venv/.dev .venv/.browser
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder --durations=10
+
+# Wheel and sdist in dist/, and the whole line with the wheel alone, away from this folder.
+wheel: .venv/.model
+	rm -rf dist
+	$(BIN)/hatchling build -d dist
+	$(BIN)/python -P tests/wheel.py dist
 
 soak: .venv/.model .venv/.dev
 	$(BIN)/python -m pytest tests/soak --capture=no
@@ -36,6 +42,7 @@ bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/waiting.py
 	$(BIN)/python tests/benchmarks/report.py
 	$(BIN)/python tests/benchmarks/growth.py
+# Ten minutes and 4 GB of disk more, after make demo: python tests/benchmarks/questions.py build/demo/workspace
 
 # Half an hour: how often the intervals of evaluate hold the true value.
 coverage: .venv/.model .venv/.dev

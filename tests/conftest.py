@@ -93,7 +93,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def study():
     """The demo's study for cohorts of a few patients: no pinned split, and a class may stand with one of them."""
-    from toolkit.manifest import load_study, shipped
+    from toolkit.manifest import load_study
+    from toolkit.shipped import shipped
 
     demo = load_study(shipped("manifests") / "demo.toml")
     return demo.model_copy(update={"split": demo.split.model_copy(update={"pinned": None, "uneven": True})})
@@ -166,7 +167,8 @@ def finished(tmp_path_factory) -> Finished:
 
 def run_the_line(folder: Path) -> Finished:
     from toolkit.manifest import load_study
-    from toolkit.pipeline import StudyFile, run
+    from toolkit.pipeline import run
+    from toolkit.study_file import StudyFile
     from toolkit.synthetic import sample
     from toolkit.workspace.registry import Workspace
 

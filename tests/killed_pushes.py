@@ -20,7 +20,8 @@ IMAGES = [image for images in PATIENTS.values() for image in images]
 RUNNER = """
 import os, sys
 from pathlib import Path
-from toolkit.manifest import load_study, shipped
+from toolkit.manifest import load_study
+from toolkit.shipped import shipped
 from toolkit.manifest.cohort import PushSection
 from toolkit.labelbox_service import sending  # what it imports, the children need not
 from toolkit.labelbox_service.patience import Patience

@@ -11,11 +11,11 @@ from PIL import Image
 from toolkit.cases import Box
 from toolkit.errors import WorkspaceError
 from toolkit.photographs.crops import border_pixels
-from toolkit.pipeline import status
 from toolkit.prompts import ablation
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.predict import predict
+from toolkit.stages.status import status
 from toolkit.stages.withdraw.results import clean_runs, runs_on
 from toolkit.workspace.runs import PartCase, find_run
 

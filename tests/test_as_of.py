@@ -17,12 +17,14 @@ from toolkit.cli import main
 from toolkit.errors import DamagedError, WorkspaceError
 from toolkit.files import write_parquet
 from toolkit.manifest import load_study
-from toolkit.pipeline import StudyFile, parse_study, rebuild, status, withdraw_and_parse
+from toolkit.pipeline import parse_study, rebuild, withdraw_and_parse
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.evaluate.as_of import evaluate_as_of
 from toolkit.stages.predict.imported import predict_from
 from toolkit.stages.split import split
+from toolkit.stages.status import status
+from toolkit.study_file import StudyFile
 from toolkit.workspace import ledger, results, sql
 from toolkit.workspace.registry import Workspace, table_schema
 

@@ -12,13 +12,14 @@ from exports import label, row
 from search_identifiers import search
 
 from toolkit.errors import AttachError, DamagedError, StudyError
-from toolkit.pipeline import StudyFile, attach_and_parse, rebuild
+from toolkit.pipeline import attach_and_parse, rebuild
 from toolkit.privacy import PseudonymKey, normalise
 from toolkit.prompts.prompt import prompts_of
 from toolkit.stages import withdraw as withdraw_stage
 from toolkit.stages.attach import attach
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import parse
+from toolkit.study_file import StudyFile
 
 PATIENTS = ("PAT-001", "PAT-002", "PAT-003")
 HEADER = "Patient,Age,Smoker,Diagnosed,Remark"

@@ -92,7 +92,7 @@ def test_a_key_that_is_not_there_is_not_created(finished, tmp_path, monkeypatch)
     path = tmp_path / "study.toml"
     path.write_text(text, encoding="utf-8")
     from toolkit.manifest import load_study
-    from toolkit.pipeline import StudyFile
+    from toolkit.study_file import StudyFile
 
     assert StudyFile(load_study(path), path).key_at_hand(finished.workspace) is None
     assert [path] == list(tmp_path.iterdir())

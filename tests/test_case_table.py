@@ -186,5 +186,37 @@ def test_the_questions_for_the_desk_say_what_pandas_says(finished, table):
     assert list(range(1, len(workspace.table("queue_items")) + 1)) == workspace.ask("queue")["rank"].to_pylist()
 
 
+def test_questions_that_read_less_than_case_table_say_the_same(finished, table):
+    workspace = finished.workspace
+    named = {"patients": {"limit": "1000"}, "duplicates": {}, "metadata": {"field": "sex"}}
+    patients, duplicates, sexes = (workspace.ask(name, **values).to_pandas() for name, values in named.items())
+    by_patient = table.groupby("patient_id")
+    one = table.set_index("case_id")["reference_diagnosis"]
+    pairs = [one[duplicates[column]].to_list() for column in ("case_id", "other_case_id")]
+
+    assert by_patient.size().to_dict() == patients.set_index("patient_id")["cases"].to_dict()
+    errors = table[table["is_right"] == False].groupby("patient_id").size()  # noqa: E712 - NULL is neither
+    assert errors.to_dict() == patients[patients["errors"] > 0].set_index("patient_id")["errors"].to_dict()
+    found = table[table["findings"].str.len() > 0].groupby("patient_id").size()
+    assert found.to_dict() == patients.set_index("patient_id")["cases_with_findings"].loc[lambda n: n > 0].to_dict()
+    same = [a == b or (pd.isna(a) and pd.isna(b)) for a, b in zip(*pairs, strict=True)]
+    assert same == duplicates["same_diagnosis"].to_list()
+    assert table.groupby("sex").size().to_dict() == sexes.set_index("value")["cases"].to_dict()
+
+
+def test_fixed_and_broken_says_what_pandas_says(finished):
+    scored = finished.workspace.table("scored")
+    control = finished.workspace.rows("select run_id from runs where control is not null")[0]["run_id"]
+    test = scored[scored["part"] == "test"]
+    said, truth = test.pivot_table("predicted", "case_id", "run_id", "first"), test.groupby("case_id")["truth"].first()
+    right, other_right = said[control] == truth, said[finished.run_id] == truth
+
+    rows = finished.workspace.ask("fixed_and_broken", run=control).to_pandas().set_index("case_id")["change"]
+
+    assert set(truth.index[~right & other_right]) == set(rows.index[rows == "fixed"])
+    assert set(truth.index[right & ~other_right]) == set(rows.index[rows == "broken"])
+    assert len(rows) > 0
+
+
 def test_there_are_as_many_questions_as_promised():
     assert 45 <= len(sql.questions())

@@ -12,7 +12,7 @@ from test_cli import ROOT
 
 from toolkit.csv_files import csv_text, read_csv
 from toolkit.errors import ClaimsError
-from toolkit.manifest import shipped
+from toolkit.shipped import shipped
 from toolkit.stages.claims import FEASIBLE, NOT_REPRODUCIBLE, UNDECIDED, claims
 from toolkit.stages.claims.claims_file import ClaimSection
 from toolkit.stages.claims.feasibility import solve

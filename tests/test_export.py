@@ -19,11 +19,13 @@ from search_identifiers import planted, search
 
 from toolkit.errors import ToolkitError
 from toolkit.files import digests_of
+from toolkit.formatting import model_name
 from toolkit.prompts.chat_json import read_chat
 from toolkit.stages.export import MANIFEST, export
-from toolkit.stages.export.pictures import NO_PHOTOGRAPH, jpeg_of
+from toolkit.stages.export.parquet import LAST_NAME
 from toolkit.stages.predict.imported import predict_from
 from toolkit.workspace import sql
+from toolkit.workspace.pictures import NO_PHOTOGRAPH, jpeg_of
 from toolkit.workspace.registry import table_names, table_schema
 
 FORMATS = ("parquet", "coco", "imagefolder", "fiftyone", "isic", "chat")
@@ -136,6 +138,26 @@ def test_a_run_id_of_digits_alone_stays_a_text_in_parquet(copied, finished, tmp_
     assert (by_pandas == "00123456").sum() == by_duckdb.count(("00123456",)) > 0
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("tiny", "Salesforce/instructblip-flan-t5-xl", "plain features"),
+        *(
+            "/home/dr-secret/models/blip",
+            "~/secret/blip/",
+            "../secret/blip",
+            "./blip",
+            r"C:\secret\blip",
+            "D:/secret/blip",
+        ),
+    ],
+)
+def test_the_folder_of_a_model_is_not_passed_on(name):
+    [(short,)] = duckdb.execute(f"select {LAST_NAME} from (select $1 as model)", [name]).fetchall()
+
+    assert (model_name(name), False) == (short, "secret" in short)
+
+
 UNLIKE = {"global_key", "external_id", "path", "source", "example"}
 """Columns that are empty over an export; `example` is that of any row."""
 
@@ -184,6 +206,24 @@ def test_what_stands_at_the_target_is_never_touched(finished, tmp_path):
             export(finished.workspace, finished.study_file.study, "parquet", place)
 
     assert [tmp_path / "mine"] == list(tmp_path.iterdir())
+
+
+def test_what_a_killed_export_has_left_is_swept_away_by_the_next(finished, tmp_path):
+    program = (
+        "import os, signal, sys\n"
+        "from toolkit.cli import main\n"
+        "from toolkit.stages.export import coco\n"
+        "coco._document = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"  # the pictures are there by now
+        "main(sys.argv[1:])"
+    )
+    where = ["--study", finished.study_file.path, "--workspace", finished.workspace.folder]
+    command = [sys.executable, "-c", program, *where, "export", "coco", tmp_path / "out", "--images"]
+    killed = subprocess.run(command, capture_output=True, check=False).returncode
+    [left] = tmp_path.iterdir()
+    export(finished.workspace, finished.study_file.study, "coco", tmp_path / "out")
+
+    assert (-9, ".out.unfinished") == (killed, left.name)
+    assert [tmp_path / "out"] == list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -19,12 +19,13 @@ from toolkit.csv_files import read_csv
 from toolkit.manifest import load_study
 from toolkit.photographs.exposures import SETTINGS, agreement, features_of
 from toolkit.photographs.keypoints import keypoints
-from toolkit.pipeline import StudyFile, rebuild
+from toolkit.pipeline import rebuild
 from toolkit.stages import withdraw as withdrawal
 from toolkit.stages.audit import audit, same_lesion
 from toolkit.stages.parse import parse
 from toolkit.stages.report.audit_page import audit_page
 from toolkit.stages.split import split
+from toolkit.study_file import StudyFile
 from toolkit.synthetic.exposures import SIZE, exposure
 from toolkit.synthetic.plan import Block, plan
 from toolkit.workspace.registry import Workspace

@@ -20,7 +20,6 @@ from toolkit.formatting import moment
 from toolkit.manifest import Study
 from toolkit.manifest.cohort import ClassSection
 from toolkit.manifest.model import ExternalSection
-from toolkit.pipeline import status
 from toolkit.privacy import PseudonymKey
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import parse
@@ -30,6 +29,7 @@ from toolkit.stages.report import report
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.origin import trained
 from toolkit.stages.split import split, verify
+from toolkit.stages.status import status
 from toolkit.stages.withdraw.results import clean_splits
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import read_run, record_run

@@ -20,8 +20,8 @@ from toolkit.errors import ExportError
 from toolkit.labelbox_json.counting import Counts
 from toolkit.labelbox_json.reader import RawRow, raw_rows
 from toolkit.labelbox_json.rows import Quarantine, ReadRow, RowReader
-from toolkit.pipeline import status
 from toolkit.stages.parse import parse
+from toolkit.stages.status import status
 from toolkit.workspace.registry import Workspace
 
 ROWS = [row(f"i{n}", label(f"L{n}", "nevus", boxes=[box(f"o{n}", 9, 9, 50, 50)]), patient=f"P-{n}") for n in range(3)]

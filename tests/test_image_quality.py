@@ -10,7 +10,6 @@ from sklearn.metrics import recall_score
 
 from toolkit.cli import main
 from toolkit.errors import ModelError, WorkspaceError
-from toolkit.pipeline import status
 from toolkit.robustness import compare_with_degraded
 from toolkit.stages.predict import predict
 from toolkit.stages.report.facts import gather
@@ -19,6 +18,7 @@ from toolkit.stages.report.image_quality_figure import figure
 from toolkit.stages.report.layout import page_environment
 from toolkit.stages.report.sharing import shared
 from toolkit.stages.report.tables import csv_tables
+from toolkit.stages.status import status
 from toolkit.workspace.registry import Workspace
 
 PROBABILITIES = (

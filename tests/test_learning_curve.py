@@ -11,11 +11,11 @@ from scipy.optimize import curve_fit
 
 from toolkit.cli import main
 from toolkit.errors import ModelError, WorkspaceError
-from toolkit.pipeline import status
 from toolkit.robustness import learning_curve
 from toolkit.stages.learning_curve import plain_curve, subset_sizes
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.origin import trained
+from toolkit.stages.status import status
 from toolkit.stages.train import train
 from toolkit.stages.withdraw.results import runs_on
 from toolkit.stats.learning_curve import (

@@ -13,8 +13,8 @@ from PIL import Image
 from toolkit.cases import case_id_of
 from toolkit.errors import QuestionError, StudyError
 from toolkit.manifest import load_study
-from toolkit.pipeline import status
 from toolkit.stages.parse import parse
+from toolkit.stages.status import status
 from toolkit.synthetic import sample
 from toolkit.workspace.registry import Workspace
 

@@ -3,7 +3,8 @@ import unicodedata
 import pytest
 
 from toolkit.errors import StudyError
-from toolkit.manifest import NEWER, determined, load_study, shipped
+from toolkit.manifest import NEWER, determined, load_study
+from toolkit.shipped import shipped
 
 SMALLEST = """
 [study]

@@ -10,10 +10,11 @@ from exports import label, row
 from toolkit.errors import StudyError, WorkspaceError
 from toolkit.files import write_json
 from toolkit.manifest.cohort import PrivacySection
-from toolkit.pipeline import StudyFile, parse_study, rebuild
+from toolkit.pipeline import parse_study, rebuild
 from toolkit.privacy import PseudonymKey
 from toolkit.stages.parse import parse
 from toolkit.stages.split import split
+from toolkit.study_file import StudyFile
 from toolkit.workspace.note import NOTE, read_note
 from toolkit.workspace.registry import Workspace
 

@@ -15,13 +15,14 @@ from exports import label, row
 from toolkit.errors import LeakError, QuestionError
 from toolkit.files import sha256_of, sha256_of_file, write_json
 from toolkit.manifest import load_study
-from toolkit.pipeline import StudyFile, status
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.evaluate.as_of import evaluate_as_of
 from toolkit.stages.parse import parse
 from toolkit.stages.report import report
+from toolkit.stages.status import status
 from toolkit.stages.withdraw import withdraw
+from toolkit.study_file import StudyFile
 from toolkit.workspace import certificate, sql, verification
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.verification import verify

@@ -1,5 +1,6 @@
 """What a wheel carries, what is installed beside it, each by its hash, and under which licences."""
 
+import ast
 import importlib
 import itertools
 import re
@@ -11,8 +12,13 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from toolkit import console
+from toolkit.cli import main
+from toolkit.errors import StudyError
 
 ROOT = Path(__file__).parents[1]
 
@@ -29,7 +35,8 @@ def test_a_wheel_carries_sql_templates_and_studies(tmp_path):
         wheel.extractall(tmp_path / "installed")
     program = """
 from toolkit.workspace import sql
-from toolkit.manifest import load_study, shipped
+from toolkit.manifest import load_study
+from toolkit.shipped import shipped
 print(len(sql.questions()), load_study(shipped("manifests") / "demo.toml").study.name, shipped("sql"))
 """
     answer = subprocess.run(
@@ -42,6 +49,7 @@ print(len(sql.questions()), load_study(shipped("manifests") / "demo.toml").study
     )
 
     assert {
+        "toolkit/py.typed",
         "toolkit/report_files/page.html.j2",
         "toolkit/sql_files/verify.sql",
         "toolkit/manifest_files/demo.toml",
@@ -51,6 +59,66 @@ print(len(sql.questions()), load_study(shipped("manifests") / "demo.toml").study
     } <= names
     assert "demo" == answer.stdout.split()[1]
     assert str(tmp_path) in answer.stdout
+    assert {f"toolkit/docs_files/{page}" for page in pages_that_messages_name()} == {
+        name for name in names if "/docs_files/" in name
+    }
+
+
+def pages_that_messages_name() -> set[str]:
+    """Return the pages of docs/ in texts that are shown: not in docstrings."""
+    pages = set()
+    for path in (ROOT / "toolkit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                texts = [inner.value for inner in ast.walk(node) if isinstance(inner, ast.Constant)]
+                pages |= {page for text in texts for page in re.findall(r"docs/(\w+\.md)", str(text))}
+            elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                pages |= set(re.findall(r"docs/(\w+\.md)", str(node.value.value)))
+    return pages
+
+
+def test_where_there_is_no_checkout_a_message_names_its_page_by_the_whole_path(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(console, "shipped", lambda _: tmp_path / "docs_files")
+
+    console.show_error(StudyError("it has faults", remedy="docs/manifest.md lists every key"))
+
+    assert f"next:  {tmp_path}/docs_files/manifest.md lists every key" in capsys.readouterr().err
+
+
+# The version, and how it is cited
+
+
+def test_the_version_is_the_same_wherever_it_is_written():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    heading = re.search(r"^## (.+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    wheels = re.findall(r"lesion_toolkit-([\d.]+)-py3", (ROOT / "README.md").read_text(encoding="utf-8"))
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+
+    assert project["version"] == cited["version"]
+    assert f"{project['version']} ({cited['date-released']})" == heading[1]
+    assert {project["version"]} == set(wheels)
+
+
+def test_the_command_says_the_version_of_the_package(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+
+    assert not left.value.code
+    assert metadata.version("lesion-toolkit") == capsys.readouterr().out.strip()
+
+
+def test_the_citation_file_follows_the_schema_of_cff_1_2_0():
+    """The keys, patterns and choices of the schema that stand here; cffconvert said the same of it once."""
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    needed = {"cff-version", "message", "title", "authors"}
+    allowed = needed | {"abstract", "date-released", "keywords", "license", "type", "version"}
+
+    assert needed <= cited.keys() <= allowed
+    assert ("1.2.0", "software", "Apache-2.0") == (cited["cff-version"], cited["type"], cited["license"])
+    assert all(author.keys() == {"name"} and author["name"] for author in cited["authors"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", cited["date-released"])
+    assert len(cited["keywords"]) == len(set(cited["keywords"])) > 0
+    assert all(isinstance(cited[key], str) and cited[key] for key in ("message", "title", "abstract", "version"))
 
 
 # The locks

@@ -117,7 +117,7 @@ def test_no_group_is_called_worse_without_proof(facts):
 
 
 def test_every_note_leads_to_a_term_of_the_glossary():
-    from toolkit.manifest import shipped
+    from toolkit.shipped import shipped
 
     terms = (shipped("reports/template") / "terms.html.j2").read_text(encoding="utf-8")
 

@@ -10,12 +10,12 @@ from sklearn.preprocessing import StandardScaler
 from toolkit.console import show
 from toolkit.errors import WorkspaceError
 from toolkit.models import plain
-from toolkit.pipeline import status
 from toolkit.stages.predict import predict
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.first_screen import badges
 from toolkit.stages.report.methods import methods
 from toolkit.stages.report.origin import trained
+from toolkit.stages.status import status
 from toolkit.stages.withdraw.results import runs_on
 from toolkit.workspace import sql
 from toolkit.workspace.measured_cases import measure

@@ -8,8 +8,9 @@ import pytest
 
 from toolkit.csv_files import rows_of
 from toolkit.errors import StudyError, WorkspaceError
-from toolkit.manifest import load_study, shipped
+from toolkit.manifest import load_study
 from toolkit.manifest.evaluation import PlanSection
+from toolkit.shipped import shipped
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.report.analysis_plan import PlanSummary

@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from toolkit.cli import main
 from toolkit.errors import WorkspaceError
-from toolkit.manifest import shipped
 from toolkit.manifest.evaluation import PlanSection
+from toolkit.shipped import shipped
 from toolkit.stages.plan_size import Wanted, plan_size
 from toolkit.stats import sample_size
 from toolkit.stats.intervals import wilson

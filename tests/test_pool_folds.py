@@ -10,7 +10,8 @@ from texture_backend import textured_rows, textured_study
 
 from toolkit.cli import main
 from toolkit.errors import WorkspaceError
-from toolkit.manifest import Study, load_study, shipped
+from toolkit.manifest import Study, load_study
+from toolkit.shipped import shipped
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.evaluate.folds import pool_folds
 from toolkit.stages.parse import parse

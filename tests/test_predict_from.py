@@ -14,12 +14,14 @@ from toolkit.console.runs import rendered
 from toolkit.console.text import stdout
 from toolkit.errors import PredictionsError, ToolkitError
 from toolkit.manifest import Study, load_study
-from toolkit.pipeline import StudyFile, compare_with_page, parse_study, rebuild, status, withdraw_and_parse
+from toolkit.pipeline import compare_with_page, parse_study, rebuild, withdraw_and_parse
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.predict import predict
 from toolkit.stages.predict.imported import predict_from
 from toolkit.stages.report import report
 from toolkit.stages.split import split
+from toolkit.stages.status import status
+from toolkit.study_file import StudyFile
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run, read_run
 

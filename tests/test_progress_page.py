@@ -1,6 +1,7 @@
 """The page of a study's progress: its numbers against pandas; studies without dates, annotators or queues."""
 
 import itertools
+import os
 import re
 from datetime import date, datetime, timedelta
 from html.parser import HTMLParser
@@ -212,6 +213,7 @@ def test_each_chart_has_one_sentence_a_note_of_three_lines_and_a_file(of_sample)
 def test_the_same_registry_gives_the_same_bytes(finished):
     first = progress_page(finished.workspace, finished.study_file.study)
     sums = Path(first.files[-1]).read_bytes()
+    Path(first.files[0]).unlink()  # else the page would be kept
     again = progress_page(finished.workspace, finished.study_file.study)
 
     assert sums == Path(again.files[-1]).read_bytes()
@@ -225,6 +227,39 @@ def test_audit_writes_the_page_and_the_index_lists_it(copied, finished):
     assert {"Audit", "ProgressPage", "AuditPage"} == results
     assert '<a href="progress/index.html">Progress' in index
     assert (copied.reports / "progress" / "index.html").is_file()
+
+
+def written_at(copied, finished) -> dict[str, int]:
+    """Audit again, and return when each page was written."""
+    list(audit_with_page(copied, finished.study_file))
+    return {name: (copied.reports / name / "index.html").stat().st_mtime_ns for name in ("audit", "progress")}
+
+
+def test_an_audit_repeated_without_changes_writes_nothing(copied, finished):
+    first, registry = written_at(copied, finished), copied.registry.read_bytes()
+
+    assert first == written_at(copied, finished)
+    assert registry == copied.registry.read_bytes()
+
+
+def test_a_page_is_written_anew_where_a_label_a_photograph_or_one_of_its_files_is_another(copied, finished):
+    first = written_at(copied, finished)
+    (suspect,) = copied.rows(
+        "select path from findings join cases using (case_id) join images using (image_id) limit 1"
+    )
+    photograph = Path(suspect["path"])
+    times = photograph.stat()
+    os.utime(photograph, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
+    second = written_at(copied, finished)
+    os.utime(photograph, ns=(times.st_atime_ns, times.st_mtime_ns))
+    (copied.reports / "progress" / "labels.csv").write_text("changed")
+    third = written_at(copied, finished)
+    with copied.writing() as connection:
+        connection.execute("delete from labels where label_id = (select min(label_id) from labels)")
+    fourth = written_at(copied, finished)
+
+    assert (True, False) == (first["audit"] < second["audit"], first["progress"] < second["progress"])
+    assert second["progress"] < third["progress"] < fourth["progress"]
 
 
 def small(folder, *updates: str):

@@ -752,7 +752,8 @@ def test_a_result_is_shown_in_a_few_lines():
 RUNNER = """
 import os, sys
 from pathlib import Path
-from toolkit.manifest import load_study, shipped
+from toolkit.manifest import load_study
+from toolkit.shipped import shipped
 from toolkit.manifest.cohort import PullSection
 from toolkit.stages.pull import Patience, pull
 from toolkit.workspace.registry import Workspace

@@ -9,10 +9,11 @@ import pytest
 
 from toolkit.errors import DamagedError, WorkspaceError
 from toolkit.manifest import load_study
-from toolkit.pipeline import StudyFile, rebuild, run
+from toolkit.pipeline import rebuild, run
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.predict import predict
+from toolkit.study_file import StudyFile
 from toolkit.workspace import ledger, results
 from toolkit.workspace.registry import Workspace, table_names
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from toolkit.console.runs import rendered
 from toolkit.errors import ModelError
 from toolkit.formatting import proportion, signed
-from toolkit.pipeline import StudyFile, rebuild, run, status
+from toolkit.pipeline import rebuild, run
 from toolkit.privacy import normalise
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
@@ -23,8 +23,10 @@ from toolkit.stages.predict import predict
 from toolkit.stages.report.compare_page import compare_page
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.sharing import shared
+from toolkit.stages.status import status
 from toolkit.stages.train import train
 from toolkit.stages.withdraw import withdraw
+from toolkit.study_file import StudyFile
 from toolkit.workspace.registry import Workspace, table_names
 from toolkit.workspace.runs import find_run, read_run
 

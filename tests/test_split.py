@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from toolkit.errors import LeakError, SplitError, StudyError, WorkspaceError
-from toolkit.manifest import load_study, shipped
+from toolkit.manifest import load_study
 from toolkit.manifest.cohort import RELATIONS, SplitSection
+from toolkit.shipped import shipped
 from toolkit.stages.parse import parse
 from toolkit.stages.split import split
 from toolkit.stages.split.assignment import assign

@@ -18,7 +18,7 @@ from exports import label, row
 from toolkit.cli import main
 from toolkit.errors import QuestionError, ToolkitError
 from toolkit.files import sha256_of_file
-from toolkit.workspace import sql, user_sql
+from toolkit.workspace import sql, sql_start, user_sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.sql_process import connected
 from toolkit.workspace.sql_rules import judge
@@ -684,7 +684,7 @@ def test_the_process_gets_no_key_and_no_module_of_the_current_folder(asked, monk
     (tmp_path / "duckdb.py").write_text(f"raise SystemExit('{SENTINEL}')\n")
     monkeypatch.chdir(tmp_path)
     with user_sql.snapshot(asked.registry) as copy:
-        process = user_sql._started(copy)
+        process = sql_start.process_of(copy)
         until = time.monotonic() + 30
         while not (environment := Path(f"/proc/{process.pid}/environ").read_bytes()) and time.monotonic() < until:
             time.sleep(0.01)  # the system fills it in while the program starts
@@ -740,7 +740,7 @@ def test_an_interrupt_ends_the_process_too_and_a_long_question_keeps_no_writer_w
 
 def test_the_process_ends_by_itself_where_its_parent_was_killed(asked):
     with user_sql.snapshot(asked.registry) as copy:
-        process = user_sql._started(copy)
+        process = sql_start.process_of(copy)
         task = user_sql._task(copy, "select sleep_ms(1000000)", {}, Limits(seconds=0.5), judged=True)
         process.communicate(task, timeout=30)
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from toolkit.errors import ToolkitError
-from toolkit.manifest import shipped
+from toolkit.shipped import shipped
 from toolkit.synthetic import Sample, sample
 from toolkit.synthetic.plan import CLASSES, Block, blocks, class_counts, plan
 

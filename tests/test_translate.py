@@ -9,8 +9,9 @@ from exports import label, row
 from toolkit.cli import main
 from toolkit.csv_files import read_csv
 from toolkit.errors import StudyError, WorkspaceError
-from toolkit.pipeline import StudyFile, translate
+from toolkit.pipeline import translate
 from toolkit.stages.parse import parse
+from toolkit.study_file import StudyFile
 from toolkit.workspace import ledger
 
 OWN = "PAT-001"

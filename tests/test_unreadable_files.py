@@ -11,9 +11,10 @@ import pytest
 from toolkit.cli import main
 from toolkit.errors import ClaimsError, DamagedError, StudyError, ToolkitError
 from toolkit.files import read_json, read_parquet, read_toml, sha256_of_file
-from toolkit.manifest import load_study, shipped
+from toolkit.manifest import load_study
 from toolkit.privacy import load_key
 from toolkit.prompts.chat_json import read_chat
+from toolkit.shipped import shipped
 from toolkit.stages.claims import claims
 from toolkit.stages.init import init
 from toolkit.stages.parse import parse

@@ -16,7 +16,7 @@ from forging import forge, rows_in, seal, stated_in, swapped
 from toolkit.console.results import rendered
 from toolkit.errors import LeakError
 from toolkit.files import sha256_of
-from toolkit.manifest import shipped
+from toolkit.shipped import shipped
 from toolkit.stages.parse import parse
 from toolkit.stages.split import split
 from toolkit.stages.split.earlier_split import pinned_parts

@@ -6,7 +6,7 @@ from statistics import median
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 
 class Box(NamedTuple):
@@ -192,7 +192,7 @@ def _assigned(overlap: list[list[float]]) -> list[tuple[int, int]]:
     """Return which row goes with which column, so that together they overlap most."""
     if len(overlap) < 2 and all(len(row) < 2 for row in overlap):
         return [(0, 0)] if overlap and overlap[0] else []
-    rows, columns = linear_sum_assignment(np.array(overlap), maximize=True)
+    rows, columns = scipy.optimize.linear_sum_assignment(np.array(overlap), maximize=True)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 

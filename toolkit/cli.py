@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -20,10 +21,11 @@ from cyclopts.validators import Number
 from toolkit import completion
 from toolkit.errors import ToolkitError
 from toolkit.files import FULL
+from toolkit.formatting import TYPED
 
 if TYPE_CHECKING:
-    from toolkit.pipeline import StudyFile
     from toolkit.progress import Progress
+    from toolkit.study_file import StudyFile
     from toolkit.workspace.registry import Workspace
 
 DISK = dict.fromkeys(FULL, "free some disk space") | {errno.EIO: "look at the health of the disk"}
@@ -31,6 +33,7 @@ DISK = dict.fromkeys(FULL, "free some disk space") | {errno.EIO: "look at the he
 
 app = App(
     name="toolkit",
+    version=lambda: version("lesion-toolkit"),
     help_epilogue="Try it: `toolkit sample DIR`, then the command that it prints. For research use only.",
     version_flags=["--version"],
     help_flags=["--help", "-h"],
@@ -64,7 +67,7 @@ class Settings:
     def study_file(self) -> "StudyFile":
         """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
         from toolkit.formatting import count_by
-        from toolkit.pipeline import open_study
+        from toolkit.study_file import open_study
 
         opened = open_study(self.workspace, self.study)
         count_by(patients_known=opened.study.labelbox.patient_from != "none")
@@ -227,9 +230,10 @@ def status(*, settings: Shared) -> None:
 
     Example: toolkit status
     """
-    from toolkit.pipeline import status
+    from toolkit import console
+    from toolkit.stages.status import status
 
-    settings.show(status(settings.workspace, settings.study))
+    console.show_status(status(settings.workspace, settings.study), as_json=settings.as_json)
 
 
 @app.command(sort_key=3)
@@ -643,7 +647,7 @@ def report(*, run: Run = "latest", audience: Literal["internal", "shared"] = "in
     if settings.as_json:
         settings.show(result)
     else:
-        console.show_report(settings.workspace, result)
+        console.show_report(result)
 
 
 @app.command(sort_key=9.3)
@@ -692,9 +696,10 @@ def next_batch(
     cases: Annotated[int, Parameter(validator=Number(gt=0, lte=1_000_000))] = 50,
     settings: Shared,
 ) -> None:
-    """List the photographs that to label next teaches most: those a run is least sure of, spread over patients.
+    """List the unlabelled photographs that a run is least sure of, spread over patients: what to label next.
 
-    They are predicted by `toolkit predict --part unlabelled`. Writes a page and a CSV file.
+    They are predicted by `toolkit predict --part unlabelled`. Writes a page and a CSV file. On the sample study such a
+    batch taught no more than a random one (docs/benchmarks.md).
 
     Example: toolkit next-batch --cases 100
 
@@ -822,18 +827,22 @@ def query(  # noqa: PLR0913 - one flag for each limit
         memory: Gigabytes that the question may take, and its answer.
         seconds: Time after which it is ended.
     """
-    from toolkit import console
-    from toolkit.console.asking import Inquiry, ask
-    from toolkit.workspace.user_sql import Limits
+    if name is None and sql is None and file is None:
+        from toolkit import console
 
-    asked = Inquiry(name, sql, file, tuple(set_ or ()), Limits(memory, seconds)).checked()
-    form = "json" if settings.as_json and format_ == "table" else format_
-    if asked:
-        ask(settings.workspace, asked, form, output=output, watch=watch)
-    elif output is not None or watch is not None:
-        raise ToolkitError("no question was given", remedy="toolkit query NAME --output FILE.csv")
-    else:
+        if output is not None or watch is not None:
+            raise ToolkitError("no question was given", remedy="toolkit query NAME --output FILE.csv")
         console.show_questions(settings.workspace.questions(), as_json=settings.as_json)
+        return
+    from toolkit.workspace.sql_start import started_ahead
+
+    with started_ahead(settings.folder):
+        from toolkit.console.asking import Inquiry, ask
+        from toolkit.workspace.user_sql import Limits
+
+        asked = Inquiry(name, sql, file, tuple(set_ or ()), Limits(memory, seconds)).checked()
+        form = "json" if settings.as_json and format_ == "table" and output is None else format_
+        ask(settings.workspace, asked, form, output=output, watch=watch)
 
 
 @app.command(sort_key=10.5)
@@ -873,6 +882,38 @@ def export(
         raise CycloptsError(msg="--images belongs to coco")
     make = partial(export, settings.workspace, settings.study_file().study, kind, folder)
     settings.run(lambda progress: make(split=split, run=run, images=images, progress=progress))
+
+
+@app.command(sort_key=10.6)
+def release(
+    folder: Path,
+    /,
+    *,
+    split: SplitID = "latest",
+    photographs_checked_by: str | None = None,
+    apply: Flag = False,
+    settings: Shared,
+) -> None:
+    """Show what a de-identified data set for others would hold and, with --apply, write it into a new folder.
+
+    Photographs are encoded anew, IDs are new, dates are shifted, and only metadata fields that the study file names
+    under [release.fields] are in it, with a certificate, data sheet, licence and digests. docs/release.md says more.
+
+    Example: toolkit release for-others
+
+    Example: toolkit release for-others --photographs-checked-by "Dr A. Example" --apply
+
+    Args:
+        folder: Folder to make, outside the workspace. It is complete or not there.
+        photographs_checked_by: Who has looked through all photographs for faces, tattoos and labels with names; kept as
+            a pseudonym.
+        apply: Write it; without this option nothing is written.
+    """
+    from toolkit.pipeline import release
+
+    study_file = settings.study_file()
+    make = partial(release, settings.workspace, study_file, folder, split=split, checked_by=photographs_checked_by)
+    settings.run(lambda progress: make(apply=apply, progress=progress))
 
 
 @app.command(sort_key=11.5)
@@ -1099,6 +1140,7 @@ def _launch(
     """
     folder = workspace or Path(os.environ.get("TOOLKIT_WORKSPACE") or "workspace")
     settings = Settings(study, folder, json, quiet)
+    TYPED.set({name: str(path) for name, path in (("--study", study), ("--workspace", workspace)) if path})
     command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and command not in (train, predict):
         raise ToolkitError(

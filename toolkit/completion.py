@@ -40,7 +40,7 @@ def queues(_: Any = None) -> list[str]:
 
 def questions(_: Any = None) -> list[str]:
     """Return the names of the questions, the workspace's own too."""
-    from toolkit.manifest import shipped  # noqa: PLC0415 - every command imports this module
+    from toolkit.shipped import shipped  # noqa: PLC0415 - every command imports this module
 
     own = folder() / "queries"
     return sorted({path.stem for path in [*(shipped("sql") / "queries").glob("*.sql"), *own.glob("[!.]*.sql")]})

@@ -15,6 +15,8 @@ SMALLEST = 5
 SUPPRESSED, FEW_PATIENTS = "*", "\N{DAGGER}"
 """Signs in narrow cells; a legend beside the table says what they mean."""
 PATIENT, PHOTOGRAPH = "patient", "photograph"
+TYPED: ContextVar[Mapping[str, str]] = ContextVar("TYPED")
+"""The options that stood before the command, by name: a command to type next needs them too."""
 _unit = ContextVar("unit", default=PATIENT)
 PATIENTS = re.compile(r"(?<![-\w{])(?<!counts as a )(?<!leakage by )([Pp])atient(s?)\b(?! identifier)")
 """The word in our own sentences; not where they say that there are no patients, nor in an attribute's name."""
@@ -229,9 +231,9 @@ def clean(text: str) -> str:
 
 
 def model_name(name: str) -> str:
-    """Return a model's name without the folders above it, where it was given by an absolute path."""
-    absolute = name.startswith(("/", "\\", "~")) or name[1:3] in (":\\", ":/")
-    return re.split(r"[/\\]", name.rstrip("/\\"))[-1] if absolute else clean(name)
+    """Return a model's name without the folders above it, where it was given by a path and not by its name on a hub."""
+    is_path = name.startswith(("/", "\\", "~", ".")) or name[1:3] in (":\\", ":/")
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1] if is_path else clean(name)
 
 
 SKIN_TYPES = {"1": "I", "2": "II", "3": "III", "4": "IV", "5": "V", "6": "VI"}

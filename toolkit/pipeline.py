@@ -1,16 +1,15 @@
-"""The stages in a row, and the status of a workspace: what it holds, what is out of date, what to do next."""
+"""The stages in a row, and what a command does with several of them."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import DamagedError, StudyError
-from toolkit.files import size_of
-from toolkit.labelbox_json.withdrawn_filter import filter_export, rows_with_identity, suppression_list
-from toolkit.manifest import Study, load_study
-from toolkit.privacy import PseudonymKey, default_key_file, load_key
+from toolkit.labelbox_json.withdrawn_filter import filter_export, suppression_list
+from toolkit.manifest import Study
+from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.attach import attach
 from toolkit.stages.audit import audit
@@ -22,6 +21,8 @@ from toolkit.stages.predict import predict
 from toolkit.stages.pull import PullRequest, pull
 from toolkit.stages.queue import MINUTES, Queue, queue, queue_of_cases
 from toolkit.stages.queue.outcome import outcome
+from toolkit.stages.release import Released
+from toolkit.stages.release import release as release_stage
 from toolkit.stages.report import report
 from toolkit.stages.report.audit_page import audit_page
 from toolkit.stages.report.compare_page import compare_page
@@ -33,55 +34,13 @@ from toolkit.stages.split import split
 from toolkit.stages.train import train
 from toolkit.stages.translate import Translated, translate_identifiers, translate_pseudonyms
 from toolkit.stages.withdraw import Withdrawn, withdraw
+from toolkit.study_file import StudyFile
 from toolkit.workspace import sql
-from toolkit.workspace.certificate import read_rows, split_folders
-from toolkit.workspace.landed import landed_exports
 from toolkit.workspace.locks import EVERYTHING, LABELS, beside_others, held
-from toolkit.workspace.note import known_key, read_note, remember_key, remember_study
+from toolkit.workspace.note import remember_key, remember_study
 from toolkit.workspace.registry import Workspace, table_names
 from toolkit.workspace.restore import adopt
 from toolkit.workspace.runs import PLAIN_CONTROL
-
-
-@dataclass(frozen=True)
-class StudyFile:
-    """A study and the path of its file."""
-
-    study: Study
-    path: Path
-
-    @property
-    def folder(self) -> Path:
-        """The folder that paths in the study file are relative to."""
-        return self.path.parent
-
-    def key(self, workspace: Workspace) -> PseudonymKey:
-        """Return the key of the study's pseudonyms, that of its join group; it is created where there is none yet.
-
-        A published key has no group, and neither has a workspace that an earlier version made: it keeps its pseudonyms.
-        """
-        privacy = self.study.privacy
-        bare = load_key(privacy.published_key, privacy.key_file, study_folder=self.folder, workspace=workspace.folder)
-        keys = [bare] if bare.published else [bare.of_group(privacy.join_group or self.study.study.name), bare]
-        key = known_key(workspace, keys) or _key_of_splits(workspace, self.study, keys) or keys[0]
-        if privacy.join_group and key.join_group is None:
-            raise StudyError(
-                "this workspace was made by an earlier version, whose pseudonyms belong to no join group",
-                place=str(workspace.folder),
-                remedy="take join_group out of the study file, or start a new workspace",
-            )
-        return key
-
-    def key_at_hand(self, workspace: Workspace) -> PseudonymKey | None:
-        """Return the key of the study's pseudonyms where its file is here and fits the workspace; none is created."""
-        privacy = self.study.privacy
-        file = self.folder / privacy.key_file if privacy.key_file else default_key_file()
-        if privacy.published_key is None and not file.is_file():
-            return None
-        try:
-            return self.key(workspace)
-        except (StudyError, DamagedError):
-            return None
 
 
 @dataclass(frozen=True)
@@ -106,70 +65,6 @@ class Rebuilt:
     """What no file holds, and the command that makes it again."""
     photographs_changed: list[str]
     """IDs of photographs whose files are not those of the registry before."""
-
-
-@dataclass(frozen=True)
-class Status:
-    """What a workspace holds; `next` is the command to type next."""
-
-    workspace: str
-    study: str | None
-    exports: int
-    rows: int = 0
-    rows_quarantined: int = 0
-    photographs: int = 0
-    patients: int = 0
-    patients_known: bool = True
-    """Whether the study has patient identifiers; without them every photograph counts as a patient of its own."""
-    cases: int = 0
-    resolved: int = 0
-    kept_out: dict[str, int] = field(default_factory=dict)
-    findings: dict[str, int] = field(default_factory=dict)
-    unknown_keys: dict[str, int] = field(default_factory=dict)
-    truth_id: str | None = None
-    content_hash: str | None = None
-    features_gigabytes: float = 0.0
-    splits: list[dict[str, Any]] = field(default_factory=list)
-    runs: list[dict[str, Any]] = field(default_factory=list)
-    study_missing: bool = False
-    """Whether the study file is no longer where it was when the workspace was made."""
-    pushes: list[dict[str, Any]] = field(default_factory=list)
-    """What was sent to Labelbox: things by what was pushed and their state."""
-    next: str = "toolkit parse EXPORT --images DIR"
-
-
-def open_study(workspace: Workspace, given: Path | None) -> StudyFile:
-    """Return the study: the file given, else study.toml here, else the one the workspace was made with."""
-    if given is not None:
-        return StudyFile(load_study(given), given.resolve())
-    here = Path("study.toml")
-    if here.is_file():
-        return StudyFile(load_study(here), here.resolve())
-    known = _known_study(workspace)
-    if known is None:
-        raise StudyError(
-            "no study file was given",
-            place=str(Path.cwd()),
-            remedy="give --study FILE.toml, or work where study.toml is",
-        )
-    return StudyFile(load_study(known), known)
-
-
-def _known_study(workspace: Workspace) -> Path | None:
-    note = read_note(workspace)
-    return note.study if note else None
-
-
-def _key_of_splits(workspace: Workspace, study: Study, keys: list[PseudonymKey]) -> PseudonymKey | None:
-    """Return under which of the keys a patient of the exports stands in a split, where everything else is lost."""
-    patients = {row.patient_id for folder in split_folders(workspace) for row in read_rows(folder)}
-    for export in landed_exports(workspace) if patients else []:
-        for _, identity in rows_with_identity(export.path, study):
-            written = identity.patients if identity else ()
-            for key in keys:
-                if any(key.pseudonym("p", patient) in patients for patient in written):
-                    return key
-    return None
 
 
 def parse_study(
@@ -300,16 +195,46 @@ def translate(
     progress: Progress = silent,
 ) -> Translated:
     """Translate identifiers or pseudonyms of patients, with the key at hand; none is created."""
-    key = study_file.key_at_hand(workspace)
-    if key is None:
-        remedy = "work where the key file is; docs/privacy.md says where it stands"
-        raise StudyError("the key of this study's pseudonyms is not here, or is another one", remedy=remedy)
+    key = _key_here(workspace, study_file)
     if bool(identifiers) == bool(pseudonyms):
         remedy = "toolkit translate ID … gives pseudonyms; toolkit translate --pseudonym p-… gives IDs"
         raise StudyError("give identifiers, or pseudonyms with --pseudonym", remedy=remedy)
     if identifiers:
         return translate_identifiers(workspace, study_file.study, key, identifiers, output=output)
     return translate_pseudonyms(workspace, study_file.study, key, pseudonyms, output=output, progress=progress)
+
+
+def _key_here(workspace: Workspace, study_file: StudyFile) -> PseudonymKey:
+    """Return the key of the study's pseudonyms; raise StudyError where it is not here, since none is created."""
+    key = study_file.key_at_hand(workspace)
+    if key is None:
+        remedy = "work where the key file is; docs/privacy.md says where it stands"
+        raise StudyError("the key of this study's pseudonyms is not here, or is another one", remedy=remedy)
+    return key
+
+
+def release(  # noqa: PLR0913 - those of the stage
+    workspace: Workspace,
+    study_file: StudyFile,
+    folder: Path,
+    *,
+    split: str = "latest",
+    checked_by: str | None = None,
+    apply: bool = False,
+    progress: Progress = silent,
+) -> Released:
+    """Run release with the key at hand, by which identifiers of patients are recognised; none is created."""
+    return release_stage(
+        workspace,
+        study_file.study,
+        _key_here(workspace, study_file),
+        folder,
+        study_folder=study_file.folder,
+        split=split,
+        checked_by=checked_by,
+        apply=apply,
+        progress=progress,
+    )
 
 
 def impact_with_page(
@@ -401,77 +326,3 @@ def _content_hash(workspace: Workspace) -> str | None:
     except DamagedError:
         return None
     return rows[0]["content_hash"] if rows else None
-
-
-def status(workspace: Workspace, given: Path | None = None) -> Status:
-    """Return what a workspace holds and what of it no longer fits its labels.
-
-    Raises StudyError for a study file that is given and cannot be read; of one that the workspace was made with and is
-    gone, the status says so.
-    """
-    if given is not None:
-        load_study(given)
-    study = given or _known_study(workspace)
-    empty = Status(
-        str(workspace.folder),
-        str(study) if study else None,
-        len(landed_exports(workspace)),
-        study_missing=study is not None and not study.is_file(),
-    )
-    if not workspace.is_parsed():
-        return empty
-    with workspace.reading():
-        return _of_parsed(workspace, empty)
-
-
-def _of_parsed(workspace: Workspace, empty: Status) -> Status:
-    facts = workspace.rows(sql.statement("parse/parsed"))[0]
-    splits = workspace.rows(sql.statement("status/splits"))
-    runs = workspace.rows(sql.statement("status/runs"))
-    for row in runs:
-        row["reported"] = (workspace.reports / row["run_id"] / "index.html").is_file()
-    return replace(
-        empty,
-        **{each.name: facts[each.name] for each in fields(Status) if each.name in facts},
-        kept_out=_counts(workspace, sql.statement("parse/kept_out")),
-        findings=_counts(workspace, "select kind, count(*) from findings group by kind order by kind"),
-        unknown_keys=_counts(
-            workspace, "select key_path, sum(rows)::bigint from unknown_keys group by key_path order by key_path"
-        ),
-        features_gigabytes=size_of(workspace.features) / 1e9,
-        splits=splits,
-        runs=runs,
-        pushes=_pushes(workspace),
-        next=_next(splits, runs),
-    )
-
-
-def _pushes(workspace: Workspace) -> list[dict[str, Any]]:
-    """Return how many things of each push are in each state; none in a registry of an earlier version."""
-    return workspace.rows(sql.statement("status/pushes")) if workspace.has_table("pushes") else []
-
-
-def _counts(workspace: Workspace, statement: str) -> dict[str, int]:
-    """Return the rows of a statement with two columns as names and their counts."""
-    return dict(tuple(row.values()) for row in workspace.rows(statement))
-
-
-def _next(splits: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
-    """Return the command that brings the newest of everything up to date."""
-    if not splits or splits[0]["changed_cases"]:
-        return "toolkit split"
-    whole = [row for row in runs if not (row["control"] or row["replicate_of"])]
-    own = [row for row in whole if not row["source_sha256"]] or whole
-    current = [row for row in own if row["split_id"] == splits[0]["split_id"] and not row["stale"]]
-    if not current:
-        return "toolkit predict --run FOLDER --part external" if splits[0]["external"] else "toolkit train"
-    newest = current[0]
-    if newest["predicted"] == 0:
-        return "toolkit predict"
-    if newest["scored"] == 0:
-        return "toolkit evaluate"
-    for row in runs:
-        own_seed = row["replicate_of"] == newest["run_id"] and not row["control"]
-        if row["scored"] == 0 and (own_seed or (row["source_sha256"] and row["predicted"])):
-            return f"toolkit {'evaluate' if row['predicted'] else 'predict'} --run {row['run_id']}"
-    return "toolkit query" if newest["reported"] else "toolkit report"

@@ -1,4 +1,5 @@
 -- What changed from one export to another: labels and boxes (case by case), workflow, patients, photographs?
+-- counted by kind
 -- $before = : export ID, or first; empty = the last one before the other export
 -- $before among exports.export_id, first
 -- $after = : export ID; empty = the newest

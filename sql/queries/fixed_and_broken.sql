@@ -5,22 +5,30 @@
 -- $other among run_names.name
 -- $part = test: subset of the split
 -- $part among train, validation, test, external
+with before as materialized ( -- first, so that no other run's predictions are read
+    select predictions.case_id, predictions.predicted, predictions.confidence,
+    from predictions
+    inner join run_names on run_names.run_id = predictions.run_id
+    where run_names.name = $run and predictions.part = $part
+),
+after as materialized (
+    select predictions.case_id, predictions.predicted, predictions.confidence,
+    from predictions
+    inner join run_names on run_names.run_id = predictions.run_id
+    where run_names.name = $other and predictions.part = $part
+)
 select
-    case when second.predicted = second.truth then 'fixed' else 'broken' end as change,
-    first.case_id,
-    first.patient_id,
-    first.truth,
-    first.predicted,
-    first.confidence,
-    second.predicted as other_predicted,
-    second.confidence as other_confidence,
-from scored as first
-inner join run_names as first_name on first_name.run_id = first.run_id
-inner join scored as second on second.case_id = first.case_id and second.part = first.part
-inner join run_names as second_name on second_name.run_id = second.run_id
-where
-    first_name.name = $run
-    and second_name.name = $other
-    and first.part = $part
-    and (first.predicted = first.truth) <> (second.predicted = second.truth)
-order by change, first.truth, first.case_id;
+    if(after.predicted = truth.class_name, 'fixed', 'broken') as change,
+    before.case_id,
+    cases.patient_id,
+    truth.class_name as truth,
+    before.predicted,
+    before.confidence,
+    after.predicted as other_predicted,
+    after.confidence as other_confidence,
+from before
+inner join after on after.case_id = before.case_id
+inner join cases on cases.case_id = before.case_id
+inner join truth on truth.case_id = before.case_id
+where (before.predicted = truth.class_name) <> (after.predicted = truth.class_name)
+order by change, truth, before.case_id;

@@ -56,6 +56,16 @@ changes as (
         on earlier.moment = pairs.moment_before and earlier.case_id = predicted.case_id
     left join diagnoses as later on later.moment = pairs.moment and later.case_id = predicted.case_id
     group by pairs.moment, pairs.moment_before
+),
+
+-- as in the view prediction_digests, which would read the predictions of all runs
+digests as (
+    select
+        part,
+        sha256(string_agg(concat_ws(chr(0), case_id, predicted, probabilities::text), chr(10) order by case_id)) as sha256,
+    from predictions
+    where run_id = (select run_id from own) and part = $part
+    group by part
 )
 
 select
@@ -70,12 +80,11 @@ select
     revisions.patients,
     revisions.too_few,
     if(revisions.is_of_labels, changes.changed, null) as changed_diagnoses,
-    revisions.predictions_sha256 = prediction_digests.sha256 as same_predictions,
+    revisions.predictions_sha256 = digests.sha256 as same_predictions,
     revisions.method,
     revisions.query,
 from revisions
 left join changes
     on changes.moment = revisions.moment and changes.moment_before = revisions.moment_before
-left join prediction_digests
-    on prediction_digests.run_id = revisions.run_id and prediction_digests.part = revisions.part
+left join digests on digests.part = revisions.part
 order by revisions.moment, revisions.export_id, revisions.truth_id;

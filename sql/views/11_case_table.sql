@@ -5,7 +5,7 @@ with newest_split as (
     from splits
 ),
 votes as (
-    select case_id, map_from_entries(list((class_name, votes) order by class_name)) as votes,
+    select case_id, map_from_entries(list_sort(list((class_name, votes)))) as votes,
     from (select case_id, class_name, count(*) as votes from readings where counts group by all)
     group by case_id
 ),
@@ -48,9 +48,9 @@ placed as (
     group by image_id
 ),
 described as (
-    select image_id, map_from_entries(list((name, value) order by name)) as metadata,
+    select image_id, map_from_entries(list_sort(list((name, value)))) as metadata,
     from (
-        select image_id, name, string_agg(distinct value, ', ' order by value) as value
+        select image_id, name, array_to_string(list_sort(list_distinct(list(value))), ', ') as value
         from metadata
         group by all
     )

@@ -16,10 +16,11 @@ import numpy as np
 
 from toolkit.manifest import Study, load_study
 from toolkit.models import plain
-from toolkit.pipeline import StudyFile, parse_study
+from toolkit.pipeline import parse_study
 from toolkit.stages.learning_curve import FRACTIONS, PlainCohort, curve_of_cohort
 from toolkit.stages.split import split
 from toolkit.stats.learning_curve import macro_recall, patient_order
+from toolkit.study_file import StudyFile
 from toolkit.synthetic import sample
 from toolkit.workspace import sql
 from toolkit.workspace.measured_cases import measure

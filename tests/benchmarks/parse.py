@@ -56,9 +56,10 @@ def _take(row: dict, tables: dict[str, list[dict]]) -> None:
 
 def to_parquet(export: Path) -> None:
     """Read a landed export into staged Parquet, as the toolkit does."""
-    from toolkit.manifest import load_study, shipped
+    from toolkit.manifest import load_study
     from toolkit.privacy import PseudonymKey
     from toolkit.progress import silent
+    from toolkit.shipped import shipped
     from toolkit.stages.parse.staged import stage_export
     from toolkit.workspace.landed import land
     from toolkit.workspace.registry import Workspace

@@ -14,12 +14,13 @@ from toolkit.files import check_sums, read_parquet
 from toolkit.manifest import Study
 from toolkit.models.features import read_features
 from toolkit.photographs.crops import Crops, CropSource
-from toolkit.pipeline import StudyFile, open_study, status
 from toolkit.stages.parse.staged import kept_outcomes
 from toolkit.stages.predict import predict
 from toolkit.stages.pull.photographs import Store
 from toolkit.stages.report.index_page import write_index
+from toolkit.stages.status import status
 from toolkit.stages.train import plan_training, train
+from toolkit.study_file import StudyFile, open_study
 from toolkit.workspace import ledger
 from toolkit.workspace.landed import check_bytes, landed_exports, noted_issues
 from toolkit.workspace.registry import Workspace, table_names

@@ -15,15 +15,17 @@ from flips import ADDRESS, KINDS, Flips
 
 from toolkit.files import sha256_of_file
 from toolkit.manifest import load_study
-from toolkit.pipeline import StudyFile, compare_with_page, remember_study, run
+from toolkit.pipeline import compare_with_page, run
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import parse
 from toolkit.stages.predict import predict
 from toolkit.stages.pull.photographs import Store, _unsigned
 from toolkit.stages.report import report
 from toolkit.stages.train import train
+from toolkit.study_file import StudyFile
 from toolkit.synthetic import sample
 from toolkit.workspace.landed import landed_exports, note_issues
+from toolkit.workspace.note import remember_study
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run
 from toolkit.workspace.withdrawn import record_withdrawal

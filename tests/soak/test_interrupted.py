@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from toolkit.manifest import load_study
-from toolkit.pipeline import StudyFile, run
+from toolkit.pipeline import run
+from toolkit.study_file import StudyFile
 from toolkit.synthetic import sample
 from toolkit.workspace.registry import Workspace
 

@@ -24,7 +24,7 @@ from line import LINE, Line, Step, clear, faults_of
 from state import differences, state_of
 from test_pull import picture, text_of
 
-from toolkit.manifest import shipped
+from toolkit.shipped import shipped
 from toolkit.synthetic import sample
 
 KILLS_AT, KILLS_AFTER = 20, 5

@@ -19,8 +19,9 @@ from exports import label, row, write
 
 from toolkit.errors import LeakError
 from toolkit.files import sha256_of, sha256_of_file, write_json
-from toolkit.manifest import Study, load_study, shipped
+from toolkit.manifest import Study, load_study
 from toolkit.privacy import PseudonymKey
+from toolkit.shipped import shipped
 from toolkit.stages.audit import audit
 from toolkit.stages.parse import parse
 from toolkit.stages.split import split, verify

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "reliability"))
 from state import tables_of
 
 from toolkit.manifest import load_study
-from toolkit.pipeline import StudyFile, rebuild, run
+from toolkit.pipeline import rebuild, run
 from toolkit.stages.audit import audit
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
@@ -18,6 +18,7 @@ from toolkit.stages.parse import parse
 from toolkit.stages.predict import predict
 from toolkit.stages.split import split
 from toolkit.stages.train import train
+from toolkit.study_file import StudyFile
 from toolkit.synthetic import sample
 from toolkit.workspace.registry import Workspace
 

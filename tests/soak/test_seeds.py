@@ -10,10 +10,11 @@ import pytest
 from sklearn.metrics import recall_score, roc_auc_score
 
 from toolkit.manifest import load_study
-from toolkit.pipeline import StudyFile, run
+from toolkit.pipeline import run
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.predict import predict
+from toolkit.study_file import StudyFile
 from toolkit.synthetic import Sample, sample
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import find_run

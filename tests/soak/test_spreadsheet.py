@@ -12,10 +12,14 @@ from pathlib import Path
 import pytest
 from test_csv_files import FORMULAS, TEXTS, VALUES
 
+from toolkit.console.answer_files import save_rows
 from toolkit.csv_files import MARK, csv_text, sheet_text
+from toolkit.workspace.answer_values import csv_texts
+from toolkit.workspace.sql import questions
 
 OFFICE = shutil.which("soffice")
 LANGUAGES = {"en-US": 1033, "de-DE": 1031, "fr-FR": 1036, "ja-JP": 1041}
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{4,}")
 COMMA, QUOTE, UTF_8 = 44, 34, 76
 pytestmark = pytest.mark.skipif(
     OFFICE is None, reason="LibreOffice is not here: apt-get install libreoffice-calc-nogui"
@@ -62,9 +66,12 @@ def is_number(cell: str) -> bool:
 
 
 def same(given: str, saved: str) -> bool:
-    """Tell whether a cell is the same; a spreadsheet keeps 15 digits of a number, and writes truth values large."""
+    """Tell whether a cell is the same; a spreadsheet keeps 15 digits of a number and thousandths of
+    a second, and writes truth values large."""
+    if TIME.fullmatch(given):
+        return given[:22] == saved[:22]
     if is_number(given):
-        return math.isclose(float(given), float(saved.replace(",", ".")), rel_tol=1e-14)
+        return math.isclose(float(given), float(saved.replace(",", ".")), rel_tol=1e-14, abs_tol=1e-18)
     return plain(given) == plain(saved) or (given in ("true", "false") and given == saved.lower())
 
 
@@ -115,3 +122,46 @@ def test_every_table_of_a_report_stays_as_it_is(finished, opened):
 
         assert text.startswith(MARK), path.name
         assert [] == changed(cells(text), saved), path.name
+
+
+QUESTIONS = [name for name, each in questions().items() if all(p.default is not None for p in each.parameters)]
+
+
+@pytest.mark.parametrize("ending", ["csv", "xlsx"])
+def test_every_answer_saved_for_a_spreadsheet_stays_as_it_is(finished, opened, opened_workbook, tmp_path, ending):
+    """What a spreadsheet shows of the file is what DuckDB says; a workbook's IDs are texts."""
+    for name in QUESTIONS:
+        rows = finished.workspace.ask(name)
+        path = tmp_path / f"{name}.{ending}"
+        save_rows(rows, ending, path=path)
+        if rows.num_rows:
+            given = [rows.column_names, *([each or "" for each in row] for part in csv_texts(rows) for row in part)]
+            text = path.read_bytes().decode() if ending == "csv" else ""
+            saved = opened(text, language="en-US", special=True) if ending == "csv" else opened_workbook(path)
+            saved = [[cell.removeprefix("'") for cell in row] for row in saved]
+
+            assert [] == [(one, other) for one, other in changed(given, saved) if not same_value(one, other)], name
+
+
+def same_value(given: str, saved: str) -> bool:
+    """Tell whether a spreadsheet shows a number or a time as it is, in its own way."""
+    if re.fullmatch(r"\d{4}-\d\d-\d\d.*", given):
+        return given[:19] == saved[:19]
+    try:
+        return math.isclose(float(given), float(saved.replace(",", ".")), rel_tol=1e-9) or given == saved == "nan"
+    except ValueError:
+        return given == "nan" and saved in ("", "nan")
+
+
+@pytest.fixture
+def opened_workbook(tmp_path):
+    """Open a workbook in LibreOffice and save it as CSV; return the cells by row."""
+
+    def opened(path: Path) -> list[list[str]]:
+        written = f"csv:Text - txt - csv (StarCalc):{COMMA},{QUOTE},{UTF_8},1,,{LANGUAGES['en-US']},false,false,false"
+        profile = f"-env:UserInstallation={(tmp_path / 'profile').as_uri()}"
+        command = [OFFICE, profile, "--headless", "--convert-to", written, "--outdir", tmp_path / "saved", path]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+        return cells((tmp_path / "saved" / f"{path.stem}.csv").read_bytes().decode())
+
+    return opened

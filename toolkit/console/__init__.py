@@ -1,17 +1,24 @@
 """Results in a terminal: tables and lines on stdout, errors and progress on stderr, JSON for programs."""
 
 import dataclasses
-from typing import Any
+import re
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from toolkit.console.rows import print_json
-from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table
+from toolkit.console.text import line, next_step, plain, stderr, stdout, summary, table, to_type, wrapped
 from toolkit.errors import ToolkitError
 from toolkit.formatting import spoken
+from toolkit.shipped import shipped
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.sql import Question, by_topic
 
+if TYPE_CHECKING:
+    from toolkit.stages.status import Status
+
+PAGE = re.compile(r"\bdocs/(\w+\.md)")
+"""A page of the toolkit's own, as messages name it."""
 MOST_LISTED = 12
 """Cases of a queue in the terminal; all stand on its page."""
 
@@ -24,6 +31,16 @@ def show(result: Any, *, as_json: bool) -> None:
         from toolkit.console.runs import rendered  # noqa: PLC0415 - it imports every stage; a query needs none of them
 
         stdout.print(rendered(result), crop=False)
+
+
+def show_status(result: "Status", *, as_json: bool) -> None:
+    """Show the status of a workspace."""
+    if as_json:
+        print_json(dataclasses.asdict(result))
+    else:
+        from toolkit.console.status import status_of  # noqa: PLC0415 - it imports the stage, which a query does not need
+
+        stdout.print(status_of(result), crop=False)
 
 
 def show_stage(workspace: Workspace, result: Any) -> None:
@@ -49,17 +66,13 @@ def show_queue_items(items: list[dict[str, Any]]) -> None:
         stdout.print(f"{len(items) - MOST_LISTED} more on the page")
 
 
-def show_report(workspace: Workspace, report: Any) -> None:
-    """Show the tables of a report for the study's own people, the path of its page, and a command to type next."""
+def show_report(report: Any) -> None:
+    """Show what a report's checks say to the study's own people, the path of its page, and a command to type next."""
     if report.audience == "internal":
-        from toolkit.console.scores import show_scores  # noqa: PLC0415 - as above
-
-        show_scores(workspace, report.run_id)
         checks = (f"! {text}" if shape == "look" else text for shape, text in report.checks)
         stdout.print(summary("checks", *checks))
     show(report, as_json=False)
-    command = f"toolkit --workspace {workspace.folder} query confident_errors --set run={report.run_id}"
-    stdout.print(next_step(command), soft_wrap=True)
+    stdout.print(next_step(f"toolkit query confident_errors --set run={report.run_id}"), soft_wrap=True)
 
 
 def print_results(results: list[Any]) -> None:
@@ -99,5 +112,22 @@ def show_questions(questions: list[Question], *, as_json: bool) -> None:
 
 
 def show_error(error: ToolkitError) -> None:
-    """Show what is wrong, where, and what to do next."""
-    stderr.print(Text.assemble(("error: ", "bold red"), plain(error)), soft_wrap=True)
+    """Show what is wrong, where, and what to do next: on a terminal in lines that fit; a place or command is whole."""
+    stderr.print(Text.assemble(("error: ", "bold red"), _in_lines(error.problem, 7)), soft_wrap=True)
+    if error.place:
+        stderr.print(f"  where: {plain(error.place)}", soft_wrap=True)
+    if error.remedy:
+        remedy = _with_pages(error.remedy)
+        is_command = remedy.startswith("toolkit ")
+        stderr.print(f"  next:  {plain(to_type(remedy)) if is_command else _in_lines(remedy, 9)}", soft_wrap=True)
+
+
+def _with_pages(text: str) -> str:
+    """Name a page of docs/ by its whole path where the toolkit is installed as a wheel, with no checkout around it."""
+    docs = shipped("docs")
+    return PAGE.sub(lambda page: str(docs / page[1]), text) if docs.name != "docs" else text
+
+
+def _in_lines(text: str, before: int) -> str:
+    """Return a text that follows some characters on its line, broken between words where it is for a terminal."""
+    return wrapped(plain(text), stderr.width, before=before) if stderr.is_terminal else plain(text)

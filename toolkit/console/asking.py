@@ -28,10 +28,6 @@ class Inquiry:
     """Parameters, each as name=value."""
     limits: Limits = USUAL
 
-    def __bool__(self) -> bool:
-        """Whether anything is asked."""
-        return not (self.name is None and self.sql is None and self.file is None)
-
     def checked(self) -> "Inquiry":
         """Return what is asked; raise ToolkitError where that is not clear."""
         if sum(each is not None for each in (self.name, self.sql, self.file)) > 1:
@@ -41,6 +37,11 @@ class Inquiry:
             remedy = "write the SQL into a file with lines `-- $name: meaning`, and ask it with --file"
             raise ToolkitError("--set goes with a question or --file, not with --sql", remedy=remedy)
         return self
+
+    def counted_by(self, workspace: Workspace) -> str | None:
+        """Return the column by which the rows of a named question are counted first, if any."""
+        asked = [question for question in workspace.questions() if question.name == self.name]
+        return asked[0].counted_by if asked else None
 
     def answer(self, workspace: Workspace) -> pa.Table:
         """Return the rows that answer it, by the newest state of the registry."""
@@ -65,6 +66,8 @@ def ask(workspace: Workspace, asked: Inquiry, form: str, *, output: Path | None,
     if output is not None:
         form = file_form(output, form, workspace=workspace.folder)
         give = partial(save_rows, path=output)
+    elif form == "table":
+        give = partial(write_rows, counted_by=asked.counted_by(workspace))
     if watch is None:
         give(asked.answer(workspace), form)
         return

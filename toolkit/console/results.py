@@ -1,14 +1,16 @@
 """Results of stages as lines and tables, from `sample` to `status`; those about runs stand in `runs`."""
 
 import math
+import shlex
 from functools import singledispatch
+from typing import Any
 
 from rich.console import Group, RenderableType
 
 from toolkit.console.text import line, next_step, summary, table, unwrapped
 from toolkit.formatting import count, counted, listed, proportion, spoken, unit
 from toolkit.manifest import NO_PATIENTS
-from toolkit.pipeline import Rebuilt, Status
+from toolkit.pipeline import Rebuilt
 from toolkit.stages.audit import MEANING, Audit, SuspectLabels
 from toolkit.stages.audit.same_lesion import MOST
 from toolkit.stages.init import Initialised
@@ -46,7 +48,9 @@ def _without_patients(result: Parsed | Audit | Split | Verified) -> list[str]:
 def _(result: Sample) -> RenderableType:
     photographs = f"{counted(result.photographs, 'synthetic photograph')} of {counted(result.people, 'patient')}"
     planted = counted(sum(result.planted.values()), "planted fault or change", "planted faults and changes")
-    run = f"toolkit --study {result.study} --workspace WORKSPACE run {result.export} --images {result.images}"
+    places = (result.study, result.study.parent / "workspace", result.export, result.images)
+    study, workspace, export, images = (shlex.quote(str(path)) for path in places)
+    run = f"toolkit --study {study} --workspace {workspace} run {export} --images {images}"
     lines = (f"{photographs}, seed {result.seed}, stage {result.stage}", f"{planted}: {result.truth / 'planted.csv'}")
     return Group(summary("sample", *lines), next_step(run))
 
@@ -65,7 +69,7 @@ def _(result: Queue) -> RenderableType:
 
 @rendered.register
 def _(result: QueuePage) -> RenderableType:
-    review = f"toolkit review {result.workbook} --reviewer NAME"
+    review = f'toolkit review {shlex.quote(result.workbook)} --reviewer "$USER"'
     return Group(summary("page", result.page, f"verdicts go into {result.workbook}"), next_step(review))
 
 
@@ -139,6 +143,7 @@ def _(result: Initialised) -> RenderableType:
     if result.patient is None:
         lines.append(f"! {NO_PATIENTS}: name in the study file where they stand")
     lines.append("check the study file before you use it: its guesses are marked")
+    lines.append("photographs that are on this computer: add --images FOLDER to the command below")
     if "question" in result.decisions:
         lines.append(f"! {result.decisions['question']}")
     return Group(summary("init", *lines), uses, next_step(result.next))
@@ -334,12 +339,21 @@ def _(result: Withdrawn) -> RenderableType:
     if result.models_that_saw:
         runs = ", ".join(result.models_that_saw)
         lines.append(f"! models trained on the patient stay unchanged: {runs}; train them again, or delete them")
+    lines += [_in_release(each) for each in result.releases]
     if result.applied:
         left = f"! something is left in: {', '.join(result.left_in)}"
         none = "none holds the identifier, the pseudonym, or an ID of a photograph or case of the patient"
         lines.append(left if result.left_in else f"{counted(result.searched, 'file')} searched afterwards: {none}")
     lines.append("later exports will not bring the patient back" if result.applied else "nothing was changed")
     return Group(places, summary("withdraw", *lines), *map(next_step, result.next))
+
+
+def _in_release(release: dict[str, Any]) -> str:
+    """Say that a patient stands in a data set that was released, or may stand there."""
+    named = f"release {release['release_id']} of {release['made_at']:%Y-%m-%d}"
+    if not release["is_known"]:
+        return f"! {named} may hold the patient: its file below releases/ is lost; ask who made it"
+    return f"! {named} holds the patient: tell those who have it, and make a new one"
 
 
 @rendered.register
@@ -356,55 +370,6 @@ def _(result: Rebuilt) -> RenderableType:
     ]
     missing = [f"! missing: {each}" for each in result.missing]
     return Group(rows, summary("rebuild", *lines, *missing, *_changed(result.photographs_changed)))
-
-
-@rendered.register
-def _(result: Status) -> RenderableType:
-    lines: list[RenderableType] = [
-        line(f"{result.workspace} (study: {result.study or 'none yet'})", "bold"),
-    ]
-    if result.study_missing:
-        lines.append(line("the study file is not there any more: most commands need --study FILE.toml", "yellow"))
-    lines.append(_contents(result))
-    if result.splits:
-        splits = table("split", ">cases", "state")
-        for row in result.splits:
-            state = f"{counted(row['changed_cases'], 'case')} changed since" if row["changed_cases"] else "up to date"
-            splits.add_row(row["split_id"], count(row["cases"]), state)
-        lines.append(splits)
-    if result.runs:
-        runs = table("run", "split", "model", ">predicted", ">scored", "report", "state")
-        for row in result.runs:
-            state = "labels have changed since" if row["stale"] else "up to date"
-            if row["control"]:
-                state = f"{row['control']} control of {row['control_of']}; {state}"
-            counts = (count(row["predicted"]), count(row["scored"]), "yes" if row["reported"] else "no")
-            runs.add_row(row["run_id"], row["split_id"], line(row["model"]), *counts, state)
-        lines.append(runs)
-    if result.pushes:
-        pushes = table("sent to Labelbox", "of", ">sent", ">not needed", ">failed", ">unknown yet")
-        for row in result.pushes:
-            counts = (count(row[state]) for state in ("sent", "skipped", "failed", "open"))
-            pushes.add_row(line(row["kind"]), line(row["subject"]), *counts)
-        lines.append(pushes)
-    return Group(*lines, next_step(result.next))
-
-
-def _contents(result: Status) -> RenderableType:
-    contents = table("what", ">count")
-    patients = ["patients"] if result.patients_known else []
-    for name in ("exports", "rows", "rows_quarantined", "photographs", *patients, "cases"):
-        contents.add_row(spoken(name), count(getattr(result, name)))
-    contents.add_row("cases with a reference diagnosis", count(result.resolved))
-    if result.features_gigabytes:
-        contents.add_row("stored features (GB)", f"{result.features_gigabytes:.2f}")
-    for reason, times in result.kept_out.items():
-        contents.add_row(line(f"cases kept out: {reason}", "yellow"), count(times))
-    for kind, times in result.findings.items():
-        contents.add_row(line(f"finding: {kind}"), count(times))
-    for path, times in result.unknown_keys.items():
-        contents.add_row(line(f"unknown key, whose values are only in the landed file: {path}"), count(times))
-    return contents
 
 
 @rendered.register

@@ -4,23 +4,28 @@ import json
 import math
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from toolkit.console.fitting import least_width
 from toolkit.console.text import line, plain, stderr, stdout, table
 from toolkit.csv_files import guarded, text_lines
 from toolkit.errors import ToolkitError
 from toolkit.files import without_nan
-from toolkit.formatting import UNDEFINED, counted
+from toolkit.formatting import UNDEFINED, counted, listed, spoken
 from toolkit.workspace.answer_values import ColumnKind, csv_texts, json_texts, kind_of
 
 SHOWN = 10_000
 """Rows that are shown as a table; nobody reads more."""
-READABLE = 16
-"""Characters that a column needs before its texts are folded."""
+SHORT = 8
+"""Characters of an ID that are shown at least."""
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+SQL_COLUMN = "query"
+"""The column that holds SQL, for whoever computes a number again."""
 NO_ROWS = "no row answers this question"
 FRACTION = re.compile(r"\.\d+")
 
@@ -35,11 +40,17 @@ def write_text(text: str) -> None:
     sys.stdout.write(text)
 
 
-def write_rows(rows: pa.Table, form: str) -> None:
-    """Write the rows of an answer to stdout, csv and json never rounded; where there are none, say so on stderr."""
+def write_rows(rows: pa.Table, form: str, *, counted_by: str | None = None) -> None:
+    """Write the rows of an answer to stdout, csv and json never rounded; where there are none, say so on stderr.
+
+    A table is preceded by the numbers of rows of each kind, where a column with kinds is given.
+    """
     if form == "parquet":
         _write_parquet(rows)
     elif form == "table":
+        if counted_by and rows.num_rows:
+            kinds = Counter(map(str, rows[counted_by].to_pylist()))
+            stdout.print(line(listed({spoken(kind): times for kind, times in kinds.most_common()})), "")
         _print_rows(rows)
     else:
         for text in json_pieces(rows) if form == "json" else csv_pieces(rows, guard=guarded):
@@ -84,29 +95,64 @@ def _write_parquet(rows: pa.Table) -> None:
 
 def _print_rows(rows: pa.Table) -> None:
     """Print rows as a table, or one below the other where the columns do not fit beside each other."""
+    shown = _columns(rows)
+    left_out: list[str] = []
+    if not rows.num_rows:
+        stdout.print(NO_ROWS)
+    elif not _fit(shown) and rows.num_rows > 1:
+        constant = {name: texts[0] for name, texts in shown.items() if len(set(texts)) == 1}
+        left_out = [name for name in shown if name == SQL_COLUMN and name not in constant]
+        shown = {name: texts for name, texts in shown.items() if name not in (*constant, *left_out)}
+        if constant := {name: text for name, text in constant.items() if text}:
+            stdout.print(line("; ".join(f"{name} {text}" for name, text in constant.items()), "dim"))
+    short = {name: _shortened(texts) if name.endswith("_id") else texts for name, texts in shown.items()}
+    if rows.num_rows and (_fit(shown) or _fit(short)):
+        _print_table(shown if _fit(shown) else short)
+    elif rows.num_rows:
+        _print_records(shown)
+    of_all = f", the first {SHOWN:,}; --format csv writes all" if rows.num_rows > SHOWN else ""
+    without = f"; without {', '.join(left_out)}: --format csv has it" if left_out else ""
+    stderr.print(counted(rows.num_rows, "row") + of_all + without, style="dim")
+
+
+def _columns(rows: pa.Table) -> dict[str, list[str]]:
+    """Return the texts of each column, for people."""
     kinds = [kind_of(column) for column in rows.schema.types]
     first = rows.slice(0, SHOWN)
-    shown = [
-        [_shown(value, kind) for value, kind in zip(record, kinds, strict=True)]
-        for records in csv_texts(first)
-        for record in records
-    ]
-    columns = zip(rows.column_names, *shown, strict=True)
-    if not shown:
-        stdout.print(NO_ROWS)
-    elif sum(1 + min(READABLE, max(map(len, texts))) for texts in columns) <= stdout.width:
-        answer = table(*(plain(name) for name in rows.column_names))
-        for row in shown:
-            answer.add_row(*map(line, row))
-        stdout.print(answer)
-    else:
-        for number, row in enumerate(shown, start=1):
-            record = table(f"row {number}", "value")
-            for name, text in zip(rows.column_names, row, strict=True):
-                record.add_row(line(name, "dim"), line(text))
-            stdout.print(record)
-    of_all = f", the first {len(shown):,}; --format csv writes all" if rows.num_rows > len(shown) else ""
-    stderr.print(counted(rows.num_rows, "row") + of_all, style="dim")
+    records = [record for records in csv_texts(first) for record in records]
+    return {
+        name: [_shown(record[number], kind) for record in records]
+        for number, (name, kind) in enumerate(zip(rows.column_names, kinds, strict=True))
+    }
+
+
+def _fit(columns: dict[str, list[str]]) -> bool:
+    """Tell whether columns stand beside each other without a word that is broken."""
+    return sum(1 + least_width([name, *texts]) for name, texts in columns.items()) <= stdout.width
+
+
+def _shortened(ids: list[str]) -> list[str]:
+    """Return the beginnings of IDs, as long as they differ from each other."""
+    different = set(ids)
+    for length in range(SHORT, max(map(len, ids), default=0)):
+        if len({each[:length] for each in different}) == len(different):
+            return [f"{each[:length]}{ELLIPSIS}" if len(each) > length + 1 else each for each in ids]
+    return ids
+
+
+def _print_table(columns: dict[str, list[str]]) -> None:
+    answer = table(*map(plain, columns))
+    for row in zip(*columns.values(), strict=True):
+        answer.add_row(*map(line, row))
+    stdout.print(answer)
+
+
+def _print_records(columns: dict[str, list[str]]) -> None:
+    for number, row in enumerate(zip(*columns.values(), strict=True), start=1):
+        record = table(f"row {number}", "value")
+        for name, text in zip(columns, row, strict=True):
+            record.add_row(line(name, "dim"), line(text))
+        stdout.print(record)
 
 
 def _shown(text: str | None, kind: ColumnKind) -> str:

@@ -9,6 +9,7 @@ from toolkit.console.patients import attached, translated
 from toolkit.console.plan_size import planned_size
 from toolkit.console.pushes import pushed
 from toolkit.console.readers import reader_study
+from toolkit.console.releases import released
 from toolkit.console.results import rendered
 from toolkit.console.robustness import compared_with_degraded, learning_curve, next_batch, pooled_folds
 from toolkit.console.text import line, next_step, summary, table, unwrapped
@@ -52,6 +53,7 @@ from toolkit.stages.predict import Predicted
 from toolkit.stages.predict.imported import PredictionsRead
 from toolkit.stages.push import Pushed
 from toolkit.stages.readers import ReaderStudy
+from toolkit.stages.release import Released
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
 from toolkit.stages.report.impact_page import ImpactPage
@@ -411,3 +413,8 @@ def _(result: Attached) -> RenderableType:
 @rendered.register
 def _(result: Translated) -> RenderableType:
     return translated(result)
+
+
+@rendered.register
+def _(result: Released) -> RenderableType:
+    return released(result)

@@ -4,15 +4,18 @@ Text from a study or an export may be hostile: control characters are made visib
 """
 
 import math
+import shlex
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from toolkit.formatting import THIN, in_units
+from toolkit.console.fitting import FittedTable
+from toolkit.formatting import THIN, TYPED, in_units
 
 KEPT = "\n" + THIN
 NAME = "bold green"
@@ -44,7 +47,7 @@ def interval_bar(value: float | None, low: float | None, high: float | None) -> 
 def table(*columns: str, title: str | None = None) -> Table:
     """Return an empty table; a column named with a leading > is aligned to the right. Names and title are our own."""
     columns, title = tuple(map(in_units, columns)), title and in_units(title)
-    empty = Table(
+    empty = FittedTable(
         title=title,
         title_justify="left",
         box=None,
@@ -84,7 +87,24 @@ def unwrapped(text: str) -> Text:
 
 def next_step(command: str) -> Text:
     """Return the line that shows the command to type next, with the toolkit's path where that has to be typed."""
-    return unwrapped(f"next: {_program()}{command.removeprefix('toolkit')}")
+    return unwrapped(f"next: {to_type(command)}")
+
+
+def to_type(command: str) -> str:
+    """Return a command as it has to be typed: with the toolkit's path where it needs one, and the options in use."""
+    options = [(name, value) for name, value in TYPED.get({}).items() if name not in command.split()]
+    typed = "".join(f" {name} {shlex.quote(value)}" for name, value in options)
+    return f"{_program()}{typed}{command.removeprefix('toolkit')}"
+
+
+def wrapped(text: str, width: int, *, before: int) -> str:
+    """Return a text in lines of at most so many characters; what is longer stays whole.
+
+    `before` characters stand before it on its first line; those after it are indented by nine.
+    """
+    lines = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    lines.initial_indent, lines.subsequent_indent = " " * before, " " * 9
+    return lines.fill(text)[before:]
 
 
 def _program() -> str:
@@ -92,4 +112,4 @@ def _program() -> str:
     beside = Path(sys.executable).with_name("toolkit")
     if shutil.which("toolkit") or not beside.is_file():
         return "toolkit"
-    return str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside)
+    return shlex.quote(str(beside.relative_to(Path.cwd()) if beside.is_relative_to(Path.cwd()) else beside))

@@ -6,7 +6,7 @@ from collections import Counter
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -34,6 +34,7 @@ from toolkit.manifest.model import (
 )
 from toolkit.manifest.queue import QueueSection
 from toolkit.manifest.readers import ReadersSection
+from toolkit.manifest.release import ReleaseSection
 
 NEWER = {("model", "roi_shape"): "squash", ("train", "max_grad_norm"): 1.0}
 """Keys that came after the first runs, by section and name, with the defaults that stand for what was done before."""
@@ -66,6 +67,7 @@ class Study(Section):
     report: ReportSection = ReportSection()
     reporting: ReportingSection = ReportingSection()
     privacy: PrivacySection = PrivacySection()
+    release: ReleaseSection | None = None
     pull: PullSection = PullSection()
 
     @model_validator(mode="after")
@@ -109,6 +111,13 @@ class Study(Section):
                 )
             if kept is not None and name not in kept:
                 raise ValueError(f"prompt.user: {{{name}}} is none of labelbox.metadata: {', '.join(kept) or 'none'}")
+        return self
+
+    @model_validator(mode="after")
+    def _no_identifier_is_released(self) -> "Study":
+        fields = self.release.fields if self.release else {}
+        if named := {self.labelbox.patient, self.labelbox.lesion} & set(fields):
+            raise ValueError(f"release.fields: {min(named)} identifies a patient or a lesion")
         return self
 
     @model_validator(mode="after")
@@ -182,9 +191,8 @@ def determined(study: dict[str, Any]) -> dict[str, Any]:
     """Return the sections of a study, read today or recorded by a run, as far as they determine splits and runs.
 
     Further wordings of answers are left out, since no training knows them, and so is the number of seeds, since each is
-    a run of its own, what training starts from, which a run notes whole, and what may be sent to Labelbox; newer keys
-    are left out at their defaults, so that what was made
-    before them keeps its ID.
+    a run of its own, what training starts from, which a run notes whole, where training logs go, and what may be sent
+    to Labelbox; newer keys are left out at their defaults, so that what was made before them keeps its ID.
     """
     sections = {name: dict(content) if isinstance(content, dict) else content for name, content in study.items()}
     for (section, key), default in NEWER.items():
@@ -192,6 +200,7 @@ def determined(study: dict[str, Any]) -> dict[str, Any]:
             sections[section].pop(key, None)
     sections["train"].pop("seeds", None)
     sections["train"].pop("start_from", None)
+    sections["train"].pop("report_to", None)
     sections["labelbox"].pop("push", None)
     classes = [{key: value for key, value in each.items() if key != "answers"} for each in study["classes"]]
     return {**sections, "classes": classes}
@@ -243,10 +252,3 @@ def _given(value: Any) -> str:
 def shorten(text: str) -> str:
     """Return the beginning of a text that is too long for a message."""
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} …"
-
-
-def shipped(folder: Literal["sql", "reports/template", "manifests"]) -> Path:
-    """Return where a shipped folder stands: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).parents[1]
-    inside = package / {"sql": "sql_files", "reports/template": "report_files", "manifests": "manifest_files"}[folder]
-    return inside if inside.is_dir() else package.parent / folder

@@ -80,6 +80,9 @@ class LoraSection(Section):
     """Dropout before an adapter, while training."""
 
 
+TrainingLogs = Literal["none", "tensorboard", "mlflow", "wandb"]
+
+
 class TrainSection(Section):
     """How the model is trained."""
 
@@ -118,6 +121,10 @@ class TrainSection(Section):
     """ID of a run of this workspace whose weights training starts from, for other classes or another site; empty = from
     `[model] name`. Refused where that run has seen patients of today's test set, or was trained on some of validation.
     `toolkit compare` tells what was forgotten."""
+    report_to: TrainingLogs = "none"
+    """Where training logs go besides loss.csv: losses, metrics and settings by transformers' own callbacks, into the
+    run's folder logs/. The package has to be installed; privacy.md says what it would send, and when. It makes no other
+    run: a run that is complete is not trained again."""
     lora: LoraSection = LoraSection()
     """Table `[train.lora]` with `rank`, `alpha` and `dropout`, for mode = "lora"."""
     threads: Annotated[int, Field(ge=0)] = 0

@@ -12,7 +12,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
+import scipy
 
 from toolkit.errors import ModelError
 
@@ -69,7 +69,7 @@ class MetadataModel:
 
     def probabilities(self, values: Sequence[Values], *, classes: int) -> np.ndarray:
         """Return (N, classes), by the arithmetic of numpy alone."""
-        known = softmax(encode(self.fields, values) @ self.coefficients.T + self.intercepts, axis=1)
+        known = scipy.special.softmax(encode(self.fields, values) @ self.coefficients.T + self.intercepts, axis=1)
         every = np.zeros((len(values), classes))
         every[:, list(self.classes)] = known
         return every

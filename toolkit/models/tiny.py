@@ -19,9 +19,9 @@ from transformers import (
     T5Tokenizer,
 )
 
-from toolkit.manifest import shipped
 from toolkit.models.checkpoint import Checkpoint, write_checkpoint
 from toolkit.models.transformers_compat import Config, Model, Processor, quiet
+from toolkit.shipped import shipped
 
 PATCH_SPREAD, PROJECTION_SPREAD = 0.8, 0.3
 """Deviation of the patch embedding and the language projection: larger than that of the other weights, or positions

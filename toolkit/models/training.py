@@ -34,6 +34,7 @@ from toolkit.models.processes import this_process
 from toolkit.models.retention import checkpoint_to_resume, step_of
 from toolkit.models.sanity_checks import check_finite
 from toolkit.models.trainable import rest_frozen_parts
+from toolkit.models.training_logs import logging_into
 from toolkit.models.transformers_compat import Model, quiet
 from toolkit.progress import Progress
 from toolkit.stats.metrics import macro_metrics
@@ -208,7 +209,8 @@ def train(trainable: TrainableModel, job: TrainingJob) -> list[Epoch]:
     settings, validation = job.settings, Cases(job.validation)
     cases = Cases(job.training, augment_seed=job.seed if settings.augment else None)
     callback = TrainingCallback(cases, settings, job.progress)
-    with quiet(), _threads(settings.threads), _interruptible(callback):
+    logs = logging_into(job.folder.with_name("logs"), settings.report_to, trainable.model)
+    with quiet(), _threads(settings.threads), _interruptible(callback), logs:
         trainer = LabelTrainer(
             trainable,
             balance=settings.balance,
@@ -266,9 +268,17 @@ def _kept(state: TrainerState, settings: TrainSection) -> list[Epoch]:
     return [replace(epoch, kept=n == number) for n, epoch in enumerate(epochs)]
 
 
+class Arguments(Seq2SeqTrainingArguments):
+    """The library's arguments, of which training logs get no path."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the callbacks of training logs send."""
+        return {**super().to_dict(), "output_dir": ""}
+
+
 def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -> Seq2SeqTrainingArguments:
     """Return the library's arguments: float32, one device, an evaluation and a checkpoint after every epoch."""
-    args = Seq2SeqTrainingArguments(
+    args = Arguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,
@@ -291,13 +301,15 @@ def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -
         logging_nan_inf_filter=False,
         label_names=["labels"],
         remove_unused_columns=False,
-        report_to="none",
+        run_name=folder.parent.name,
         disable_tqdm=True,
         use_cpu=device == "cpu",
         dataloader_pin_memory=device == "cuda",
     )
     # One process uses one GPU, otherwise DataParallel would split the batch among all; `torchrun` uses several.
     args._n_gpu = min(args.n_gpu, 1)  # noqa: SLF001
+    # On Kubernetes the library adds a service that nobody asked for.
+    args.report_to = [] if settings.report_to == "none" else [settings.report_to]
     return args
 
 

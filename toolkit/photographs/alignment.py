@@ -5,8 +5,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy.ndimage import gaussian_filter, map_coordinates
 
 from toolkit.photographs.surrounds import votes
 
@@ -122,8 +122,10 @@ def details(picture: np.ndarray, voting: np.ndarray | None = None) -> np.ndarray
 def _blurred(picture: np.ndarray, width: float, weights: np.ndarray | None) -> np.ndarray:
     """Blur a picture by what has a vote in it alone, so that the edge of a mask leaves no trace."""
     if weights is None:
-        return gaussian_filter(picture, width)
-    return gaussian_filter(picture * weights, width) / np.maximum(gaussian_filter(weights, width), 1e-6)
+        return scipy.ndimage.gaussian_filter(picture, width)
+    return scipy.ndimage.gaussian_filter(picture * weights, width) / np.maximum(
+        scipy.ndimage.gaussian_filter(weights, width), 1e-6
+    )
 
 
 def align(first: Pyramid, other: Pyramid, placement: Placement) -> Alignment:
@@ -207,7 +209,7 @@ def _places(shape: tuple[int, ...], placement: Placement, x: np.ndarray, y: np.n
 
 
 def _warped_votes(votes: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return map_coordinates(votes, _places(votes.shape, placement, x, y), order=0, mode="nearest")
+    return scipy.ndimage.map_coordinates(votes, _places(votes.shape, placement, x, y), order=0, mode="nearest")
 
 
 def _warped(first: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -215,7 +217,7 @@ def _warped(first: np.ndarray, placement: Placement, x: np.ndarray, y: np.ndarra
     height, width = first.shape
     down, across = _places(first.shape, placement, x, y)
     inside = (across >= MARGIN) & (across <= width - 1 - MARGIN) & (down >= MARGIN) & (down <= height - 1 - MARGIN)
-    return map_coordinates(first, [down, across], order=1, mode="nearest"), inside
+    return scipy.ndimage.map_coordinates(first, [down, across], order=1, mode="nearest"), inside
 
 
 def _step(

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
+import scipy
 from threadpoolctl import threadpool_limits
 
 from toolkit.photographs import hashes
@@ -163,14 +163,16 @@ def _features(
 def _squares(picture: np.ndarray, views: tuple[View, ...]) -> np.ndarray:
     """Return views of a picture, (V, SIDE, SIDE)."""
     height, width = picture.shape
-    blurred = gaussian_filter(picture.astype(np.float32), max(height, width) / SIDE / 2.5)
+    blurred = scipy.ndimage.gaussian_filter(picture.astype(np.float32), max(height, width) / SIDE / 2.5)
     middle = (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE - 0.5
     y, x = np.meshgrid(middle * height, middle * width, indexing="ij")
     matrices = np.array([_rotation(view.degrees) * view.scale for view in views], dtype=np.float32)
     shifts = np.array([[view.right * width, view.down * height] for view in views], dtype=np.float32)
     places = matrices @ np.stack([x.ravel(), y.ravel()]) + shifts[:, :, None]
     down, across = places[:, 1] + (height - 1) / 2, places[:, 0] + (width - 1) / 2
-    return map_coordinates(blurred, [down, across], order=1, mode="nearest").reshape(len(views), SIDE, SIDE)
+    return scipy.ndimage.map_coordinates(blurred, [down, across], order=1, mode="nearest").reshape(
+        len(views), SIDE, SIDE
+    )
 
 
 def _rotation(degrees: float) -> np.ndarray:

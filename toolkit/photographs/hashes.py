@@ -4,10 +4,11 @@ They only propose pairs: `duplicates` compares the pixels.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
-from scipy.fft import dct
+import scipy
 
 SIDE = 32
 """Pixels of the square that a picture is resized to."""
@@ -19,12 +20,16 @@ CHUNK = 1 << 22
 """Pairs of hashes compared at a time."""
 _EDGE = 0.25
 """Share of the side over which a square fades out: what a crop or a rotation brings in there counts little."""
-_COSINES = dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:LOW]
+
+
+@cache
+def _cosines() -> np.ndarray:
+    return scipy.fft.dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:LOW]
 
 
 def spectra(squares: np.ndarray) -> np.ndarray:
     """Return the low cosines (DCT-II), (…, LOW, LOW), of squares, (…, SIDE, SIDE)."""
-    return _COSINES @ squares @ _COSINES.T
+    return _cosines() @ squares @ _cosines().T
 
 
 def oriented(low: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+import scipy
 
 SCALES = 3
 """Scales of an octave, from one size of the picture to half of it."""
@@ -62,13 +62,13 @@ def keypoints(picture: np.ndarray, votes: np.ndarray | None = None) -> Keypoints
 
 
 def _octaves(picture: np.ndarray) -> Iterator[_Octave]:
-    base = gaussian_filter(picture.astype(np.float32) / 255, np.sqrt(BLUR**2 - 0.5**2))
+    base = scipy.ndimage.gaussian_filter(picture.astype(np.float32) / 255, np.sqrt(BLUR**2 - 0.5**2))
     pixels = 1.0
     while min(base.shape) >= SMALLEST:
         blurred = [base]
         for step in range(1, SCALES + 3):
             before, after = (BLUR * 2 ** (at / SCALES) for at in (step - 1, step))
-            blurred.append(gaussian_filter(blurred[-1], np.sqrt(after**2 - before**2), truncate=3))
+            blurred.append(scipy.ndimage.gaussian_filter(blurred[-1], np.sqrt(after**2 - before**2), truncate=3))
         stack = np.stack(blurred)
         yield _Octave(stack, np.diff(stack, axis=0), pixels)
         base, pixels = blurred[SCALES][::2, ::2], 2 * pixels

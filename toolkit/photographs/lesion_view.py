@@ -7,8 +7,8 @@ on the camera's balance and exposure, and on which side the light comes from.
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 
 from toolkit.cases import Box
 
@@ -102,7 +102,7 @@ def _without_skin(absorbed: np.ndarray, skin: np.ndarray) -> tuple[np.ndarray, n
 
 def _segmented(channels: np.ndarray, skin: np.ndarray, zone: np.ndarray) -> np.ndarray:
     """Return the pixels of a zone whose colour is far from the skin's: Otsu's threshold on Mahalanobis distance."""
-    smooth = gaussian_filter(channels, (0, 1.2, 1.2), truncate=3)
+    smooth = scipy.ndimage.gaussian_filter(channels, (0, 1.2, 1.2), truncate=3)
     known = smooth[:, skin] if skin.any() else smooth.reshape(3, -1)
     centre = np.median(known, axis=1)
     inverse = np.linalg.inv(np.cov(known) + np.eye(3) * 2e-4)

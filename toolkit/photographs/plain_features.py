@@ -4,9 +4,8 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy import ndimage
-from scipy.ndimage import gaussian_filter
 
 from toolkit.cases import Box
 from toolkit.photographs.lesion_view import LesionView, lesion_view
@@ -30,7 +29,7 @@ def plain_features(image: Image.Image, roi: Box | None) -> dict[str, float]:
     blurred = [view.channels]
     for before, scale in zip((0.0, *SCALES), SCALES, strict=False):
         step = (scale**2 - before**2) ** 0.5
-        blurred.append(gaussian_filter(blurred[-1], (0, step, step), truncate=3))
+        blurred.append(scipy.ndimage.gaussian_filter(blurred[-1], (0, step, step), truncate=3))
     features: dict[str, float] = {}
     for measured in (_colours(view, blurred[2]), _bands(view, blurred), _patterns(view, blurred)):
         features.update(measured)
@@ -126,18 +125,20 @@ def _patterns(view: LesionView, blurred: list[np.ndarray]) -> NamedValues:
             total = steep[area].sum() + 1e-6
             yield f"edges {scale} {name} outward", (outward[area] ** 2).sum() / total
             yield f"edges {scale} {name} signed", outward[area].sum() / np.sqrt(total * max(area.sum(), 1))
-        tensor = gaussian_filter(np.stack([across**2, down**2, across * down]), (0, 2 + scale, 2 + scale), truncate=3)
+        tensor = scipy.ndimage.gaussian_filter(
+            np.stack([across**2, down**2, across * down]), (0, 2 + scale, 2 + scale), truncate=3
+        )
         line = np.sqrt((tensor[0] - tensor[1]) ** 2 + 4 * tensor[2] ** 2) / (tensor[0] + tensor[1] + 1e-6)
         yield f"edges {scale} lines", line[inside].mean() if inside.any() else 0.0
 
 
 def _shape(view: LesionView, area: np.ndarray) -> NamedValues:
     """Yield size, pieces, border and eccentricity of an area, and how sharp its border is."""
-    pieces, count = ndimage.label(area)
+    pieces, count = scipy.ndimage.label(area)
     sizes = np.bincount(pieces.ravel(), minlength=2)[1:]
     total = max(int(area.sum()), 1)
-    outline = area & ~ndimage.binary_erosion(area)
-    steep = np.hypot(*np.gradient(gaussian_filter(view.channels[0], 1.0, truncate=3)))
+    outline = area & ~scipy.ndimage.binary_erosion(area)
+    steep = np.hypot(*np.gradient(scipy.ndimage.gaussian_filter(view.channels[0], 1.0, truncate=3)))
     sharpness = steep[outline].mean() if outline.any() else 0.0
     yield "area", area.mean()
     yield "pieces", np.log1p((sizes > 3).sum() if count else 0)
@@ -147,7 +148,7 @@ def _shape(view: LesionView, area: np.ndarray) -> NamedValues:
     yield "border sharpness", sharpness
     yield "border sharpness of contrast", sharpness / max(abs(_contrast(view, area)), 0.02)
     largest = pieces == 1 + sizes.argmax() if count else area
-    whole = ndimage.binary_fill_holes(largest)
+    whole = scipy.ndimage.binary_fill_holes(largest)
     yield "holes", 1 - largest.sum() / max(whole.sum(), 1)
     yield from _outline(whole)
 
@@ -162,9 +163,9 @@ def _outline(whole: np.ndarray) -> NamedValues:
     yield "eccentricity", np.sqrt(short / long)
     yield "like an ellipse", size / (4 * np.pi * np.sqrt(short * long))
     yield "off centre", np.hypot(centre[0] / len(whole) - 0.5, centre[1] / len(whole) - 0.5)
-    yield "compactness", (whole & ~ndimage.binary_erosion(whole)).sum() / np.sqrt(size)
-    yield "spurs", 1 - ndimage.binary_opening(whole, iterations=3).sum() / max(whole.sum(), 1)
-    yield "notches", ndimage.binary_closing(whole, iterations=4).sum() / max(whole.sum(), 1) - 1
+    yield "compactness", (whole & ~scipy.ndimage.binary_erosion(whole)).sum() / np.sqrt(size)
+    yield "spurs", 1 - scipy.ndimage.binary_opening(whole, iterations=3).sum() / max(whole.sum(), 1)
+    yield "notches", scipy.ndimage.binary_closing(whole, iterations=4).sum() / max(whole.sum(), 1) - 1
     direction = (np.arctan2(rows - centre[0], columns - centre[1]) / (2 * np.pi) * DIRECTIONS).astype(int) % DIRECTIONS
     reach = np.zeros(DIRECTIONS)
     np.maximum.at(reach, direction, np.hypot(rows - centre[0], columns - centre[1]))

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy.ndimage import laplace
 
 VERSION = 1
 """Changes whenever a measure does."""
@@ -40,7 +40,7 @@ def photograph_quality(image: Image.Image) -> PhotographQuality:
     grey = np.asarray(small.convert("L"))
     tile = _middle(image)
     variance = float(tile.var())
-    sharpness = float(laplace(tile, mode="nearest").var()) / variance if variance > 1e-6 else 0.0
+    sharpness = float(scipy.ndimage.laplace(tile, mode="nearest").var()) / variance if variance > 1e-6 else 0.0
     return PhotographQuality(
         sharpness=sharpness,
         brightness=float(np.median(grey)) / 255,

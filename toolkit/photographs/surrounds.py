@@ -6,8 +6,8 @@ Photographs masked alike look alike by their masks, so a surround is cut off, an
 import math
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy.ndimage import binary_erosion, gaussian_filter, label, maximum_filter, minimum_filter
 
 from toolkit.photographs.opening import LONGEST_ASPECT, grayscale_thumbnail
 
@@ -33,9 +33,9 @@ EDGE = 5
 
 def surround(picture: np.ndarray) -> np.ndarray:
     """Return which pixels of a small grayscale photograph are a flat area at its edge, (rows, columns) bool."""
-    smooth = gaussian_filter(picture.astype(np.float32), 0.7)
-    flat = maximum_filter(smooth, 3) - minimum_filter(smooth, 3) <= STEEPEST
-    areas, _ = label(flat)
+    smooth = scipy.ndimage.gaussian_filter(picture.astype(np.float32), 0.7)
+    flat = scipy.ndimage.maximum_filter(smooth, 3) - scipy.ndimage.minimum_filter(smooth, 3) <= STEEPEST
+    areas, _ = scipy.ndimage.label(flat)
     large = np.flatnonzero(np.bincount(areas.ravel()) >= SMALLEST * picture.size)
     at_edge = np.unique(np.concatenate([areas[0], areas[-1], areas[:, 0], areas[:, -1]]))
     around = np.zeros(picture.shape, dtype=bool)
@@ -52,7 +52,7 @@ def votes(picture: np.ndarray) -> np.ndarray | None:
     around = surround(picture)
     if around.mean() < LEAST_SURROUND:
         return None
-    return binary_erosion(~around, iterations=EDGE, border_value=1)
+    return scipy.ndimage.binary_erosion(~around, iterations=EDGE, border_value=1)
 
 
 def comparable_thumbnail(content: bytes, *, longest: int) -> np.ndarray:

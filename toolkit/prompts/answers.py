@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
+import scipy
 
 from toolkit.manifest import Study
 from toolkit.manifest.cohort import ClassSection
@@ -42,7 +42,7 @@ def predicted(log_likelihoods: np.ndarray, answers: Answers, lengths: Sequence[i
     by_class = np.stack([_by_class(variant, answers, _log_sum) for variant in log_likelihoods])
     shares = np.mean([probabilities(variant).values for variant in by_class], axis=0)
     of_classes, of_answers = _log_mean(by_class), _log_mean(log_likelihoods)
-    mass = np.exp(logsumexp(of_classes, axis=1))
+    mass = np.exp(scipy.special.logsumexp(of_classes, axis=1))
     normalised = _by_class(of_answers / np.array(lengths), answers, np.max).argmax(axis=1)
     names = answers.classes
     return [
@@ -70,9 +70,11 @@ def _by_class(of_answers: np.ndarray, answers: Answers, reduce: Callable[..., np
 
 def _log_sum(logarithms: np.ndarray, *, axis: int) -> np.ndarray:
     """Return the logarithm of the sum; a single logarithm keeps its last bit."""
-    return logarithms.squeeze(axis) if logarithms.shape[axis] == 1 else logsumexp(logarithms, axis=axis)
+    return logarithms.squeeze(axis) if logarithms.shape[axis] == 1 else scipy.special.logsumexp(logarithms, axis=axis)
 
 
 def _log_mean(logarithms: np.ndarray) -> np.ndarray:
     """Return the logarithm of the mean over the first axis."""
-    return logarithms[0] if len(logarithms) == 1 else logsumexp(logarithms, axis=0) - np.log(len(logarithms))
+    return (
+        logarithms[0] if len(logarithms) == 1 else scipy.special.logsumexp(logarithms, axis=0) - np.log(len(logarithms))
+    )

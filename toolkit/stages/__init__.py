@@ -25,7 +25,9 @@ In the order of the line:
     push       queues, predictions and metadata back to Labelbox
     translate  identifiers of patients ↔ pseudonyms, for who has the key
     export     cases, labels and predictions → the formats of other tools
+    release    a split's cases → a de-identified data set for others
     withdraw   a patient leaves the workspace
+    status     what there is, and which stages are out of date
 
 A stage never imports another one: they hand over through files and tables.
 """

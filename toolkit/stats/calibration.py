@@ -8,9 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq, minimize_scalar
-from scipy.special import expit, logit
-from scipy.stats import ncx2
+import scipy
 
 from toolkit.stats.intervals import UNDEFINED, Interval, by_patient, clustered_wilson, students
 from toolkit.stats.metrics import losses, ratio
@@ -123,8 +121,8 @@ def calibration_test(probability: np.ndarray, occurred: np.ndarray, patient: np.
     >>> round(p, 3), round(power, 2)
     (0.001, 0.29)
     """
-    x = logit(np.clip(probability, EDGE, 1 - EDGE))
-    expected, less_sure = expit(x), expit(x / TOO_SURE)
+    x = scipy.special.logit(np.clip(probability, EDGE, 1 - EDGE))
+    expected, less_sure = scipy.special.expit(x), scipy.special.expit(x / TOO_SURE)
     design = np.stack([np.ones_like(x), x])
     spread = expected * (1 - expected)
     correlation = _residual_correlation(occurred - expected, np.sqrt(spread), patient)
@@ -136,7 +134,7 @@ def calibration_test(probability: np.ndarray, occurred: np.ndarray, patient: np.
     distance, shifted = (
         v @ np.linalg.solve(variance, v) for v, variance in zip((score, shift), variances, strict=True)
     )
-    return CalibrationTest(float(np.exp(-distance / 2)), float(ncx2.sf(-2 * np.log(LEVEL), 2, shifted)))
+    return CalibrationTest(float(np.exp(-distance / 2)), float(scipy.stats.ncx2.sf(-2 * np.log(LEVEL), 2, shifted)))
 
 
 def _residual_correlation(residual: np.ndarray, error: np.ndarray, patient: np.ndarray) -> float:
@@ -171,7 +169,7 @@ def recalibration(
     The intervals hold what the score test with the correlation within patients does not reject; a bound is infinite
     where it rejects nothing.
     """
-    x = logit(np.clip(probability, EDGE, 1 - EDGE))
+    x = scipy.special.logit(np.clip(probability, EDGE, 1 - EDGE))
     start, slope = _newton(x, occurred)
     shift = _newton_intercept(x, occurred)
     patients = len(np.unique(patient))
@@ -191,12 +189,12 @@ class _SlopeTest:
 
     def __init__(self, x: np.ndarray, occurred: np.ndarray, patient: np.ndarray, start: float, slope: float) -> None:
         self.x, self.occurred, self.patient, self.start, self.slope = x, occurred, patient, start, slope
-        fitted = expit(start + slope * x)
+        fitted = scipy.special.expit(start + slope * x)
         self.correlation = _residual_correlation(occurred - fitted, np.sqrt(fitted * (1 - fitted)), patient)
 
     def __call__(self, slope: float) -> float:
         shift = _newton_intercept(slope * self.x, self.occurred, self.start, longest=1.0)
-        fitted = expit(shift + slope * self.x)
+        fitted = scipy.special.expit(shift + slope * self.x)
         spread = fitted * (1 - fitted)
         if np.isnan(shift) or not spread.sum() > EDGE:
             return float(np.copysign(np.inf, self.slope - slope))
@@ -210,11 +208,11 @@ class _InterceptTest:
 
     def __init__(self, x: np.ndarray, occurred: np.ndarray, patient: np.ndarray, shift: float) -> None:
         self.x, self.occurred, self.patient = x, occurred, patient
-        fitted = expit(shift + x)
+        fitted = scipy.special.expit(shift + x)
         self.correlation = _residual_correlation(occurred - fitted, np.sqrt(fitted * (1 - fitted)), patient)
 
     def __call__(self, shift: float) -> float:
-        fitted = expit(shift + self.x)
+        fitted = scipy.special.expit(shift + self.x)
         variance = _score_variance(np.ones((1, len(fitted))), fitted * (1 - fitted), self.patient, self.correlation)
         return float((self.occurred - fitted).sum() / np.sqrt(max(variance[0, 0], EDGE**2)))
 
@@ -227,7 +225,11 @@ def _not_rejected(statistic: Callable[[float], float], fit: float, least: float)
         for _ in range(WIDENED):
             outside = fit + side * step
             if -side * statistic(outside) > least:
-                return float(brentq(lambda v: min(-side * statistic(v), 2 * least) - least, inside, outside, xtol=1e-6))
+                return float(
+                    scipy.optimize.brentq(
+                        lambda v: min(-side * statistic(v), 2 * least) - least, inside, outside, xtol=1e-6
+                    )
+                )
             inside, step = outside, 2 * step
         return side * float("inf")
 
@@ -237,7 +239,7 @@ def _not_rejected(statistic: Callable[[float], float], fit: float, least: float)
 def _newton(x: np.ndarray, occurred: np.ndarray) -> tuple[float, float]:
     start, slope = 0.0, 1.0
     for _ in range(STEPS):
-        fitted = expit(start + slope * x)
+        fitted = scipy.special.expit(start + slope * x)
         residual, spread = occurred - fitted, fitted * (1 - fitted)
         determinant = spread.sum() * (spread * x * x).sum() - (spread * x).sum() ** 2
         if not determinant > EDGE**2:
@@ -252,7 +254,7 @@ def _newton(x: np.ndarray, occurred: np.ndarray) -> tuple[float, float]:
 
 def _newton_intercept(x: np.ndarray, occurred: np.ndarray, shift: float = 0.0, longest: float = float("inf")) -> float:
     for _ in range(STEPS):
-        fitted = expit(shift + x)
+        fitted = scipy.special.expit(shift + x)
         spread = (fitted * (1 - fitted)).sum()
         if not spread > EDGE**2:
             break
@@ -269,7 +271,9 @@ def fit_temperature(truth: np.ndarray, probabilities: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return float(losses(truth, at_temperature(probabilities, np.exp(log_temperature)))["log_loss"].mean())
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-np.log(HOTTEST), np.log(HOTTEST)), method="bounded").x))
+    return float(
+        np.exp(scipy.optimize.minimize_scalar(loss, bounds=(-np.log(HOTTEST), np.log(HOTTEST)), method="bounded").x)
+    )
 
 
 def at_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:

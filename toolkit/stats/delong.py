@@ -6,8 +6,7 @@ Arrays of scores are (K, N): K classifiers on the same N cases.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import ndtr, ndtri
+import scipy
 
 from toolkit.stats.intervals import UNDEFINED, Interval, standard_error
 
@@ -72,9 +71,9 @@ def difference(positive: np.ndarray, scores: np.ndarray, *, confidence: float) -
     if not variance > 0:
         return Difference(value, float("nan"), float("nan"), UNDEFINED)
     error = np.sqrt(variance)
-    half = ndtri((1 + confidence) / 2) * error
+    half = scipy.special.ndtri((1 + confidence) / 2) * error
     z = value / error
-    return Difference(value, float(z), float(2 * ndtr(-abs(z))), Interval(value - half, value + half))
+    return Difference(value, float(z), float(2 * scipy.special.ndtr(-abs(z))), Interval(value - half, value + half))
 
 
 def influence(positive: np.ndarray, scores: np.ndarray, patient: np.ndarray) -> np.ndarray:
@@ -108,13 +107,13 @@ def clustered_interval(positive: np.ndarray, score: np.ndarray, patient: np.ndar
 
 def newcombe(auc: float, positives: float, negatives: float, *, confidence: float) -> Interval:
     """Return Newcombe's score-like interval of an area from the (effective) numbers of cases."""
-    z, typical = ndtri((1 + confidence) / 2), (positives + negatives) / 2 - 1
+    z, typical = scipy.special.ndtri((1 + confidence) / 2), (positives + negatives) / 2 - 1
 
     def beyond(area: float) -> float:
         spread = 1 + typical * (1 - area) / (2 - area) + typical * area / (1 + area)
         return (auc - area) ** 2 - z * z * area * (1 - area) * spread / (positives * negatives)
 
     inside = min(max(auc, EDGE), 1 - EDGE)  # at the very ends the equation has a second root
-    low = 0.0 if auc <= 0 else brentq(beyond, 0, inside, xtol=1e-12)
-    high = 1.0 if auc >= 1 else brentq(beyond, inside, 1, xtol=1e-12)
+    low = 0.0 if auc <= 0 else scipy.optimize.brentq(beyond, 0, inside, xtol=1e-12)
+    high = 1.0 if auc >= 1 else scipy.optimize.brentq(beyond, inside, 1, xtol=1e-12)
     return Interval(float(low), float(high))

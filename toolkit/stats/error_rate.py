@@ -6,7 +6,7 @@ Only they tell it: what was ranked was looked for. Patients are drawn, so patien
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv
+import scipy
 
 from toolkit.stats.intervals import UNDEFINED, Interval, Share, by_patient
 
@@ -86,8 +86,8 @@ def drawn_interval(share: Share, *, fraction: float, confidence: float) -> Inter
     size = np.square(trials).sum() / trials.sum()
     effective = trials.sum() / (1 + (size - 1) * correlation(share)) / (1 - fraction)
     hits, tail = value * effective, (1 - confidence) / 2
-    low = 0.0 if value <= 0 else float(betaincinv(hits, effective - hits + 1, tail))
-    high = 1.0 if value >= 1 else float(betaincinv(hits + 1, effective - hits, 1 - tail))
+    low = 0.0 if value <= 0 else float(scipy.special.betaincinv(hits, effective - hits + 1, tail))
+    high = 1.0 if value >= 1 else float(scipy.special.betaincinv(hits + 1, effective - hits, 1 - tail))
     return Interval(low, high)
 
 

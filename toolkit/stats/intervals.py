@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import expit, logit, ndtri, stdtrit
+import scipy
 
 CELLS = 160_000
 """Weights computed at once: bounds memory, and keeps them within the processor's cache."""
@@ -75,7 +75,7 @@ def wilson(successes: float | np.ndarray, trials: float | np.ndarray, *, confide
 
     Wilson 1927; Newcombe, Stat Med 1998;17:857.
     """
-    return _wilson(successes, trials, float(ndtri((1 + confidence) / 2)))
+    return _wilson(successes, trials, float(scipy.special.ndtri((1 + confidence) / 2)))
 
 
 def _wilson(successes: float | np.ndarray, trials: float | np.ndarray, z: float | np.ndarray) -> Interval:
@@ -134,10 +134,10 @@ def clustered_wilson(share: Share, *, confidence: float) -> Interval:
     (0.101, 0.996)
     """
     trials = effective_trials(share)
-    z = float(ndtri((1 + confidence) / 2))
+    z = float(scipy.special.ndtri((1 + confidence) / 2))
     patients = np.count_nonzero(share.trials, axis=-1)
     several = (share.trials.max(axis=-1, initial=0) > 1) & (patients > 1)
-    quantile = np.where(several, stdtrit(np.maximum(patients - 1, 1), (1 + confidence) / 2), z)
+    quantile = np.where(several, scipy.special.stdtrit(np.maximum(patients - 1, 1), (1 + confidence) / 2), z)
     return _wilson(share.value * trials, trials, quantile)
 
 
@@ -227,7 +227,7 @@ def jackknife_variance(left_out: np.ndarray) -> float:
 
 def students(patients: int, *, confidence: float) -> float:
     """Return the quantile of Student's t for a variance between so many patients."""
-    return float(stdtrit(max(patients - 1, 1), (1 + confidence) / 2))
+    return float(scipy.special.stdtrit(max(patients - 1, 1), (1 + confidence) / 2))
 
 
 def effective_wilson(value: float, variance: float, patients: int, *, confidence: float) -> Interval:
@@ -261,7 +261,10 @@ def logit_interval(value: float, variance: float, patients: int, *, confidence: 
     if not 0 < value < 1 or not variance > 0:
         return effective_wilson(value, variance, patients, confidence=confidence)
     half = students(patients, confidence=confidence) * np.sqrt(variance) / (value * (1 - value))
-    return Interval(float(expit(logit(value) - half)), float(expit(logit(value) + half)))
+    return Interval(
+        float(scipy.special.expit(scipy.special.logit(value) - half)),
+        float(scipy.special.expit(scipy.special.logit(value) + half)),
+    )
 
 
 def percentile(replicates: np.ndarray, *, confidence: float) -> Interval:

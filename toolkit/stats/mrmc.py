@@ -7,7 +7,7 @@ that of their errors due to the cases, the first modality's readers before the s
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from toolkit.stats import delong
 
@@ -198,7 +198,7 @@ def _tested(values: np.ndarray, denominator: float, df: float, *, confidence: fl
     if not effect.error > 0:
         return effect
     t = difference / effect.error
-    return effect._replace(f=t * t, p=float(2 * stats.t.sf(abs(t), df)))
+    return effect._replace(f=t * t, p=float(2 * scipy.stats.t.sf(abs(t), df)))
 
 
 def _effect(value: float, variance: float, df: float, *, confidence: float) -> Effect:
@@ -206,5 +206,5 @@ def _effect(value: float, variance: float, df: float, *, confidence: float) -> E
     if not variance > 0:
         return Effect(value, NAN, NAN, NAN, NAN)
     error = float(np.sqrt(variance))
-    half = float(stats.t.ppf((1 + confidence) / 2, df)) * error
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, df)) * error
     return Effect(value, error, value - half, value + half, float(df))

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import stdtr
+import scipy
 
 from toolkit.stats.intervals import UNDEFINED, Interval, jackknife_variance, logit_interval, students
 
@@ -52,7 +51,7 @@ def of_means(first: Number, second: Number, patients: int, *, confidence: float)
     error = np.sqrt(patients**2 * variance + 1) / (patients + 2)
     half = students(patients, confidence=confidence) * error
     bounds = Interval(float(min(middle - half, value)), float(max(middle + half, value)))
-    return Difference(value, bounds, float(2 * stdtr(patients - 1, -abs(middle) / error)))
+    return Difference(value, bounds, float(2 * scipy.special.stdtr(patients - 1, -abs(middle) / error)))
 
 
 def of_areas(first: Number, second: Number, patients: int, *, confidence: float) -> Difference:
@@ -102,4 +101,4 @@ def _least_that_holds_0(bounds: Callable[[float], Interval], value: float) -> fl
     least, most = np.log(LEAST_P), np.log(1 - LEAST_P)
     if distance(least) > 0:
         return LEAST_P
-    return float(np.exp(brentq(distance, least, most, xtol=1e-12))) if distance(most) > 0 else 1.0
+    return float(np.exp(scipy.optimize.brentq(distance, least, most, xtol=1e-12))) if distance(most) > 0 else 1.0

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+import scipy
 
 from toolkit.stats import delong
 from toolkit.stats.intervals import (
@@ -122,7 +122,7 @@ def powers(counts: np.ndarray, runs: RunPair, *, patients: int, confidence: floa
     differ = np.maximum(runs.disagreement, runs.difference)
     shares = _Shares((1 + runs.difference / differ) / 2, runs.icc)
     studies = int(np.clip(CELLS // patients // counts.shape[1], 4 * FEWEST_STUDIES, MOST_STUDIES))
-    critical = float(ndtri((1 + confidence) / 2))
+    critical = float(scipy.special.ndtri((1 + confidence) / 2))
     found = np.zeros((studies, counts.shape[1] + 2))
     for number in range(studies):
         trials = counts[rng.integers(0, len(counts), patients)]
@@ -152,16 +152,16 @@ def size_for_width(sizes: list[int], found: list[float], width: float) -> float:
 
 def size_for_power(sizes: list[int], found: list[float], power: float) -> float:
     """Return the patients it takes for a power, between simulated sizes; infinite where none suffices."""
-    return _crossing(np.sqrt(sizes), -_probit(found), -float(ndtri(power)), back=np.square)
+    return _crossing(np.sqrt(sizes), -_probit(found), -float(scipy.special.ndtri(power)), back=np.square)
 
 
 def detectable(differences: list[float], found: list[float], power: float) -> float:
     """Return the smallest difference that is found with a power; infinite where none is."""
-    return _crossing(np.array(differences), -_probit(found), -float(ndtri(power)), back=np.asarray)
+    return _crossing(np.array(differences), -_probit(found), -float(scipy.special.ndtri(power)), back=np.asarray)
 
 
 def _probit(shares: list[float]) -> np.ndarray:
-    return ndtri(np.clip(shares, 0.001, 0.999))
+    return scipy.special.ndtri(np.clip(shares, 0.001, 0.999))
 
 
 def _crossing(
@@ -192,7 +192,7 @@ class _Shares:
             self.tables = [
                 np.full(len(QUANTILES), share)
                 if share <= 0 or share >= 1
-                else betaincinv(share * strength, (1 - share) * strength, QUANTILES)
+                else scipy.special.betaincinv(share * strength, (1 - share) * strength, QUANTILES)
                 for share in mean
             ]
 
@@ -220,7 +220,7 @@ def _area_width(trials: np.ndarray, assumed: Assumed, *, confidence: float, rng:
     positive = np.repeat([True, False], [kind.sum() for kind in kinds])
     level = rng.normal(size=len(trials))[patient] * np.sqrt(assumed.auc_icc)
     score = level + rng.normal(size=len(patient)) * np.sqrt(1 - assumed.auc_icc)
-    score += np.sqrt(2) * ndtri(np.clip(assumed.auc, 0.001, 0.999)) * positive
+    score += np.sqrt(2) * scipy.special.ndtri(np.clip(assumed.auc, 0.001, 0.999)) * positive
     _, patient = np.unique(patient, return_inverse=True)
     return _width(delong.clustered_interval(positive, score, patient, confidence=confidence))
 
@@ -228,7 +228,7 @@ def _area_width(trials: np.ndarray, assumed: Assumed, *, confidence: float, rng:
 def normal_scores(values: np.ndarray) -> np.ndarray:
     """Return values as the normal quantiles of their ranks, so that their correlation does not depend on a scale."""
     order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
-    return ndtri((order + 0.5) / len(values))
+    return scipy.special.ndtri((order + 0.5) / len(values))
 
 
 def _width(interval: tuple) -> float:

@@ -4,13 +4,13 @@ An undefined p-value is NaN, and does not count among the comparisons.
 """
 
 import numpy as np
-from scipy.stats import binomtest, false_discovery_control
+import scipy
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """Return the exact p-value for how many cases only the one and only the other got right (McNemar 1947)."""
     apart = only_first + only_second
-    return float(binomtest(only_first, apart).pvalue) if apart else 1.0
+    return float(scipy.stats.binomtest(only_first, apart).pvalue) if apart else 1.0
 
 
 def bootstrap_p(replicates: np.ndarray) -> float:
@@ -41,5 +41,5 @@ def holm(p: np.ndarray) -> np.ndarray:
 def benjamini_hochberg(p: np.ndarray) -> np.ndarray:
     """Return p-values corrected for the share of false ones among the findings (JRSS-B 1995;57:289)."""
     known, corrected = ~np.isnan(p), np.full(len(p), np.nan)
-    corrected[known] = false_discovery_control(p[known])
+    corrected[known] = scipy.stats.false_discovery_control(p[known])
     return corrected

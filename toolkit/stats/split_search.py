@@ -6,8 +6,7 @@ Profiles, columns and parts are positions in arrays here; their names are in `st
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import block_array, csr_array, eye_array, kron
+import scipy
 
 # Every limit is one of work, never of time, so that every machine finds the same split.
 FREE_CELLS = 750
@@ -95,21 +94,21 @@ def least_cost_of(problem: Problem) -> float:
     alike = (problem.strata == strata[:, None]).astype(float)
     alike[:, columns - 2] = -1
     total = problem.fixed.sum(axis=0) + problem.available @ problem.profiles
-    rows = block_array(
+    rows = scipy.sparse.block_array(
         [
-            [eye_array(cells), -eye_array(cells)],
-            [eye_array(cells), eye_array(cells)],
-            [kron(eye_array(columns), np.ones((1, parts))), None],
-            [kron(alike, eye_array(parts)), None],
+            [scipy.sparse.eye_array(cells), -scipy.sparse.eye_array(cells)],
+            [scipy.sparse.eye_array(cells), scipy.sparse.eye_array(cells)],
+            [scipy.sparse.kron(scipy.sparse.eye_array(columns), np.ones((1, parts))), None],
+            [scipy.sparse.kron(alike, scipy.sparse.eye_array(parts)), None],
         ],
         format="csr",
     )
     nothing, unlimited = np.zeros(len(strata) * parts), np.full(cells, np.inf)
-    solution = milp(
+    solution = scipy.optimize.milp(
         np.concatenate([np.zeros(cells), np.repeat(problem.weights, parts)]),
         integrality=np.repeat([1, 0], cells),
-        bounds=Bounds(np.concatenate([problem.fixed.T.ravel(), np.zeros(cells)]), np.inf),
-        constraints=LinearConstraint(
+        bounds=scipy.optimize.Bounds(np.concatenate([problem.fixed.T.ravel(), np.zeros(cells)]), np.inf),
+        constraints=scipy.optimize.LinearConstraint(
             rows,
             np.concatenate([-unlimited, problem.low.T.ravel(), total, nothing]),
             np.concatenate([problem.high.T.ravel(), unlimited, total, nothing]),
@@ -141,19 +140,21 @@ def _solved(problem: Problem, assigned: np.ndarray, free: np.ndarray, least_cost
     profiles = problem.profiles[free]
     others = problem.fixed + assigned.T @ problem.profiles - assigned[free].T @ profiles
     cells, slack = len(free) * parts, parts * columns
-    each = csr_array(np.kron(profiles.T, np.eye(parts)).reshape(columns * parts, cells))
-    total = kron(eye_array(len(free)), np.ones((1, parts)))
-    beyond = eye_array(slack)
+    each = scipy.sparse.csr_array(np.kron(profiles.T, np.eye(parts)).reshape(columns * parts, cells))
+    total = scipy.sparse.kron(scipy.sparse.eye_array(len(free)), np.ones((1, parts)))
+    beyond = scipy.sparse.eye_array(slack)
     cost = np.repeat(problem.weights, parts)
-    rows = block_array([[each, -beyond], [each, beyond], [total, None], [None, cost[None, :]]], format="csr")
+    rows = scipy.sparse.block_array(
+        [[each, -beyond], [each, beyond], [total, None], [None, cost[None, :]]], format="csr"
+    )
     low, high = (problem.low - others).T.ravel(), (problem.high - others).T.ravel()
     unlimited = np.full(slack, np.inf)
     available = problem.available[free]
-    solution = milp(
+    solution = scipy.optimize.milp(
         np.concatenate([np.zeros(cells), cost]),
         integrality=np.concatenate([np.ones(cells), np.zeros(slack)]),
-        bounds=Bounds(0, np.concatenate([np.repeat(available, parts), unlimited])),
-        constraints=LinearConstraint(
+        bounds=scipy.optimize.Bounds(0, np.concatenate([np.repeat(available, parts), unlimited])),
+        constraints=scipy.optimize.LinearConstraint(
             rows,
             np.concatenate([-unlimited, low, available, [least_cost - SAME]]),
             np.concatenate([high, unlimited, available, [np.inf]]),

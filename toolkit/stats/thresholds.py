@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from math import ceil, log
 
 import numpy as np
-from scipy.stats import beta
+import scipy
 
 from toolkit.stats.intervals import Interval, Share, by_patient, clustered_wilson
 from toolkit.stats.metrics import outcomes, shares
@@ -103,7 +103,7 @@ def confirmed_sensitivity(found: int, positives: int, *, confidence: float) -> f
     """Return the sensitivity that is exceeded with this confidence: the exact one-sided binomial bound; NaN of none."""
     if positives == 0:
         return float("nan")
-    return float(beta.ppf(1 - confidence, found, positives - found + 1)) if found else 0.0
+    return float(scipy.stats.beta.ppf(1 - confidence, found, positives - found + 1)) if found else 0.0
 
 
 def needed(missed: int, required: float, *, confidence: float) -> int | None:

@@ -15,8 +15,8 @@ from numpy.random import default_rng
 from toolkit.csv_files import csv_lines
 from toolkit.errors import ToolkitError
 from toolkit.files import OPEN, write_atomically, written_atomically
-from toolkit.manifest import shipped
 from toolkit.progress import Progress, silent
+from toolkit.shipped import shipped
 from toolkit.synthetic.annotators import read
 from toolkit.synthetic.answer_sheet import AnswerSheet, LesionRecord, Planted, Skill
 from toolkit.synthetic.cameras import take

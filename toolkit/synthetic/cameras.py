@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
+import scipy
 from numpy.random import Generator
 from PIL import Image
 from PIL.ExifTags import IFD, Base
-from scipy.ndimage import gaussian_filter
 
 from toolkit.synthetic.lesions import Map
 from toolkit.synthetic.plan import PlannedPhotograph
@@ -42,7 +42,7 @@ def take(rng: Generator, light: Map, photograph: PlannedPhotograph) -> bytes:
     """Return the photograph as the camera of its site of care stores it."""
     camera = CAMERAS[photograph.person.capture_site]
     blur = rng.uniform(1.1, 1.7) if "blur" in photograph.traits else rng.uniform(*camera.sharpness)
-    pixels = gaussian_filter(light, (blur, blur, 0))
+    pixels = scipy.ndimage.gaussian_filter(light, (blur, blur, 0))
     balance = np.exp(rng.normal(camera.balance, 0.065) + rng.normal(-0.02, 0.11)).astype(np.float32)
     gamma = camera.contrast * np.exp(rng.normal(0, 0.09))
     pixels = (pixels * balance).clip(0, 1) ** np.float32(gamma)

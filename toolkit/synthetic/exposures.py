@@ -6,8 +6,8 @@ A sample holds none of them; the search for photographs of one lesion is tried a
 from dataclasses import replace
 
 import numpy as np
+import scipy
 from numpy.random import Generator, default_rng
-from scipy.ndimage import map_coordinates
 
 from toolkit.cases import Box
 from toolkit.synthetic.cameras import take
@@ -39,7 +39,10 @@ def exposure(photograph: PlannedPhotograph, number: int, *, seed: int) -> bytes:
     rng = default_rng([seed, 7, person.number, lesion.number, number])
     skin = _scene(rng, person, lesion, seed=seed)
     down, across = _framing(rng)
-    seen = {name: map_coordinates(layer, [down, across], order=1, mode="nearest") for name, layer in skin.items()}
+    seen = {
+        name: scipy.ndimage.map_coordinates(layer, [down, across], order=1, mode="nearest")
+        for name, layer in skin.items()
+    }
     traits = frozenset(name for name, chance in CHANCES.items() if rng.uniform() < chance)
     light = lit(rng, seen, traits)
     if rng.uniform() < HAIRY:

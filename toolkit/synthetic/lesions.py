@@ -7,10 +7,10 @@ seborrheic keratosis, nevus with melanoma.
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from scipy.ndimage import gaussian_filter
 
 Map = NDArray[np.float32]
 Layers = dict[str, Map]
@@ -73,7 +73,7 @@ def _spots(rng: Generator, on: Plate, density: Map, *, count: int, radius: tuple
         where = np.searchsorted(chance, rng.uniform(0, chance[-1], count // 3)).clip(0, chance.size - 1)
         points = np.zeros(chance.size, np.float32)
         np.add.at(points, where, rng.uniform(0.5, 1.2, where.size).astype(np.float32))
-        total += gaussian_filter(points.reshape(on.x.shape), spot) * (2 * np.pi * spot**2)
+        total += scipy.ndimage.gaussian_filter(points.reshape(on.x.shape), spot) * (2 * np.pi * spot**2)
     return 1 - np.exp(-1.6 * total)
 
 
@@ -94,7 +94,7 @@ def _vessels(rng: Generator, on: Plate, *, count: int) -> Map:
             point = onward
             if distance > 0.9 and rng.uniform() < 0.3:
                 stems.append((np.arctan2(point[1], point[0]), float(np.hypot(*point)) * 0.9, heading))
-    return gaussian_filter(np.asarray(canvas, np.float32) / 255, 0.6)
+    return scipy.ndimage.gaussian_filter(np.asarray(canvas, np.float32) / 255, 0.6)
 
 
 def _dermal_melanocytosis(rng: Generator, on: Plate) -> Layers:

@@ -10,7 +10,7 @@ from numpy.random import Generator, default_rng
 
 from toolkit.cases import Box
 from toolkit.errors import ToolkitError
-from toolkit.manifest import shipped
+from toolkit.shipped import shipped
 
 State = Literal["labelled", "queued", "skipped", "empty"]
 ClassNames = tuple[str, ...]

@@ -19,13 +19,29 @@ AUDIT_AGAIN = "restore the file from a backup, or move the folder away: toolkit 
 
 
 def record(workspace: Workspace, tables: dict[str, pa.Table]) -> None:
-    """Replace some of the tables, as files and in the registry."""
+    """Replace some of the tables, as files and in the registry; nothing is written where both hold the same."""
+    with workspace.reading():
+        if all(_is_recorded(workspace, name, table) for name, table in tables.items()):
+            return
     for name, table in tables.items():
         write_parquet(_file(workspace, name), table)
     with workspace.writing() as connection:
         for name, table in tables.items():
             connection.execute(f"delete from {name}{_own(name)}")  # noqa: S608 - names of our own schema
             insert(connection, name, table)
+
+
+def _is_recorded(workspace: Workspace, name: str, table: pa.Table) -> bool:
+    file = _file(workspace, name)
+    if not (file.is_file() and workspace.has_table(name)):
+        return False
+    columns = ", ".join(table.column_names)
+    registered = workspace.read(f"select {columns} from {name}{_own(name)}")  # noqa: S608 - our own names
+    try:
+        same = registered.cast(table.schema).equals(table)
+    except pa.ArrowInvalid:
+        return False
+    return same and read_parquet(file, remedy=AUDIT_AGAIN).equals(table)
 
 
 def read(workspace: Workspace) -> Iterator[tuple[str, pa.Table]]:

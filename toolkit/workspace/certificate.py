@@ -20,8 +20,9 @@ from pydantic import ValidationError
 from toolkit.csv_files import csv_text
 from toolkit.errors import DamagedError, LeakError
 from toolkit.files import json_object, read_bytes, sha256_of, sha256_of_file, write_atomically, write_json
-from toolkit.manifest import NO_PATIENTS, faults, shipped
+from toolkit.manifest import NO_PATIENTS, faults
 from toolkit.manifest.base import is_class_name
+from toolkit.shipped import shipped
 from toolkit.stats.stratified_split import CLASS, PATIENTS, TOTAL, integer_bound
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.stated import ID, Stated

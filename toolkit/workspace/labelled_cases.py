@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from toolkit.manifest import Study
 from toolkit.stats.label_errors import Evidence
@@ -29,6 +28,11 @@ class LabelledCases(NamedTuple):
 
 def labelled_cases(workspace: Workspace, study: Study | None) -> LabelledCases:
     """Read the cases; a leakage group is what the split never divides."""
+    with workspace.reading():
+        return _labelled_cases(workspace, study)
+
+
+def _labelled_cases(workspace: Workspace, study: Study | None) -> LabelledCases:
     rows = workspace.rows(sql.statement("labelled/cases"))
     readings = workspace.rows(sql.statement("labelled/readings"))
     links = [PatientLink(**row) for row in workspace.rows(sql.statement("split/links"))]
@@ -66,8 +70,8 @@ def _lesions(workspace: Workspace, rows: list[Row]) -> np.ndarray:
     if not rows:
         return np.zeros(0, dtype=int)
     one, other = np.array(pairs).T
-    graph = coo_array((np.ones(len(one)), (one, other)), shape=(len(rows), len(rows)))
-    return connected_components(graph, directed=False)[1]
+    graph = scipy.sparse.coo_array((np.ones(len(one)), (one, other)), shape=(len(rows), len(rows)))
+    return scipy.sparse.csgraph.connected_components(graph, directed=False)[1]
 
 
 def evidence_of(labelled: LabelledCases, *models: np.ndarray) -> Evidence:

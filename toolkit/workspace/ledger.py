@@ -1,4 +1,4 @@
-"""The ledger of a workspace: splits, runs, scorings, reviews, pushes and translations in order, a digest chain.
+"""The ledger of a workspace, a chain of digests: splits, runs, scorings, reviews, pushes, translations, releases.
 
 Every line holds the digest of the line before it and its own, so that none can be changed, left out or added between
 without notice; that the last ones are there is seen from the scores and the registry, which hold what they say too.
@@ -24,6 +24,7 @@ KEYS = {
     "review": ("review_id", "sha256_of_file"),
     "translation": ("translated_at", "user"),
     "push": ("push_id", "operation", "target", "calls_sha256"),
+    "release": ("release_id", "made_at"),
 }
 """What tells two entries of a kind apart: an entry is made once."""
 LOST = "restore the file from a backup; nothing was changed"
@@ -31,7 +32,8 @@ Entry = dict[str, Any]
 
 
 def entries(
-    workspace: Workspace, kind: Literal["split", "run", "scoring", "review", "push", "translation"] | None = None
+    workspace: Workspace,
+    kind: Literal["split", "run", "scoring", "review", "push", "translation", "release"] | None = None,
 ) -> list[Entry]:
     """Return the ledger's entries in order, of one kind or all, without what chains them.
 

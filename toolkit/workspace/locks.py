@@ -31,7 +31,7 @@ POLL = 0.05
 LEFTOVERS = (
     *(".*", "exports/.*", "exports/label_versions/.*", "ledgers/.*", "audit/.*", "models/.*", "photographs/.*"),
     *("masks/.*", "reports/.*", "splits/.*", "splits/*/.*", "runs/*/.*", "runs/*/predictions/.*", "features/*/*/.*"),
-    *("pushes/.*", "queues/.*", "reviews/.*", "attached/.*"),
+    *("pushes/.*", "queues/.*", "reviews/.*", "attached/.*", "releases/.*"),
 )
 """What the toolkit writes stands under such a name until it is whole; a finished command leaves none."""
 KEPT = (".pull-", ".new-", ".lock-")

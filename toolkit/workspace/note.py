@@ -48,6 +48,12 @@ def read_note(workspace: Workspace) -> Note | None:
     return Note(Path(study), pseudonyms)
 
 
+def known_study(workspace: Workspace) -> Path | None:
+    """Return the study file that a workspace was made with, whether or not it is still there."""
+    note = read_note(workspace)
+    return note.study if note else None
+
+
 def remember_key(workspace: Workspace, study: Path, key: PseudonymKey) -> None:
     """Note what pseudonyms are made with, before the first one is; raise StudyError where another key is noted.
 

@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 
 class PatientLink(NamedTuple):
@@ -21,8 +20,10 @@ def components(links: list[PatientLink]) -> dict[str, int]:
         return {}
     names, ends = np.unique([link[1:] for link in links], return_inverse=True)
     ends = ends.reshape(-1, 2).T
-    graph = coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), shape=(len(names), len(names)))
-    return dict(zip(names.tolist(), connected_components(graph, directed=False)[1].tolist(), strict=True))
+    graph = scipy.sparse.coo_array((np.ones(ends.shape[1]), (ends[0], ends[1])), shape=(len(names), len(names)))
+    return dict(
+        zip(names.tolist(), scipy.sparse.csgraph.connected_components(graph, directed=False)[1].tolist(), strict=True)
+    )
 
 
 def grouped(cases: list[tuple[str, str]], links: list[PatientLink]) -> list[str]:

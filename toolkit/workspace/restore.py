@@ -1,4 +1,4 @@
-"""The registry's tables of splits, runs, predictions, scores, comparisons, findings and pushes, read from their files.
+"""The registry's tables that are no labels, from splits and runs to pushes and releases, read from their files.
 
 `rebuild` fills a new registry with them, beside the tables that `parse` makes from the landed exports.
 """
@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from toolkit.errors import DamagedError
 from toolkit.files import read_parquet
-from toolkit.workspace import audited, ledger, pushes, queues, reader_studies, results, runs
+from toolkit.workspace import audited, ledger, pushes, queues, reader_studies, releases, results, runs
 from toolkit.workspace.certificate import CERTIFICATE, has_certificate, read_certificate, read_rows, split_folders
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.verification import certified_split
@@ -45,6 +45,7 @@ def restore(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None
     for name, table in (*audited.read(workspace), *reader_studies.read(workspace), *queues.read(workspace)):
         insert(connection, name, table)
     insert(connection, "pushes", pushes.read(workspace))
+    insert(connection, "releases", releases.read(workspace))
 
 
 def _holds_a_split(workspace: Workspace, folder: Path) -> bool:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from toolkit.errors import QuestionError, ToolkitError
 from toolkit.files import read_bytes
-from toolkit.manifest import shipped
+from toolkit.shipped import shipped
 from toolkit.workspace.sql_rules import MOST_TEXT
 
 PARAMETER = re.compile(r"^-- \$(?P<name>\w+)(?: = (?P<default>[^:]*?))?: (?P<meaning>.+)$")
 AMONG = re.compile(r"^-- \$(?P<name>\w+) among (?P<among>[\w -]+(?:\.\w+)?(?:, [\w -]+(?:\.\w+)?)*)$")
 """Which values a parameter has."""
+COUNTED = re.compile(r"^-- counted by (?P<column>\w+)$")
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 NAME = re.compile(r"\w[\w-]*")
 OWN = "of this workspace"
@@ -58,6 +59,8 @@ class Question(NamedTuple):
     text: str
     path: Path
     fault: ToolkitError | None = None
+    counted_by: str | None = None
+    """A column by which people are told first how many rows there are of each kind."""
 
 
 def read_question(path: Path) -> Question:
@@ -74,7 +77,8 @@ def read_question(path: Path) -> Question:
         raise QuestionError(
             "a question file starts with its question", place=str(path), remedy="write `-- What …?` on its first line"
         )
-    return statement_read._replace(question=lines[0].removeprefix("-- ").strip())
+    counted = next((found["column"] for line in lines if (found := COUNTED.match(line))), None)
+    return statement_read._replace(question=lines[0].removeprefix("-- ").strip(), counted_by=counted)
 
 
 def read_statement(path: Path, *, remedy: str = "give a text file in UTF-8 that holds one SQL statement") -> Question:

@@ -49,8 +49,10 @@ SETTINGS: dict[str, str | bool | int | float | list[str]] = {
 
 
 def main() -> int:
-    """Answer the one question on standard input."""
-    task = json.load(sys.stdin.buffer)
+    """Answer the one question on standard input; without one there is nothing to do."""
+    if not (asked := sys.stdin.buffer.read()):
+        return 0
+    task = json.loads(asked)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -10,8 +10,6 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,11 +22,10 @@ import pyarrow as pa
 
 from toolkit.errors import QuestionError
 from toolkit.files import copy_file, writing_to
+from toolkit.workspace import sql_start
 from toolkit.workspace.sql_process import FAULT, GIGABYTE
 from toolkit.workspace.sql_rules import MOST_TEXT
 
-KEPT_VARIABLES = ("TZ", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")
-"""The environment that the process gets: where libraries are, and the time zone. No key is among it."""
 READ = 1_048_576
 MOST_MESSAGE = 65_536
 
@@ -51,7 +48,7 @@ USUAL = Limits()
 
 def snapshot(registry: Path) -> IO[bytes]:
     """Return a private copy of a file that has no name: nobody else can open it, and it is gone when it is closed."""
-    copy = _unnamed(registry)
+    copy = sql_start.empty_copy(registry)
     try:
         with writing_to(registry.parent):
             copy_file(registry, Path(f"/dev/fd/{copy.fileno()}"))
@@ -59,15 +56,6 @@ def snapshot(registry: Path) -> IO[bytes]:
         copy.close()
         raise
     return copy
-
-
-def _unnamed(registry: Path) -> IO[bytes]:
-    """Open an unnamed file beside the registry, where the disk may share the bytes, else where temporary files go."""
-    try:
-        return tempfile.TemporaryFile(dir=registry.parent)
-    except OSError:
-        with writing_to(Path(tempfile.gettempdir())):
-            return tempfile.TemporaryFile()
 
 
 def answer(
@@ -88,7 +76,7 @@ def answer(
     task = _task(registry, text, parameters, limits, judged=judged)
     if len(task) > 2 * MOST_TEXT:
         raise QuestionError("the SQL and its parameters are too long", place=place, remedy="write less text")
-    with _started(registry) as process:
+    with sql_start.process_of(registry) as process:
         try:
             output, message = _received(process, task, limits, place)
             process.wait(timeout=limits.seconds)
@@ -121,28 +109,6 @@ def _task(registry: IO[bytes], text: str, parameters: Mapping[str, Any], limits:
         raise QuestionError(problem, remedy="write it as UTF-8") from None
     except (TypeError, ValueError, RecursionError):
         raise QuestionError("a parameter is neither a text nor a number", remedy="give it as a text") from None
-
-
-def _started(registry: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start the process: it knows this package, the open registry, and pipes; of the environment what it needs."""
-    package = Path(__file__).parents[2]
-    paths = [str(package), *(each for each in sys.path if each)]
-    kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
-    return subprocess.Popen(
-        # -P: a file of the current folder must not stand in for a module.
-        [sys.executable, "-P", "-B", "-m", "toolkit.workspace.sql_process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        pass_fds=[registry.fileno()],
-        # pyarrow's own allocator and glibc's many arenas would reserve far more address space than they use.
-        env={
-            **kept,
-            "PYTHONPATH": os.pathsep.join(paths),
-            "ARROW_DEFAULT_MEMORY_POOL": "system",
-            "MALLOC_ARENA_MAX": "2",
-        },
-    )
 
 
 def _received(process: subprocess.Popen[bytes], task: bytes, limits: Limits, place: str) -> tuple[bytearray, bytearray]:

@@ -32,6 +32,7 @@ select
         from scorings
         where scorings.run_id = runs.run_id and scorings.truth_id = label_states.truth_id and scorings.as_of is null
     ) as scored,
+    (select max(scored_at) from scorings where scorings.run_id = runs.run_id and scorings.as_of is null) as scored_at,
 from known as runs
 cross join label_states
 order by runs.finished_at desc, runs.run_id;

@@ -85,13 +85,17 @@ def audit(workspace: Workspace, study: Study | None = None, *, progress: Progres
     _record(workspace, search, workspace.rows(sql.statement("audit/identical")))
     within = same_lesion.search(workspace, progress)
     suspects = find_suspects(workspace, study, progress)
-    findings = [workspace.read(sql.statement(f"audit/{name}")) for name in ("findings", "same_lesion")]
+    with workspace.reading():
+        findings = [workspace.read(sql.statement(f"audit/{name}")) for name in ("findings", "same_lesion")]
     audited.record(workspace, {"findings": pa.concat_tables(each.cast(table_schema("findings")) for each in findings)})
-    counts = workspace.rows("select kind, count(*) as findings from findings group by kind order by kind")
+    with workspace.reading():
+        counts = workspace.rows("select kind, count(*) as findings from findings group by kind order by kind")
+        across = workspace.rows(sql.statement("audit/across_patients"))[0]["pairs"]
+        known = workspace.rows("select patient_from <> 'none' as known from label_states")[0]["known"]
     return Audit(
         findings={row["kind"]: row["findings"] for row in counts},
-        across_patients=workspace.rows(sql.statement("audit/across_patients"))[0]["pairs"],
-        patients_known=workspace.rows(sql.statement("parse/parsed"))[0]["patients_known"],
+        across_patients=across,
+        patients_known=known,
         photographs=search.photographs,
         missing=search.missing,
         already_searched=search.already_searched,
@@ -103,14 +107,15 @@ def audit(workspace: Workspace, study: Study | None = None, *, progress: Progres
 
 def _search(workspace: Workspace, progress: Progress) -> _Search:
     """Compare the registry's photographs, or return the last search if it would find the same."""
-    registered = workspace.rows(sql.statement("audit/photographs"))
+    with workspace.reading():
+        registered = workspace.rows(sql.statement("audit/photographs"))
+        last = workspace.rows("select settings, images_sha256 from duplicate_searches")
+        pairs = workspace.rows("select * from duplicates where relation = 'near_duplicate' order by all")
     rows = [row for row in registered if Path(row["path"]).is_file()]
     digest = images_digest(row["pixel_sha256"] for row in rows)
-    last = workspace.rows("select settings, images_sha256 from duplicate_searches")
-    if last == [{"settings": SETTINGS, "images_sha256": digest}]:
-        pairs = workspace.rows("select * from duplicates where relation = 'near_duplicate' order by all")
-        if {row[side] for row in pairs for side in ("image_id", "other_image_id")} <= {row["image_id"] for row in rows}:
-            return _Search(pairs, digest, len(rows), len(registered) - len(rows), already_searched=True)
+    in_pairs = {row[side] for row in pairs for side in ("image_id", "other_image_id")}
+    if last == [{"settings": SETTINGS, "images_sha256": digest}] and in_pairs <= {row["image_id"] for row in rows}:
+        return _Search(pairs, digest, len(rows), len(registered) - len(rows), already_searched=True)
     ids, pictures = [], []
     with ThreadPoolExecutor(THREADS) as pool:
         for done, (row, picture) in enumerate(zip(rows, pool.map(_thumbnail, rows), strict=True), start=1):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
+import scipy
 
 from toolkit.stages.claims.claims_file import ClaimSection
 from toolkit.stages.claims.rounding import CLOSE, Range
@@ -101,8 +101,10 @@ def _solvable(cases: dict[str, int], defined: list[str], claims: list[ClaimSecti
             share = np.full(size, 1 / divisor) if claim.averaged == "macro" else weights / weights.sum()
             require(np.r_[share, np.zeros(columns - size)], wanted.low, wanted.high)
     integrality = np.r_[np.zeros(size), np.ones(columns - size)]
-    constraints = LinearConstraint(np.array(rows), low, high)
-    result = milp(np.zeros(columns), constraints=constraints, integrality=integrality, bounds=Bounds(0, 1))
+    constraints = scipy.optimize.LinearConstraint(np.array(rows), low, high)
+    result = scipy.optimize.milp(
+        np.zeros(columns), constraints=constraints, integrality=integrality, bounds=scipy.optimize.Bounds(0, 1)
+    )
     return result.status != INFEASIBLE
 
 

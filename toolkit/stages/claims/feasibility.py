@@ -9,8 +9,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array, vstack
+import scipy
 
 from toolkit.stages.claims.claims_file import ClaimSection
 from toolkit.stages.claims.rounding import CLOSE, Range, Rounding
@@ -178,7 +177,7 @@ class _Programme:
         self.classes = len(cases)
         self.pairs = _pairs(self.classes) if any(claim.pairs for claim in claims) else []
         self.objective = _objective(states, claims, rounding)
-        self.rows: list[csr_array] = []
+        self.rows: list[scipy.sparse.csr_array] = []
         self.low: list[float] = []
         self.high: list[float] = []
         self._matrix()
@@ -191,7 +190,7 @@ class _Programme:
     ) -> None:
         """Add a row: coefficients of states, pairs and the convention, and the bounds of their sum."""
         pairs = np.zeros(len(self.pairs)) if pairs is None else pairs
-        self.rows.append(csr_array(np.concatenate([states, pairs, [convention]])[None].astype(float)))
+        self.rows.append(scipy.sparse.csr_array(np.concatenate([states, pairs, [convention]])[None].astype(float)))
         self.low.append(low)
         self.high.append(high)
 
@@ -261,15 +260,18 @@ class _Programme:
         count = len(self.objective)
         nodes = max(FEWEST_NODES, int(effort * WORK / count))
         upper = np.concatenate([np.ones(count), np.full(len(self.pairs), self.cases.sum()), [1]])
-        rows = LinearConstraint(vstack(self.rows), self.low, self.high)
+        rows = scipy.optimize.LinearConstraint(scipy.sparse.vstack(self.rows), self.low, self.high)
         # without whole numbers first: a contradiction there is found at once
-        if milp(np.zeros(len(upper)), constraints=rows, bounds=Bounds(0, upper)).status == INFEASIBLE:
+        if (
+            scipy.optimize.milp(np.zeros(len(upper)), constraints=rows, bounds=scipy.optimize.Bounds(0, upper)).status
+            == INFEASIBLE
+        ):
             return NONE
-        result = milp(
+        result = scipy.optimize.milp(
             np.concatenate([self.objective, np.zeros(len(self.pairs) + 1)]),
             constraints=rows,
             integrality=np.ones(len(upper)),
-            bounds=Bounds(0, upper),
+            bounds=scipy.optimize.Bounds(0, upper),
             options={"node_limit": nodes, "mip_rel_gap": 1e9},  # the first matrix will do
         )
         if result.x is None:
@@ -295,9 +297,9 @@ def _off_diagonal(fn: np.ndarray, fp: np.ndarray) -> np.ndarray:
     rows, columns = np.array(_pairs(len(fn))).T
     sides = [[side == k for k in range(len(fn))] for side in (rows, columns)]
     sums = np.concatenate([fn, fp])
-    result = milp(
+    result = scipy.optimize.milp(
         np.zeros(len(rows)),
-        constraints=LinearConstraint(np.concatenate(sides).astype(float), sums, sums),
+        constraints=scipy.optimize.LinearConstraint(np.concatenate(sides).astype(float), sums, sums),
         integrality=np.ones(len(rows)),
     )
     return np.rint(result.x).astype(int)

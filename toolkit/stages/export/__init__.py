@@ -18,10 +18,10 @@ from toolkit.stages.export.coco import write_coco
 from toolkit.stages.export.fiftyone import write_fiftyone
 from toolkit.stages.export.imagefolder import write_imagefolder
 from toolkit.stages.export.isic import write_isic
-from toolkit.stages.export.new_folder import new_folder
 from toolkit.stages.export.parquet import write_parquet_tables
 from toolkit.stages.export.written import Order, Written
 from toolkit.workspace.locks import one_at_a_time
+from toolkit.workspace.new_folder import new_folder
 from toolkit.workspace.registry import Workspace
 
 MANIFEST = "manifest.json"

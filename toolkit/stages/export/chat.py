@@ -6,10 +6,10 @@ from dataclasses import asdict, replace
 from toolkit.files import write_atomically
 from toolkit.photographs.opening import file_name
 from toolkit.prompts.chat_json import chat_entries
-from toolkit.stages.export.exported_cases import read_cases
 from toolkit.stages.export.imagefolder import NOT_IN_SPLIT
-from toolkit.stages.export.pictures import write_pictures
 from toolkit.stages.export.written import Order, Written
+from toolkit.workspace.exported_cases import read_cases
+from toolkit.workspace.pictures import write_pictures
 from toolkit.workspace.runs import find_split, resolved_cases
 
 NO_DIAGNOSIS = "it has no reference diagnosis, which would be the answer"

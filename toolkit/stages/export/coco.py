@@ -6,9 +6,9 @@ from typing import Any
 from toolkit.files import write_atomically
 from toolkit.manifest import Study
 from toolkit.photographs.opening import file_name
-from toolkit.stages.export.exported_cases import ExportedCase, newest_split, read_cases
-from toolkit.stages.export.pictures import write_pictures
 from toolkit.stages.export.written import Order, Written
+from toolkit.workspace.exported_cases import ExportedCase, newest_split, read_cases
+from toolkit.workspace.pictures import write_pictures
 
 UNRESOLVED = "no_reference_diagnosis"
 """The category of cases without a reference diagnosis, behind the study's classes."""

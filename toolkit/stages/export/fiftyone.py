@@ -6,11 +6,11 @@ from typing import Any
 
 from toolkit.files import write_atomically
 from toolkit.photographs.opening import file_name
-from toolkit.stages.export.exported_cases import ExportedCase, newest_split, read_cases
-from toolkit.stages.export.pictures import write_pictures
 from toolkit.stages.export.predicted_cases import PredictedCase, newest_run, read_predictions
 from toolkit.stages.export.written import Order, Written
 from toolkit.workspace.answer_values import distinct_names
+from toolkit.workspace.exported_cases import ExportedCase, newest_split, read_cases
+from toolkit.workspace.pictures import write_pictures
 
 SAMPLES = "samples.json"
 DATASET = "metadata.json"

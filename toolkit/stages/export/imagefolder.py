@@ -5,9 +5,9 @@ from typing import Any
 
 from toolkit.files import write_atomically
 from toolkit.photographs.opening import file_name
-from toolkit.stages.export.exported_cases import ExportedCase, read_cases
-from toolkit.stages.export.pictures import write_pictures
 from toolkit.stages.export.written import Order, Written
+from toolkit.workspace.exported_cases import ExportedCase, read_cases
+from toolkit.workspace.pictures import write_pictures
 from toolkit.workspace.runs import find_split
 
 METADATA = "metadata.jsonl"

@@ -2,9 +2,9 @@
 
 from toolkit.csv_files import csv_text
 from toolkit.files import write_atomically
-from toolkit.stages.export.exported_cases import read_cases
 from toolkit.stages.export.predicted_cases import read_predictions
 from toolkit.stages.export.written import Order, Written
+from toolkit.workspace.exported_cases import read_cases
 from toolkit.workspace.runs import find_run
 
 NOT_PREDICTED = "the run has no prediction of it"

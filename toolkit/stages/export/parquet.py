@@ -26,6 +26,10 @@ EMPTIED = {
     "attachments": ("name", "value"),
 }
 """Columns that hold names of files or addresses as they came: an identifier may stand in them."""
+IS_PATH = r"regexp_matches(model, '^([/\\~.]|.:[\\/])')"
+LAST_NAME = rf"case when {IS_PATH} then regexp_extract(rtrim(model, '/\'), '[^/\\]+$') else model end"
+SHORTENED = {"runs": {"model": LAST_NAME}}
+"""Columns that may hold the path of a folder of this machine: the last name stays, as in `formatting.model_name`."""
 LOAD = "load.sql"
 
 
@@ -51,7 +55,9 @@ def write_parquet_tables(order: Order) -> Written:
     tables = [_view_of_files(name) for name in table_names()]
     write_atomically(folder / LOAD, "\n".join([HEAD, *tables, *views]).encode())
     emptied = sorted(f"{table}.{column}" for table, columns in EMPTIED.items() for column in columns)
-    return Written(cases=rows["cases"], facts={"rows": rows, "emptied_columns": emptied})
+    shortened = [f"{table}.{column}" for table, columns in SHORTENED.items() for column in columns]
+    facts = {"rows": rows, "emptied_columns": emptied, "columns_without_folders": shortened}
+    return Written(cases=rows["cases"], facts=facts)
 
 
 HEAD = """\
@@ -63,8 +69,9 @@ HEAD = """\
 def _write(registry: duckdb.DuckDBPyConnection, files: duckdb.DuckDBPyConnection, name: str, folder: Path) -> int:
     """Write the rows of a table or view, and return how many there are."""
     folder.mkdir(parents=True)
-    emptied = ", ".join(f"null::text as {column}" for column in EMPTIED.get(name, ()))
-    text = f"select * {f'replace ({emptied})' if emptied else ''} from {name}"  # noqa: S608 - names of our own schema
+    others = dict.fromkeys(EMPTIED.get(name, ()), "null::text") | SHORTENED.get(name, {})
+    replaced = ", ".join(f"{text} as {column}" for column, text in others.items())
+    text = f"select * {f'replace ({replaced})' if replaced else ''} from {name}"  # noqa: S608 - names of our own schema
     for file, condition in _files(registry, name):
         rows = registry.sql(f"{text} where {condition} order by all")
         files.register("new_rows", rows.to_arrow_reader())

@@ -1,5 +1,6 @@
 """The stage `init`: a first study file, written from the projects, questions and metadata fields of an export."""
 
+import shlex
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,7 +119,7 @@ def _initialised(counts: ExportCounts, named: dict[str, ProjectCounts], export: 
         external_ids=counts.external_ids,
         global_keys=counts.global_keys,
         decisions={},
-        next=f"toolkit --study {to} parse {export} --images PHOTOGRAPHS",
+        next=f"toolkit --study {shlex.quote(str(to))} parse {shlex.quote(str(export))}",
     )
     return replace(initialised, decisions=_decisions(initialised))
 

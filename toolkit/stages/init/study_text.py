@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from toolkit.manifest import NO_PATIENTS, shipped
+from toolkit.manifest import NO_PATIENTS
 from toolkit.manifest.base import fold
 from toolkit.privacy import scrub
+from toolkit.shipped import shipped
 from toolkit.stages.init.guess import MetadataGuess
 
 if TYPE_CHECKING:

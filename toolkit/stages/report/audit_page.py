@@ -13,7 +13,7 @@ from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
 from toolkit.stages.report.audit_cards import AuditCard, Cards, cases_of
-from toolkit.stages.report.bundle import write_page
+from toolkit.stages.report.bundle import digest_of_page, kept_page, write_page
 from toolkit.stages.report.case_details import read_details
 from toolkit.stages.report.first_screen import Badge, by_importance
 from toolkit.stages.report.tables import csv_of
@@ -55,19 +55,25 @@ def audit_page(
 ) -> AuditPage:
     """Write the page of what the last audit found and its CSV files; with a split, how its subsets compare.
 
+    A page that was made from the same is kept.
+
     With the key of the study's pseudonyms it can tell which file names hold no patient's identifier, and shows those.
     """
     with workspace.reading():
         facts = _facts(workspace)
         shown = {name: facts[name][: study.report.gallery] for name in CARDS}
         facts["details"] = read_details(workspace, study, cases_of(*shown.values()), key)
+        facts["cohort"] = _cohort(workspace, facts["split_id"]) if facts["split_id"] else []
     with counted_by(patients_known=facts["patients_known"]):
         return _written(workspace, study, facts, progress)
 
 
 def _written(workspace: Workspace, study: Study, facts: dict[str, Any], progress: Progress) -> AuditPage:
-    known = facts["patients_known"]
-    cohort = _cohort(workspace, facts["split_id"]) if facts["split_id"] else []
+    known, cohort = facts["patients_known"], facts["cohort"]
+    shown = min(len(facts["duplicates"]), study.report.gallery)
+    digest = digest_of_page(study, facts)
+    if kept := kept_page(workspace, "audit", digest):
+        return AuditPage(kept[0], kept, shown, len(facts["duplicates"]))
     tables = {
         "duplicates.csv": csv_of((*DUPLICATES[not known :], "class_name", "other_class_name"), facts["duplicates"]),
         "suspects.csv": csv_of((*SUSPECTS, "own_probability", "reasons"), facts["suspects"]),
@@ -81,8 +87,7 @@ def _written(workspace: Workspace, study: Study, facts: dict[str, Any], progress
     def rendered(folder: Path) -> dict[str, bytes]:
         return {"index.html": _render(study, facts, _cards(study, facts, folder, progress), cohort)}
 
-    files = write_page(workspace, study, "audit", tables, rendered, classes=[])
-    shown = min(len(facts["duplicates"]), study.report.gallery)
+    files = write_page(workspace, study, "audit", tables, rendered, classes=[], made_from=digest)
     return AuditPage(files[0], files, shown, len(facts["duplicates"]))
 
 

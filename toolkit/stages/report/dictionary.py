@@ -6,7 +6,7 @@ from typing import Any
 
 from toolkit.csv_files import columns_of, sheet_text
 from toolkit.formatting import METRICS, PATIENT, in_units, spoken, unit
-from toolkit.manifest import shipped
+from toolkit.shipped import shipped
 from toolkit.workspace import sql
 
 TABLES = (

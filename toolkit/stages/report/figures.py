@@ -14,7 +14,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 
 from toolkit.formatting import SUPPRESSED, count, proportion, spoken
-from toolkit.manifest import shipped
+from toolkit.shipped import shipped
 from toolkit.stages.report.evaluation import TREAT_ALL, TREAT_NONE, curves
 from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stats import metrics

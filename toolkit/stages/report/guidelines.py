@@ -25,7 +25,8 @@ from toolkit.formatting import (
     support,
     unit,
 )  # fmt: skip
-from toolkit.manifest import Study, shipped
+from toolkit.manifest import Study
+from toolkit.shipped import shipped
 from toolkit.stages.report.facts import ReportFacts
 from toolkit.stages.report.layout import text_environment
 from toolkit.stages.report.methods import methods

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from toolkit import formatting
-from toolkit.manifest import shipped
+from toolkit.shipped import shipped
 
 FILTERS = (
     "proportion", "chance", "count", "counted", "spoken", "subset", "field_name", "clean", "metric_name", "model_name",

@@ -8,8 +8,9 @@ import tomllib
 from typing import Any, NamedTuple
 
 from toolkit.formatting import clean, count, field_name, model_name, moment, spoken, support, unit, used_to_choose
-from toolkit.manifest import NO_PATIENTS, Study, shipped
+from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.manifest.cohort import StudySection
+from toolkit.shipped import shipped
 from toolkit.stages.report import layout
 from toolkit.stages.report.card_tables import CardTable, card_tables
 from toolkit.stages.report.facts import ReportFacts

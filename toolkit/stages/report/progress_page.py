@@ -11,7 +11,7 @@ from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
 from toolkit.stages.report import progress_charts as charts
-from toolkit.stages.report.bundle import write_page
+from toolkit.stages.report.bundle import digest_of_page, kept_page, write_page
 from toolkit.stages.report.figures import Drawing, inline
 from toolkit.stages.report.table_queries import TableQuery, statement
 from toolkit.stages.report.tables import csv_of
@@ -137,15 +137,20 @@ def _agreement(rows: list[dict[str, Any]], confidence: float) -> dict[str, Any]:
 def _written(workspace: Workspace, study: Study, facts: dict[str, Any]) -> ProgressPage:
     rows, period = facts["rows"], facts["period"]
     known = facts["patients_known"]
-    tables = {
-        FILES[name]: csv_of([each for each in columns if known or each != "patients"], rows[name])
-        for name, columns in COLUMNS.items()
-    }
-    drawings = {name: drawing for name, drawing in _drawings(rows, period).items() if drawing}
-    contents = {"index.html": _render(study, facts, drawings)}
-    for name, drawing in drawings.items():
-        contents |= {f"figures/{name}.svg": drawing.svg, f"figures/{name}.png": drawing.png}
-    files = write_page(workspace, study, "progress", tables, lambda _: contents, classes=study.class_names)
+    digest = digest_of_page(study, facts)
+    files = kept_page(workspace, "progress", digest)
+    if files is None:
+        tables = {
+            FILES[name]: csv_of([each for each in columns if known or each != "patients"], rows[name])
+            for name, columns in COLUMNS.items()
+        }
+        drawings = {name: drawing for name, drawing in _drawings(rows, period).items() if drawing}
+        contents = {"index.html": _render(study, facts, drawings)}
+        for name, drawing in drawings.items():
+            contents |= {f"figures/{name}.svg": drawing.svg, f"figures/{name}.png": drawing.png}
+        files = write_page(
+            workspace, study, "progress", tables, lambda _: contents, classes=study.class_names, made_from=digest
+        )
     of_cases = facts["of_cases"]
     return ProgressPage(
         page=files[0],

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linprog
+import scipy
 
 from toolkit.formatting import SMALLEST
 from toolkit.stages.report.facts import CountCell
@@ -82,5 +82,5 @@ def _revealed(table: Mapping[Place, CountCell], suppressed: set[Place], sums: li
 
 
 def _extreme(aim: np.ndarray, matrix: np.ndarray, totals: np.ndarray) -> float:
-    solution = linprog(aim, A_eq=matrix, b_eq=totals, bounds=(0, None))
+    solution = scipy.optimize.linprog(aim, A_eq=matrix, b_eq=totals, bounds=(0, None))
     return float(solution.fun) if solution.status == 0 else -np.inf

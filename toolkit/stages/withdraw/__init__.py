@@ -6,11 +6,13 @@ command finishes what was interrupted. Checkpoints stay; the result names those 
 
 import json
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from toolkit.errors import WorkspaceError
 from toolkit.files import write_atomically
@@ -28,7 +30,17 @@ from toolkit.privacy import PseudonymKey, scrub
 from toolkit.progress import Progress, silent
 from toolkit.stages.withdraw import results, tables
 from toolkit.stages.withdraw.search import traces_left
-from toolkit.workspace import attached, audited, label_versions, pushes, queues, reader_studies, restore, reviews
+from toolkit.workspace import (
+    attached,
+    audited,
+    label_versions,
+    pushes,
+    queues,
+    reader_studies,
+    releases,
+    restore,
+    reviews,
+)
 from toolkit.workspace.landed import PHOTOGRAPH_INDEX, check_bytes, fetched_files, landed_exports
 from toolkit.workspace.locks import alone
 from toolkit.workspace.registry import Workspace
@@ -61,6 +73,9 @@ class Withdrawn:
     reports: list[str]
     models_that_saw: list[str]
     next: list[str]
+    releases: list[dict[str, Any]] = field(default_factory=list)
+    """Data sets made with `toolkit release` that hold the patient: release_id, made_at, and is_known, which is false
+    where the list of its patients is lost. Who has them must be told."""
     searched: int = 0
     """Files that were searched afterwards for the identifier, the pseudonym, and IDs of photographs and cases."""
     left_in: list[str] = field(default_factory=list)
@@ -186,7 +201,8 @@ def _counted(workspace: Workspace, traces: _PatientTraces, *, apply: bool) -> Wi
         predictions=results.predictions_of(workspace, traces.cases),
         reports=sorted(path.parent.name for path in workspace.reports.glob("*/index.html")),
         models_that_saw=results.runs_on(workspace, watched),
-        next=[f"toolkit --workspace {workspace.folder} {command}" for command in commands],
+        releases=releases.holding(workspace, traces.persons),
+        next=[f"toolkit --workspace {shlex.quote(str(workspace.folder))} {command}" for command in commands],
     )
 
 
@@ -221,6 +237,7 @@ def _remove(
         filter_export(workspace, export, suppressed, secrets=(patient.strip(),))
     label_versions.leave_out(workspace, suppressed.holds_photograph)
     _sweep(workspace, study)
+    releases.leave_out(workspace, traces.persons)  # last: until then a rerun tells of them again
 
 
 def _renew(workspace: Workspace, reparse: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ from toolkit.errors import PhotographError
 from toolkit.files import make_folder, private
 from toolkit.photographs.opening import open_photograph, read_parsed
 from toolkit.progress import Progress
-from toolkit.stages.export.exported_cases import ExportedCase
+from toolkit.workspace.exported_cases import ExportedCase
 
 QUALITY = 95
 """Of JPEG, with colours at full resolution."""

@@ -1,4 +1,4 @@
-"""The folder of an export: written whole or not at all, for nobody else to read, where nothing stands yet."""
+"""A new folder of an export or a release: written whole or not at all, for nobody else to read."""
 
 import os
 from collections.abc import Generator
@@ -15,9 +15,10 @@ from toolkit.files import FULL, make_folder, private_writing, remove, unwritable
 def new_folder(folder: Path, *, workspace: Path) -> Generator[Path]:
     """Give an empty folder beside `folder` to write into; when the block ends well it becomes `folder`.
 
-    Refused are a place where something stands, and the workspace, where `withdraw` would not find the copy.
+    What a killed command of the same `folder` has left is removed first. Refused are a place where
+    something stands, and the workspace, where `withdraw` would not find the copy.
     """
-    _refuse(folder, workspace)
+    refuse_place(folder, workspace)
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     with writing_to(folder), private_writing(), _disk_faults(folder):
         remove(unfinished)
@@ -28,16 +29,17 @@ def new_folder(folder: Path, *, workspace: Path) -> Generator[Path]:
             remove(unfinished)
 
 
-def _refuse(folder: Path, workspace: Path) -> None:
+def refuse_place(folder: Path, workspace: Path) -> None:
+    """Raise ToolkitError where something stands already, and within the workspace."""
     if os.path.lexists(folder):
         raise ToolkitError(
-            "an export is written to a new folder, and something stands here already",
+            "this is written to a new folder, and something stands here already",
             place=str(folder),
             remedy="name another folder, or remove this one first",
         )
     if folder.resolve().is_relative_to(workspace.resolve()):
         raise ToolkitError(
-            "an export inside the workspace would be kept when a patient is withdrawn",
+            "a copy inside the workspace would be kept when a patient is withdrawn",
             place=str(folder),
             remedy="name a folder outside the workspace",
         )
