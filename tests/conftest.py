@@ -193,6 +193,14 @@ def drawn_sample():
     return read_back(folder, folder / "workspace")
 
 
+@pytest.fixture(scope="session")
+def textured(study, key, tmp_path_factory):
+    """A small workspace with a run that rests on fine texture alone: what a model is trained on costs nothing here."""
+    from texture_backend import textured_workspace
+
+    return textured_workspace(tmp_path_factory.mktemp("texture"), study, key, unlabelled=24)
+
+
 @pytest.fixture
 def copied(finished, tmp_path):
     """A copy of the finished workspace, for tests that change it."""

@@ -43,10 +43,12 @@ def test_shipped_studies_are_valid(path):
     assert path.stem == load_study(path).study.name
 
 
-def test_six_studies_ship():
+def test_seven_studies_ship():
     shipping = {path.stem for path in shipped("manifests").glob("*.toml")}
 
-    assert {"demo", "pad_ufes_20", "pigmented8", *(f"pigmented8-{n}" for n in ("lora", "medgemma", "qwen"))} == shipping
+    of_paper = {"pigmented8", *(f"pigmented8-{model}" for model in ("lora", "medgemma", "qwen"))}
+
+    assert {"demo", "pad_ufes_20", "pad_ufes_20-pacheco", *of_paper} == shipping
 
 
 def test_a_class_is_found_by_any_of_its_spellings(write):

@@ -131,7 +131,12 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize("form", WIDE)
+HEADERS = ("prob", "score.", "P()", "behind")
+"""Forms that differ from p_ in the words of their header only."""
+SOAK = pytest.mark.soak
+
+
+@pytest.mark.parametrize("form", [pytest.param(form, marks=SOAK if form in HEADERS else ()) for form in WIDE])
 def test_a_file_of_any_form_gives_the_same_probabilities(read, here, form):
     values = chances()
     result = read(WIDE[form](values))
@@ -625,7 +630,6 @@ def test_the_page_says_that_scores_do_not_add_up(isic):
     assert "sensitivity ≥ nan" not in page
 
 
-SOAK = pytest.mark.soak
 PAD = [
     ("orca_probabilities_baseline.csv", "rf_baseline_model", "orca_results_baseline.json"),
     pytest.param("orca_probabilities_baseline.csv", "lr_baseline_model", "orca_results_baseline.json", marks=SOAK),

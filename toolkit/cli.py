@@ -374,8 +374,9 @@ def prompts(
 def predict(  # noqa: PLR0913 - two ways to predictions
     *,
     run: RunID = "latest",
-    part: Literal["validation", "test", "external"] | None = None,
+    part: Literal["validation", "test", "external", "unlabelled"] | None = None,
     control: Literal["blank", "shuffled", "border", "metadata", "plain"] | None = None,
+    degrade: Annotated[list[str] | None, Parameter(negative="")] = None,
     device: Device = None,
     source: Annotated[Path | None, Parameter(name="--from")] = None,
     model_name: str | None = None,
@@ -389,18 +390,27 @@ def predict(  # noqa: PLR0913 - two ways to predictions
 
     Example: toolkit predict --run 1a2b3c4d --control blank
 
+    Example: toolkit predict --degrade blur:1 --degrade blur:2 --degrade exposure:-1
+
     Example: toolkit predict --from predictions.csv --model-name ResNet-50 --part test
 
     Args:
         run: Run ID, or latest; or the folder of a run in another workspace, to test its model on this workspace's
             cases.
         part: Subset to predict; else validation and test, or external for a run of another workspace. Of a file, all
-            of these that it covers.
+            of these that it covers. unlabelled are the photographs that nobody has labelled: `toolkit next-batch` says
+            which of them to label first.
         control: Input ablation, to test whether the model looks at the lesion: blank shows a grey square, shuffled the
             photograph of another patient, border only what surrounds the lesion's box, metadata a grey square with the
             prompt's metadata. plain is a control without a neural network, logistic regression and extra trees on plain
             colour, texture and shape of the training set: what any run must beat. A control is stored as a run of its
             own, to be evaluated and compared with the run.
+        degrade: KIND:LEVEL, may be repeated: predict a scored run's test set (or --part) again on degraded photographs,
+            score it, and compare it with the run on the same cases. Kinds: blur 0 to 25 (standard deviation in % of the
+            crop's longer side), jpeg 0 to 99 (100 minus quality), white-balance -90 to 90 (% red up, blue down),
+            exposure -5 to 5 (stops), resolution 0 to 98 (% of each side's pixels given up), noise 0 to 128 (grey
+            levels), roi-shift 0 to 100 and roi-scale -90 to 400 (% of the box). At level 0 nothing changes, and that
+            is checked. Each is a run of its own, as a control is.
         source: CSV, Parquet or JSON Lines file of another model's predictions: a run of its own. Rows are named by case
             ID, global key, external ID or file name; a column for each class, or a predicted class and its probability.
         model_name: What the other model is called; where a file holds several models' columns, the one to read.
@@ -410,15 +420,25 @@ def predict(  # noqa: PLR0913 - two ways to predictions
     """
     if source is not None:
         _predict_from(
-            source, model_name, {"run": run != "latest", "control": control, "device": device}, settings,
-            part=part, numbers=numbers, skip_unknown=skip_unknown,
+            source, model_name, {"run": run != "latest", "control": control, "degrade": degrade, "device": device},
+            settings, part=part, numbers=numbers, skip_unknown=skip_unknown,
         )  # fmt: skip
         return
     if model_name is not None or numbers is not None or skip_unknown:
         raise CycloptsError(msg="--model-name, --numbers and --skip-unknown belong to --from FILE")
+    if degrade and control:
+        raise CycloptsError(msg="--degrade and --control are two kinds of controls: give one of them")
+    from toolkit.robustness import compare_with_degraded
     from toolkit.stages.predict import predict
 
     study = settings.study_file().study
+    if degrade:
+        settings.run(
+            lambda progress: compare_with_degraded(
+                settings.workspace, study, degrade, run=run, part=part, device=device, progress=progress
+            )
+        )
+        return
     parts = (part,) if part else None
     settings.run(
         lambda progress: predict(
@@ -544,6 +564,56 @@ def plan_size(  # noqa: PLR0913 - what is asked, and what is stated instead of e
     settings.run(lambda progress: plan_size(settings.workspace, study, wanted, run=run, part=part, progress=progress))
 
 
+@app.command(sort_key=8.2)
+def pool_folds(*runs: RunID, settings: Shared) -> None:
+    """Pool the runs on the folds of a cross-validation: mean and SD over folds, and all held-out cases with intervals.
+
+    Each run has been evaluated on the validation set of its fold; no patient may be in two of them.
+
+    Example: toolkit pool-folds 1a2b3c4d 2b3c4d5e 3c4d5e6f 4d5e6f7a 5e6f7a8b
+
+    Args:
+        runs: The run of each fold.
+    """
+    from toolkit.stages.evaluate.folds import pool_folds
+
+    study = settings.study_file().study
+    settings.run(lambda progress: pool_folds(settings.workspace, study, runs, progress=progress))
+
+
+@app.command(sort_key=8.65)
+def learning_curve(
+    *,
+    model: Literal["plain", "study"] = "plain",
+    more: Annotated[list[int] | None, Parameter(validator=Number(gt=0, lte=1_000_000), negative="")] = None,
+    split: SplitID = "latest",
+    device: Device = None,
+    settings: Shared,
+) -> None:
+    """Say what more patients to train on would bring: macro recall by their number, and what is expected of more.
+
+    A model is trained on nested subsets of the training patients and predicts the validation set: the test set is kept
+    for the final evaluation. Writes a page. What more patients to test on would
+    bring, `toolkit plan-size` says.
+
+    Example: toolkit learning-curve --more 100 --more 400
+
+    Args:
+        model: plain is colour, texture and shape without a neural network, in a minute; study trains the study's own
+            model five times, each a run on the same split with fewer training patients (resumable).
+        more: Number of patients more, may be repeated; else as many again.
+    """
+    from toolkit.robustness import learning_curve
+
+    study = settings.study_file()
+    settings.run_each(
+        lambda progress: learning_curve(
+            settings.workspace, study.study, study_folder=study.folder, model=model, split_id=split,
+            more=more or (), device=device, progress=progress,
+        )
+    )  # fmt: skip
+
+
 @app.command(sort_key=8.7)
 def readers(*, settings: Shared) -> None:
     """Compare annotators who read the same cases without the model and with it: a multi-reader multi-case study.
@@ -617,6 +687,31 @@ def queue(
     made, _ = settings.run_each(lambda progress: make(settings.workspace, study, progress=progress))
     if not settings.as_json:
         console.show_queue_items(made.rows)
+
+
+@app.command(sort_key=9.35)
+def next_batch(
+    *,
+    run: Run = "latest",
+    cases: Annotated[int, Parameter(validator=Number(gt=0, lte=1_000_000))] = 50,
+    settings: Shared,
+) -> None:
+    """List the unlabelled photographs that a run is least sure of, spread over patients: what to label next.
+
+    They are predicted by `toolkit predict --part unlabelled`. Writes a page and a CSV file. On the sample study such a
+    batch taught no more than a random one (docs/benchmarks.md).
+
+    Example: toolkit next-batch --cases 100
+
+    Args:
+        cases: How many to list.
+    """
+    from toolkit.robustness import next_batch_with_page
+
+    study = settings.study_file().study
+    settings.run_each(
+        lambda progress: next_batch_with_page(settings.workspace, study, run=run, cases=cases, progress=progress)
+    )
 
 
 @app.command(sort_key=9.4)

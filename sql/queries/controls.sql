@@ -40,5 +40,5 @@ left join first_given
     and first_given.control_run_id = runs.run_id
     and first_given.part = $part
     and first_given.metric = $metric
-where run_names.name = $run
+where run_names.name = $run and not contains(coalesce(runs.control, ''), ':') -- those are in image_quality
 order by runs.control is not null, runs.control;

@@ -13,4 +13,4 @@ select
 from predictions
 inner join cases on cases.case_id = predictions.case_id
 inner join truth on truth.case_id = predictions.case_id
-where truth.class_name is not null;
+where truth.class_name is not null and predictions.part <> 'unlabelled'; -- those chose what to label next

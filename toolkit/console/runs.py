@@ -11,6 +11,7 @@ from toolkit.console.pushes import pushed
 from toolkit.console.readers import reader_study
 from toolkit.console.releases import released
 from toolkit.console.results import rendered
+from toolkit.console.robustness import compared_with_degraded, learning_curve, next_batch, pooled_folds
 from toolkit.console.text import line, next_step, summary, table, unwrapped
 from toolkit.formatting import (
     FEW_PATIENTS,
@@ -33,16 +34,20 @@ from toolkit.formatting import (
 )
 from toolkit.pipeline import ComparedWithControl
 from toolkit.prediction_files.faults import names, plain_name
-from toolkit.prompts.ablation import MEANING as MEANING_OF_CONTROL
+from toolkit.prompts.ablation import meaning as meaning_of_control
 from toolkit.prompts.chat_json import ChatCompared, ChatWritten
+from toolkit.robustness import ComparedWithDegraded
 from toolkit.stages.attach import Attached
 from toolkit.stages.baseline import Baseline
 from toolkit.stages.claims import Claims
 from toolkit.stages.compare import Compared
 from toolkit.stages.evaluate import Evaluated
 from toolkit.stages.evaluate.as_of import EvaluatedAsOf
+from toolkit.stages.evaluate.folds import PooledFolds
 from toolkit.stages.export import Exported
 from toolkit.stages.impact import Impact
+from toolkit.stages.learning_curve import LearningCurve
+from toolkit.stages.next_batch import NextBatch
 from toolkit.stages.plan_size import PlannedSize
 from toolkit.stages.predict import Predicted
 from toolkit.stages.predict.imported import PredictionsRead
@@ -52,6 +57,8 @@ from toolkit.stages.release import Released
 from toolkit.stages.report import Report
 from toolkit.stages.report.compare_page import ComparePage
 from toolkit.stages.report.impact_page import ImpactPage
+from toolkit.stages.report.learning_curve_page import LearningCurvePage
+from toolkit.stages.report.next_batch_page import NextBatchPage
 from toolkit.stages.train import Trained, TrainingPlan
 from toolkit.stages.translate import Translated
 from toolkit.workspace.runs import PLAIN_CONTROL
@@ -73,7 +80,7 @@ def _(result: ImpactPage) -> RenderableType:
 @rendered.register
 def _(result: Trained) -> RenderableType:
     again = ", as before" if result.already_there else ""
-    return summary(
+    said = summary(
         "train",
         f"run {result.run_id}{again}: {result.model} on {support(result.train_cases, result.train_patients)}, "
         f"{result.seconds:.0f} s on {result.device}",
@@ -86,6 +93,15 @@ def _(result: Trained) -> RenderableType:
             for each in result.replicates
         ),
     )
+    if result.started_from is None:
+        return said
+    steps = (
+        f"predict --run {result.run_id}",
+        f"evaluate --run {result.run_id}",
+        f"compare {result.started_from} {result.run_id}",
+        f"query adaptation --set run={result.run_id} --set other={result.started_from}",
+    )
+    return Group(said, *(next_step(f"toolkit {step}") for step in steps))
 
 
 def _memory(gib: float) -> str:
@@ -162,7 +178,7 @@ def _(result: Predicted) -> RenderableType:
         )
     if result.control:
         control = f"{result.control} control of run {result.control_of}"
-        lines.insert(0, f"run {result.run_id}, {control}: {MEANING_OF_CONTROL[result.control]}")
+        lines.insert(0, f"run {result.run_id}, {control}: {meaning_of_control(result.control)}")
     if result.external_of:
         origin = f"the model of run {result.external_of} of another workspace"
         lines.insert(0, f"run {result.run_id}: {origin}; it has seen no photograph of this workspace")
@@ -293,7 +309,7 @@ def _(result: ComparedWithControl) -> RenderableType:
     bounds = interval(row["low"], row["high"])
     return summary(
         "compare",
-        f"{result.control} control of run {result.run_id}: {MEANING_OF_CONTROL[result.control]}",
+        f"{result.control} control of run {result.run_id}: {meaning_of_control(result.control)}",
         f"{subset(row['part'])}: {values}; {signed(row['difference'])} ({bounds})",
     )
 
@@ -333,6 +349,36 @@ def _(result: Pushed) -> RenderableType:
 @rendered.register
 def _(result: ReaderStudy) -> RenderableType:
     return reader_study(result)
+
+
+@rendered.register
+def _(result: ComparedWithDegraded) -> RenderableType:
+    return compared_with_degraded(result)
+
+
+@rendered.register
+def _(result: LearningCurve) -> RenderableType:
+    return learning_curve(result)
+
+
+@rendered.register
+def _(result: NextBatch) -> RenderableType:
+    return next_batch(result)
+
+
+@rendered.register
+def _(result: NextBatchPage) -> RenderableType:
+    return unwrapped(f"page: {result.page}")
+
+
+@rendered.register
+def _(result: PooledFolds) -> RenderableType:
+    return pooled_folds(result)
+
+
+@rendered.register
+def _(result: LearningCurvePage) -> RenderableType:
+    return unwrapped(f"page: {result.page}")
 
 
 @rendered.register

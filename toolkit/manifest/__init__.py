@@ -195,14 +195,15 @@ def determined(study: dict[str, Any]) -> dict[str, Any]:
     """Return the sections of a study, read today or recorded by a run, as far as they determine splits and runs.
 
     Further wordings of answers are left out, since no training knows them, and so is the number of seeds, since each is
-    a run of its own, where training logs go, and what may be sent to Labelbox; newer keys are left out at their
-    defaults, so that what was made before them keeps its ID.
+    a run of its own, what training starts from, which a run notes whole, where training logs go, and what may be sent
+    to Labelbox; newer keys are left out at their defaults, so that what was made before them keeps its ID.
     """
     sections = {name: dict(content) if isinstance(content, dict) else content for name, content in study.items()}
     for (section, key), default in NEWER.items():
         if sections[section].get(key) == default:
             sections[section].pop(key, None)
     sections["train"].pop("seeds", None)
+    sections["train"].pop("start_from", None)
     sections["train"].pop("report_to", None)
     sections["labelbox"].pop("push", None)
     classes = [{key: value for key, value in each.items() if key != "answers"} for each in study["classes"]]

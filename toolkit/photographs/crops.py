@@ -82,11 +82,16 @@ def _colour(mean: np.ndarray) -> tuple[int, int, int]:
 
 def case_pixels(content: bytes, roi: Box | None, *, margin: float, size: int, shape: RoiShape = "squash") -> np.ndarray:
     """Return a case's crop as the model sees it: (size, size, 3) uint8, bicubic."""
-    return _resized(open_photograph(content), roi, margin, size, shape)
+    return resized(cut(open_photograph(content), roi, margin=margin, shape=shape), size)
 
 
-def _resized(image: Image.Image, roi: Box | None, margin: float, size: int, shape: RoiShape) -> np.ndarray:
-    seen = square(image, roi, margin=margin) if shape == "pad" else crop(image, roi, margin=margin)
+def cut(image: Image.Image, roi: Box | None, *, margin: float, shape: RoiShape) -> Image.Image:
+    """Return what of a photograph a model sees, at the photograph's own resolution."""
+    return square(image, roi, margin=margin) if shape == "pad" else crop(image, roi, margin=margin)
+
+
+def resized(seen: Image.Image, size: int) -> np.ndarray:
+    """Return a crop at the size that a model reads, (size, size, 3) uint8, bicubic."""
     return np.asarray(seen.resize((size, size), Image.Resampling.BICUBIC))
 
 
@@ -102,7 +107,7 @@ def border_pixels(
     around = whole.shape[0] * whole.shape[1] - inner.shape[0] * inner.shape[1]
     rest = (whole.sum(axis=(0, 1)) - inner.sum(axis=(0, 1))) / around if around else np.full(3, GREY)
     image.paste(_colour(rest), bounds(image, roi, margin=0))
-    return _resized(image, roi, margin, size, shape)
+    return resized(cut(image, roi, margin=margin, shape=shape), size)
 
 
 PixelReader = Callable[..., np.ndarray]

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from toolkit.files import short_id
 from toolkit.manifest import Study
 from toolkit.manifest.model import ModelSection
 from toolkit.models.backend import Backend
+from toolkit.photographs import degradation
 from toolkit.photographs.crops import GREY, Photographs, border_pixels, case_pixels
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import PartCase, RunRecord, crops_of, now, record_run
@@ -23,9 +25,18 @@ MEANING = {
     "metadata": "a grey square for every photograph, its metadata in the prompt",
     "plain": "colour, texture and shape alone, without a neural network",
 }
-"""What the model gets, by the name of the control: the values of `--control` and of the column `control`."""
+"""What the model gets, by the name of the control: the values of `--control`.
+
+The column `control` also has degraded photographs, by kind and level, such as blur:2.
+"""
 BLIND = ("blank", "metadata")
 """Ablations without any photograph."""
+
+
+def meaning(control: str) -> str:
+    """Return what the model gets, in words."""
+    degraded = degradation.named(control)
+    return degraded.meaning if degraded else MEANING.get(control, control)
 
 
 class AblatedCase(NamedTuple):
@@ -52,10 +63,16 @@ def check(control: str, study: Study) -> None:
 
 
 def ablated_cases(control: str | None, cases: Sequence[PartCase], *, seed: int) -> list[AblatedCase]:
-    """Return the cases, each with the source of its photograph; `border` leaves out cases without a ROI."""
+    """Return the cases, each with the source of its photograph; what needs a ROI leaves out cases without one."""
     if control == "shuffled":
         return _shuffled(cases, seed)
-    return [AblatedCase(case, case) for case in cases if control != "border" or case.roi is not None]
+    return [AblatedCase(case, case) for case in cases if case.roi is not None or not needs_roi(control)]
+
+
+def needs_roi(control: str | None) -> bool:
+    """Tell whether a control changes what is in or around the ROI alone."""
+    degraded = degradation.named(control)
+    return control == "border" or (degraded is not None and degraded.kind in degradation.OF_THE_BOX)
 
 
 def _shuffled(cases: Sequence[PartCase], seed: int) -> list[AblatedCase]:
@@ -87,14 +104,19 @@ def _shuffled(cases: Sequence[PartCase], seed: int) -> list[AblatedCase]:
 def record(workspace: Workspace, of: RunRecord, control: str) -> str:
     """Record the ablated run beside the run it belongs to; return its ID."""
     own = {"run_id": short_id([of.run_id, control]), "control": control, "control_of": of.run_id}
-    noted = {"shown": MEANING[control], "trained_at": of.training_ended, "finished_at": now()}
+    noted = {"shown": meaning(control), "trained_at": of.training_ended, "finished_at": now()}
     return record_run(workspace, of.model_copy(update={**own, **noted})).run_id
 
 
-def photographs(control: str | None, sources: list[PartCase], model: ModelSection, *, size: int) -> Photographs:
+def photographs(
+    control: str | None, sources: list[PartCase], model: ModelSection, *, size: int, seed: int
+) -> Photographs:
     """Return the input of the model in the place of these cases' photographs."""
     if control in BLIND:
         return np.broadcast_to(np.uint8(GREY), (len(sources), size, size, 3))
+    if degraded := degradation.named(control):
+        read = partial(degradation.degraded_pixels, degradation=degraded, seed=seed)
+        return crops_of(sources, model, size=size, read=read)
     return crops_of(sources, model, size=size, read=border_pixels if control == "border" else case_pixels)
 
 

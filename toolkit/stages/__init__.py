@@ -14,9 +14,11 @@ In the order of the line:
     baseline   a model of metadata alone → a run with its predictions
     evaluate   predictions → scores with patient-clustered intervals
     compare    two runs on the same cases → paired differences
+    learning_curve  models of fewer patients → what more patients would bring
     readers    annotators without and with the model → differences that hold for others
     report     a run → HTML page, CSV files and figures
     queue      doubtful labels → whom to look at first, and what became of it
+    next_batch  unlabelled photographs → which to label next
     review     a file of verdicts → label revisions
     claims     published figures against the counts they rest on
     impact     a queue's labels → what they change, and the error rate of all labels

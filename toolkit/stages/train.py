@@ -28,13 +28,16 @@ from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob
 from toolkit.models.processes import this_process
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
+from toolkit.stats.learning_curve import patient_order
 from toolkit.workspace.locks import beside_others, held
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import (
+    FEWER,
     PartCase,
     RunRecord,
     check_photographs,
     crops_of,
+    find_run,
     find_split,
     now,
     read_run,
@@ -42,6 +45,7 @@ from toolkit.workspace.runs import (
     record_run,
     resolved_cases,
 )
+from toolkit.workspace.starts import start_of
 from toolkit.workspace.verification import certified_split, verify
 
 
@@ -65,6 +69,8 @@ class Trained:
     seed: int | None = None
     self_test: str | None = None
     """How exactly the checkpoint that was trained scores; None for a backend that tests none."""
+    started_from: str | None = None
+    """The run whose weights the training started from."""
     replicates: list["Trained"] = field(default_factory=list)
     """The same training with further seeds, each a run of its own."""
 
@@ -143,14 +149,18 @@ def train(  # noqa: PLR0913 - the stage's inputs
     split_id: str = "latest",
     device: str | None = None,
     resume: bool = False,
+    patients: int | None = None,
     progress: Progress = silent,
 ) -> Trained:
     """Fine-tune the study's model on a split, once for each seed; the same study, split and truth give the same IDs.
 
-    A run that is complete is not trained again. Raises ModelError where one was interrupted, unless `resume`.
+    A run that is complete is not trained again. Raises ModelError where one was interrupted, unless `resume`. With
+    `patients` it is trained on so many of the training patients, nested and with the first seed: a control of the run
+    that is trained on all.
     """
     trained = []
-    for run in _identified(workspace, study, find_split(workspace, split_id)):
+    identified = _identified(workspace, study, find_split(workspace, split_id))
+    for run in identified if patients is None else [_of_fewer(workspace, study, identified[0], patients)]:
         with beside_others(workspace.folder, f"run-{run.run_id}", "train", progress=progress):
             trained.append(_train(workspace, study, study_folder, run, device=device, resume=resume, progress=progress))
     return replace(trained[0], replicates=trained[1:])
@@ -205,12 +215,36 @@ class IdentifiedRun(NamedTuple):
     parts: dict[str, list[PartCase]]
     seed: int
     replicate_of: str | None
+    started_from: str | None
+    control: tuple[tuple[str, str], ...] = ()
+    """Of a run on fewer patients: keys and values by which its record says so."""
+
+
+def _of_fewer(workspace: Workspace, study: Study, whole: IdentifiedRun, patients: int) -> IdentifiedRun:
+    """Return the run on the first so many training patients of the study's random order."""
+    if not (workspace.run(whole.run_id) / "run.json").exists():
+        raise ModelError(
+            "the run on all training patients, which one on fewer is compared with, is not there",
+            place=str(workspace.run(whole.run_id)),
+            remedy="toolkit train",
+        )
+    training = whole.parts["train"]
+    order = patient_order(((case.patient_id, case.case_id) for case in training), seed=study.study.seed)
+    kept = set(order[:patients])
+    name = f"{FEWER}{patients}"
+    shown = f"the photographs of {patients} of the {len(order)} training patients, when it was trained"
+    return whole._replace(
+        run_id=short_id([whole.run_id, name]),
+        parts={**whole.parts, "train": [case for case in training if case.patient_id in kept]},
+        control=(("control", name), ("control_of", whole.run_id), ("shown", shown)),
+    )
 
 
 def _identified(workspace: Workspace, study: Study, split_id: str) -> list[IdentifiedRun]:
     """Return the run of each seed; the first one's ID does not depend on how many there are."""
     parts = {part: resolved_cases(workspace, split_id, part) for part in ("train", "validation")}
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
+    start = start_of(workspace, study, split_id)
     sections = study.digest("classes", "prompt", "model", "train")
     cases = [[[case.case_id, case.class_name] for case in cases] for cases in parts.values()]
     # Earlier versions trained these otherwise: with a sum of means, with weights that cancelled, with dropout in frozen
@@ -220,8 +254,10 @@ def _identified(workspace: Workspace, study: Study, split_id: str) -> list[Ident
     for number, seed in enumerate(range(study.study.seed, study.study.seed + study.train.seeds)):
         determined = [version("lesion-toolkit"), split_id, truth_id, seed, sections]
         determined += ["token mean"] * otherwise + [f"replicate {number}"] * (number > 0)
+        determined += [["start", start.run_id, start.checkpoint_files]] if start else []
         first = runs[0].run_id if runs else None
-        runs.append(IdentifiedRun(short_id([*determined, cases]), split_id, truth_id, parts, seed, first))
+        own = short_id([*determined, cases])
+        runs.append(IdentifiedRun(own, split_id, truth_id, parts, seed, first, start.run_id if start else None))
     return runs
 
 
@@ -241,6 +277,7 @@ def _save(
         "truth_id": run.truth_id,
         "seed": run.seed,
         "replicate_of": run.replicate_of,
+        **({"started_from": run.started_from} if run.started_from else {}),
         "study": study.model_dump(mode="json", exclude={"privacy": True, "ingest": {"annotator"}}),
         "model": {"name": study.model.name, "backend": study.model.backend, **model.facts()},
         "toolkit": version("lesion-toolkit"),
@@ -254,7 +291,10 @@ def _save(
         "split_seal": certified_split(workspace, run.split_id)["seal"],
         "checkpoint_files": digests_of(folder / "checkpoint"),
         "key_fingerprint": label_state["key_fingerprint"],
+        **dict(run.control),
     }
+    if run.control:
+        record["trained_at"] = record["finished_at"]
     record_photographs(workspace, run.run_id, run.parts)
     record_run(workspace, RunRecord.model_validate(record))
 
@@ -262,8 +302,11 @@ def _save(
 def _source(workspace: Workspace, study: Study, study_folder: Path, *, seed: int) -> str:
     """Return the checkpoint that the study names: a folder relative to the study file, a hub name, or "tiny".
 
-    A tiny checkpoint is built into the workspace when it is first needed, with weights drawn from the seed.
+    A tiny checkpoint is built into the workspace when it is first needed, with weights drawn from the seed. Where the
+    study starts from a run, it is that run's.
     """
+    if study.train.start_from:
+        return str(workspace.run(find_run(workspace, study.train.start_from)) / "checkpoint")
     name = study.model.name
     if name != "tiny":
         folder = study_folder / name
@@ -354,4 +397,5 @@ def _trained(record: RunRecord, *, already_there: bool) -> Trained:
         already_there=already_there,
         seed=record.seed,
         self_test=record.model.self_test,
+        started_from=record.started_from,
     )

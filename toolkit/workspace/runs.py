@@ -39,6 +39,10 @@ METADATA_BASELINE = "metadata-baseline"
 """Name and backend of the model that is given no photograph."""
 PLAIN_CONTROL = "plain"
 """The control that is a model of its own, fitted on plain features."""
+FEWER = "patients:"
+"""Begins the control that is the run trained on fewer patients; their number follows."""
+UNLABELLED = "unlabelled"
+"""The part of predictions whose cases have no label and stand in no subset of the run's split."""
 PHOTOGRAPHS = "photographs.json"
 """Beside a run: a digest of every case that it was trained on or watched, with its photograph."""
 SIDES = ("roi_left", "roi_top", "roi_width", "roi_height")
@@ -145,6 +149,8 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """Of the training; earlier versions trained with the study's, and did not note it."""
     replicate_of: str | None = None
     """The run that this one repeats with another seed."""
+    started_from: str | None = None
+    """The run whose weights the training started from."""
     checkpoint: str | None = None
     """The folder of the checkpoint where it is not the run's own."""
     split_seal: str | None = None
@@ -163,6 +169,11 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """What an input ablation gives the model."""
     source: PredictionSource | None = None
     """The file of another model's predictions that this is."""
+
+    @property
+    def was_trained(self) -> bool:
+        """Whether it has a training of its own: a control has not, unless it was trained on fewer patients."""
+        return self.control_of is None or (self.control or "").startswith(FEWER)
 
     @property
     def training_ended(self) -> datetime | None:
@@ -326,9 +337,11 @@ class PredictedPart(BaseModel, extra="allow", frozen=True):
     unmapped: dict[str, int] = {}
     """Cases left out because the run was not trained on their class, by class."""
     without_box: int = 0
-    """Cases without a ROI, which the input ablation `border` cannot use."""
+    """Cases without a ROI, which the input ablation `border` and degraded boxes cannot use."""
     values_left_out: int = 0
     """Metadata values that are left out of the prompts because they name a class."""
+    unchanged: float | None = None
+    """With degraded photographs: the largest difference of a probability from the run's own at level 0."""
 
 
 def record_predictions(
@@ -389,7 +402,7 @@ def _run_row(record: RunRecord) -> dict[str, Any]:
 
 def _epoch_rows(record: RunRecord) -> list[dict[str, Any]]:
     """Return losses and metrics of every epoch; none of a run that was trained under another ID."""
-    if record.control_of or record.external_of:
+    if not record.was_trained or record.external_of:
         return []
     return [
         {"run_id": record.run_id, "epoch": epoch.epoch, "metric": metric, "value": value}
@@ -408,12 +421,18 @@ def now() -> datetime:
 
 
 def part_cases(workspace: Workspace, split_id: str, part: str) -> list[PartCase]:
-    """Return the cases of a part, ordered by ID; refuse a part that is empty or lacks photographs."""
-    rows = workspace.rows(sql.statement("split/part_cases"), {"split_id": split_id, "part": part})
+    """Return the cases of a part, ordered by ID; refuse a part that is empty or lacks photographs.
+
+    The part `unlabelled` holds the cases without any label that are not in the split.
+    """
+    if part == UNLABELLED:
+        rows = workspace.rows(sql.statement("split/unlabelled_cases"), {"split_id": split_id})
+        empty, remedy = "no photograph is without a label", "parse an export with photographs that nobody has labelled"
+    else:
+        rows = workspace.rows(sql.statement("split/part_cases"), {"split_id": split_id, "part": part})
+        empty, remedy = f"part {part} of split {split_id} holds no case", "toolkit split"
     if not rows:
-        raise WorkspaceError(
-            f"part {part} of split {split_id} holds no case", place=str(workspace.folder), remedy="toolkit split"
-        )
+        raise WorkspaceError(empty, place=str(workspace.folder), remedy=remedy)
     if missing := sum(row["path"] is None for row in rows):
         raise WorkspaceError(
             f"{missing} of {len(rows)} cases of part {part} have no photograph",

@@ -23,6 +23,7 @@ own as (
         and case $others
             when 'controls' then
                 peers.control_of = $run_id
+                and not contains(peers.control, ':') -- degraded photographs have a section of their own
                 and known.cause = 'model'
                 and known.metric in ('macro_recall', 'macro_roc_auc', 'accuracy')
             else peers.control_of is distinct from $run_id

@@ -9,14 +9,16 @@ from toolkit.manifest import Study
 from toolkit.workspace import sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import UNLABELLED
 from toolkit.workspace.scores import unsayable
 
 
 def predicted_cases(workspace: Workspace, run_id: str) -> dict[str, int]:
     """Return the number of predicted cases by part; raise WorkspaceError where there is none."""
     rows = workspace.rows(
-        "select part, count(*) as cases from predictions where run_id = $run_id group by part order by part desc",
-        {"run_id": run_id},
+        "select part, count(*) as cases from predictions where run_id = $run_id and part <> $unlabelled "
+        "group by part order by part desc",
+        {"run_id": run_id, "unlabelled": UNLABELLED},
     )
     if not rows:
         raise WorkspaceError(

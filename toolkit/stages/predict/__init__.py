@@ -4,39 +4,41 @@ Work is done in shards of some hundred cases; a rerun computes only the shards t
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 
 from toolkit.errors import ModelError, WorkspaceError
-from toolkit.files import read_parquet, short_id, write_parquet
+from toolkit.files import read_parquet, short_id
 from toolkit.manifest import Study, determined
 from toolkit.models import backend
 from toolkit.models.backend import Backend
 from toolkit.models.processes import this_process
-from toolkit.photographs.crops import batches, dihedral
+from toolkit.photographs import degradation
 from toolkit.progress import Progress, silent
 from toolkit.prompts import ablation
 from toolkit.prompts.ablation import AblatedCase, ImageBlindBackend
-from toolkit.prompts.answers import Answers, answers_of, predicted
+from toolkit.prompts.answers import answers_of
 from toolkit.prompts.prompt import prompts_of, prompts_without_metadata
 from toolkit.stages.predict import external, plain_control
+from toolkit.stages.predict.shards import Shard, Task, score_shard
+from toolkit.stages.predict.unchanged import changes_at_0
 from toolkit.workspace import sql
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import (
     PLAIN_CONTROL,
+    UNLABELLED,
     PartCase,
     PredictedPart,
     RunRecord,
     check_checkpoint,
     find_run,
     part_cases,
+    predicted_parts,
     read_run,
     record_predictions,
 )
@@ -45,26 +47,6 @@ from toolkit.workspace.verification import check_record
 PARTS = ("validation", "test")
 SHARD = 256
 """Cases per Parquet file: what an interruption can cost."""
-
-
-class Task(NamedTuple):
-    """What is predicted: the trained run, and the study, answers and input ablation for it."""
-
-    record: RunRecord
-    run_id: str
-    """With an input ablation, the predictions are a run of their own."""
-    study: Study
-    answers: Answers
-    control: str | None
-
-
-class Shard(NamedTuple):
-    """Some cases of a part with their prompts, and the file of their predictions."""
-
-    part: str
-    cases: list[AblatedCase]
-    prompts: list[str]
-    path: Path
 
 
 class PartWork(NamedTuple):
@@ -91,7 +73,9 @@ class Predicted:
     control: str | None = None
     control_of: str | None = None
     left_out: int = 0
-    """Cases without a ROI, which the input ablation `border` cannot use."""
+    """Cases without a ROI, which the input ablation `border` and degraded boxes cannot use."""
+    unchanged: float | None = None
+    """With degraded photographs: the largest difference of a probability from the run's own at level 0."""
     values_left_out: int = 0
     """Metadata values that are left out of the prompt because they name a class."""
     scores_are_older: bool = False
@@ -119,7 +103,8 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     """Score every class's answer for each case of the parts; write Parquet, then mirror it in the registry.
 
     With a `control` (an input ablation) the photographs are replaced, and the predictions are a run of their own; the
-    control `plain` is another model, fitted on plain features of the run's training set.
+    control `plain` is another model, fitted on plain features of the run's training set, and one like `blur:2` are the
+    run's predictions on degraded photographs.
     `run` may be the folder of another workspace's run: then the part is external, and the run is recorded here.
     Of several processes each scores its share of the shards, and the first mirrors them all.
     """
@@ -140,11 +125,12 @@ def _predict(
     parts = parts or ((external.PART,) if task.record.external_of else PARTS)
     work = [_work(workspace, task, part, part_cases(workspace, task.record.split_id, part)) for part in parts]
     shards = [shard for each in work for shard in each.shards]
-    missing = {shard.path for shard in shards if not shard.path.exists()}
+    missing, changes = {shard.path for shard in shards if not shard.path.exists()}, dict[str, float]()
     process.wait_for_others()  # until all have read the registry and seen what is missing
     if waiting := [shard for shard in process.share(shards) if shard.path in missing]:
-        loaded = _loaded(workspace, task.study, task.record, device)
+        loaded = _loaded(workspace, task, device)
         model = ImageBlindBackend(loaded) if task.control in ablation.BLIND else loaded
+        changes = changes_at_0(workspace, model, task, waiting)
         done, total = 0, sum(len(shard.cases) for shard in waiting)
         for shard in waiting:
             for scored in score_shard(model, task, shard):
@@ -153,7 +139,8 @@ def _predict(
     process.wait_for_others()
     if process.is_first:
         files = {part: [shard.path for shard in shards if shard.part == part] for part in parts}
-        _mirror(workspace, task.run_id, files, {each.shards[0].part: _made(task, each) for each in work})
+        known = {part: made.unchanged for part, made in predicted_parts(workspace, task.run_id).items()} | changes
+        _mirror(workspace, task.run_id, files, {each.shards[0].part: _made(task, each, known) for each in work})
     process.wait_for_others()  # while one writes to the registry nobody can read it
     scored_now = sum(len(shard.cases) for shard in shards if shard.path in missing)
     return _summary(workspace, task, work, scored_now=scored_now)
@@ -194,7 +181,7 @@ def _task(workspace: Workspace, study: Study, run: str, control: str | None) -> 
             place=str(workspace.run(record.run_id)),
             remedy="toolkit predict --from FILE --model-name NAME reads such a file",
         )
-    if record.control_of:
+    if record.control_of and not record.was_trained:
         control, record = control or record.control, read_run(workspace, record.control_of)
     if record.external_of:
         study, answers = external.as_trained(study, record)
@@ -247,7 +234,9 @@ def _shards(folder: Path, task: Task, part: str, cases: list[AblatedCase], promp
 
     Earlier versions did not count the photographs' bytes among the inputs: their files are taken as they are.
     """
-    settings = [task.answers, task.study.predict.views, task.study.predict.generate]
+    settings: list[Any] = [task.answers, task.study.predict.views, task.study.predict.generate]
+    if degradation.named(task.control):
+        settings += [degradation.VERSION, task.study.study.seed]
     shards = []
     for start in range(0, len(cases), SHARD):
         some, texts = cases[start : start + SHARD], prompts[start : start + SHARD]
@@ -259,8 +248,9 @@ def _shards(folder: Path, task: Task, part: str, cases: list[AblatedCase], promp
     return shards
 
 
-def _loaded(workspace: Workspace, study: Study, record: RunRecord, device: str | None) -> Backend:
+def _loaded(workspace: Workspace, task: Task, device: str | None) -> Backend:
     """Load a run's checkpoint in the precision that it was trained in."""
+    record = task.record
     from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to predict
 
     trained, checkpoint = record.study, _checkpoint(workspace, record)
@@ -274,7 +264,8 @@ def _loaded(workspace: Workspace, study: Study, record: RunRecord, device: str |
         mode=trained["train"]["mode"],
         dtype=trained["model"]["dtype"],
     )
-    model.keep_features(workspace.features, gigabytes=study.features.gigabytes)
+    if degradation.named(task.control) is None:  # nobody asks for those of degraded photographs again
+        model.keep_features(workspace.features, gigabytes=task.study.features.gigabytes)
     return model
 
 
@@ -288,31 +279,7 @@ def _checkpoint(workspace: Workspace, record: RunRecord) -> Path:
     return path
 
 
-def score_shard(model: Backend | ImageBlindBackend, task: Task, shard: Shard) -> Iterator[int]:
-    """Score one shard, yielding the size of each batch when it is done; its file appears at the end, or not at all."""
-    study, texts = task.study, task.answers.texts
-    sources = [each.source for each in shard.cases]
-    crops = ablation.photographs(task.control, sources, study.model, size=model.input_size)
-    lengths = model.answer_lengths(texts)
-    rows = []
-    numbers = iter(range(len(shard.cases)))
-    for photographs in batches(crops, study.predict.batch_size):
-        batch = list(islice(numbers, len(photographs)))
-        prompts = [shard.prompts[n] for n in batch]
-        tta = [
-            model.log_likelihoods(np.stack([dihedral(p, variant) for p in photographs]), prompts, texts)
-            for variant in range(study.predict.views)
-        ]
-        generated = model.generate(photographs, prompts) if study.predict.generate else [None] * len(batch)
-        for n, columns, text in zip(batch, predicted(np.stack(tta), task.answers, lengths), generated, strict=True):
-            key = {"run_id": task.run_id, "part": shard.part, "case_id": shard.cases[n].case.case_id}
-            class_name = None if text is None else study.class_of(text.strip(" .\"'"))
-            rows.append({**key, **columns, "generated": text, "generated_class": class_name})
-        yield len(batch)
-    write_parquet(shard.path, pa.Table.from_pylist(rows, schema=table_schema("predictions")))
-
-
-def _made(task: Task, work: PartWork) -> PredictedPart:
+def _made(task: Task, work: PartWork, changes: Mapping[str, float | None]) -> PredictedPart:
     answers, predicting = task.answers, task.study.predict
     classes = [answers.classes[number] if number >= 0 else None for number in answers.class_of]
     return PredictedPart(
@@ -322,6 +289,7 @@ def _made(task: Task, work: PartWork) -> PredictedPart:
         unmapped=dict(work.unmapped),
         without_box=work.left_out,
         values_left_out=work.values_left_out,
+        unchanged=changes.get(work.shards[0].part),
     )
 
 
@@ -346,6 +314,7 @@ def _summary(workspace: Workspace, task: Task, work: list[PartWork], *, scored_n
     cases = {each.shards[0].part: sum(len(shard.cases) for shard in each.shards) for each in work}
     counts = workspace.rows(sql.statement("predict/summary"), {"run_id": task.run_id, "parts": "\x1f".join(cases)})[0]
     scored_before = counts.pop("scored")
+    changes = [made.unchanged for part, made in predicted_parts(workspace, task.run_id).items() if part in cases]
     return Predicted(
         run_id=task.run_id,
         cases=cases,
@@ -354,8 +323,9 @@ def _summary(workspace: Workspace, task: Task, work: list[PartWork], *, scored_n
         control=task.control,
         control_of=record.run_id if task.control else None,
         left_out=sum(each.left_out for each in work),
+        unchanged=max((change for change in changes if change is not None), default=None),
         values_left_out=sum(each.values_left_out for each in work),
-        scores_are_older=scored_now > 0 and scored_before,
+        scores_are_older=scored_now > 0 and scored_before and set(cases) != {UNLABELLED},
         external_of=record.external_of,
         unmapped=dict(sum((each.unmapped for each in work), Counter())),
         patients_compared=record.leaks["patients_compared"] if record.external_of else None,

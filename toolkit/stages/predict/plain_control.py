@@ -183,7 +183,7 @@ def _record(workspace: Workspace, study: Study, of: RunRecord, training: PlainCa
         control=PLAIN_CONTROL,
         control_of=of.run_id,
         replicate_of=of.replicate_of,
-        shown=ablation.MEANING[PLAIN_CONTROL],
+        shown=ablation.meaning(PLAIN_CONTROL),
         split_seal=certified_split(workspace, of.split_id)["seal"],
         key_fingerprint=of.key_fingerprint,
     )

@@ -20,6 +20,7 @@ from toolkit.workspace.registry import Workspace
 NAMESPACE = uuid.UUID("8a1f0c52-3a55-5d1c-9d5e-6f2f3c0f7b11")
 """A line's ID is the UUIDv5, within this, of run, data row, question and, in a box, case: the same line replaces it."""
 SPLITS = {"train": "TRAINING", "validation": "VALIDATION", "test": "TEST", "external": "TEST"}
+"""Photographs that nobody has labelled are in none."""
 MOST = 1_000
 """Rows or lines in a call."""
 
@@ -89,13 +90,13 @@ def plan_of(workspace: Workspace, study: Study, run_id: str) -> tuple[RunPlan, d
     sent = [row for row in found if lines[row["case_id"]]]
     parts = {row["image_id"]: row["part"] for row in workspace.rows(sql.statement("push/run_rows"), {"run_id": run_id})}
     parts |= {row["image_id"]: row["part"] for row in found}
-    ordered = sorted(parts.items(), key=lambda pair: (SPLITS[pair[1]], pair[0]))
+    ordered = sorted(parts.items(), key=lambda pair: (SPLITS.get(pair[1], ""), pair[0]))
     plan = RunPlan(
         run_id=run_id,
         model=f"lesion-toolkit {study.study.name}",
         project_id=_project(workspace),
         rows=[PushItem(image_id, image_id) for image_id, _ in ordered],
-        splits=[PushItem(image_id, image_id, value=SPLITS[part]) for image_id, part in ordered],
+        splits=[PushItem(image_id, image_id, value=SPLITS[part]) for image_id, part in ordered if part in SPLITS],
         predictions=[
             PushItem(row["case_id"], row["image_id"], case_id=row["case_id"], value=row["predicted"]) for row in sent
         ],

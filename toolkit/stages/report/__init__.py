@@ -12,7 +12,8 @@ from toolkit.formatting import counted_by
 from toolkit.manifest import Study
 from toolkit.privacy import PseudonymKey
 from toolkit.progress import Progress, silent
-from toolkit.stages.report import guidelines, model_card
+from toolkit.stages.report import guidelines, image_quality_figure, model_card
+from toolkit.stages.report.adaptation_figure import adaptation_figure
 from toolkit.stages.report.bundle import write_page
 from toolkit.stages.report.case_details import CaseDetails, read_details
 from toolkit.stages.report.embedded_data import EmbeddedContext, document
@@ -82,7 +83,7 @@ def _written(
 ) -> Report:
     run_id = facts.run["run_id"]
     progress("drawing curves", 0, None)
-    figures = draw(facts)
+    figures = draw(facts) | image_quality_figure.figure(facts.image_quality) | adaptation_figure(facts.adaptation)
     filled = guidelines.filled(workspace, study, facts)
     card = model_card.model_card(facts, study, filled)
     tables = {**csv_tables(facts), "guidelines.csv": guidelines.table(filled)}

@@ -58,6 +58,9 @@ def sentences(facts: ReportFacts) -> dict[str, str]:
         "losses": _losses(facts),
         "watched": _watched(facts),
         "reliability": _reliability(facts),
+        "adaptation": "",
+        "image_quality": "A bar is the interval of the difference, drawn from the run's line: where it does not reach "
+        "the line, the change is clear.",
         "decision": _decision(facts),
     }
 

@@ -8,6 +8,7 @@ from toolkit.manifest.evaluation import ReportingSection, ReportSection
 from toolkit.stages.report.analysis_plan import PlanSummary, read_plan
 from toolkit.stages.report.cases import ReportCase, ScoredCases, grouped_cases
 from toolkit.stages.report.evaluation import Evaluation, read_evaluation
+from toolkit.stages.report.image_quality import ImageQuality, read_image_quality
 from toolkit.workspace import ledger, sql
 from toolkit.workspace.class_arrays import ClassArrays, class_arrays
 from toolkit.workspace.registry import Workspace
@@ -110,6 +111,10 @@ class ReportFacts:
     """Classes that the run has no answer for."""
     not_predicted: list[dict[str, Any]]
     """Cases of the first part without a prediction, by class."""
+    adaptation: list[dict[str, Any]]
+    """Rows of the question `adaptation` on the first part, where the training started from a run; else empty."""
+    image_quality: ImageQuality
+    """What the run loses on degraded photographs of the first part."""
     audience: Audience = "internal"
     rounded: bool = False
     """Whether averages are rounded, since they would give away counts that are suppressed."""
@@ -189,6 +194,8 @@ def _gathered(workspace: Workspace, study: Study, run_id: str) -> ReportFacts:
         bootstrap_seed=_bootstrap_seed(workspace, run_id),
         unsayable=unsayable(workspace, run_id),
         not_predicted=workspace.rows(sql.statement("report/not_predicted"), {**key, **split, "part": parts[0]}),
+        adaptation=_adaptation(workspace, record, parts[0]),
+        image_quality=read_image_quality(workspace, run_id, parts[0]),
     )
 
 
@@ -227,6 +234,14 @@ def _previous(rows: list[dict[str, Any]]) -> PreviousRun | None:
         return None
     values = {(row["part"], row["metric"], row["class_name"]): row["value"] for row in rows}
     return PreviousRun(rows[0]["run_id"], rows[0]["same_split"], values)
+
+
+def _adaptation(workspace: Workspace, record: RunRecord, part: str) -> list[dict[str, Any]]:
+    """Return what was forgotten and learned; nothing before the run was compared with the one that it started from."""
+    if record.started_from is None:
+        return []
+    rows = workspace.shipped_rows("adaptation", run=record.run_id, other=record.started_from, part=part)
+    return rows if any(row["difference"] is not None for row in rows) else []
 
 
 def _seeds(workspace: Workspace, run_id: str, part: str) -> list[dict[str, Any]]:

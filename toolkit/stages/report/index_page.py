@@ -15,6 +15,7 @@ from toolkit.workspace.runs import read_run
 
 PAIR = re.compile(r"([0-9a-f]{8})-to-([0-9a-f]{8})")
 IMPACT = re.compile(r"impact-([0-9a-f]{8})")
+CURVE = re.compile(r"learning-curve-(?:plain|([0-9a-f]{8}))")
 
 
 def write_index(workspace: Workspace, study: Study) -> None:
@@ -77,7 +78,13 @@ def _others(names: list[str]) -> list[tuple[str, str]]:
         for name in names
         if (of := IMPACT.fullmatch(name))
     ]
-    return progress + audit + queue + impacts + pairs
+    curves = [
+        (name, f"Learning curve of {f'run {of[1]}' if of[1] else 'plain features'}: what more patients would bring")
+        for name in names
+        if (of := CURVE.fullmatch(name))
+    ]
+    batch = [("next-batch", "Next batch: which photographs to label next")] if "next-batch" in names else []
+    return progress + audit + queue + batch + curves + impacts + pairs
 
 
 def _counts(workspace: Workspace) -> dict[str, Any]:

@@ -36,6 +36,8 @@ def trained(facts: ReportFacts) -> str:
             f"This is a control of run {record.control_of} without a neural network: logistic regression and extra "
             f"trees on plain colour, texture and shape, {how}."
         )
+    if record.control_of and record.was_trained:
+        return f"This is run {record.control_of} trained on fewer patients, for its learning curve. {text}"
     if record.control_of:
         shown = clean(record.shown or spoken(record.control or ""))
         text = f"This is an input ablation of run {record.control_of}: the model gets {shown}. {text}"

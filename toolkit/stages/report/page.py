@@ -3,10 +3,10 @@
 import json
 from typing import Any, NamedTuple
 
-from toolkit.formatting import used_to_choose
+from toolkit.formatting import field_name, used_to_choose
 from toolkit.manifest import NO_PATIENTS, Study
 from toolkit.prompts.ablation import MEANING
-from toolkit.stages.report import captions, evaluation, first_screen, headlines, layout, origin, pivots
+from toolkit.stages.report import captions, evaluation, first_screen, headlines, image_quality, layout, origin, pivots
 from toolkit.stages.report.facts import CountCell, ReportFacts
 from toolkit.stages.report.figures import Drawing, inline
 from toolkit.stages.report.guidelines import Guideline, left
@@ -23,6 +23,8 @@ FIGURES = {
     "watched": "Metrics on the validation set by epoch",
     "reliability": "Calibration curve: observed frequency by mean predicted probability",
     "decision": "Decision curve: net benefit by threshold probability",
+    "adaptation": "Recall of each class before and after the adaptation",
+    "image_quality": "Macro recall by degradation and level; the line is the run's own",
 }
 CURVES, TRAINING_CURVES = ("roc", "pr"), ("losses", "watched")
 """Of the figures those that stand under "Curves", and those that are folded there."""
@@ -95,6 +97,8 @@ def _sections(facts: ReportFacts) -> dict[str, Any]:
         "groups": groups,
         "group_metrics": list(dict.fromkeys(name for rows in groups.values() for row in rows for name in row.rows)),
         "groups_sentence": captions.groups_sentence(groups),
+        "quality_sentences": image_quality.sentences(facts.image_quality),
+        "measured_quality": [field_name(field) for field in groups if field in image_quality.MEASURED],
         "calibration": calibration,
         "kinds": pivots.kinds(calibration),
         "sentences": captions.sentences(facts),

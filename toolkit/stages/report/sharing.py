@@ -54,10 +54,18 @@ def shared(facts: ReportFacts) -> ReportFacts:
         evaluation=_evaluation(facts.evaluation),
         # Exact values of several runs would give away what a rounded one hides.
         seeds=[] if rounded else [row for row in facts.seeds if row["class_name"] is None],
+        adaptation=[],
+        image_quality=facts.image_quality._replace(rows=[] if rounded else _averages(facts.image_quality.rows)),
         boxes={part: boxes for part, boxes in facts.boxes.items() if not any(0 < n < SMALLEST for n in boxes.patients)},
         made=_made(facts.made),
         not_predicted=[row | _few(row) for row in facts.not_predicted],
     )
+
+
+def _averages(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows over all classes, without the numbers of single predictions that flipped."""
+    nothing = dict.fromkeys(("became_wrong", "became_right", "flipped"))
+    return [row | nothing for row in rows if row["class_name"] is None]
 
 
 def _made(made: PredictedPart | None) -> PredictedPart | None:

@@ -6,7 +6,7 @@ from toolkit.stages.report.facts import ReportFacts
 from toolkit.workspace import sql
 
 STATEMENTS = ("matrix", "cases", "flow", "parts", "findings", "issues", "leakage")
-QUESTIONS = ("groups", "operating_points", "calibration", "decision_curve", "seeds")
+QUESTIONS = ("groups", "operating_points", "calibration", "decision_curve", "seeds", "image_quality")
 
 
 class TableQuery(NamedTuple):
@@ -24,6 +24,7 @@ def table_queries(facts: ReportFacts) -> dict[str, TableQuery]:
         **{name: statement(f"report/{name}", **key) for name in STATEMENTS},
         **{others: statement("report/comparisons", **key, others=others) for others in ("runs", "controls")},
         **{name: question(name, run=run, part=part) for name in QUESTIONS},
+        "adaptation": question("adaptation", run=run, other=facts.record.started_from or run, part=part),
         "departures": question("departures", run=run),
     }
 

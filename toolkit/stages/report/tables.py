@@ -20,6 +20,10 @@ CONTROLS = (
     "control", "control_run_id", "part", "metric", "class_name", "value", "other_value", "difference", "low", "high",
     "p", "confidence", "method", "cases", "patients",
 )  # fmt: skip
+IMAGE_QUALITY = (
+    "kind", "level", "metric", "class_name", "value", "degraded", "difference", "low", "high", "p", "became_wrong",
+    "became_right", "flipped", "cases", "patients", "degraded_run_id",
+)  # fmt: skip
 SEEDS = ("part", "metric", "class_name", "value", "low", "high", "seeds", "mean", "sd", "lowest", "highest")
 OVER_ALL_CLASSES = ("part", "metric", "value", "low", "high", "method", "replicates", "cases", "patients", "classes")
 
@@ -41,6 +45,8 @@ def csv_tables(facts: ReportFacts) -> dict[str, str]:
         "comparison.csv": (more.compared, COMPARED),
         "controls.csv": (controls, CONTROLS),
         "seeds.csv": (facts.seeds, SEEDS),
+        "adaptation.csv": (facts.adaptation, None),
+        "image_quality.csv": (facts.image_quality.rows, IMAGE_QUALITY),
     }
     tables = {
         "per_class.csv": _per_class(facts),

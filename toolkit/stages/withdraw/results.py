@@ -118,11 +118,19 @@ def predicted_cases(path: Path) -> list[str]:
 
 
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
-    """Return the runs that were trained on, or watched, cases of these splits; an input ablation was not trained."""
-    records = _records(workspace).items()
-    return [
-        run_id for run_id, record in records if record.split_id in splits and record.control in (None, PLAIN_CONTROL)
-    ]
+    """Return the runs that were trained on, or watched, cases of these splits, and those that started from them.
+
+    An input ablation was not trained.
+    """
+    records = _records(workspace)
+    own = {
+        run_id
+        for run_id, record in records.items()
+        if record.split_id in splits and (record.was_trained or record.control == PLAIN_CONTROL)
+    }
+    while later := {run_id for run_id, record in records.items() if record.started_from in own} - own:
+        own |= later
+    return sorted(own)
 
 
 def _records(workspace: Workspace) -> dict[str, RunRecord]:

@@ -1,0 +1,52 @@
+-- What did a training that started from another run forget of the old classes, and how does it do on the new ones?
+-- $run = latest: run after the adaptation, or latest
+-- $run among run_names.name
+-- $other: run that it started from
+-- $other among run_names.name
+-- $part = test: subset of the split
+-- $part among train, validation, test, external
+with before as (
+    select distinct unnest(map_keys(predictions.probabilities)) as class_name
+    from run_names
+    inner join predictions on predictions.run_id = run_names.run_id
+    where run_names.name = $other
+),
+
+differences as (
+    select comparisons.*
+    from comparisons
+    inner join run_names as first_name on first_name.run_id = comparisons.run_id
+    inner join run_names as second_name on second_name.run_id = comparisons.other_run_id
+    where
+        first_name.name = $other
+        and second_name.name = $run
+        and comparisons.part = $part
+        and comparisons.metric = 'recall'
+        and comparisons.cause = 'model'
+)
+
+select
+    scores.class_name,
+    before.class_name is null as is_new,
+    if(before.class_name is null, null, differences.value) as recall_before, -- on the cases that both runs predicted
+    if(before.class_name is null, null, differences.other_value) as recall_after,
+    if(before.class_name is null, null, differences.difference) as difference,
+    if(before.class_name is null, null, differences.low) as low,
+    if(before.class_name is null, null, differences.high) as high,
+    coalesce(before.class_name is not null and differences.high < 0, false) as forgotten,
+    scores.value as recall_on_all, -- of the run after the adaptation, on all its cases
+    scores.low as recall_low,
+    scores.high as recall_high,
+    scores.cases,
+    scores.patients,
+from scores
+inner join run_names on run_names.run_id = scores.run_id
+left join before on before.class_name = scores.class_name
+left join differences on differences.class_name = scores.class_name
+where
+    run_names.name = $run
+    and scores.part = $part
+    and scores.metric = 'recall'
+    and scores.class_name is not null
+    and isfinite(scores.value) -- a class without a case says nothing
+order by is_new, scores.class_name;

@@ -1,0 +1,75 @@
+"""The run whose weights a training starts from: it was trained here and has seen no patient of the test set."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from toolkit.errors import LeakError, ModelError
+from toolkit.manifest import Study
+from toolkit.workspace import sql
+from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import RunRecord, check_checkpoint, find_run, read_run
+
+KEY = "[train] start_from"
+
+
+def start_of(workspace: Workspace, study: Study, split_id: str) -> RunRecord | None:
+    """Return the run that the study's training starts from, None where it starts from `[model] name`.
+
+    Raises ModelError for a run that has no weights to start from, and LeakError where it, or one that it started from
+    itself, has seen patients of the split's test set.
+    """
+    if not study.train.start_from:
+        return None
+    start = read_run(workspace, find_run(workspace, study.train.start_from))
+    _check_weights(study, start)
+    check_checkpoint(checkpoint_of(workspace, start), start)
+    for earlier in _with_earlier(workspace, start):
+        _check_patients(workspace, earlier, split_id)
+    return start
+
+
+def checkpoint_of(workspace: Workspace, start: RunRecord) -> Path:
+    """Return the folder of a run's weights."""
+    return workspace.run(start.run_id) / "checkpoint"
+
+
+def _check_weights(study: Study, start: RunRecord) -> None:
+    trained = start.study.get("train", {}), start.study.get("model", {})
+    if start.source or start.external_of or not start.was_trained or not trained[1].get("backend"):
+        problem = f"run {start.run_id} was not trained in this workspace"
+        raise ModelError(problem, place=KEY, remedy="name a run that toolkit train made here")
+    if trained[1]["backend"] != study.model.backend:
+        problem = f"run {start.run_id} is of another [model] backend: {trained[1]['backend']}"
+        raise ModelError(
+            problem, place=KEY, remedy=f'set backend = "{trained[1]["backend"]}", or start from another run'
+        )
+    if trained[0].get("mode") == "lora":
+        problem = f"run {start.run_id} holds adapters, and no weights of its own"
+        raise ModelError(problem, place=KEY, remedy="start from a run of another [train] mode")
+
+
+def _with_earlier(workspace: Workspace, start: RunRecord) -> Iterator[RunRecord]:
+    """Yield a run, and those that it started from."""
+    yield start
+    while start.started_from:
+        start = read_run(workspace, start.started_from)
+        yield start
+
+
+def _check_patients(workspace: Workspace, start: RunRecord, split_id: str) -> None:
+    key = {"split_id": split_id, "start_split_id": start.split_id}
+    [known] = workspace.rows(sql.statement("train/start_split"), {"start_split_id": start.split_id})
+    if not known["cases"]:
+        raise LeakError(
+            f"which patients run {start.run_id} has seen cannot be told: its split {start.split_id} is gone",
+            place=KEY,
+            remedy="restore the split, or start from another run",
+        )
+    seen = workspace.rows(sql.statement("train/start_leaks"), key)
+    if seen:
+        counts = ", ".join(f"{row['patients']} of {row['part']}" for row in seen)
+        raise LeakError(
+            f"run {start.run_id} has seen patients of split {split_id} that it must not know: {counts}",
+            place=KEY,
+            remedy=f"toolkit split --frozen {start.split_id} keeps every patient where that run had them",
+        )
