@@ -20,7 +20,7 @@ from toolkit.manifest.model import LoraSection, TrainSection
 from toolkit.models import backend
 from toolkit.models.backend import Examples, TrainingJob
 from toolkit.models.batches import Cases
-from toolkit.models.budget import GIB, budgets
+from toolkit.models.budget import GIB, budgets, skeleton
 from toolkit.models.decoder.checkpoint import read_config
 from toolkit.models.decoder.families import FAMILIES as RULES
 from toolkit.models.decoder.image_text_to_text import LONGEST_TEXT, ImageTextToText, TrainableDecoder
@@ -32,7 +32,6 @@ from toolkit.models.scoring import build_trie
 from toolkit.models.tiny_chat import build_tiny_chat
 from toolkit.models.trainable import prepare
 from toolkit.models.training import collate, summed_loss
-from toolkit.models.transformers_compat import quiet
 from toolkit.prompts.ablation import ImageBlindBackend
 from toolkit.prompts.ablation import photographs as shown
 
@@ -115,7 +114,7 @@ def test_any_answers_are_scored_as_by_one_forward_each_in_batches_with_ragged_pr
 
         expected = reference(model, images, prompts, answers)
 
-        for way in (by_trie, by_level):
+        for way in (by_trie, by_level) if count == 3 else (by_trie,):
             actual = log_likelihoods(model.model, inputs, trie, model.family, way=way)
             np.testing.assert_allclose(actual, expected, atol=1e-4, err_msg=f"{way.__name__}, batch of {count}")
         assert (actual.exp().sum(dim=1) <= 1 + 1e-6).all()
@@ -125,7 +124,7 @@ def test_any_answers_are_scored_as_by_one_forward_each_in_batches_with_ragged_pr
     ("family", "attention", "settings"),
     [
         ("gemma3", "sdpa", {"sliding_window": 24}),
-        ("gemma3", "eager", {"sliding_window": 8}),
+        pytest.param("gemma3", "eager", {"sliding_window": 8}, marks=pytest.mark.soak),
         ("paligemma", "eager", {"model_type": "gemma2", "sliding_window": 4096}),
         *(pytest.param(family, "eager", {}, marks=pytest.mark.soak) for family in FAMILIES),
     ],
@@ -261,7 +260,7 @@ def test_a_step_is_the_same_in_however_many_batches_its_cases_come(built, exampl
     assert steps[0] == pytest.approx(steps[1], rel=1e-4)
 
 
-@pytest.mark.parametrize(("family", "mode"), every(("gemma3", "lora"), among=[(f, m) for f in FAMILIES for m in MODES]))
+@pytest.mark.parametrize(("family", "mode"), every(among=[(f, m) for f in FAMILIES for m in MODES]))
 def test_gradient_checkpointing_reads_the_layers_twice_and_learns_the_same(built, examples, tmp_path, family, mode):
     learned, reads = [], []
     for kept in (False, True):
@@ -279,9 +278,7 @@ def test_gradient_checkpointing_reads_the_layers_twice_and_learns_the_same(built
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_lora_goes_into_queries_and_values_of_the_language_model_and_nowhere_else(built, family):
-    model = ImageTextToText.load(str(built(family)), device="cpu", mode="lora")
-
-    adapted = prepare(model.model, mode="lora", lora=LoraSection(rank=2))
+    adapted = prepare(skeleton(read_config(str(built(family)))), mode="lora", lora=LoraSection(rank=2))
 
     trained = {name.partition(".lora_")[0] for name, p in adapted.named_parameters() if p.requires_grad}
     assert 4 * 2 == len(trained)
@@ -548,11 +545,6 @@ def test_every_mode_has_a_budget_and_tied_weights_count_once(built, loaded):
     assert {"full", "language_model", "lora"} == set(found)
     assert model.facts()["parameters"] == found["full"].trained
     assert language == found["language_model"].trained
-    with quiet():
-        adapted = prepare(
-            ImageTextToText.load(str(built("gemma3")), device="cpu", mode="lora").model, mode="lora", lora=LoraSection()
-        )
-    assert sum(p.numel() for p in adapted.parameters() if p.requires_grad) == found["lora"].trained
 
 
 @pytest.mark.parametrize(
