@@ -43,10 +43,10 @@ def test_shipped_studies_are_valid(path):
     assert path.stem == load_study(path).study.name
 
 
-def test_four_studies_ship():
+def test_five_studies_ship():
     shipping = {path.stem for path in shipped("manifests").glob("*.toml")}
 
-    assert {"demo", "pad_ufes_20", "pigmented8", "pigmented8-lora"} == shipping
+    assert {"demo", "pad_ufes_20", "pad_ufes_20-pacheco", "pigmented8", "pigmented8-lora"} == shipping
 
 
 def test_a_class_is_found_by_any_of_its_spellings(write):
