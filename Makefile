@@ -38,6 +38,7 @@ bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/audit.py
 	$(BIN)/python tests/benchmarks/suspects.py
 	$(BIN)/python tests/benchmarks/scoring.py
+	$(BIN)/python tests/benchmarks/chat_scoring.py
 	$(BIN)/python tests/benchmarks/training.py
 	$(BIN)/python tests/benchmarks/waiting.py
 	$(BIN)/python tests/benchmarks/report.py

@@ -28,7 +28,8 @@ LONGEST = (
     *("test_replicates.py", "test_push.py", "test_rebuild.py", "test_predict_from.py", "test_queue.py"),
     *("test_suspects.py", "test_cli.py", "test_withdraw.py", "test_baseline.py", "test_external.py", "test_report.py"),
     *("test_parse.py", "test_review_round.py", "test_train_together.py", "test_without_patients.py", "test_faults.py"),
-    *("test_as_of.py", "test_exposures.py", "test_trainable.py", "test_models.py", "test_planted.py", "test_pull.py"),
+    *("test_as_of.py", "test_exposures.py", "test_trainable.py", "test_models.py", "test_decoder.py"),
+    *("test_planted.py", "test_pull.py"),
     *("test_claims.py", "test_split.py", "test_compare.py", "test_flipped_bytes.py", "test_ledger.py", "test_mrmc.py"),
 )
 """Files that take longest, in the order in which they are begun; the first makes `finished`, the second needs none."""

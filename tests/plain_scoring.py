@@ -62,6 +62,36 @@ def generated(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
     return torch.tensor(rows).double().log()
 
 
+@torch.inference_mode()
+def all_logits(model: Model, prompt: list[int], after: list[int], pixels: Tensors, **types: int) -> torch.Tensor:
+    """Return (tokens, vocabulary) of a decoder-only model: one photograph, prompt and answer, no padding, no cache.
+
+    `types` may give the types of image and answer.
+    """
+    ids = torch.tensor([prompt + after])
+    given = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **pixels}
+    if types:
+        kinds = (ids == model.config.image_token_id).long() * types["image"]
+        kinds[:, len(prompt) :] = types["answer"]
+        given["mm_token_type_ids" if "image_grid_thw" in pixels else "token_type_ids"] = kinds
+    return model(**given).logits[0].float()
+
+
+def one_forward_per_answer(
+    model: Model, prompts: list[list[int]], pixels: Tensors, answers: list[list[int]], **types: int
+) -> torch.Tensor:
+    """Return (B, answers) of a decoder-only model; `pixels` holds an equal share of rows for each prompt."""
+    table = []
+    for number, prompt in enumerate(prompts):
+        own = {name: tensor.chunk(len(prompts))[number] for name, tensor in pixels.items()}
+        logits = [all_logits(model, prompt, answer, own, **types)[len(prompt) - 1 : -1] for answer in answers]
+        losses = [
+            cross_entropy(rows, torch.tensor(a), reduction="sum") for rows, a in zip(logits, answers, strict=True)
+        ]
+        table.append(-torch.stack(losses).double())
+    return torch.stack(table)
+
+
 SCORERS: dict[str, Scorer] = {
     "generate": generated,
     "one forward per label": one_forward_per_label,

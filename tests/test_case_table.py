@@ -142,6 +142,22 @@ def test_what_a_later_write_makes_anew_keeps_its_words_and_columns(copied, finis
     assert "age" in copied.table("case_table").columns
 
 
+@pytest.mark.parametrize("changed", ["drop view errors", "create or replace view truth as select 1 as case_id"])
+def test_a_view_that_is_another_is_made_again_by_the_next_write(copied, changed):
+    def views():
+        return copied.rows("select view_name, sql from duckdb_views() where not internal order by all")
+
+    before, said = views(), comments(copied)
+    with duckdb.connect(str(copied.registry)) as connection:
+        connection.execute(changed)
+    assert before != views()
+    with copied.writing():
+        pass
+
+    assert before == views()
+    assert said == comments(copied)
+
+
 def test_a_field_with_a_hostile_or_a_taken_name_is_a_column_too(parsed):
     fields = {'a"; drop table cases; --': "x", "part": "left arm", "case_id": "7", "it's": "y"}
     workspace = parsed(row("i1", label("L1", "nevus"), patient="P-1"), row("i2", label("L2", "nevus"), patient="P-2"))

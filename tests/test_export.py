@@ -226,7 +226,9 @@ def test_what_a_killed_export_has_left_is_swept_away_by_the_next(finished, tmp_p
     assert [tmp_path / "out"] == list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind == "parquet" else pytest.mark.soak) for kind in FORMATS]
+)
 def test_a_full_disk_leaves_nothing_and_says_so(finished, tmp_path, kind):
     program = (
         "import resource, signal, sys\n"
@@ -246,7 +248,7 @@ def test_a_full_disk_leaves_nothing_and_says_so(finished, tmp_path, kind):
 
 def test_a_registry_of_an_earlier_version_says_what_to_do(copied, finished, tmp_path):
     with duckdb.connect(str(copied.registry)) as connection:
-        connection.execute("delete from schema_history where file = (select max(file) from schema_history)")
+        connection.execute("delete from schema_history where file = '018_attached.sql'")
     with pytest.raises(ToolkitError, match="an earlier version wrote this registry") as refused:
         export(copied, finished.study_file.study, "parquet", tmp_path / "out")
 

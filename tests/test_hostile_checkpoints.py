@@ -17,6 +17,7 @@ from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainSection
 from toolkit.models.backend import Examples, TrainingJob
 from toolkit.models.classifier import ImageClassifier
+from toolkit.models.decoder.image_text_to_text import ImageTextToText
 from toolkit.models.instructblip import InstructBlip
 
 PROMPT, ANSWERS = "What is the diagnosis?", ["nevus", "melasma"]
@@ -35,9 +36,10 @@ class Payload:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """One checkpoint of each kind: InstructBLIP, classifier, LoRA adapter of the InstructBLIP."""
+    """One checkpoint of each kind: InstructBLIP, decoder-only model, classifier, LoRA adapter of the InstructBLIP."""
     folder = tmp_path_factory.mktemp("made")
     InstructBlip.build_tiny(folder / "blip", [PROMPT, *ANSWERS], seed=3)
+    ImageTextToText.build_tiny(folder / "chat", [PROMPT, *ANSWERS], seed=3)
     ImageClassifier.build_tiny(folder / "classifier", [], seed=3)
     train_adapter(folder, epochs=1).save(folder / "adapter")
     return folder
@@ -63,14 +65,14 @@ def mark(tmp_path, monkeypatch):
 
 @pytest.fixture
 def copy(made, tmp_path):
-    """Copies of the three checkpoints, to be tampered with."""
-    for kind in ("blip", "classifier", "adapter"):
+    """Copies of the checkpoints, to be tampered with."""
+    for kind in ("blip", "chat", "classifier", "adapter"):
         shutil.copytree(made / kind, tmp_path / kind)
     return tmp_path
 
 
 def load(folder: Path):
-    kind = ImageClassifier if folder.name == "classifier" else InstructBlip
+    kind = {"classifier": ImageClassifier, "chat": ImageTextToText}.get(folder.name, InstructBlip)
     return kind.load(str(folder), device="cpu")
 
 
@@ -86,12 +88,13 @@ def code(mark: Path, *names: str) -> str:
 def try_to_load(folder: Path) -> None:
     with contextlib.suppress(ModelError):
         load(folder)
-    if folder.name == "classifier":
+    if folder.name in ("classifier", "chat"):
+        kind = ImageClassifier if folder.name == "classifier" else ImageTextToText
         with contextlib.suppress(ModelError):
-            ImageClassifier.budgets(str(folder), lora=LoraSection())
+            kind.budgets(str(folder), lora=LoraSection())
 
 
-@pytest.mark.parametrize("kind", ["blip", "classifier"])
+@pytest.mark.parametrize("kind", ["blip", "chat", "classifier"])
 @pytest.mark.parametrize(
     ("file", "key", "names"),
     [
@@ -118,7 +121,7 @@ def test_code_that_a_checkpoint_brings_never_runs(copy, mark, kind, file, key, n
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("kind", ["blip", "classifier"])
+@pytest.mark.parametrize("kind", ["blip", "chat", "classifier"])
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.bin", "model.pt", "model.ckpt"])
 def test_pickled_weights_are_refused(copy, mark, kind, name):
     (copy / kind / "model.safetensors").unlink()
@@ -165,7 +168,7 @@ def test_an_adapter_says_no_more_than_its_rank_alpha_and_dropout(copy, mark, key
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("kind", ["blip", "classifier"])
+@pytest.mark.parametrize("kind", ["blip", "chat", "classifier"])
 def test_a_whole_checkpoint_with_an_adapter_of_its_own_is_refused(copy, made, mark, kind):
     (copy / "evil.py").write_text(code(mark), encoding="utf-8")
     shutil.copy(made / "adapter" / ADAPTER, copy / kind)
@@ -174,13 +177,13 @@ def test_a_whole_checkpoint_with_an_adapter_of_its_own_is_refused(copy, made, ma
     if kind == "blip":  # it is the base of the adapter that is named
         source = copy / "adapter"
 
-    with pytest.raises(ModelError, match="with an adapter beside it"):
+    with pytest.raises(ModelError, match=r"with an adapter beside it|an adapter without"):
         load(source)
 
     assert not mark.exists()
 
 
-@pytest.mark.parametrize("kind", ["blip", "classifier"])
+@pytest.mark.parametrize("kind", ["blip", "chat", "classifier"])
 @pytest.mark.parametrize(
     "keys",
     [
@@ -202,6 +205,23 @@ def test_a_configuration_fetches_no_code_and_names_no_file_elsewhere(copy, mark,
         assert torch.float32 == load(copy / kind).model.dtype
 
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ 1 / 0 }}",
+        "{% for",
+        "{{ raise_exception('no') }}",
+        "{{ a.b.c }}",
+    ],
+)
+def test_a_chat_template_reaches_nothing_and_its_failure_is_named(copy, text):
+    (copy / "chat" / "chat_template.jinja").write_text(text, encoding="utf-8")
+
+    with pytest.raises(ModelError, match=r"chat template cannot be rendered|holds 0 image tokens"):
+        load(copy / "chat")
 
 
 def test_an_adapter_that_lacks_weights_is_refused(copy):

@@ -43,10 +43,12 @@ def test_shipped_studies_are_valid(path):
     assert path.stem == load_study(path).study.name
 
 
-def test_five_studies_ship():
+def test_seven_studies_ship():
     shipping = {path.stem for path in shipped("manifests").glob("*.toml")}
 
-    assert {"demo", "pad_ufes_20", "pad_ufes_20-pacheco", "pigmented8", "pigmented8-lora"} == shipping
+    of_paper = {"pigmented8", *(f"pigmented8-{model}" for model in ("lora", "medgemma", "qwen"))}
+
+    assert {"demo", "pad_ufes_20", "pad_ufes_20-pacheco", *of_paper} == shipping
 
 
 def test_a_class_is_found_by_any_of_its_spellings(write):
@@ -128,7 +130,7 @@ def test_a_newer_key_determines_nothing_at_its_default(write):
         assert default == study.model_dump(mode="json")[section][key]
 
 
-@pytest.mark.parametrize("name", ["pigmented8", "pigmented8-lora"])
+@pytest.mark.parametrize("name", ["pigmented8", "pigmented8-lora", "pigmented8-medgemma", "pigmented8-qwen"])
 def test_a_study_that_ships_can_be_read(name):
     study = load_study(shipped("manifests") / f"{name}.toml")
 

@@ -179,7 +179,7 @@ def test_every_number_of_the_page_has_sql_that_gives_it(finished, facts):
     for table in tables:
         assert finished.workspace.sql(table.query.text).num_rows
     for row in overall.rows:
-        [value] = finished.workspace.sql(row.query).column("value").to_pylist()
+        [value] = finished.workspace.read(row.query).column("value").to_pylist()
         assert by_name[row.cells[0]].value == pytest.approx(math.nan if value is None else value, nan_ok=True)
 
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plain_scoring import SCORERS
 from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer
 
-from toolkit import models
 from toolkit.errors import ModelError
 from toolkit.manifest.model import TrainSection
 from toolkit.models import backend
@@ -326,6 +326,44 @@ def test_a_damaged_checkpoint_gives_one_clear_error(tiny, tmp_path, damage, capf
     assert ("", "") == capfd.readouterr()
 
 
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 16000000000\n"
+
+
+def _set(folder: Path, **keys: object) -> None:
+    config = folder / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | keys))
+
+
+def _add_tokens(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"new{number}" for number in range(9)])
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: shutil.rmtree(folder / "qformer_tokenizer"), r"no Q-Former tokenizer \(qformer_tokenizer/\)"),
+        (
+            lambda folder: shutil.copytree(folder / "qformer_tokenizer", folder, dirs_exist_ok=True),
+            "Q-Former|tokenizer",
+        ),
+        (lambda folder: (folder / "model.safetensors").write_text(LFS), "model.safetensors is a Git LFS pointer"),
+        (lambda folder: _set(folder, image_token_index=None), "names no image token"),
+        (lambda folder: _set(folder, quantization_config={"quant_method": "gptq", "bits": 4}), "quantised"),
+        (_add_tokens, r"the tokenizer has tokens up to number \d+, the embedding has \d+ rows"),
+        (lambda folder: _add_tokens(folder / "qformer_tokenizer"), "the Q-Former's tokenizer has tokens up to"),
+    ],
+    ids=["no Q-Former tokenizer", "BERT for both", "pointer", "old", "quantised", "tokenizer", "Q-Former's"],
+)
+def test_files_that_belong_to_another_checkpoint_are_named(tiny, tmp_path, damage, message):
+    source = changed(tiny, tmp_path / "changed", lambda _: None)
+    damage(Path(source))
+
+    with pytest.raises(ModelError, match=message):
+        InstructBlip.load(source, device="cpu")
+
+
 @pytest.mark.parametrize("source", ["", "no-such-folder", "/no/such/folder", "a/b/c", "../tiny"])
 def test_a_folder_that_is_not_there_is_named(source):
     with pytest.raises(ModelError, match="no such checkpoint folder"):
@@ -580,7 +618,7 @@ def test_a_backend_that_is_not_there_is_named(name, message):
 def test_without_the_model_libraries_the_extra_to_install_is_named(missing, monkeypatch):
     imported = [name for name in sys.modules if name.startswith("toolkit.models.") and not name.endswith(".backend")]
     for name in imported:  # they are imported anew, as in a new process; afterwards the first ones are back
-        monkeypatch.setattr(models, name.removeprefix("toolkit.models."), sys.modules[name])
+        monkeypatch.setattr(name, sys.modules[name])
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
 

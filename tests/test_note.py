@@ -62,9 +62,9 @@ def bare_key(study_file: StudyFile) -> PseudonymKey:
     [
         ({}, {}, False),
         ({"join_group": "clinic"}, {"join_group": "clinic"}, True),
-        ({"join_group": "clinic"}, {"join_group": "clinics"}, False),
+        pytest.param({"join_group": "clinic"}, {"join_group": "clinics"}, False, marks=pytest.mark.soak),
         ({"join_group": "two"}, {}, True),  # the name of the other study
-        ({"key_file": None, "published_key": "x"}, {"key_file": None, "published_key": "x"}, True),
+        pytest.param(*[{"key_file": None, "published_key": "x"}] * 2, True, marks=pytest.mark.soak),
     ],
 )
 def test_pseudonyms_of_two_studies_join_within_a_group_only(of_study, export, tmp_path, one, other, joined):
@@ -102,7 +102,10 @@ def test_another_name_of_the_study_is_refused_with_the_choice_explained(of_study
     assert of_study("renamed").path == read_note(workspace).study
 
 
-@pytest.mark.parametrize("lost", [["registry.duckdb"], [NOTE], ["registry.duckdb", NOTE]], ids="-".join)
+EACH = [pytest.param([name], id=name, marks=pytest.mark.soak) for name in ("registry.duckdb", NOTE)]
+
+
+@pytest.mark.parametrize("lost", [*EACH, pytest.param(["registry.duckdb", NOTE], id="both")])
 @pytest.mark.parametrize("is_old", [True, False], ids=["earlier version", "today"])
 def test_what_is_lost_is_made_again_with_the_same_pseudonyms(of_study, workspace, export, is_old, lost):
     study_file = of_study("one")

@@ -128,17 +128,24 @@ def test_a_box_and_the_outline_within_it_are_one_lesion_of_one_reader(parsed):
     assert [("i2", "case", "ambiguous_label")] == issues_of(workspace)[0]
 
 
-@pytest.mark.parametrize(
-    "polygon",
-    [[], [{"x": 1, "y": 1}, {"x": 1, "y": 9}], "what?", [{"x": "1", "y": 2}], [None], {}, [[1, 2], [3, 4], [5, 0]]],
-)
-def test_a_polygon_without_an_extent_leaves_the_answer_and_says_so(parsed, polygon):
-    workspace = parsed(row("i1", label("L1", boxes=[outline("p1", "nevus", polygon=polygon)])))
+WITHOUT_EXTENT = [
+    *([], [{"x": 1, "y": 1}, {"x": 1, "y": 9}], "what?", [{"x": "1", "y": 2}], [None], {}, [[1, 2], [3, 4], [5, 0]])
+]
+
+
+def rows_of(labels):
+    """Rows of photographs i0, i1, … of a patient each: what is told of one does not depend on the others."""
+    return [row(f"i{n}", one, patient=f"P-{n}") for n, one in enumerate(labels)]
+
+
+def test_a_polygon_without_an_extent_leaves_the_answer_and_says_so(parsed):
+    drawn = [label(f"L{n}", boxes=[outline(f"p{n}", "nevus", polygon=p)]) for n, p in enumerate(WITHOUT_EXTENT)]
+    workspace = parsed(*rows_of(drawn))
     issues, details = issues_of(workspace)
 
-    assert {"i1": [("nevus", None)]} == cases_of(workspace)
-    assert [("i1", "warning", "roi_missing")] == issues
-    assert "its answer counts, without ROI" in details
+    assert {f"i{n}": [("nevus", None)] for n in range(len(drawn))} == cases_of(workspace)
+    assert [(f"i{n}", "warning", "roi_missing") for n in range(len(drawn))] == issues
+    assert len(drawn) == details.count("its answer counts, without ROI")
 
 
 def test_a_mask_without_its_pixels_leaves_the_answer_and_says_so(parsed):
@@ -184,35 +191,40 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize("written", WRITTEN.values(), ids=WRITTEN)
-def test_a_mask_that_stands_in_the_export_is_decoded(parsed, written):
-    workspace = parsed(row("i1", label("L1", boxes=[mask("m1", "nevus", **written)])))
+def test_a_mask_that_stands_in_the_export_is_decoded(parsed):
+    labels = [label(f"L{n}", boxes=[mask(f"m{n}", "nevus", **each)]) for n, each in enumerate(WRITTEN.values())]
+    workspace = parsed(*rows_of(labels))
 
-    assert {"i1": [("nevus", OF_TRIANGLE)]} == cases_of(workspace)
+    found = cases_of(workspace)
+    for number, written in enumerate(WRITTEN):
+        assert [("nevus", OF_TRIANGLE)] == found[f"i{number}"], written
     assert ([], "") == issues_of(workspace)
 
 
-@pytest.mark.parametrize(
-    ("written", "told"),
-    [
-        ({"png": "?"}, "no Base64"),
-        ({"png": base64.b64encode(b"GIF89a").decode()}, "no PNG that can be decoded"),
-        ({"png": base64.b64encode(png(drawn(value=0))).decode()}, "marks no pixel"),
-        ({"png": base64.b64encode(png(drawn(size=Size(90, 90)))).decode()}, "90 x 90, the photograph 200 x 100"),
-        ({"rle": [1, 2, 3]}, "do not fill 200 x 100 pixels"),
-        ({"counts": [20_000], "size": [100, 200]}, "marks no pixel"),
-        ({"counts": [20_000], "size": [200, 100]}, "100 x 200, the photograph 200 x 100"),
-        ({"counts": [-1, 20_001], "size": [100, 200]}, "do not fill"),
-        ({"counts": "~~~~~~~~~~~~~", "size": [100, 200]}, "cannot be read"),
-        ({}, "no geometry of it that can be read"),
-    ],
-)
-def test_a_mask_that_cannot_be_decoded_leaves_the_answer_and_says_why(parsed, written, told):
-    workspace = parsed(row("i1", label("L1", boxes=[mask("m1", "nevus", mask=written)])), row("i2", patient="P-2"))
-    issues, details = issues_of(workspace)
+UNDECODABLE = [
+    ({"png": "?"}, "no Base64"),
+    ({"png": base64.b64encode(b"GIF89a").decode()}, "no PNG that can be decoded"),
+    ({"png": base64.b64encode(png(drawn(value=0))).decode()}, "marks no pixel"),
+    ({"png": base64.b64encode(png(drawn(size=Size(90, 90)))).decode()}, "90 x 90, the photograph 200 x 100"),
+    ({"rle": [1, 2, 3]}, "do not fill 200 x 100 pixels"),
+    ({"counts": [20_000], "size": [100, 200]}, "marks no pixel"),
+    ({"counts": [20_000], "size": [200, 100]}, "100 x 200, the photograph 200 x 100"),
+    ({"counts": [-1, 20_001], "size": [100, 200]}, "do not fill"),
+    ({"counts": "~~~~~~~~~~~~~", "size": [100, 200]}, "cannot be read"),
+    ({}, "no geometry of it that can be read"),
+]
 
-    assert told in details
-    assert ("i1", "warning", "roi_missing") in issues
+
+def test_a_mask_that_cannot_be_decoded_leaves_the_answer_and_says_why(parsed):
+    labels = [label(f"L{n}", boxes=[mask(f"m{n}", "nevus", mask=each)]) for n, (each, _) in enumerate(UNDECODABLE)]
+    workspace = parsed(*rows_of(labels), row("other", patient="P-other"))
+    rows = workspace.rows(
+        "select image_id, detail from ingest_issues where (level, reason) = ('warning', 'roi_missing')"
+    )
+    details = {row["image_id"]: row["detail"] for row in rows}
+
+    for number, (written, told) in enumerate(UNDECODABLE):
+        assert told in details[f"i{number}"], written
 
 
 def test_runs_as_text_are_those_of_coco():
@@ -306,34 +318,39 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("place", ELSEWHERE)
-def test_an_answer_that_is_stored_but_not_read_has_a_reason_of_its_own(parsed, place):
-    workspace = parsed(row("i1", label("L1", boxes=ELSEWHERE[place])), row("i2", label("L2"), patient="P-2"))
-    issues, details = issues_of(workspace)
+def test_an_answer_that_is_stored_but_not_read_has_a_reason_of_its_own(parsed):
+    labels = [label(f"L{n}", boxes=boxes) for n, boxes in enumerate(ELSEWHERE.values())]
+    workspace = parsed(*rows_of(labels), row("other", label("L-other"), patient="P-other"))
+    details = workspace.rows("select detail from ingest_issues order by image_id")
 
-    assert {"i1": [("answer_elsewhere", None)], "i2": [("no_answer", None)]} == cases_of(workspace)
-    assert [("i1", "warning", "answer_elsewhere")] == issues
-    assert f"label L1: its answer is not read: {place}" == details
+    read = {f"i{n}": [("answer_elsewhere", None)] for n in range(len(labels))} | {"other": [("no_answer", None)]}
+    assert read == cases_of(workspace)
+    assert [(f"i{n}", "warning", "answer_elsewhere") for n in range(len(labels))] == issues_of(workspace)[0]
+    assert [f"label L{n}: its answer is not read: {place}" for n, place in enumerate(ELSEWHERE)] == [
+        row["detail"] for row in details
+    ]
 
 
-@pytest.mark.parametrize(
-    ("answered", "place"),
-    [
-        ({"text_answer": {"content": "nevus"}}, "a text answer"),
-        ({"radio_answers": [{"name": "nevus"}]}, "an answer of a shape that is not known"),
-        ({"text_answer": {"content": " "}}, None),
-        ({"checklist_answers": []}, None),
-        ({"radio_answer": None}, None),
-    ],
-)
-def test_an_answer_in_words_or_of_a_new_shape_is_told(parsed, answered, place):
-    one = label("L1")
-    one["annotations"]["classifications"] = [{"name": "diagnosis", "value": "diagnosis", **answered}]
-    workspace = parsed(row("i1", one))
+ANSWERED = [
+    ({"text_answer": {"content": "nevus"}}, "a text answer"),
+    ({"radio_answers": [{"name": "nevus"}]}, "an answer of a shape that is not known"),
+    ({"text_answer": {"content": " "}}, None),
+    ({"checklist_answers": []}, None),
+    ({"radio_answer": None}, None),
+]
 
-    assert {"i1": [("answer_elsewhere" if place else "no_answer", None)]} == cases_of(workspace)
-    assert [f"label L1: its answer is not read: {place}"] * bool(place) == [
-        r["detail"] for r in workspace.rows("from ingest_issues")
+
+def test_an_answer_in_words_or_of_a_new_shape_is_told(parsed):
+    labels = [label(f"L{n}") for n in range(len(ANSWERED))]
+    for one, (answered, _) in zip(labels, ANSWERED, strict=True):
+        one["annotations"]["classifications"] = [{"name": "diagnosis", "value": "diagnosis", **answered}]
+    workspace = parsed(*rows_of(labels))
+
+    assert {
+        f"i{n}": [("answer_elsewhere" if place else "no_answer", None)] for n, (_, place) in enumerate(ANSWERED)
+    } == cases_of(workspace)
+    assert [f"label L{n}: its answer is not read: {place}" for n, (_, place) in enumerate(ANSWERED) if place] == [
+        row["detail"] for row in workspace.rows("select detail from ingest_issues order by image_id")
     ]
 
 

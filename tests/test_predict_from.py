@@ -131,7 +131,12 @@ WIDE = {
 }
 
 
-@pytest.mark.parametrize("form", WIDE)
+HEADERS = ("prob", "score.", "P()", "behind")
+"""Forms that differ from p_ in the words of their header only."""
+SOAK = pytest.mark.soak
+
+
+@pytest.mark.parametrize("form", [pytest.param(form, marks=SOAK if form in HEADERS else ()) for form in WIDE])
 def test_a_file_of_any_form_gives_the_same_probabilities(read, here, form):
     values = chances()
     result = read(WIDE[form](values))
@@ -625,7 +630,6 @@ def test_the_page_says_that_scores_do_not_add_up(isic):
     assert "sensitivity ≥ nan" not in page
 
 
-SOAK = pytest.mark.soak
 PAD = [
     ("orca_probabilities_baseline.csv", "rf_baseline_model", "orca_results_baseline.json"),
     pytest.param("orca_probabilities_baseline.csv", "lr_baseline_model", "orca_results_baseline.json", marks=SOAK),
@@ -668,7 +672,7 @@ def test_the_published_pad_figures_come_out_of_their_files(pad, name, model, res
     again(workspace, result.run_id)
 
 
-@pytest.mark.parametrize("name", ["baseline", "extended", "open"])
+@pytest.mark.parametrize("name", [pytest.param("baseline", marks=SOAK), pytest.param("extended", marks=SOAK), "open"])
 def test_a_column_of_labels_that_the_probability_does_not_give_is_no_prediction(pad, name):
     workspace, study, file = pad(f"penguins_result_{name}.csv", "image_id", "label", "1")
     result = predict_from(workspace, study, file, model_name="penguins")

@@ -102,6 +102,12 @@ def test_what_is_sent_is_what_the_dry_run_said(send, queued, study, labelbox):
     assert [] == push_queue(queued, with_push(study, REWORK)).calls
 
 
+def test_every_question_names_the_toolkit_and_the_sdk_looks_for_no_other_name(send, labelbox):
+    send()
+
+    assert {"lesion-toolkit"} == {asked.method for asked in labelbox.asked}
+
+
 def test_sending_again_sends_nothing(send, labelbox):
     send()
     labelbox.relabel("i1")

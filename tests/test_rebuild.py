@@ -70,7 +70,9 @@ def test_every_table_is_the_same_after_rebuild(finished, whole):
     assert {"model", "relabelling"} == {row["cause"] for row in before["comparisons"]}
 
 
-@pytest.mark.parametrize("content", [None, b"", b"nothing that is a registry" * 1000])
+@pytest.mark.parametrize(
+    "content", [None, pytest.param(b"", marks=pytest.mark.soak), b"nothing that is a registry" * 1000]
+)
 def test_a_lost_or_damaged_registry_is_made_again(finished, whole, content):
     before = tables(whole)
     whole.registry.unlink()

@@ -89,6 +89,7 @@ def test_python_users_get_data_frames(parsed):
 
 MAY_HAVE_NONE = (
     "pushes",
+    "releases",
     *("impact", "label_versions", "leakage", "length_flips", "low_label_mass", "readers", "similar_patients"),
     *("missed_malignant", "unknown_keys"),
 )

@@ -136,6 +136,8 @@ def test_replicates_come_back_with_rebuild(finished, seeded, study):
 
 
 def test_a_replicate_that_was_interrupted_goes_on_where_it_was(finished, copied, study, results):
+    study = with_training(study, seeds=2)
+
     def interrupt(activity: str, done: int, total: int | None) -> None:
         if activity == "training" and done > (total or 0) // 2:
             raise KeyboardInterrupt

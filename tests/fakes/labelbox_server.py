@@ -27,6 +27,7 @@ class Asked:
     name: str
     variables: dict
     query: str
+    method: str
 
 
 @dataclass
@@ -159,7 +160,8 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server_of
         body = server.body_of(self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"])))
         name = OPERATION.search(body["query"])[1]
-        server.asked.append(Asked(name, body["variables"] or {}, body["query"]))
+        method = self.headers["X-SDK-Method"]
+        server.asked.append(Asked(name, body["variables"] or {}, body["query"], method))
         server.moment(name, "asked")
         fault = server.fault(name)
         if fault and fault.startswith("done "):

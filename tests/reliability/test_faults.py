@@ -1,4 +1,4 @@
-"""Three commands killed or starved at an operation each; all of it is in tests/soak/test_killed_and_starved.py."""
+"""Two commands killed or starved at an operation each; all of it is in tests/soak/test_killed_and_starved.py."""
 
 import sys
 from pathlib import Path
@@ -21,15 +21,13 @@ def line(tmp_path_factory):
         yield Line(folder, commands, drawn.study), drawn
 
 
-def test_parse_audit_and_rebuild_survive_kills_and_a_disk_that_is_full_or_fails(line):
+def test_parse_and_rebuild_survive_a_kill_and_a_full_disk(line):
     there, drawn = line
-    steps = [there.step("parse", drawn.export), there.step("audit"), there.step("rebuild")]
-    tried = 0
-    for step, kind in zip(steps, ("kill", "ENOSPC", "EIO"), strict=True):
+    steps = [there.step("parse", drawn.export), there.step("rebuild")]
+    for step, kind in zip(steps, ("kill", "ENOSPC"), strict=True):
         at = step.done.operations // 2
         done, wrong = there.disturbed(step, Fault(kind, at=at))
-        tried += done.code != 0
 
         assert [] == wrong, (step.name, kind, at, done.stderr)
+        assert done.code != 0
         assert kind == "kill" or clear(done), done.stderr
-    assert tried >= 2

@@ -84,6 +84,7 @@ def _(result: Trained) -> RenderableType:
         "train",
         f"run {result.run_id}{again}: {result.model} on {support(result.train_cases, result.train_patients)}, "
         f"{result.seconds:.0f} s on {result.device}",
+        *([result.self_test] if result.self_test else []),
         f"{counted(result.epochs, 'epoch')}: loss {proportion(result.train_loss)}; validation set: loss "
         f"{proportion(result.validation_loss)}, macro recall {proportion(result.metrics['macro_recall'])}",
         *(

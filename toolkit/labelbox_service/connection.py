@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import labelbox
+from labelbox import pagination
 from lbox import exceptions
 
 from toolkit.errors import ServiceError, StudyError
@@ -26,6 +27,8 @@ from toolkit.privacy import scrub
 T = TypeVar("T")
 GRAPHQL = "https://api.labelbox.com/graphql"
 KEY_SERVICE = "lesion-toolkit"
+METHOD = "lesion-toolkit"
+"""What the SDK tells Labelbox that it was called by; else it looks through the stack and its source for a name."""
 REFUSALS = (exceptions.LabelboxError, exceptions.OperationNotAllowedException, exceptions.MalformedQueryException)
 
 
@@ -65,6 +68,7 @@ class Connection:
             logging.getLogger(name).addHandler(logging.NullHandler())
             logging.getLogger(name).propagate = False
         self.client = labelbox.Client(key, endpoint=self.endpoint, rest_endpoint=self.rest_endpoint)
+        vars(pagination)["call_info_as_str"] = lambda: METHOD  # each list looks for a name anew: 50 ms of CPU
         # The SDK repeats a 5xx for two minutes on its own, and nothing else: here every fault has the same patience.
         inner = self.client._request_client  # noqa: SLF001
         inner.execute = partial(inspect.unwrap(type(inner).execute), inner)
@@ -104,7 +108,7 @@ class Connection:
 
     def once(self, call: Callable[[], T]) -> T:
         """Call once; raise PassingError, ResourceNotFoundError or ServiceError in place of the SDK's exceptions."""
-        self.client.set_sdk_method("lesion-toolkit")  # else the SDK searches the stack for a name, each time
+        self.client.set_sdk_method(METHOD)
         try:
             return call()
         except exceptions.ResourceNotFoundError:

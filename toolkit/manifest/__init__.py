@@ -36,7 +36,11 @@ from toolkit.manifest.queue import QueueSection
 from toolkit.manifest.readers import ReadersSection
 from toolkit.manifest.release import ReleaseSection
 
-NEWER = {("model", "roi_shape"): "squash", ("train", "max_grad_norm"): 1.0}
+NEWER = {
+    ("model", "roi_shape"): "squash",
+    ("train", "max_grad_norm"): 1.0,
+    ("train", "gradient_checkpointing"): False,
+}
 """Keys that came after the first runs, by section and name, with the defaults that stand for what was done before."""
 MOST_FAULTS = 100
 LONGEST_SHOWN = 300

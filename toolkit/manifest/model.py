@@ -19,7 +19,8 @@ class PromptSection(Section):
     """What the model is asked about every photograph."""
 
     user: Annotated[str, Field(min_length=1, max_length=2_000)]
-    """The words between "USER:" and "ASSISTANT:"; no class may stand in them. `{age}` is the photograph's value of
+    """The words between "USER:" and "ASSISTANT:", for a decoder-only model in its own chat template; no class may
+    stand in them. `{age}` is the photograph's value of
     the metadata field "age"; words in square brackets are said only where every field in them has a value:
     `[The patient is {age} years old.]`"""
 
@@ -49,8 +50,9 @@ class ModelSection(Section):
     name: Name
     """"tiny" (built into the workspace, trained from nothing), a folder relative to the study file, or a hub name."""
     backend: Name = "instructblip"
-    """"instructblip"; "image-classification", any classifier of transformers, as the baseline; or package.module:Class
-    of a backend of your own."""
+    """"instructblip"; "image-text-to-text", a decoder-only model of transformers (Gemma 3 and MedGemma, PaliGemma,
+    Qwen2.5-VL, Qwen3-VL, Idefics3, SmolVLM, LLaVA); "image-classification", any classifier of transformers, as the
+    baseline; or package.module:Class of a backend of your own."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Precision of the weights that are not trained; what is trained is float32 always, or small steps would be lost.
     There is no float16: T5 overflows in it."""
@@ -87,8 +89,8 @@ class TrainSection(Section):
     """How the model is trained."""
 
     mode: TrainMode = "full"
-    """What is trained: everything; the language model; the Q-Former with its queries and projection; or low-rank
-    adapters of the language model. `toolkit train --plan` shows what each takes."""
+    """What is trained: everything; the language model; the Q-Former with its queries and projection (InstructBLIP); or
+    low-rank adapters of the language model. `toolkit train --plan` shows what each takes."""
     epochs: Positive = 3
     """Passes over the training cases."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
@@ -99,6 +101,9 @@ class TrainSection(Section):
     """Cases at a time."""
     accumulate: Positive = 1
     """Batches whose gradients are added up before a step; the loss is one mean over the tokens of them all."""
+    gradient_checkpointing: bool = False
+    """Whether activations are computed again in the backward pass instead of being kept: a step takes about a third
+    longer and far less memory."""
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
     """Longest gradient: a step whose gradient has a larger norm is made with it scaled down to this; 0 never does."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"

@@ -10,6 +10,7 @@ from toolkit.models.backend import Backend
 
 NAMED = {
     "instructblip": "toolkit.models.instructblip:InstructBlip",
+    "image-text-to-text": "toolkit.models.decoder.image_text_to_text:ImageTextToText",
     "image-classification": "toolkit.models.classifier:ImageClassifier",
 }
 BUILT_IN = tuple(NAMED)
@@ -33,7 +34,7 @@ def backend(name: str) -> type[Backend]:
         ) from error
 
 
-_REMEDY = 'use "instructblip", "image-classification" or "package.module:Class" of a module that can be imported here'
+_REMEDY = f'use one of {", ".join(NAMED)}, or "package.module:Class" of a module that can be imported here'
 
 
 def _not_importable(target: str, error: ImportError) -> ModelError:

@@ -120,6 +120,11 @@ class Backend(Protocol):
         """Return what a run records of its model: `device`, and what else is of use, as dtype, parameters, versions."""
 
 
+def user_words(prompt: str) -> str:
+    """Return the words between "USER:" and "ASSISTANT:", or the whole text where it has neither."""
+    return prompt.strip().removeprefix("USER:").removesuffix("ASSISTANT:").strip()
+
+
 def probabilities(log_likelihoods: np.ndarray) -> Probabilities:
     """Return the softmax over the answers, and the label mass: the sum of their probabilities.
 

@@ -11,7 +11,7 @@ import torch
 from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget
-from toolkit.models.trainable import TRAINED, prepare
+from toolkit.models.trainable import parts_of, prepare
 from toolkit.models.transformers_compat import Config, Model, quiet
 
 GIB = 2**30
@@ -22,18 +22,18 @@ WIDTHS = {"float32": 4, "bfloat16": 2}
 
 def budgets(config: Config, lora: LoraSection) -> list[Budget]:
     """Return the budget of every mode of training, counted on a model without memory."""
-    return [_budget(skeleton(config), mode, lora) for mode in TRAINED]
+    return [_budget(skeleton(config), mode, lora) for mode in parts_of(skeleton(config)).trained]
 
 
 def skeleton(config: Config) -> Model:
     """Return the model of a configuration on the meta device: with shapes, without memory."""
-    from transformers import InstructBlipForConditionalGeneration  # noqa: PLC0415 - with its class at hand elsewhere
+    from transformers import AutoModelForImageTextToText  # noqa: PLC0415 - with its class at hand elsewhere
 
     with quiet(), torch.device("meta"):
-        model = InstructBlipForConditionalGeneration(config)
-        head = model.language_model.lm_head
-        if not config.text_config.scale_decoder_outputs:
+        model = AutoModelForImageTextToText.from_config(config, trust_remote_code=False)
+        if getattr(config.text_config, "scale_decoder_outputs", None) is False:
             # transformers 5 ties it in every new T5; a Flan-T5 has its own.
+            head = model.language_model.lm_head
             head.weight = torch.nn.Parameter(torch.empty_like(head.weight))
     return model
 

@@ -23,8 +23,8 @@ from transformers.utils import find_adapter_config_file
 from toolkit.errors import DamagedError, ModelError
 from toolkit.files import DIGESTS, UNWRITABLE, check_digests, private_writing, read_json, write_json
 from toolkit.manifest.model import LoraSection
-from toolkit.models.sanity_checks import check_weights
-from toolkit.models.trainable import lora_config
+from toolkit.models.sanity_checks import check_tokenizers, check_weights
+from toolkit.models.trainable import LORA_TARGETS, lora_config
 from toolkit.models.transformers_compat import Config, Model, Processor, quiet
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -51,6 +51,7 @@ class Adapter(NamedTuple):
     base: str
     weights_sha256: str
     lora: LoraSection
+    targets: str
 
     def put_around(self, model: Model, *, weights_sha256: str) -> Any:
         """Return the model with the adapter in it; refuse a model that the adapter was not trained on."""
@@ -64,7 +65,7 @@ class Adapter(NamedTuple):
             )
         with reading(str(self.folder)), warnings.catch_warnings():
             warnings.filterwarnings("error", message="Found missing adapter keys")
-            return PeftModel.from_pretrained(model, str(self.folder), config=lora_config(self.lora))
+            return PeftModel.from_pretrained(model, str(self.folder), config=lora_config(self.lora, self.targets))
 
 
 def read_adapter(source: str) -> Adapter | None:
@@ -73,16 +74,16 @@ def read_adapter(source: str) -> Adapter | None:
     if not (folder / ADAPTER).is_file():
         return None
     with reading(source):
-        lora = _read_lora(folder)
+        lora, targets = _read_lora(folder)
         base = read_json(folder / BASE)
         relative = folder / base["name"]
         name = str(relative.resolve()) if relative.is_dir() else base["name"]
         check_if_built(Path(name))
-        return Adapter(folder, name, base["weights_sha256"], lora)
+        return Adapter(folder, name, base["weights_sha256"], lora, targets)
 
 
-def _read_lora(folder: Path) -> LoraSection:
-    """Return rank, alpha and dropout of an adapter; refuse one whose files could say more.
+def _read_lora(folder: Path) -> tuple[LoraSection, str]:
+    """Return rank, alpha and dropout of an adapter, and where it goes; refuse one whose files could say more.
 
     A configuration of peft may name modules to import, other adapters and files of pickles; without safetensors, peft
     would read a pickle.
@@ -93,7 +94,8 @@ def _read_lora(folder: Path) -> LoraSection:
     lora = LoraSection.model_validate(
         {"rank": config["r"], "alpha": config["lora_alpha"], "dropout": config["lora_dropout"]}, strict=True
     )
-    written = lora_config(lora).to_dict()
+    targets = next((known for known in LORA_TARGETS.values() if known == config["target_modules"]), "")
+    written = lora_config(lora, targets).to_dict()
     usual = {name: (written.get(name), None, False, {}, []) for name in config}
     if strange := sorted(name for name in config if name not in NOT_READ and config[name] not in usual[name]):
         raise ModelError(
@@ -101,7 +103,7 @@ def _read_lora(folder: Path) -> LoraSection:
             place=str(folder / ADAPTER),
             remedy='train an adapter with [train] mode = "lora"',
         )
-    return lora
+    return lora, targets
 
 
 def check_if_built(folder: Path) -> None:
@@ -124,10 +126,12 @@ def read_checkpoint(source: str) -> Checkpoint:
         if is_folder:
             _check_folder(Path(source))
         refuse_adapter(source, is_folder=is_folder)
+        check_quantised(read_config(source), place=source)
         model = _read_model(source, is_folder=is_folder)
         check_weights(model, place=source)
         options: dict[str, Any] = {"local_files_only": is_folder, "trust_remote_code": False}
         processor = InstructBlipProcessor.from_pretrained(source, **options)
+        check_tokenizers(processor, model.config, place=source)
         # The same pixels everywhere: where torchvision is installed, another resize would be chosen.
         processor.image_processor = BlipImageProcessorPil.from_pretrained(source, **options)
     # Processors saved before transformers 4.46 lack it.
@@ -214,13 +218,42 @@ def _read_model(source: str, *, is_folder: bool) -> Model:
         output_loading_info=True,
     )
     model, report = loaded
+    check_missing(report, place=source)
+    return model
+
+
+def check_missing(report: dict[str, Any], *, place: str) -> None:
+    """Refuse a model with weights that were in no file: the library has drawn them at random."""
     if missing := sorted(report["missing_keys"]):
         raise ModelError(
             f"the checkpoint lacks {len(missing)} weights, {missing[0]} among them, which would be random",
-            place=source,
+            place=place,
             remedy="fetch the checkpoint again",
         )
-    return model
+
+
+def check_quantised(config: Config, *, place: str) -> None:
+    """Refuse weights in a few bits: they cannot be trained, and their code is another library's."""
+    if getattr(config, "quantization_config", None):
+        raise ModelError(
+            "the weights of this checkpoint are quantised (quantization_config)",
+            place=place,
+            remedy="use the checkpoint as it was published in bfloat16 or float32",
+        )
+
+
+POINTER = b"version https://git-lfs.github.com/spec"
+
+
+def _check_fetched(folder: Path) -> None:
+    """Refuse files that only say where Git LFS has the real ones."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.stat().st_size < 1_000 and path.read_bytes().startswith(POINTER):
+            raise ModelError(
+                f"{path.relative_to(folder)} is a Git LFS pointer: the real file was not fetched",
+                place=str(folder),
+                remedy="run `git lfs pull` in the checkpoint's folder, or fetch the checkpoint by its hub name",
+            )
 
 
 @contextmanager
@@ -232,6 +265,8 @@ def reading(source: str, *, remedy: str = _REMEDY) -> Generator[bool]:
     try:
         if is_folder and (strange := [p for p in Path(source).rglob("*") if not (p.is_file() or p.is_dir())]):
             raise ModelError("no ordinary file", place=str(strange[0]), remedy=remedy)  # a pipe would be waited for
+        if is_folder:
+            _check_fetched(Path(source))
         with quiet():
             yield is_folder
     except ModelError:

@@ -47,6 +47,10 @@ class TrainableClassifier:
         """Return pixels and `labels`."""
         return {"pixel_values": self.classifier.pixels(photographs), "labels": torch.tensor(self.places)[list(classes)]}
 
+    def logits(self, model: Model, inputs: Tensors) -> torch.Tensor:
+        """Return the model's own."""
+        return model(**inputs).logits
+
     def scores(self, model: Model, inputs: Tensors) -> torch.Tensor:
         """Return (B, C) log-probabilities."""
         return scores(model, inputs["pixel_values"])[:, self.places]

@@ -6,10 +6,10 @@ ROI, margin, size and orientation, and on no identifier.
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,28 +44,45 @@ def let_features_in(model: Model) -> None:
     model.vision_model.output_dtype = model.qformer.dtype
 
 
-def weights_digest(module: torch.nn.Module) -> str:
+def weights_digest(weights: torch.nn.Module | Mapping[str, torch.Tensor]) -> str:
     """Return the SHA-256 over names, types, shapes and bytes of all weights, whatever files they came from."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    tensors = weights.state_dict() if isinstance(weights, torch.nn.Module) else weights
+    for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-class FeatureCache:
-    """Outputs of the vision encoder of `model`; at most `room` bytes are stored below `folder`."""
+def vision_outputs(model: Model, processor: Any) -> "Encoder":
+    """Return the vision encoder of an InstructBLIP."""
 
-    def __init__(self, model: Model, processor: Any, *, folder: Path, room: int) -> None:
-        self.vision = model.vision_model
-        self.image_processor = processor.image_processor
-        encoder = f"{weights_digest(self.vision)}\0{self.image_processor.to_json_string()}"
-        self.folder = folder / hashlib.sha256(encoder.encode()).hexdigest()[:16]
+    def compute(photograph: np.ndarray) -> torch.Tensor:
+        pixels = processor.image_processor([photograph], return_tensors="pt")["pixel_values"]
+        model.vision_model.eval()
+        return model.vision_model(pixels.to(model.vision_model.device)).last_hidden_state[0]
+
+    return Encoder(f"{weights_digest(model.vision_model)}\0{processor.image_processor.to_json_string()}", compute)
+
+
+class Encoder(NamedTuple):
+    """What makes features of one photograph, and all that they depend on beside it, as a text."""
+
+    determined: str
+    compute: Callable[[np.ndarray], torch.Tensor]
+
+
+class FeatureCache:
+    """Outputs of an encoder; at most `room` bytes are stored below `folder`."""
+
+    def __init__(self, encoder: Encoder, *, folder: Path, room: int) -> None:
+        self.compute = encoder.compute
+        self.folder = folder / hashlib.sha256(encoder.determined.encode()).hexdigest()[:16]
         self.room = room
         self.used = size_of(folder)
 
     def __call__(self, photographs: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
-        """Return (B, T, D) on the CPU, the same from the cache or computed now."""
+        """Return (B, …) on the CPU, the same from the cache or computed now."""
         return torch.stack([self._features(np.ascontiguousarray(photograph)) for photograph in photographs])
 
     def _features(self, photograph: np.ndarray) -> torch.Tensor:
@@ -80,9 +97,7 @@ class FeatureCache:
     @torch.inference_mode()
     def _compute(self, photograph: np.ndarray) -> torch.Tensor:
         # One by one: in a batch the last bits would depend on the other photographs.
-        pixels = self.image_processor([photograph], return_tensors="pt")["pixel_values"]
-        self.vision.eval()
-        return self.vision(pixels.to(self.vision.device)).last_hidden_state[0].cpu().clone()
+        return self.compute(photograph).cpu().clone()
 
     def _store(self, path: Path, features: torch.Tensor) -> None:
         size = features.nbytes

@@ -8,7 +8,7 @@ import torch
 
 from toolkit.errors import ModelError
 from toolkit.models.features import FeatureCache
-from toolkit.models.sanity_checks import check_image_tokens
+from toolkit.models.sanity_checks import check_distinct, check_image_tokens
 from toolkit.models.transformers_compat import Config, Processor
 
 IGNORED = -100
@@ -61,15 +61,7 @@ class Inputs:
     def answer_tokens(self, answers: Sequence[str]) -> list[list[int]]:
         """Return the tokens of each answer, the end token last."""
         tokens = [self.processor.tokenizer(answer)["input_ids"] for answer in answers]
-        first: dict[tuple[int, ...], str] = {}
-        for answer, ids in zip(answers, tokens, strict=True):
-            other = first.setdefault(tuple(ids), answer)
-            if other is not answer:
-                raise ModelError(
-                    f"the model cannot tell {other!r} from {answer!r}: both become the same tokens",
-                    place="[[classes]] answer",
-                    remedy="choose answers in the characters of the model's tokenizer",
-                )
+        check_distinct(answers, tokens)
         return tokens
 
     def labels(self, answer_tokens: Sequence[list[int]]) -> torch.Tensor:

@@ -13,7 +13,7 @@ from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget, Epoch, TrainingJob
 from toolkit.models.budget import budgets
 from toolkit.models.checkpoint import Checkpoint, read_adapter, read_checkpoint, read_config, write_checkpoint
-from toolkit.models.features import FeatureCache, let_features_in, weights_digest
+from toolkit.models.features import FeatureCache, let_features_in, vision_outputs, weights_digest
 from toolkit.models.inputs import Inputs, Tensors
 from toolkit.models.sanity_checks import check_head
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
@@ -40,6 +40,10 @@ class TrainableInstructBlip:
         """Return the model's inputs with the tokens of the true answers as `labels`."""
         labels = self.inputs.labels([self.tokens[index] for index in classes])
         return {**self.inputs(photographs, prompts), "labels": labels}
+
+    def logits(self, model: Model, inputs: Tensors) -> torch.Tensor:
+        """Return the model's own."""
+        return model(**inputs).logits
 
     def scores(self, model: Model, inputs: Tensors) -> torch.Tensor:
         """Return (B, C) log-likelihoods of the answers."""
@@ -83,7 +87,8 @@ class InstructBlip:
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
         """Cache the output of the vision encoder below `folder`, unless it is trained."""
         if freezes_vision(self.mode) and gigabytes > 0:
-            self.inputs.features = FeatureCache(self.model, self.processor, folder=folder, room=int(gigabytes * 1e9))
+            encoder = vision_outputs(self.model, self.processor)
+            self.inputs.features = FeatureCache(encoder, folder=folder, room=int(gigabytes * 1e9))
 
     @property
     def input_size(self) -> int:

@@ -1,9 +1,12 @@
-"""Checks for states in which InstructBLIP runs without an error and gives wrong results."""
+"""Checks for states in which a model runs without an error and gives wrong results."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from toolkit.errors import ModelError
-from toolkit.models.transformers_compat import Model
+from toolkit.models.transformers_compat import Config, Model, Processor
 
 DEGENERATE = 1e-6
 """Vision weights drawn with the default initializer_range (1e-10) are far below this, trained ones far above."""
@@ -18,6 +21,12 @@ def check_weights(model: Model, *, place: str) -> None:
             remedy="use a Flan-T5 checkpoint, such as Salesforce/instructblip-flan-t5-xl",
         )
     check_head(model, place=place)
+    if model.config.image_token_index is None:
+        raise ModelError(
+            "the configuration names no image token (image_token_index): it was written for older code",
+            place=place,
+            remedy="fetch the checkpoint again in its newest revision",
+        )
     if not model.query_tokens.any():
         problem = "the query tokens are all zero: every image token would be the same"
     elif model.vision_model.embeddings.patch_embedding.weight.abs().max() < DEGENERATE:
@@ -55,6 +64,47 @@ def check_image_tokens(input_ids: list[int], *, image_token: int, expected: int,
             f"the tokenised prompt holds {image_tokens} image tokens, the model needs {expected}",
             place=f"prompt {prompt[:80]!r}",
             remedy="keep <image> out of the prompt, and let num_query_tokens of processor and model agree",
+        )
+
+
+def check_distinct(answers: Sequence[str], tokens: Sequence[list[int]]) -> None:
+    """Refuse two answers that are the same tokens."""
+    first: dict[tuple[int, ...], str] = {}
+    for answer, ids in zip(answers, tokens, strict=True):
+        other = first.setdefault(tuple(ids), answer)
+        if other is not answer:
+            raise ModelError(
+                f"the model cannot tell {other!r} from {answer!r}: both become the same tokens",
+                place="[[classes]] answer",
+                remedy="choose answers in the characters of the model's tokenizer",
+            )
+
+
+def check_tokenizers(processor: Processor, config: Config, *, place: str) -> None:
+    """Refuse tokenizers that do not belong to the language model and the Q-Former.
+
+    Where a checkpoint has no folder qformer_tokenizer/, the library takes the language model's tokenizer for it.
+    """
+    check_vocabulary(processor.tokenizer, rows=config.text_config.vocab_size, what="the tokenizer", place=place)
+    own = processor.qformer_tokenizer.get_vocab()
+    if own == processor.tokenizer.get_vocab() or type(processor.qformer_tokenizer) is type(processor.tokenizer):
+        raise ModelError(
+            "the checkpoint has no Q-Former tokenizer (qformer_tokenizer/)",
+            place=place,
+            remedy="fetch the checkpoint again with its folder qformer_tokenizer/",
+        )
+    rows = config.qformer_config.vocab_size
+    check_vocabulary(processor.qformer_tokenizer, rows=rows, what="the Q-Former's tokenizer", place=place)
+
+
+def check_vocabulary(tokenizer: Any, *, rows: int, what: str, place: str) -> None:
+    """Refuse a tokenizer with numbers that the embedding has no row for."""
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= rows:
+        raise ModelError(
+            f"{what} has tokens up to number {largest}, the embedding has {rows} rows",
+            place=place,
+            remedy="fetch the checkpoint again: its tokenizer files belong to another checkpoint",
         )
 
 

@@ -58,7 +58,11 @@ def build_trie(answers: Sequence[list[int]], *, start: int) -> Trie:
 def log_likelihoods(model: Model, inputs: Tensors, trie: Trie) -> torch.Tensor:
     """Return (B, C) float64 natural logarithms; raise ModelError if one is not finite."""
     inputs = {name: tensor.to(model.device) for name, tensor in inputs.items() if name != "labels"}
-    logits = _decode(model, encode(model, inputs), trie)
+    return summed_by_answer(_decode(model, encode(model, inputs), trie), trie)
+
+
+def summed_by_answer(logits: torch.Tensor, trie: Trie) -> torch.Tensor:
+    """Return (B, C) float64 log-likelihoods of the answers from the logits (B, nodes, vocabulary) of a trie's nodes."""
     answer, node, token = trie.edges.to(logits.device).unbind(dim=1)
     steps = logits[:, node, token] - logits.logsumexp(dim=-1)[:, node]
     check_finite(steps, what="the likelihood of an answer")

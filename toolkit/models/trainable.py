@@ -1,24 +1,56 @@
 """The weights that each mode of training trains; the data type of the others, and that they are not in training."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import Module
 
 from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainMode
+from toolkit.models.decoder.families import FAMILIES
 from toolkit.models.transformers_compat import Model, quiet
 
-TRAINED: dict[TrainMode, tuple[str, ...]] = {
-    "full": ("",),
-    "language_model": ("language_model.",),
-    "qformer": ("qformer.", "query_tokens", "language_projection."),
-    "lora": (),
+LORA_TARGETS = {
+    "instructblip": r"language_model\..*\.(q|v)",
+    "decoder": r".*\b(language_model|text_model)\.layers\.\d+\.self_attn\.(q|v)_proj",
 }
-"""Prefixes of the names of the weights that a mode trains; LoRA trains none of the model's own weights."""
-LORA_TARGETS = r"language_model\..*\.(q|v)"
-"""Anchored: the suffix alone would also match "qkv" of the vision encoder."""
+"""Anchored: the suffix alone would also match layers of the vision encoder."""
 LORA_PREFIX = "lora_"
+
+
+class Parts(NamedTuple):
+    """The weights that each mode trains, as prefixes of their names; LoRA trains none of the model's own weights."""
+
+    trained: Mapping[TrainMode, tuple[str, ...]]
+    language: str
+    """What stands in the name of a weight of the language model."""
+    lora_targets: str
+
+
+INSTRUCTBLIP = Parts(
+    {
+        "full": ("",),
+        "language_model": ("language_model.",),
+        "qformer": ("qformer.", "query_tokens", "language_projection."),
+        "lora": (),
+    },
+    "language_model.",
+    LORA_TARGETS["instructblip"],
+)
+
+
+def parts_of(model: Model) -> Parts:
+    """Return the parts of a model, by its family."""
+    family = FAMILIES.get(plain(model).config.model_type)
+    if family is None:
+        return INSTRUCTBLIP
+    trained: dict[TrainMode, tuple[str, ...]] = {
+        "full": ("",),
+        "language_model": (f"model.{family.language}.", "lm_head."),
+        "lora": (),
+    }
+    return Parts(trained, f"{family.language}.", LORA_TARGETS["decoder"])
 
 
 def freezes_vision(mode: TrainMode) -> bool:
@@ -29,8 +61,9 @@ def freezes_vision(mode: TrainMode) -> bool:
 def set_precision(model: Model, *, mode: TrainMode, dtype: str) -> None:
     """Cast weights that the mode does not train to `dtype`, others to float32: at 1e-6 bfloat16 does not move."""
     frozen = getattr(torch, dtype)
+    trained = parts_of(model).trained[mode]
     for name, parameter in model.named_parameters():
-        parameter.data = parameter.data.to(torch.float32 if _is_trained(name, mode) else frozen)
+        parameter.data = parameter.data.to(torch.float32 if name.startswith(trained) else frozen)
     for buffer in model.buffers():
         if buffer.is_floating_point():
             buffer.data = buffer.data.to(frozen)
@@ -38,8 +71,9 @@ def set_precision(model: Model, *, mode: TrainMode, dtype: str) -> None:
 
 def prepare(model: Model, *, mode: TrainMode, lora: LoraSection) -> Model:
     """Freeze what the mode does not train; return the model to train, for LoRA with adapters."""
+    trained = parts_of(model).trained[mode]
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(_is_trained(name, mode))
+        parameter.requires_grad_(name.startswith(trained))
     prepared = _with_adapters(model, lora) if mode == "lora" else model
     check_trained(prepared, mode=mode)
     return prepared
@@ -53,20 +87,23 @@ def plain(model: Model) -> Model:
 def rest_frozen_parts(model: Model) -> None:
     """Switch dropout and the like off in the parts of a model in training of which nothing is trained.
 
-    A part is a direct child, such as the Q-Former; one that has adapters is trained, and its dropout is on.
+    A part is a direct child of the model, such as the Q-Former, or of what its head stands on; one that has adapters is
+    trained, and its dropout is on.
     """
-    for part in plain(model).children():
+    whole = plain(model)
+    inner = whole.base_model
+    for part in [part for part in (*whole.children(), *inner.children()) if part is not inner]:
         weights = list(part.parameters())
         if weights and not any(weight.requires_grad for weight in weights):
             part.eval()
 
 
-def lora_config(lora: LoraSection) -> Any:
+def lora_config(lora: LoraSection, targets: str) -> Any:
     """Return peft's configuration of the adapters, the only kind that this toolkit trains and reads."""
     from peft import LoraConfig  # noqa: PLC0415 - two seconds, and only LoRA needs it
 
     return LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=LORA_TARGETS, bias="none"
+        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, bias="none"
     )
 
 
@@ -74,7 +111,7 @@ def _with_adapters(model: Model, lora: LoraSection) -> Model:
     from peft import get_peft_model  # noqa: PLC0415 - two seconds, and only LoRA needs it
 
     with quiet():
-        return get_peft_model(model, lora_config(lora))
+        return get_peft_model(model, lora_config(lora, parts_of(model).lora_targets))
 
 
 def check_trained(model: Module, *, mode: TrainMode) -> None:
@@ -88,13 +125,10 @@ def check_trained(model: Module, *, mode: TrainMode) -> None:
             place="[model] dtype",
             remedy="use bfloat16 only for weights that are not trained",
         )
-    if mode == "lora" and (astray := sorted(n for n in trained if "language_model." not in n or LORA_PREFIX not in n)):
+    language = parts_of(model).language
+    if mode == "lora" and (astray := sorted(n for n in trained if language not in n or LORA_PREFIX not in n)):
         raise ModelError(
             f"LoRA would train {astray[0]}, which is not an adapter of the language model",
             place="[train] mode",
             remedy="start from a checkpoint without adapters of its own",
         )
-
-
-def _is_trained(name: str, mode: TrainMode) -> bool:
-    return name.startswith(TRAINED[mode])

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from torch.nn.functional import cross_entropy
 from transformers import (
     EvalPrediction,
+    PreTrainedModel,
     PrinterCallback,
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
@@ -53,6 +54,9 @@ class TrainableModel(Protocol):
 
     def batch(self, photographs: Sequence[np.ndarray], prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
         """Return the model's inputs with `labels`."""
+
+    def logits(self, model: Model, inputs: Tensors) -> torch.Tensor:
+        """Return the logits of what `labels` holds, shaped as they are, with the vocabulary as last dimension."""
 
     def scores(self, model: Model, inputs: Tensors) -> torch.Tensor:
         """Return (B, C) log-likelihoods."""
@@ -105,6 +109,25 @@ class LabelTrainer(Seq2SeqTrainer):
         self.mean_weight = float(weighted / tokens)
         return batches, tokens
 
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Write weights under the names that the model has for them.
+
+        The library writes them under those of the published files, but loads them as they are: a resume, and the best
+        epoch, would find none of them, and would go on with others without a word.
+        """
+        with _own_names(self.model):
+            super()._save(output_dir, state_dict)
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Refuse a state that lacks weights, or has weights for which there is no place; the library only warns."""
+        lacking = set(load_result.missing_keys) - set(getattr(self.model, "all_tied_weights_keys", None) or {})
+        if strange := sorted(lacking | set(load_result.unexpected_keys)):
+            raise ModelError(
+                f"the training state does not fit the model: {len(strange)} weights, {strange[0]} among them",
+                place=str(self.args.output_dir),
+                remedy="put the folder back as it was, or train again without --resume",
+            )
+
     def _clip_grad_norm(self, model: torch.nn.Module) -> torch.Tensor | None:
         """Scale a gradient down to the study's longest, times the mean weight of the step.
 
@@ -127,7 +150,7 @@ class LabelTrainer(Seq2SeqTrainer):
         classes = inputs["classes"]
         inputs = {name: tensor for name, tensor in inputs.items() if name != "classes"}
         weights = None if self.weights is None else self.weights[classes]
-        loss = summed_loss(model(**inputs).logits, inputs["labels"], weights) / num_items_in_batch
+        loss = summed_loss(self.trainable.logits(model, inputs), inputs["labels"], weights) / num_items_in_batch
         # Gradients are averaged over the processes; what is wanted is their sum.
         return loss * self.accelerator.num_processes
 
@@ -146,6 +169,19 @@ class LabelTrainer(Seq2SeqTrainer):
         inputs = self._prepare_inputs(inputs)
         classes = inputs.pop("classes")
         return None, self.trainable.scores(self.accelerator.unwrap_model(model), inputs), classes
+
+
+@contextmanager
+def _own_names(model: Any) -> Generator[None]:
+    """Let a model save its weights by their own names within the block; adapters have one kind of names only."""
+    if not isinstance(model, PreTrainedModel):
+        yield
+        return
+    model.save_pretrained = partial(model.save_pretrained, save_original_format=False)
+    try:
+        yield
+    finally:
+        del model.save_pretrained
 
 
 def summed_loss(logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
@@ -207,6 +243,12 @@ def train(trainable: TrainableModel, job: TrainingJob) -> list[Epoch]:
     with this_process().first_alone():
         checkpoint = checkpoint_to_resume(job.folder, resume=job.resume)
     settings, validation = job.settings, Cases(job.validation)
+    if settings.gradient_checkpointing and not trainable.model.supports_gradient_checkpointing:
+        raise ModelError(
+            "this model keeps its activations: it knows no gradient checkpointing",
+            place="[train] gradient_checkpointing",
+            remedy="leave it out, and use a smaller batch_size with accumulate where memory is short",
+        )
     cases = Cases(job.training, augment_seed=job.seed if settings.augment else None)
     callback = TrainingCallback(cases, settings, job.progress)
     logs = logging_into(job.folder.with_name("logs"), settings.report_to, trainable.model)
@@ -287,6 +329,8 @@ def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -
         per_device_eval_batch_size=EVAL_BATCH,
         gradient_accumulation_steps=settings.accumulate,
         max_grad_norm=settings.max_grad_norm,
+        activation_checkpointing=settings.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False},
         lr_scheduler_type="constant_with_warmup" if settings.schedule == "constant" else settings.schedule,
         warmup_steps=settings.warmup_steps,
         seed=seed,

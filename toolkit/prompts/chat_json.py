@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from toolkit.errors import ToolkitError
 from toolkit.files import read_bytes, write_atomically
 from toolkit.manifest import Study, faults
+from toolkit.models.backend import user_words
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
 from toolkit.workspace.registry import Workspace
@@ -77,15 +78,10 @@ def chat_entries(workspace: Workspace, study: Study, cases: list[PartCase]) -> t
     prompts = prompts_of(workspace, study, [case.case_id for case in cases])
     answers = dict(zip(study.class_names, study.answers, strict=True))
     entries = [
-        ChatEntry(str(case.path), _user(text), answers[case.class_name], list(case.roi) if case.roi else None)
+        ChatEntry(str(case.path), user_words(text), answers[case.class_name], list(case.roi) if case.roi else None)
         for case, text in zip(cases, prompts.texts, strict=True)
     ]
     return entries, prompts.left_out
-
-
-def _user(prompt: str) -> str:
-    """Return the words between "USER:" and "ASSISTANT:", or the whole text where it has neither."""
-    return prompt.strip().removeprefix("USER:").removesuffix("ASSISTANT:").strip()
 
 
 def read_chat(file: Path) -> list[ChatEntry]:
@@ -110,7 +106,7 @@ def compare_chat(
         by_name.setdefault(Path(entry.image).name, []).append(entry)
     pairs = [(entry, _match(entry, by_name.get(Path(entry.image).name, []))) for entry in entries]
     matched = [(entry, own) for entry, own in pairs if own is not None]
-    other_prompt = [_user(entry.user) != own.user for entry, own in matched]
+    other_prompt = [user_words(entry.user) != own.user for entry, own in matched]
     other_class = [study.class_of(entry.assistant) != study.class_of(own.assistant) for entry, own in matched]
     return ChatCompared(
         file=str(file),

@@ -67,6 +67,8 @@ class Trained:
     seconds: float
     already_there: bool
     seed: int | None = None
+    self_test: str | None = None
+    """How exactly the checkpoint that was trained scores; None for a backend that tests none."""
     started_from: str | None = None
     """The run whose weights the training started from."""
     replicates: list["Trained"] = field(default_factory=list)
@@ -394,5 +396,6 @@ def _trained(record: RunRecord, *, already_there: bool) -> Trained:
         seconds=record.seconds,
         already_there=already_there,
         seed=record.seed,
+        self_test=record.model.self_test,
         started_from=record.started_from,
     )

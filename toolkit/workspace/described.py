@@ -1,7 +1,9 @@
 """The metadata columns of `case_table`, and what every table and column means, within the registry."""
 
+import hashlib
 import re
 from collections.abc import Generator
+from functools import cache
 from typing import NamedTuple
 
 import duckdb
@@ -13,6 +15,8 @@ CASE_TABLE = "11_case_table"
 LAST = "    described.metadata, -- Metadata fields of the photograph as text.\n"
 """Behind this line of the view a column stands for each metadata field."""
 MOST_FIELDS = 200
+VIEWS = "views"
+"""Beside the files of the schema, the history says which views there are."""
 TYPES = {
     "CustomMetadataNumber": "try_cast({} as double)",
     "CustomMetadataDateTime": "try_cast({} as timestamptz) at time zone 'UTC'",
@@ -35,9 +39,19 @@ class Meaning(NamedTuple):
     words: str
 
 
+def make_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Make the views of `sql/views` where those that are there are others: reading them takes DuckDB 50 ms."""
+    if _state_of_views(connection) != _known_state(connection):
+        for path in sql.folder("views"):
+            connection.execute(path.read_text(encoding="utf-8"))
+
+
 def describe(connection: duckdb.DuckDBPyConnection) -> None:
     """Give `case_table` its metadata columns, and every table, view and column the comment that says what it means."""
-    connection.execute(case_table_sql(connection))
+    if _state_of_views(connection) != _known_state(connection):
+        connection.execute(case_table_sql(connection))
+        state = _state_of_views(connection)
+        connection.execute("insert or replace into schema_history values (?, ?)", [VIEWS, state])
     known = _comments(connection)
     for each in _meanings():
         key = (each.name, each.column)
@@ -48,7 +62,7 @@ def describe(connection: duckdb.DuckDBPyConnection) -> None:
 
 def case_table_sql(connection: duckdb.DuckDBPyConnection) -> str:
     """Return the SQL of `case_table` with a column for each metadata field, numbered where another has its name."""
-    fields = connection.execute(sql.statement("parse/metadata_fields"), {"most": MOST_FIELDS}).fetchall()
+    fields = _metadata_fields(connection)
     text, taken = _view(CASE_TABLE), own_columns()
     names = distinct_names([*taken, *(name for name, _ in fields)])[len(taken) :]
     columns = (
@@ -63,7 +77,33 @@ def own_columns() -> list[str]:
     return [name for name, _ in SELECTED.findall(_view(CASE_TABLE))]
 
 
-def _meanings() -> Generator[Meaning]:
+def _state_of_views(connection: duckdb.DuckDBPyConnection) -> str:
+    """Return what is another as soon as the views are: those that are there, and what they are made of."""
+    there = connection.execute("select view_name, sql from duckdb_views() where not internal order by all").fetchall()
+    return hashlib.sha256(repr((there, _files(), _metadata_fields(connection))).encode()).hexdigest()
+
+
+@cache
+def _files() -> list[str]:
+    return [path.read_text(encoding="utf-8") for kind in ("schema", "views") for path in sql.folder(kind)]
+
+
+def _known_state(connection: duckdb.DuckDBPyConnection) -> str | None:
+    known = connection.execute("select sha256 from schema_history where file = ?", [VIEWS]).fetchall()
+    return known[0][0] if known else None
+
+
+def _metadata_fields(connection: duckdb.DuckDBPyConnection) -> list[tuple[str, str | None]]:
+    return connection.execute(sql.statement("parse/metadata_fields"), {"most": MOST_FIELDS}).fetchall()
+
+
+@cache
+def _meanings() -> list[Meaning]:
+    """Return what everything means; the files of an installed version do not change while it runs."""
+    return list(_read_meanings())
+
+
+def _read_meanings() -> Generator[Meaning]:
     of_column = {}
     for table in sql.schema_tables():
         yield Meaning("table", table.name, None, table.meaning)

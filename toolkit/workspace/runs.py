@@ -107,6 +107,8 @@ class RecordedModel(BaseModel, extra="allow", frozen=True):
     input_size: int | None = None
     torch: str | None = None
     transformers: str | None = None
+    self_test: str | None = None
+    """How exactly a decoder-only checkpoint scored when it was loaded."""
 
 
 class RecordedEpoch(BaseModel, extra="allow", frozen=True):
