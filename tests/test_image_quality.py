@@ -18,7 +18,6 @@ from toolkit.stages.report.image_quality_figure import figure
 from toolkit.stages.report.layout import page_environment
 from toolkit.stages.report.sharing import shared
 from toolkit.stages.report.tables import csv_tables
-from toolkit.stages.status import status
 from toolkit.workspace.registry import Workspace
 
 PROBABILITIES = (
@@ -89,7 +88,6 @@ def test_degraded_photographs_are_runs_beside_the_run_and_no_controls(tried):
     assert [] == facts.evaluation.controls
     assert ["the run itself"] == [row["shown"] for row in workspace.shipped_rows("controls")]
     assert {"blur", "exposure"} == {row["kind"] for row in facts.image_quality.rows}
-    assert "toolkit report" == status(workspace).next
 
 
 def test_a_rerun_predicts_nothing_and_keeps_what_was_checked(tried):

@@ -15,7 +15,6 @@ from toolkit.robustness import learning_curve
 from toolkit.stages.learning_curve import plain_curve, subset_sizes
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.origin import trained
-from toolkit.stages.status import status
 from toolkit.stages.train import train
 from toolkit.stages.withdraw.results import runs_on
 from toolkit.stats.learning_curve import (
@@ -139,7 +138,6 @@ def test_the_study_s_model_is_trained_on_nested_subsets_each_a_run_beside_the_ru
     assert {textured.run_id} == {r["control_of"] for r in rows}
     assert textured.run_id == find_run(workspace, "latest") == curve.run_id
     assert {r["run_id"] for r in rows} < set(runs_on(workspace, {rows[0]["split_id"]}))
-    assert "toolkit report" == status(workspace).next
     text = Path(page.page).read_text(encoding="utf-8")
     assert "With 10 patients more to train on" in text
     assert "validation" in text

@@ -46,7 +46,7 @@ def type_in(folder: Path, commands: str) -> str:
 
 def test_questions_and_controls(folder, finished):
     for commands in blocks("Ask"):
-        type_in(folder, commands.replace("201b", finished.run_id[:4]))
+        type_in(folder, re.sub(r"run=\w{4}\b", f"run={finished.run_id[:4]}", commands))
 
     assert (folder / "build" / "demo" / "cases.xlsx").is_file()
 

@@ -173,7 +173,7 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     @property
     def was_trained(self) -> bool:
         """Whether it has a training of its own: a control has not, unless it was trained on fewer patients."""
-        return self.control_of is None or (self.control or "").startswith(FEWER)
+        return self.control is None or self.control.startswith(FEWER)
 
     @property
     def training_ended(self) -> datetime | None:
