@@ -15,6 +15,8 @@ import pytest
 from made_once import made_once, read_back
 from opened_once import opened_once
 
+from toolkit.formatting import count_by
+
 SHARED = Path(__file__).parents[2] / "shared"
 OF_OTHERS = (
     *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"),  # rich
@@ -74,6 +76,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    count_by(patients_known=True)  # a command before may have been of a study without patients
     opened_once.afresh = not AFRESH.isdisjoint((item.path.name, item.path.parent.name))
 
 

@@ -196,9 +196,9 @@ def killed_and_sent_again(
         labelbox.on_moment = kill
         killed += -9 == runner.push(copy)
         labelbox.on_moment = None
+        labelbox.rest()
         assert 0 == runner.push(copy)
-        time.sleep(2 * labelbox.lag)
-        labelbox.let_time_pass()
+        labelbox.rest()
         check(labelbox, images)
         assert [] == [path.name for path in copy.glob("**/.*")]
     return killed

@@ -326,7 +326,7 @@ def test_controls_show_what_they_say(loaded, family, examples):
     model, images = loaded(family), np.asarray(examples.photographs)
     prompts = [PROMPT] * 8
     own = model.log_likelihoods(images, prompts, ANSWERS)
-    grey = shown("blank", [None] * 8, None, size=model.input_size)
+    grey = shown("blank", [None] * 8, None, size=model.input_size, seed=7)
     blank = ImageBlindBackend(model).log_likelihoods(grey, prompts, ANSWERS)
     shuffled = model.log_likelihoods(images[::-1], prompts, ANSWERS)
 

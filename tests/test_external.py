@@ -124,7 +124,7 @@ def test_an_external_part_is_scored_reported_and_controlled(tried):
 
     assert {"external": 8} == scored.cases == blank.cases
     assert result.run_id == scored.run_id == made.run_id == blank.control_of
-    assert "toolkit query" == status(workspace).next
+    assert "toolkit audit" == status(workspace).next
 
 
 @pytest.fixture(scope="module")

@@ -470,7 +470,7 @@ def test_a_run_from_a_file_says_everywhere_that_leakage_cannot_be_told(read, her
     assert "predictions.csv" not in shared
     assert "trained for 0 epochs" not in page
     assert "was not used in training" not in page
-    assert "toolkit query" == status(here).next
+    assert "toolkit audit" == status(here).next
 
 
 def test_the_same_file_is_the_same_run_and_changes_nothing(read, here):

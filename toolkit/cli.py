@@ -6,6 +6,7 @@ they run, so that help answers at once.
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -837,8 +838,9 @@ def query(  # noqa: PLR0913 - one flag for each limit
     from toolkit.workspace.sql_start import started_ahead
 
     with started_ahead(settings.folder):
-        from toolkit.console.asking import Inquiry, ask
-        from toolkit.workspace.user_sql import Limits
+        with _interrupts_wait():
+            from toolkit.console.asking import Inquiry, ask
+            from toolkit.workspace.user_sql import Limits
 
         asked = Inquiry(name, sql, file, tuple(set_ or ()), Limits(memory, seconds)).checked()
         form = "json" if settings.as_json and format_ == "table" and output is None else format_
@@ -1147,6 +1149,16 @@ def _launch(
             "this command works in one process", place="WORLD_SIZE", remedy="use torchrun only for train and predict"
         )
     command(*bound.args, **bound.kwargs, **dict.fromkeys(ignored, settings))
+
+
+@contextmanager
+def _interrupts_wait() -> Generator[None]:
+    """Let Ctrl-C wait for the end of the block: DuckDB and Arrow end the process where it comes while they load."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def main(arguments: list[str] | None = None) -> None:

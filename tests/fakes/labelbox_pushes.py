@@ -7,6 +7,7 @@ order: tuples that begin with the operation.
 import json
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from typing import Any, ClassVar
@@ -35,6 +36,8 @@ class Pushes:
     waiting: list = field(default_factory=list)
     lag: float = 0.0
     turn: Any = field(default_factory=threading.RLock, repr=False, compare=False)
+    in_flight: int = 0
+    answered: Any = field(default_factory=threading.Condition, repr=False, compare=False)
     unmovable: set = field(default_factory=set)
     result: str | None = None
     """What a task that fails says."""
@@ -56,6 +59,25 @@ class Pushes:
         row = self.rows[row_id]
         row["status"] = "DONE"
         row["steps"].insert(0, self.step("Move", "queue-rework", None))
+
+    @contextmanager
+    def answering(self):
+        """Count a request as long as it is answered, also where who asked is gone."""
+        with self.answered:
+            self.in_flight += 1
+        try:
+            yield
+        finally:
+            with self.answered:
+                self.in_flight -= 1
+                self.answered.notify_all()
+
+    def rest(self):
+        """Wait until every request is answered, and what they asked for is due."""
+        with self.answered:
+            assert self.answered.wait_for(lambda: self.in_flight == 0, timeout=60)
+        time.sleep(2 * self.lag)
+        self.let_time_pass()
 
     def later(self, what):
         with self.turn:

@@ -157,6 +157,10 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def do_POST(self):
+        with self.server_of.answering():
+            self.answer_post()
+
+    def answer_post(self):
         server = self.server_of
         body = server.body_of(self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"])))
         name = OPERATION.search(body["query"])[1]

@@ -72,7 +72,7 @@ def _written(workspace: Workspace, study: Study, facts: dict[str, Any], progress
     known, cohort = facts["patients_known"], facts["cohort"]
     shown = min(len(facts["duplicates"]), study.report.gallery)
     digest = digest_of_page(study, facts)
-    if kept := kept_page(workspace, "audit", digest):
+    if kept := kept_page(workspace, study, "audit", digest):
         return AuditPage(kept[0], kept, shown, len(facts["duplicates"]))
     tables = {
         "duplicates.csv": csv_of((*DUPLICATES[not known :], "class_name", "other_class_name"), facts["duplicates"]),

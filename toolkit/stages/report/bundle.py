@@ -62,8 +62,11 @@ def write_page(  # noqa: PLR0913 - what a page consists of
     return [str(folder / file) for file in contents]
 
 
-def kept_page(workspace: Workspace, name: str, made_from: str) -> list[str] | None:
-    """Return the files of a page that was made from the same and is whole, the page first; None for any other."""
+def kept_page(workspace: Workspace, study: Study, name: str, made_from: str) -> list[str] | None:
+    """Return the files of a page that was made from the same and is whole, the page first; None for any other.
+
+    The index of all pages is written anew: it counts what other commands have made.
+    """
     folder = workspace.reports / name
     try:
         stamp = read_json(_stamp(workspace, name))
@@ -72,7 +75,10 @@ def kept_page(workspace: Workspace, name: str, made_from: str) -> list[str] | No
     except (DamagedError, KeyError, TypeError):
         return None
     whole = stamp.get("made_from") == made_from and all(file.is_file() for file in (*files, folder / SUMS))
-    return list(map(str, files)) if whole else None
+    if not whole:
+        return None
+    write_index(workspace, study)
+    return list(map(str, files))
 
 
 def digest_of_page(study: Study, facts: dict[str, Any]) -> str:

@@ -138,7 +138,7 @@ def _written(workspace: Workspace, study: Study, facts: dict[str, Any]) -> Progr
     rows, period = facts["rows"], facts["period"]
     known = facts["patients_known"]
     digest = digest_of_page(study, facts)
-    files = kept_page(workspace, "progress", digest)
+    files = kept_page(workspace, study, "progress", digest)
     if files is None:
         tables = {
             FILES[name]: csv_of([each for each in columns if known or each != "patients"], rows[name])
