@@ -6,20 +6,21 @@ A study may name a backend of its own as `package.module:Class`. Nothing here im
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from toolkit.manifest.model import LoraSection, TrainMode, TrainSection
 from toolkit.photographs.crops import Photographs
+from toolkit.photographs.undecoded import Kept, UndecodedCrops
 from toolkit.progress import Progress, silent
 
 
 class Examples(NamedTuple):
     """Cases as the input of a model; the three have the same length."""
 
-    photographs: Photographs
-    """Cropped and resized to the backend's `input_size`."""
+    photographs: Photographs | UndecodedCrops
+    """Cropped and resized to the backend's `input_size`; not decoded yet for a backend that keeps features."""
     prompts: Sequence[str]
     classes: np.ndarray
     """(N,) index into the answers."""
@@ -118,6 +119,20 @@ class Backend(Protocol):
 
     def facts(self) -> dict:
         """Return what a run records of its model: `device`, and what else is of use, as dtype, parameters, versions."""
+
+
+@runtime_checkable
+class KeepsFeatures(Protocol):
+    """A backend that takes crops before they are decoded, and decodes only those of which it has kept nothing."""
+
+    @property
+    def kept(self) -> Kept | None:
+        """What tells whether features of a crop are kept, by its name; None where none are kept at all."""
+
+
+def kept_by(model: object) -> Kept | None:
+    """Return what tells whether a model keeps something of a crop; None for one that takes decoded photographs."""
+    return model.kept if isinstance(model, KeepsFeatures) else None
 
 
 def user_words(prompt: str) -> str:

@@ -1,12 +1,13 @@
 """The cache of vision encoder outputs on disk; what is not as it was written is computed again.
 
-A file is named by the pixels of the crop, in a folder named by the weights of the encoder. So the name depends on crop,
-ROI, margin, size and orientation, and on no identifier.
+A file is named by all that the pixels of a crop follow from, or by the pixels where a model gets those alone, in a
+folder named by weights and image processor of the encoder. So the name depends on no identifier.
 """
 
 import hashlib
+import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +19,14 @@ from safetensors.torch import save_file
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.instructblip.modeling_instructblip import InstructBlipVisionModel
 
-from toolkit.files import UNWRITABLE, private_writing, size_of
+from toolkit.files import UNWRITABLE, private_writing, remove, size_of
 from toolkit.models.transformers_compat import Model
+from toolkit.photographs.undecoded import Batch, Crop
 
+LAYOUT = "crops-"
+"""How the folder of an encoder begins."""
+EARLIER = re.compile(r"[0-9a-f]{16}")
+"""An encoder's folder of versions that had to decode a photograph to know its features."""
 DIGEST = "sha256"
 """Key of a cached file's metadata: the digest of the features in it."""
 
@@ -77,20 +83,27 @@ class FeatureCache:
 
     def __init__(self, encoder: Encoder, *, folder: Path, room: int) -> None:
         self.compute = encoder.compute
-        self.folder = folder / hashlib.sha256(encoder.determined.encode()).hexdigest()[:16]
+        self.folder = folder / f"{LAYOUT}{hashlib.sha256(encoder.determined.encode()).hexdigest()[:16]}"
         self.room = room
+        _remove_old(folder)
         self.used = size_of(folder)
 
-    def __call__(self, photographs: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
-        """Return (B, …) on the CPU, the same from the cache or computed now."""
-        return torch.stack([self._features(np.ascontiguousarray(photograph)) for photograph in photographs])
+    def __call__(self, photographs: Batch) -> torch.Tensor:
+        """Return (B, …) on the CPU, the same from the cache or computed now; only then is a photograph decoded."""
+        return torch.stack([self._features(photograph) for photograph in photographs])
 
-    def _features(self, photograph: np.ndarray) -> torch.Tensor:
-        name = hashlib.sha256(photograph.tobytes()).hexdigest()
-        path = self.folder / name[:2] / f"{name}.safetensors"
+    def has(self, name: str) -> bool:
+        """Tell whether there are features of a name; they may turn out not to be as they were written."""
+        return self._path(name).is_file()
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+    def _features(self, photograph: np.ndarray | Crop) -> torch.Tensor:
+        path = self._path(photograph.name if isinstance(photograph, Crop) else _pixel_name(photograph))
         features = read_features(path)
         if features is None:
-            features = self._compute(photograph)
+            features = self._compute(np.ascontiguousarray(photograph))
             self._store(path, features)
         return features
 
@@ -116,6 +129,17 @@ class FeatureCache:
             self.room = 0  # a full disk: what does not fit is computed each time
             return
         self.used += size
+
+
+def _pixel_name(photograph: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(photograph).tobytes()).hexdigest()
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what earlier versions kept, under names that nothing asks for any more."""
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if EARLIER.fullmatch(path.name):
+            remove(path)
 
 
 def read_features(path: Path) -> torch.Tensor | None:

@@ -10,6 +10,7 @@ from toolkit.errors import ModelError
 from toolkit.models.features import FeatureCache
 from toolkit.models.sanity_checks import check_distinct, check_image_tokens
 from toolkit.models.transformers_compat import Config, Processor
+from toolkit.photographs.undecoded import Batch
 
 IGNORED = -100
 """Label of a position that the loss of T5 ignores."""
@@ -34,7 +35,7 @@ class Inputs:
         """Where set, the model gets cached outputs of its vision encoder instead of pixels."""
         self._tokens: dict[str, PromptTokens] = {}
 
-    def __call__(self, photographs: Sequence[np.ndarray] | np.ndarray, prompts: Sequence[str]) -> Tensors:
+    def __call__(self, photographs: Batch, prompts: Sequence[str]) -> Tensors:
         """Return the model's inputs for B photographs and their B prompts."""
         tokens = [self.prompt_tokens(prompt) for prompt in prompts]
         language, mask = _padded([t.language for t in tokens], self.processor.tokenizer.pad_token_id)
@@ -47,7 +48,7 @@ class Inputs:
             "qformer_attention_mask": qformer_mask,
         }
 
-    def pixel_values(self, photographs: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
+    def pixel_values(self, photographs: Batch) -> torch.Tensor:
         """Return (B, 3, S, S) float32, rescaled and normalised by the checkpoint's own image processor."""
         images = [np.ascontiguousarray(photograph) for photograph in photographs]
         return self.processor.image_processor(images, return_tensors="pt")["pixel_values"]

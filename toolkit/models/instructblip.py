@@ -21,6 +21,7 @@ from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import freezes_vision, plain, prepare, set_precision
 from toolkit.models.training import train
 from toolkit.models.transformers_compat import Model, Processor, model_facts, quiet
+from toolkit.photographs.undecoded import Batch, Kept
 
 LONGEST_TEXT = 32
 """Tokens of a generated text."""
@@ -36,7 +37,7 @@ class TrainableInstructBlip:
         self.lengths = np.array([len(tokens) for tokens in self.tokens])
         self.trie = build_trie(self.tokens, start=model.config.text_config.decoder_start_token_id)
 
-    def batch(self, photographs: Sequence[np.ndarray], prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
+    def batch(self, photographs: Batch, prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
         """Return the model's inputs with the tokens of the true answers as `labels`."""
         labels = self.inputs.labels([self.tokens[index] for index in classes])
         return {**self.inputs(photographs, prompts), "labels": labels}
@@ -91,6 +92,11 @@ class InstructBlip:
             self.inputs.features = FeatureCache(encoder, folder=folder, room=int(gigabytes * 1e9))
 
     @property
+    def kept(self) -> Kept | None:
+        """What tells whether features of a crop are kept; None where the vision part is trained."""
+        return self.inputs.features.has if self.inputs.features else None
+
+    @property
     def input_size(self) -> int:
         """The side of the square photographs that the model takes, in pixels."""
         return self.model.config.vision_config.image_size
@@ -104,7 +110,7 @@ class InstructBlip:
         check_head(self.model, place=str(job.folder))
         return epochs
 
-    def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
+    def log_likelihoods(self, photographs: Batch, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
         """Return (B, C) float64: the natural logarithm of the probability of each complete answer."""
         self.model.eval()
         return log_likelihoods(self.model, self.inputs(photographs, prompts), self._trie(answers)).numpy()
@@ -130,7 +136,7 @@ class InstructBlip:
         return [len(tokens) for tokens in self.inputs.answer_tokens(answers)]
 
     @torch.inference_mode()
-    def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
+    def generate(self, photographs: Batch, prompts: Sequence[str]) -> list[str]:
         """Return the model's own text, by greedy decoding."""
         self.model.eval()
         tensors = {name: t.to(self.model.device) for name, t in self.inputs(photographs, prompts).items()}

@@ -25,6 +25,7 @@ from toolkit.models.tiny_chat import build_tiny_chat
 from toolkit.models.trainable import freezes_vision, parts_of, plain, prepare, set_precision
 from toolkit.models.training import train
 from toolkit.models.transformers_compat import Model, model_facts, quiet
+from toolkit.photographs.undecoded import Batch, Kept
 
 HEAD = "lm_head.weight"
 LONGEST_TEXT = 32
@@ -40,7 +41,7 @@ class TrainableDecoder:
         self.lengths = np.array([len(tokens) for tokens in self.tokens])
         self.trie = build_trie(self.tokens, start=0)
 
-    def batch(self, photographs: Sequence[np.ndarray], prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
+    def batch(self, photographs: Batch, prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
         """Return the model's inputs with the true answers at their end, and their tokens as `labels`."""
         return self.inputs(photographs, prompts, [self.tokens[index] for index in classes])
 
@@ -113,6 +114,11 @@ class ImageTextToText:
         if freezes_vision(self.mode) and gigabytes > 0:
             self.inputs.features = FeatureCache(self._encoder(), folder=folder, room=int(gigabytes * 1e9))
 
+    @property
+    def kept(self) -> Kept | None:
+        """What tells whether features of a crop are kept; None where the vision part is trained."""
+        return self.inputs.features.has if self.inputs.features else None
+
     def fit(self, job: TrainingJob) -> list[Epoch]:
         """Train the weights of the job's mode."""
         torch.manual_seed(job.seed)  # new adapters are drawn from it
@@ -120,7 +126,7 @@ class ImageTextToText:
         self.adapted = prepared if job.settings.mode == "lora" else None
         return train(TrainableDecoder(prepared, self.inputs, job.answers, way=self.passed.way), job)
 
-    def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
+    def log_likelihoods(self, photographs: Batch, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
         """Return (B, C) float64: the natural logarithm of the probability of each complete answer."""
         self.model.eval()
         inputs, trie = self.inputs(photographs, prompts), self._trie(answers)
@@ -131,7 +137,7 @@ class ImageTextToText:
         return [len(tokens) for tokens in self.inputs.chat.answer_tokens(answers)]
 
     @torch.inference_mode()
-    def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
+    def generate(self, photographs: Batch, prompts: Sequence[str]) -> list[str]:
         """Return the model's own text, by greedy decoding."""
         self.model.eval()
         features, self.inputs.features = self.inputs.features, None  # the library generates from pixels
