@@ -9,6 +9,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.blip_2.modeling_blip_2 import Blip2VisionModel
 from transformers.models.instructblip.modeling_instructblip import InstructBlipVisionModel
 
 from toolkit.files import UNWRITABLE, private_writing, remove, size_of
@@ -31,6 +33,12 @@ DIGEST = "sha256"
 """Key of a cached file's metadata: the digest of the features in it."""
 
 
+def _hidden_states(model: Any, pixel_values: torch.Tensor, forward: Callable[..., Any]) -> BaseModelOutputWithPooling:
+    """Return the hidden states of the photographs; cached features pass through."""
+    states = pixel_values if pixel_values.ndim == 3 else forward(pixel_values).last_hidden_state
+    return BaseModelOutputWithPooling(last_hidden_state=states.to(model.output_dtype))
+
+
 class CachedVision(InstructBlipVisionModel):
     """A vision encoder that takes its own cached output, (B, T, D), in the place of pixels (B, 3, S, S)."""
 
@@ -38,15 +46,25 @@ class CachedVision(InstructBlipVisionModel):
     """What the Q-Former reads, which may be more precise than what the vision encoder computes in."""
 
     def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """Return the hidden states of the photographs; cached features pass through."""
-        states = pixel_values if pixel_values.ndim == 3 else super().forward(pixel_values, **kwargs).last_hidden_state
-        return BaseModelOutputWithPooling(last_hidden_state=states.to(self.output_dtype))
+        """Return the hidden states of the photographs."""
+        return _hidden_states(self, pixel_values, partial(super().forward, **kwargs))
+
+
+class CachedBlip2Vision(Blip2VisionModel):
+    """The same for the vision encoder of a BLIP-2."""
+
+    output_dtype: torch.dtype
+
+    def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Return the hidden states of the photographs."""
+        return _hidden_states(self, pixel_values, partial(super().forward, **kwargs))
 
 
 def let_features_in(model: Model) -> None:
     """Let a loaded model take cached features wherever it takes pixels: in training, scoring and generation."""
     # A subclass of the complete model would be saved under its name as the checkpoint's architecture.
-    model.vision_model.__class__ = CachedVision
+    is_blip_2 = isinstance(model.vision_model, Blip2VisionModel)
+    model.vision_model.__class__ = CachedBlip2Vision if is_blip_2 else CachedVision
     model.vision_model.output_dtype = model.qformer.dtype
 
 
@@ -61,7 +79,7 @@ def weights_digest(weights: torch.nn.Module | Mapping[str, torch.Tensor]) -> str
 
 
 def vision_outputs(model: Model, processor: Any) -> "Encoder":
-    """Return the vision encoder of an InstructBLIP."""
+    """Return the vision encoder of an InstructBLIP or a BLIP-2."""
 
     def compute(photograph: np.ndarray) -> torch.Tensor:
         pixels = processor.image_processor([photograph], return_tensors="pt")["pixel_values"]

@@ -1,4 +1,4 @@
-"""The backend for InstructBLIP with a Flan-T5 language model."""
+"""The backend for InstructBLIP and BLIP-2 with a Flan-T5 language model."""
 
 import json
 from collections.abc import Sequence
@@ -13,10 +13,12 @@ from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget, Epoch, TrainingJob
 from toolkit.models.budget import budgets
 from toolkit.models.checkpoint import Checkpoint, read_adapter, read_checkpoint, read_config, write_checkpoint
+from toolkit.models.decoder.families import BLIP_2
 from toolkit.models.features import FeatureCache, let_features_in, vision_outputs, weights_digest
 from toolkit.models.inputs import Inputs, Tensors
 from toolkit.models.sanity_checks import check_head
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
+from toolkit.models.self_test import self_test
 from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import freezes_vision, plain, prepare, set_precision
 from toolkit.models.training import train
@@ -28,7 +30,7 @@ LONGEST_TEXT = 32
 
 
 class TrainableInstructBlip:
-    """An InstructBLIP in training: its labels are the tokens of the true answers, and the trie scores all answers."""
+    """A model in training: its labels are the tokens of the true answers, and the trie scores all answers."""
 
     def __init__(self, model: Model, inputs: Inputs, answers: list[str]) -> None:
         self.model = model
@@ -61,6 +63,8 @@ class InstructBlip:
         self.adapted: Any = None
         """The model in LoRA's wrapper; None for every other mode."""
         self.base: dict[str, str] = {}
+        self.passed = ""
+        """What the self-test of a BLIP-2 says."""
         self._tries: dict[tuple[str, ...], Trie] = {}
 
     @classmethod
@@ -76,6 +80,9 @@ class InstructBlip:
             loaded.adapted = adapter.put_around(model, weights_sha256=digest)
         let_features_in(model)
         model.to(device).eval()
+        if model.config.model_type == BLIP_2:
+            with quiet():
+                loaded.passed = self_test(model, loaded.inputs, side=loaded.input_size)
         return loaded
 
     build_tiny = staticmethod(build_tiny)
@@ -122,14 +129,19 @@ class InstructBlip:
 
     def facts(self) -> dict[str, str | int]:
         """Return what a run records of its model."""
-        return model_facts(self.model) | {
-            "dtype": str(self.model.language_model.dtype).removeprefix("torch."),
-            "mode": self.mode,
-            "base_weights_sha256": self.base["weights_sha256"],
-            "tokenizer_sha256": tokenizer_digest(self.processor),
-            "image_tokens": self.model.config.num_query_tokens,
-            "input_size": self.input_size,
-        }
+        tested = {"self_test": self.passed} if self.passed else {}
+        return (
+            model_facts(self.model)
+            | tested
+            | {
+                "dtype": str(self.model.language_model.dtype).removeprefix("torch."),
+                "mode": self.mode,
+                "base_weights_sha256": self.base["weights_sha256"],
+                "tokenizer_sha256": tokenizer_digest(self.processor),
+                "image_tokens": self.model.config.num_query_tokens,
+                "input_size": self.input_size,
+            }
+        )
 
     def answer_lengths(self, answers: list[str]) -> list[int]:
         """Return the number of tokens of each answer, end token included."""
@@ -153,6 +165,6 @@ class InstructBlip:
 
 
 def tokenizer_digest(processor: Processor) -> str:
-    """Return the SHA-256 over the vocabularies and settings of both tokenizers."""
-    tokenizers = (processor.tokenizer, processor.qformer_tokenizer)
-    return sha256_of([json.loads(tokenizer.backend_tokenizer.to_str()) for tokenizer in tokenizers])
+    """Return the SHA-256 over the vocabularies and settings of the tokenizers, the Q-Former's included."""
+    tokenizers = [processor.tokenizer, getattr(processor, "qformer_tokenizer", None)]
+    return sha256_of([json.loads(each.backend_tokenizer.to_str()) for each in tokenizers if each is not None])

@@ -1,4 +1,4 @@
-"""The backend for decoder-only vision-language models: Gemma 3 and MedGemma, Qwen-VL, PaliGemma, SmolVLM, LLaVA."""
+"""The backend for decoder-only models: Gemma 3 and MedGemma, Qwen-VL, PaliGemma, SmolVLM, LLaVA, BLIP-2 with OPT."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,9 +16,10 @@ from toolkit.models.checkpoint import Checkpoint, read_adapter, write_checkpoint
 from toolkit.models.decoder.chat import Chat
 from toolkit.models.decoder.checkpoint import family_of, read_checkpoint, read_config
 from toolkit.models.decoder.inputs import DecoderInputs, input_side, pixels
+from toolkit.models.decoder.queries import QueryChat, QueryInputs
 from toolkit.models.decoder.scoring import Way, log_likelihoods, model_inputs
 from toolkit.models.decoder.self_test import Passed, generate, self_test
-from toolkit.models.features import Encoder, FeatureCache, weights_digest
+from toolkit.models.features import Encoder, FeatureCache, let_features_in, vision_outputs, weights_digest
 from toolkit.models.inputs import Tensors
 from toolkit.models.scoring import Trie, build_trie
 from toolkit.models.tiny_chat import build_tiny_chat
@@ -64,15 +65,16 @@ class ImageTextToText:
         self.mode = mode
         self.family = family_of(self.model.config, place=source)
         self.input_size = input_side(self.model.config, self.processor.image_processor, self.family)
-        self.image_tokens = self._count_image_tokens()
-        chat = Chat(
+        has_queries = bool(self.family.question)
+        self.image_tokens = self.model.config.num_query_tokens if has_queries else self._count_image_tokens()
+        chat = (QueryChat if has_queries else Chat)(
             self.processor.tokenizer,
             self.family,
             image_token=self.model.config.image_token_id,
             image_tokens=self.image_tokens,
-            ends=_ends(self.model),
+            ends=_ends(self.model.language_model if has_queries else self.model),
         )
-        self.inputs = DecoderInputs(self.processor, self.model, self.family, chat)
+        self.inputs = (QueryInputs if has_queries else DecoderInputs)(self.processor, self.model, self.family, chat)
         self.adapted: Any = None
         """The model in LoRA's wrapper; None for every other mode."""
         self.base: dict[str, str] = {}
@@ -97,6 +99,8 @@ class ImageTextToText:
         set_precision(model, mode=mode, dtype=dtype)
         if adapter:
             loaded.adapted = adapter.put_around(model, weights_sha256=digest)
+        if loaded.family.question:
+            let_features_in(model)
         model.to(device).eval()
         with quiet():
             loaded.passed = self_test(model, loaded.inputs, loaded.family, side=loaded.input_size)
@@ -112,7 +116,8 @@ class ImageTextToText:
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
         """Cache what the vision part makes of photographs below `folder`, unless it is trained."""
         if freezes_vision(self.mode) and gigabytes > 0:
-            self.inputs.features = FeatureCache(self._encoder(), folder=folder, room=int(gigabytes * 1e9))
+            encoder = vision_outputs(self.model, self.processor) if self.family.question else self._encoder()
+            self.inputs.features = FeatureCache(encoder, folder=folder, room=int(gigabytes * 1e9))
 
     @property
     def kept(self) -> Kept | None:
@@ -160,7 +165,7 @@ class ImageTextToText:
             "mode": self.mode,
             "family": self.model.config.model_type,
             "base_weights_sha256": self.base["weights_sha256"],
-            "tokenizer_sha256": sha256_of([self.processor.tokenizer.backend_tokenizer.to_str()]),
+            "tokenizer_sha256": sha256_of([each.backend_tokenizer.to_str() for each in self.processor.tokenizers]),
             "chat_template_sha256": sha256_of([self.processor.tokenizer.chat_template]),
             "image_tokens": self.image_tokens,
             "input_size": self.input_size,

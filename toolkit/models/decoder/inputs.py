@@ -63,8 +63,12 @@ class DecoderInputs:
     ) -> Tensors:
         """Return the model's inputs for B photographs and their B prompts, and their answers where there are any."""
         rows = [self.chat.prompt_tokens(prompt) for prompt in prompts]
-        seen = self._cached(photographs) if self.features else self.pixels(photographs)
-        return self._with_positions({**self.text(rows, answers or [[]] * len(rows)), **seen})
+        text = self.text(rows, answers or [[]] * len(rows))
+        return self._with_positions({**text, **self.seen(photographs, prompts)})
+
+    def seen(self, photographs: Batch, prompts: Sequence[str]) -> Tensors:  # noqa: ARG002 - a Q-Former reads prompts
+        """Return what stands for the photographs: their pixels, or features of them that were kept."""
+        return self._cached(photographs) if self.features else self.pixels(photographs)
 
     def pixels(self, photographs: Batch) -> Tensors:
         """Return the pixels of photographs that have the right size already."""
