@@ -57,10 +57,14 @@ class Budget:
     bytes_float32: int
     bytes_bfloat16: int
     """By the data type of the frozen weights."""
+    bytes_4bit: int | None = None
+    """The same with a language model of 4-bit weights; None for a mode that cannot have one."""
 
     def needed(self, dtype: str) -> int:
         """Return the bytes that this mode needs with frozen weights of a data type."""
-        return self.bytes_bfloat16 if dtype == "bfloat16" else self.bytes_float32
+        if dtype == "4bit" and self.bytes_4bit is not None:
+            return self.bytes_4bit
+        return self.bytes_float32 if dtype == "float32" else self.bytes_bfloat16
 
     def least(self) -> int:
         """Return the fewest bytes that this mode needs: bfloat16 makes only frozen weights smaller."""

@@ -16,6 +16,7 @@ from toolkit.models.checkpoint import Checkpoint, read_adapter, read_checkpoint,
 from toolkit.models.decoder.families import BLIP_2
 from toolkit.models.features import FeatureCache, let_features_in, vision_outputs, weights_digest
 from toolkit.models.inputs import Inputs, Tensors
+from toolkit.models.quantised import FOUR_BIT, check_four_bit, dtype_of, quantise
 from toolkit.models.sanity_checks import check_head
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
 from toolkit.models.self_test import self_test
@@ -70,12 +71,15 @@ class InstructBlip:
     @classmethod
     def load(cls, source: str, *, device: str, mode: TrainMode = "full", dtype: str = "float32") -> Self:
         """Read a checkpoint, or a LoRA adapter and its checkpoint, from a folder or by hub name."""
+        check_four_bit(dtype, mode=mode, device=device)
         adapter = read_adapter(source)
         name = adapter.base if adapter else source
         loaded = cls(read_checkpoint(name), mode=mode)
         model, digest = loaded.model, weights_digest(loaded.model)
         loaded.base = {"weights_sha256": digest, "name": name}
         set_precision(model, mode=mode, dtype=dtype)
+        if dtype == FOUR_BIT:
+            quantise(model)
         if adapter:
             loaded.adapted = adapter.put_around(model, weights_sha256=digest)
         let_features_in(model)
@@ -134,7 +138,7 @@ class InstructBlip:
             model_facts(self.model)
             | tested
             | {
-                "dtype": str(self.model.language_model.dtype).removeprefix("torch."),
+                "dtype": dtype_of(self.model, self.model.language_model.dtype),
                 "mode": self.mode,
                 "base_weights_sha256": self.base["weights_sha256"],
                 "tokenizer_sha256": tokenizer_digest(self.processor),

@@ -65,7 +65,7 @@ def freezes_vision(mode: TrainMode) -> bool:
 
 def set_precision(model: Model, *, mode: TrainMode, dtype: str) -> None:
     """Cast weights that the mode does not train to `dtype`, others to float32: at 1e-6 bfloat16 does not move."""
-    frozen = getattr(torch, dtype)
+    frozen = torch.float32 if dtype == "float32" else torch.bfloat16  # 4-bit weights are made of the latter
     trained = parts_of(model).trained[mode]
     for name, parameter in model.named_parameters():
         parameter.data = parameter.data.to(torch.float32 if name.startswith(trained) else frozen)

@@ -105,7 +105,9 @@ class PlannedMode:
     gib_float32: float
     gib_bfloat16: float
     fits: bool
-    """Whether it fits into the device's memory, if need be with frozen weights in bfloat16."""
+    """Whether it fits into the device's memory, with frozen weights as the study has them or in bfloat16."""
+    gib_4bit: float | None = None
+    """With a language model of 4-bit weights, which needs an NVIDIA GPU; None for a mode that cannot have one."""
 
 
 def plan_training(
@@ -135,7 +137,13 @@ def plan_training(
         steps=study.train.epochs * -(-batches // study.train.accumulate),
         modes=[
             PlannedMode(
-                b.mode, b.trained, b.frozen, b.bytes_float32 / GIB, b.bytes_bfloat16 / GIB, fits=b.least() <= memory
+                b.mode,
+                b.trained,
+                b.frozen,
+                b.bytes_float32 / GIB,
+                b.bytes_bfloat16 / GIB,
+                fits=min(b.least(), b.needed(study.model.dtype)) <= memory,
+                gib_4bit=None if b.bytes_4bit is None else b.bytes_4bit / GIB,
             )
             for b in budgets
         ],

@@ -21,6 +21,7 @@ from toolkit.models.decoder.scoring import Way, log_likelihoods, model_inputs
 from toolkit.models.decoder.self_test import Passed, generate, self_test
 from toolkit.models.features import Encoder, FeatureCache, let_features_in, vision_outputs, weights_digest
 from toolkit.models.inputs import Tensors
+from toolkit.models.quantised import FOUR_BIT, check_four_bit, dtype_of, quantise
 from toolkit.models.scoring import Trie, build_trie
 from toolkit.models.tiny_chat import build_tiny_chat
 from toolkit.models.trainable import freezes_vision, parts_of, plain, prepare, set_precision
@@ -84,6 +85,7 @@ class ImageTextToText:
     @classmethod
     def load(cls, source: str, *, device: str, mode: TrainMode = "full", dtype: str = "float32") -> Self:
         """Read a checkpoint, or a LoRA adapter and its checkpoint; raise ModelError if it fails the self-test."""
+        check_four_bit(dtype, mode=mode, device=device)
         adapter = read_adapter(source)
         name = adapter.base if adapter else source
         loaded = cls(read_checkpoint(name), mode=mode, source=name)
@@ -97,6 +99,8 @@ class ImageTextToText:
         digest = weights_digest(model)
         loaded.base = {"weights_sha256": digest, "name": name}
         set_precision(model, mode=mode, dtype=dtype)
+        if dtype == FOUR_BIT:
+            quantise(model)
         if adapter:
             loaded.adapted = adapter.put_around(model, weights_sha256=digest)
         if loaded.family.question:
@@ -161,7 +165,7 @@ class ImageTextToText:
     def facts(self) -> dict[str, str | int]:
         """Return what a run records of its model."""
         return model_facts(self.model) | {
-            "dtype": str(self.model.get_input_embeddings().weight.dtype).removeprefix("torch."),
+            "dtype": dtype_of(self.model, self.model.get_input_embeddings().weight.dtype),
             "mode": self.mode,
             "family": self.model.config.model_type,
             "base_weights_sha256": self.base["weights_sha256"],
