@@ -140,6 +140,7 @@ def test_the_file_is_private_and_sealed(few, attached, study, key):
         parse(few, study, key, [])
 
 
+@pytest.mark.soak
 def test_a_file_of_the_same_name_replaces_the_earlier_one(few, attached):
     attached(CLINICAL)
     result = attached("Patient,Stage\nPAT-003,II\n")
@@ -149,6 +150,7 @@ def test_a_file_of_the_same_name_replaces_the_earlier_one(few, attached):
     assert {"Stage": "II"} == values_of(few, "i2")
 
 
+@pytest.mark.soak
 def test_the_same_file_again_gives_the_same_content(few, attached):
     def content():
         return few.rows("select content_hash from label_states")[0]["content_hash"]
@@ -378,6 +380,7 @@ def test_a_formula_of_a_workbook_that_was_never_computed_is_refused(few, study, 
         attach(few, study, key, tmp_path / "clinical.xlsx", patient="Patient")
 
 
+@pytest.mark.soak
 def test_a_field_that_an_export_brings_later_goes_before_the_attached_one(few, attached, study, key, tmp_path):
     field = study.labelbox.metadata[0]
     attached(f"Patient,{field}\nPAT-001,of the file\n")

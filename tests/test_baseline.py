@@ -181,6 +181,7 @@ def test_nothing_is_learned_from_validation_and_test(based, tmp_path):
     assert made.validation != again.validation
 
 
+@pytest.mark.soak
 def test_a_rerun_is_the_same_run_and_rebuild_reads_it_back(finished, based, tmp_path):
     workspace, study, made = based
     copy = Workspace(tmp_path / "workspace")

@@ -157,6 +157,7 @@ def test_a_result_never_stands_on_the_line_of_a_bar(monkeypatch):
     assert terminal.file.getvalue().partition("run 1a2b3c4d")[0].endswith("\x1b[2K")
 
 
+@pytest.mark.soak
 def test_a_run_tells_its_story_within_a_screen_and_in_json_it_has_every_stage(call, finished, monkeypatch):
     results = []
 

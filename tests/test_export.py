@@ -63,6 +63,7 @@ EMPTIED = {
 """Columns that an export leaves empty, since an identifier may stand in them."""
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_holds_nothing_that_leads_to_a_person(finished, written, kind):
     folder, _, result = written(kind)
@@ -71,6 +72,7 @@ def test_an_export_holds_nothing_that_leads_to_a_person(finished, written, kind)
     assert [] == search([folder], planted(finished.export.parent) | names, {"result": repr(result)})
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_is_for_nobody_else_to_read(written, kind):
     folder, _, _ = written(kind)
@@ -80,11 +82,13 @@ def test_an_export_is_for_nobody_else_to_read(written, kind):
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_file()}
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_same_workspace_gives_the_same_bytes(written, kind):
     assert digests_of(written(kind)[0]) == digests_of(written(kind)[0])
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_manifest_says_what_every_file_is(written, kind):
     folder, manifest, result = written(kind)

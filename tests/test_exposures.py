@@ -87,6 +87,7 @@ def test_which_photograph_comes_first_does_not_matter(features):
     assert there == back
 
 
+@pytest.mark.soak_after(4)
 @pytest.mark.parametrize("degrees", [0, 37, 90, 201])
 @pytest.mark.parametrize("scale", [0.6, 1.0, 1.5])
 def test_a_photograph_agrees_with_itself_turned_and_scaled(files, degrees, scale):
@@ -274,6 +275,7 @@ def test_rebuild_has_the_pairs_again(audited, tmp_path):
     assert before == {name: audited.rows(f"from {name} order by all") for name in before}
 
 
+@pytest.mark.soak
 def test_a_withdrawn_patient_has_no_pair_in_any_file(audited, study, key):
     withdrawal.withdraw(
         audited, study, key, "P-1", reparse=lambda: parse(audited, study, key, [], anew=True), apply=True
@@ -296,6 +298,7 @@ def test_the_page_shows_the_pairs_those_with_two_diagnoses_first(audited, study)
     assert [True, True, False, False] == [row["class_name"] != row["other_class_name"] for row in rows]
 
 
+@pytest.mark.soak
 def test_without_patients_nothing_is_compared_and_that_is_said(folder, key, tmp_path):
     file = exports_of_truth.study_file(
         tmp_path / "study.toml", {"nevus": False, "melasma": False}, labelbox='patient_from = "none"'

@@ -224,6 +224,7 @@ def test_the_page_of_an_input_ablation_says_what_it_is_of(tried):
     )
 
 
+@pytest.mark.soak
 def test_an_external_run_keeps_threshold_and_temperature_of_the_study_that_trained_it(finished, noise, tmp_path):
     mapped = ExternalSection(classes={"mole": ["nevus"], "wart": ["malignant_melanoma"]})
     study = own(finished.study_file.study, mapped)
@@ -541,6 +542,7 @@ FORGED = {
 }
 
 
+@pytest.mark.soak_after(12)
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_run_is_refused_and_none_of_its_code_is_run(fresh, here, elsewhere, tmp_path, monkeypatch, name):
     (tmp_path / "evilmod.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass B: pass\n")
@@ -660,6 +662,7 @@ def test_a_report_never_drops_what_its_certificate_states(copied, finished, cont
         assert str(path) == refused.value.place
 
 
+@pytest.mark.soak
 def test_a_split_without_its_folder_is_missed_where_the_ledger_knows_it(copied, finished):
     shutil.rmtree(copied.folder / "splits")
 

@@ -85,6 +85,7 @@ def test_every_form_gives_the_same_rows_and_where_they_begin(tmp_path, data, wra
         assert 1 + plain[: line.offset].count(b"\n") == line.number
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("form", ["ndjson", "array on one line", "array, indented", "documents, indented"])
 def test_every_form_gives_the_same_registry(study, key, tmp_path, form):
     workspace = Workspace(tmp_path / "workspace")
@@ -363,6 +364,7 @@ COUNTED = {
 }
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("name", COUNTED)
 def test_real_exports_hold_what_was_counted_by_hand(workspace, study, key, shared, name):
     parse(workspace, study, key, [shared / "labelbox_exports" / name])
@@ -505,6 +507,7 @@ def test_a_flipped_byte_costs_its_row_at_most(tmp_path, study, key):
         assert 60 - 2 <= len(found) - sum(reason is not None for reason in others), seed
 
 
+@pytest.mark.soak
 def test_exports_with_flipped_bytes_are_parsed_and_conserved(workspace, tmp_path, study, key):
     paths = [written(tmp_path, exports.flipped(FLIPPED, seed), f"{seed}.ndjson") for seed in range(30)]
     parse(workspace, study, key, paths)

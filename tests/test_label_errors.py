@@ -156,6 +156,7 @@ def test_out_of_fold_by_group_finds_wrong_labels_that_out_of_fold_by_case_learns
     assert found["case"] <= 0.8 * found["group"]
 
 
+@pytest.mark.soak
 def test_probabilities_are_the_same_twice():
     features, said, patient, _ = cohort()
     one, other = (plain.out_of_fold(features, said, patient, classes=4, seed=1) for _ in range(2))

@@ -157,6 +157,7 @@ def test_a_run_on_fewer_patients_predicts_with_its_own_checkpoint_and_says_what_
     assert [] == gather(workspace, textured.study, textured.run_id).image_quality.rows
 
 
+@pytest.mark.soak
 def test_what_is_complete_is_not_trained_again(own, textured):
     workspace, curve, _ = own
     before = {path: path.stat().st_mtime_ns for path in workspace.folder.glob("runs/*/run.json")}

@@ -88,6 +88,7 @@ def test_a_photograph_whose_labels_are_all_deleted_is_unlabelled(ledger):
     assert {WHOLE: (None, "unlabelled")} == truth(workspace)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     "newer",
     [
@@ -203,6 +204,7 @@ LATEST, CHOSEN, UNANIMOUS, NONE = (
 )
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
@@ -292,6 +294,7 @@ def staged(stages, study, key, tmp_path_factory):
     return workspace
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("policy", ["majority", "reviewed"])
 def test_truth_as_of_an_export_is_what_the_older_exports_alone_say(stages, staged, study, key, tmp_path, policy):
     paths, told, everything = [stage.export for stage in stages], with_policy(study, policy=policy), staged
@@ -383,6 +386,7 @@ def test_the_same_content_has_the_same_hash_whatever_its_exports_are_like(stages
     assert (1, 1) == (len(hashes), len(truths))
 
 
+@pytest.mark.soak
 def test_other_content_has_another_hash(ledger):
     same = row("i1", label("L1", "nevus"), label("L2", "nevus", by="r2@example.org"))
     results = [

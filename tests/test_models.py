@@ -554,6 +554,7 @@ def test_a_resumed_training_ends_like_one_that_was_never_interrupted(tiny, examp
     assert ["checkpoint-9"] == [path.name for path in tmp_path.iterdir()]
 
 
+@pytest.mark.soak
 def test_resuming_what_is_finished_trains_no_further(tiny, examples, uninterrupted, tmp_path):
     trained(tiny, tmp_path, examples)
     steps: list[int] = []
@@ -565,6 +566,7 @@ def test_resuming_what_is_finished_trains_no_further(tiny, examples, uninterrupt
     assert same_weights(uninterrupted[0], again)
 
 
+@pytest.mark.soak
 def test_training_anew_forgets_an_earlier_training(tiny, examples, uninterrupted, tmp_path):
     trained(tiny, tmp_path, examples)
 

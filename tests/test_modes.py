@@ -46,6 +46,7 @@ def test_a_workspace_is_its_users_alone_but_for_what_is_shared(finished, copied)
     assert [{}] == [wrong(folder, file=0o644) for folder in for_others]
 
 
+@pytest.mark.soak_after(1)
 def test_a_shared_report_is_as_open_as_the_umask_lets_it_be(finished, copied, umask):
     page = Path(report(copied, finished.study_file.study, audience="shared").page)
 

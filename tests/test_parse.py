@@ -402,6 +402,7 @@ def test_hostile_exports_end_as_their_manifest_says(shared, study, key, workspac
         assert not expected["reason"] or set(expected["reason"].split("|")) & found, expected["name"]
 
 
+@pytest.mark.soak
 def test_hostile_sets_of_exports_give_one_state_whatever_their_order(shared, study, key, tmp_path):
     folder = shared / "hostile" / "multi"
 

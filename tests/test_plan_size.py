@@ -184,6 +184,7 @@ def test_a_scored_run_is_what_is_known(finished):
     assert 0.3 < rows["roc_auc_malignant", None].value <= 1
 
 
+@pytest.mark.soak
 def test_the_command_says_the_same_in_words_and_as_json(with_readings, tmp_path, capsys):
     file = tmp_path / "study.toml"
     file.write_text((shipped("manifests") / "demo.toml").read_text(encoding="utf-8").replace("pinned", "# pinned"))

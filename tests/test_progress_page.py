@@ -242,6 +242,7 @@ def test_an_audit_repeated_without_changes_writes_nothing(copied, finished):
     assert registry == copied.registry.read_bytes()
 
 
+@pytest.mark.soak
 def test_a_page_is_written_anew_where_a_label_a_photograph_or_one_of_its_files_is_another(copied, finished):
     first = written_at(copied, finished)
     (suspect,) = copied.rows(

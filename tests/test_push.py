@@ -168,6 +168,7 @@ def each(faults: list[str], *, also: list[str]) -> list:
     return [pytest.param(*pair, marks=() if is_quick else SOAK) for pair, is_quick in zip(pairs, quick, strict=True)]
 
 
+@pytest.mark.soak_after(4)
 @pytest.mark.parametrize(("name", "fault"), each(["done 503", "done cut", "503", "cut", "limit"], also=["done cut"]))
 def test_a_lost_answer_sends_nothing_twice(send, labelbox, name, fault):
     labelbox.faults[name] = [fault, fault]
@@ -176,6 +177,7 @@ def test_a_lost_answer_sends_nothing_twice(send, labelbox, name, fault):
     nothing_twice_nothing_missing(labelbox)
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     ("name", "fault"),
     each(["done INTERNAL_SERVER_ERROR", "done 400", "INTERNAL_SERVER_ERROR"], also=["done INTERNAL_SERVER_ERROR"]),
@@ -304,6 +306,7 @@ def test_a_withdrawn_patient_is_in_no_note_of_what_was_sent(send, queued, study,
     assert case["case_id"].encode() not in notes
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     "damage",
     [
@@ -382,8 +385,8 @@ def runner(labelbox, queued):  # noqa: ARG001 - it is asked
     made.end()
 
 
-def test_a_push_killed_at_any_of_five_moments_and_sent_again_sends_nothing_twice(labelbox, runner, queued, tmp_path):
-    assert 5 == killed_and_sent_again(labelbox, runner, queued.folder, tmp_path, kills=5, seed=4)
+def test_a_push_killed_at_any_of_three_moments_and_sent_again_sends_nothing_twice(labelbox, runner, queued, tmp_path):
+    assert 3 == killed_and_sent_again(labelbox, runner, queued.folder, tmp_path, kills=3, seed=4)
 
 
 @pytest.fixture
@@ -456,6 +459,7 @@ def test_predictions_are_sent_with_every_class_and_the_splits(predicted, study, 
     assert "secret" not in json.dumps(planned.calls)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("fault", ["done 503", "503", "limit"])
 def test_predictions_whose_answers_are_lost_are_sent_once(predicted, study, labelbox, fault):
     for name in ("createModelPyApi", "CreateModelRunPyApi", "createMEAPredictionImportByFilePyApi"):

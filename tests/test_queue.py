@@ -345,6 +345,7 @@ def test_a_second_verdict_of_the_reviewer_replaces_the_first(audited, study, key
     ]
 
 
+@pytest.mark.soak
 def test_reviewers_who_differ_leave_no_reference_diagnosis_and_are_told(audited, study, key, tmp_path):
     case_id = case_of(audited, "i3-0")
     taken_in(audited, study, key, written(tmp_path / "a.csv", [(case_id, "malignant melanoma", "")]))
@@ -411,6 +412,7 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(audited, study, key, tmp
         taken_in(audited, study, key, file)
 
 
+@pytest.mark.soak
 def test_a_workbook_whose_cells_lie_far_out_costs_no_memory(audited, study, key, tmp_path):
     book = openpyxl.Workbook()
     rows = [("case_id", "verdict"), (case_of(audited, "i3-0"), "melasma")]
@@ -428,6 +430,7 @@ def test_a_workbook_whose_cells_lie_far_out_costs_no_memory(audited, study, key,
     assert peak < 50_000_000
 
 
+@pytest.mark.soak
 def test_a_review_is_no_export_that_lost_its_photographs(audited, study, key, tmp_path):
     images = audited.rows("select count(*) as n from images")[0]["n"]
     taken_in(audited, study, key, written(tmp_path / "v.csv", [(case_of(audited, "i3-0"), "melasma", "")]))
@@ -596,6 +599,7 @@ def test_the_ticked_cases_of_a_page_become_a_queue_with_page_and_workbook(copied
     assert "chosen by a person" in copied.rows("from queues order by made_at desc")[0]["sources"]
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -640,6 +644,7 @@ def test_every_sentence_of_the_evidence_has_its_reason_or_speaks_for_the_label(f
     assert set() == {each for each in written if not each.startswith((*for_it, *filter(None, beginnings), *others))}
 
 
+@pytest.mark.soak
 def test_what_became_of_labels_is_told_by_what_spoke_against_them(copied, finished):
     [queue_id] = [row["queue_id"] for row in copied.rows("from queues")]
     items = copied.rows("from queue_items order by rank")

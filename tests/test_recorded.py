@@ -57,6 +57,7 @@ def test_a_landed_export_that_was_changed_is_named_and_the_true_file_puts_it_rig
     assert original.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"source": 1, "images": 7, "seal": "x"}', b"\xff\xfe"])
 def test_a_damaged_sidecar_is_named_and_the_true_file_puts_it_right(landed, study, key, content):
     workspace, path, original = landed
@@ -174,6 +175,7 @@ def test_a_record_that_does_not_fit_its_split_is_named(finished, copied, changed
             command(copied, finished.study_file.study, run=finished.run_id)
 
 
+@pytest.mark.soak
 def test_rebuild_names_a_split_that_was_sealed_again_and_passes_over_one_without_certificate(finished, copied):
     split_id = finished.results["Split"].split_id
     left = copied.split("00000000")

@@ -421,6 +421,7 @@ def test_a_cohort_for_external_validation_is_released_too(copy_of, hostile, key,
     assert verify(tmp_path / "out" / "split").parts == 1
 
 
+@pytest.mark.soak
 def test_a_study_without_patient_identifiers_says_so_in_the_release(tmp_path, hostile, key):
     workspace, study = Workspace(tmp_path / "workspace"), hostile[1]
     study = study.model_copy(update={"labelbox": study.labelbox.model_copy(update={"patient_from": "none"})})

@@ -172,6 +172,7 @@ def test_who_is_withdrawn_under_one_id_is_withdrawn_under_all(parsed_patients, w
     assert 1 == parse(workspace, study, key, [export]).not_taken_in  # also where the study no longer says it
 
 
+@pytest.mark.soak
 def test_a_withdrawal_by_an_earlier_version_holds(parsed_patients, workspace, study, key, tmp_path):
     parsed_patients("7")
     dashed = "P\u201312"

@@ -463,6 +463,7 @@ def test_a_photograph_that_is_another_one_is_found(finished, tmp_path):
         verify(folder, images=tmp_path / "images")
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -45,6 +45,7 @@ def tables(workspace):
     return {name: sorted(map(repr, workspace.rows(f"select * from {name}"))) for name in names}
 
 
+@pytest.mark.soak
 def test_a_second_export_costs_its_own_rows(workspace, study, key, two, read):
     parse(workspace, study, key, [two[0]])
     assert 31 == len(read)
@@ -76,6 +77,7 @@ def test_what_was_kept_gives_what_reading_gives(workspace, study, key, two):
     assert tables(workspace) == by_steps
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "record", "stranger", "folder"])
 def test_what_is_not_as_it_was_written_is_read_again(workspace, study, key, two, read, damage):
     parse(workspace, study, key, [two[0]])
@@ -102,6 +104,7 @@ def test_what_is_not_as_it_was_written_is_read_again(workspace, study, key, two,
     assert before == tables(workspace)
 
 
+@pytest.mark.soak
 def test_another_study_key_or_reader_reads_again_and_what_is_no_longer_used_goes(
     workspace, study, key, two, read, monkeypatch
 ):

@@ -176,6 +176,7 @@ def test_what_is_fixed_stays(cases, seed):
     assert (fixed[fixed >= 0] == made.part_of[fixed >= 0]).all()
 
 
+@pytest.mark.soak
 def test_twenty_steps_of_growth_move_nobody_and_stay_near_the_bound():
     patients, classes = map(np.array, pad_patients())
     order = np.random.default_rng(3).permutation(np.unique(patients))

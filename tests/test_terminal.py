@@ -47,6 +47,7 @@ def asked(finished) -> dict:
         }
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("width", [80, 120])
 def test_every_answer_fits_and_breaks_no_word(asked, printed, width):
     tables, broken = 0, []

@@ -214,6 +214,7 @@ def test_it_takes_every_row_that_could_be_the_patients(parsed, study, key, tmp_p
     assert not any(f'"{image}"' in kept for image in "abef")
 
 
+@pytest.mark.soak
 def test_photographs_go_from_the_workspace_only(study, key, workspace, tmp_path):
     for folder in (workspace.photographs, tmp_path / "elsewhere"):
         folder.mkdir(parents=True)
@@ -230,6 +231,7 @@ def test_photographs_go_from_the_workspace_only(study, key, workspace, tmp_path)
     assert 1 == said.files_removed
 
 
+@pytest.mark.soak
 def test_the_last_patient_can_leave(parsed, study, key):
     workspace = parsed(ROWS[0], *ROWS[2:])
     split_id = split(workspace, study).split_id
@@ -241,6 +243,7 @@ def test_the_last_patient_can_leave(parsed, study, key):
     assert {WITHDRAWN_FILE} == files_with(workspace, key.pseudonym("p", "p-77"))
 
 
+@pytest.mark.soak
 def test_an_export_of_withdrawn_patients_only_is_refused(parsed, study, key, tmp_path):
     workspace = parsed(*ROWS)
     withdraw(workspace, study, key, "P-77", apply=True)
