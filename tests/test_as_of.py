@@ -126,6 +126,7 @@ def test_they_are_what_scikit_learn_says_of_the_labels_of_that_export(here, scor
     assert expected == pytest.approx({name: headline[name] for name in expected}, abs=1e-9)
 
 
+@pytest.mark.soak
 def test_every_row_has_a_query_that_gives_its_value_again(here, scored_twice):
     _, study_file, run_id, _ = scored_twice
     first, second = exports_of(here)
@@ -195,6 +196,7 @@ def test_compare_since_and_evaluate_as_of_agree(scored_twice, here):
         assert (row["value"], row["other_value"]) == pytest.approx((then[key]["value"], now[key]["value"]), nan_ok=True)
 
 
+@pytest.mark.soak
 def test_a_time_stands_for_the_last_export_before_it(here, scored_twice):
     _, study_file, run_id, _ = scored_twice
     first, second = here.rows("select export_id, latest_at from exports order by moment")
@@ -303,6 +305,7 @@ def test_scoring_an_earlier_revision_is_no_scoring_by_todays_labels(here, scored
     assert (before["last_scored_at"], before["unresolved"]) == (after["last_scored_at"], after["unresolved"])
 
 
+@pytest.mark.soak
 def test_the_terminal_says_which_revision_and_json_has_every_number(here, scored_twice, capsys):
     _, study_file, run_id, (_, truth_id) = scored_twice
     first, _ = exports_of(here)

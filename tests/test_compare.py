@@ -71,6 +71,7 @@ def test_labels_that_did_not_change_explain_nothing(finished, two_runs):
     assert 1 == result.relabelling["test"]["accuracy"][3]
 
 
+@pytest.mark.soak
 def test_a_run_against_itself_shows_what_new_labels_alone_change(finished, two_runs):
     run, study = finished.run_id, finished.study_file.study
     (export,) = two_runs.rows("select export_id, latest_at from exports")

@@ -94,6 +94,7 @@ def test_a_changed_photograph_is_neither_searched_nor_shown(copied, finished):
         audit_page(copied, study)
 
 
+@pytest.mark.soak
 def test_the_tiny_checkpoint_is_built_whole_and_a_changed_file_of_it_is_named(copied, finished):
     study = finished.study_file.study
     other = study.model_copy(update={"train": study.train.model_copy(update={"epochs": 1})})
@@ -156,6 +157,7 @@ def test_a_file_that_was_changed_or_is_gone_or_new_is_named(tmp_path, change, na
     assert named == Path(caught.value.place).name
 
 
+@pytest.mark.soak
 def test_the_files_of_a_report_are_those_that_were_written(copied, finished):
     folder = copied.reports / finished.run_id
     files = sorted(path for path in folder.rglob("*") if path.is_file())

@@ -144,6 +144,7 @@ def cohort(patients=40, classes=4):
     return features, said[patient], patient, is_wrong[patient]
 
 
+@pytest.mark.soak
 def test_out_of_fold_by_group_finds_wrong_labels_that_out_of_fold_by_case_learns_by_heart():
     features, said, patient, wrong = cohort()
     found = {}

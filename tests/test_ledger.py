@@ -143,6 +143,7 @@ def test_a_moved_box_keeps_its_case_and_is_told(ledger):
     assert (10, 90) == tuple(json.loads(told[0][side])["bounding_box"]["left"] for side in ("before", "after"))
 
 
+@pytest.mark.soak
 def test_a_label_that_says_the_same_otherwise_is_told_too(ledger):
     workspace, _ = ledger([row("i1", label("L1", "nevus", day=1))], [row("i1", label("L1", "nevus", day=2))])
 
@@ -254,6 +255,7 @@ def test_an_annotator_and_the_policy_belong_together(tmp_path, ingest):
         load_study(study)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("given", "key_of", "reason"),
     [
@@ -374,6 +376,7 @@ def written_otherwise(paths, folder):
     return copies
 
 
+@pytest.mark.soak
 def test_the_same_content_has_the_same_hash_whatever_its_exports_are_like(stages, staged, study, key, tmp_path):
     paths = [stage.export for stage in stages]
     hashes, truths = {status(staged).content_hash}, {status(staged).truth_id}
@@ -398,6 +401,7 @@ def test_other_content_has_another_hash(ledger):
     assert 3 == len({result.content_hash for _, result in results})
 
 
+@pytest.mark.soak
 def test_a_newer_export_without_a_folder_does_not_lose_sight_of_photographs(study, key, workspace, tmp_path):
     folder = tmp_path / "photographs"
     folder.mkdir()

@@ -174,6 +174,7 @@ def test_the_roi_is_the_annotators_box_in_the_test_set_too(finished, facts):
     assert "have a ROI" not in text_of(shared(few), "Photographs")
 
 
+@pytest.mark.soak
 def test_the_seed_of_the_bootstrap_is_that_of_the_scoring(finished, copied):
     study = finished.study_file.study
     other = study.model_copy(update={"study": study.study.model_copy(update={"seed": 99})})

@@ -529,6 +529,7 @@ def test_the_validation_loss_is_the_mean_over_the_tokens_of_the_true_answers(uni
     assert loss == pytest.approx(epochs[-1].validation_loss, abs=1e-4)
 
 
+@pytest.mark.soak
 def test_the_same_seed_trains_the_same_weights(tiny, examples, uninterrupted, tmp_path):
     again, epochs = trained(tiny, tmp_path, examples)
 

@@ -146,6 +146,7 @@ def test_without_a_run_the_annotators_readings_are_what_is_known(with_readings, 
     assert nevus.needed_for_width < melanoma.needed_for_width
 
 
+@pytest.mark.soak
 def test_what_is_stated_is_taken(with_readings, study):
     planned = plan_size(with_readings, study, Wanted(recall=0.9, icc=0.0, patients=400, disagreement=0.15))
     rows = {(each.metric, each.class_name): each for each in planned.rows}

@@ -242,6 +242,7 @@ def test_unknown_keys_are_left_out_and_counted_only_where_that_is_asked_for(read
         read(text)
 
 
+@pytest.mark.soak
 def test_cases_and_classes_that_the_file_lacks_are_counted(read, here, others):
     values = np.column_stack([chances()[:, 0], 1 - chances()[:, 0]])
     text = table(values[:25], "file,mel,nev", keys=NAMES[:25])
@@ -627,6 +628,7 @@ def test_the_isic_2018_figures_stand_in_the_page_s_tables(isic):
             )
 
 
+@pytest.mark.soak
 def test_the_page_says_that_scores_do_not_add_up(isic):
     _, folder, _ = isic
     page = (folder / "index.html").read_text()
@@ -662,7 +664,7 @@ def pad(shared, tmp_path_factory):
     return of_file
 
 
-@pytest.mark.soak_after(1)
+@pytest.mark.soak
 @pytest.mark.parametrize(("name", "model", "results"), PAD)
 def test_the_published_pad_figures_come_out_of_their_files(pad, name, model, results):
     workspace, study, file = pad(name, "image_fname", "y_true", "True")
@@ -679,6 +681,7 @@ def test_the_published_pad_figures_come_out_of_their_files(pad, name, model, res
     again(workspace, result.run_id)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", [pytest.param("baseline", marks=SOAK), pytest.param("extended", marks=SOAK), "open"])
 def test_a_column_of_labels_that_the_probability_does_not_give_is_no_prediction(pad, name):
     workspace, study, file = pad(f"penguins_result_{name}.csv", "image_id", "label", "1")

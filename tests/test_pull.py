@@ -643,6 +643,7 @@ def test_a_label_that_was_changed_and_changed_back_between_two_exports_is_seen(a
 TOLD_OF_VERSIONS = {"GRAPHQL_VALIDATION_FAILED": [], "AUTHORIZATION_ERROR": ["label_versions_unread"]}
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("fault", TOLD_OF_VERSIONS)
 def test_versions_that_cannot_be_read_do_not_keep_an_export_out(ask, workspace, labelbox, hospital, key, fault):
     labelbox.versions = [version(1, "nevus")]

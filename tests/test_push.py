@@ -194,6 +194,7 @@ def test_an_error_that_does_not_say_whether_it_was_done_ends_the_push_and_the_ne
     nothing_twice_nothing_missing(labelbox)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("name", CREATES)
 def test_what_is_refused_is_told_noted_and_sent_by_the_next_push(send, queued, labelbox, name):
     labelbox.faults[name] = [None, "OPERATION_NOT_ALLOWED"] if name != CREATES[0] else ["OPERATION_NOT_ALLOWED"]
@@ -364,6 +365,7 @@ def test_the_command_sends_and_the_key_is_nowhere(queued, labelbox, tmp_path, ca
     nothing_twice_nothing_missing(labelbox)
 
 
+@pytest.mark.soak
 def test_a_dry_run_imports_no_labelbox_and_reads_no_key(queued):
     program = (
         "import sys\nfrom pathlib import Path\nfrom toolkit.manifest import load_study\n"
@@ -385,6 +387,7 @@ def runner(labelbox, queued):  # noqa: ARG001 - it is asked
     made.end()
 
 
+@pytest.mark.soak
 def test_a_push_killed_at_any_of_three_moments_and_sent_again_sends_nothing_twice(labelbox, runner, queued, tmp_path):
     assert 3 == killed_and_sent_again(labelbox, runner, queued.folder, tmp_path, kills=3, seed=4)
 
@@ -486,6 +489,7 @@ def test_predictions_that_labelbox_refuses_are_told_by_line(predicted, study, la
     assert {"not in the run": 3} == result.problems
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("value", [float("nan"), 7.0, -0.1])
 def test_a_probability_that_is_none_is_not_sent(predicted, study, value):
     with predicted.writing() as connection:

@@ -207,6 +207,7 @@ def taken_in(workspace, study, key, file, **named):
     return result
 
 
+@pytest.mark.soak
 def test_the_same_labels_and_evidence_give_the_same_queue(audited, study):
     first, again = queue(audited, study, minutes=10), queue(audited, study, minutes=10)
 
@@ -223,6 +224,7 @@ def test_the_same_labels_and_evidence_give_the_same_queue(audited, study):
     assert [item["case_id"] for item in first.rows] == [item["case_id"] for item in stored]
 
 
+@pytest.mark.soak
 def test_a_queue_asked_for_again_is_the_one_whose_page_is_written(audited, study, key):
     first, other, again = (queue(audited, study, minutes=minutes) for minutes in (10, 16, 10))
     page = queue_page(audited, study, key, again.queue_id)
@@ -237,6 +239,7 @@ def opened(study, key, tmp_path):
     return SimpleNamespace(study=study, key=lambda _: key, path=tmp_path / "study.toml", folder=tmp_path)
 
 
+@pytest.mark.soak
 def test_a_queue_that_was_killed_before_the_registry_had_it_is_there_when_asked_for_again(audited, study):
     first = queue(audited, study, minutes=10)
     with audited.writing() as connection:
@@ -249,6 +252,7 @@ def test_a_queue_that_was_killed_before_the_registry_had_it_is_there_when_asked_
     assert [first.queue_id] == [each["queue_id"] for each in audited.rows("select queue_id from queues")]
 
 
+@pytest.mark.soak
 def test_a_review_that_was_killed_before_its_verdicts_counted_is_finished_by_the_same_command(
     audited, study, key, opened, tmp_path
 ):
@@ -262,6 +266,7 @@ def test_a_review_that_was_killed_before_its_verdicts_counted_is_finished_by_the
     assert "melasma" == truth_of(audited, "i3-0")["class_name"]
 
 
+@pytest.mark.soak
 def test_the_pipeline_writes_the_page_of_the_queue_it_made(audited, opened):
     for minutes in (10, 16, 10):
         made, page = queue_with_page(audited, opened, minutes=minutes)
@@ -315,6 +320,7 @@ def test_a_verdict_decides_and_what_was_labelled_stays(audited, study, key, tmp_
     assert "Roe" not in str(audited.rows("select * from verdicts"))
 
 
+@pytest.mark.soak
 def test_the_reference_diagnosis_before_a_review_can_be_asked_for(audited, study, key, tmp_path):
     case_id = case_of(audited, "i3-0")
     earlier = audited.rows("select truth_id, label_revision from label_states")
@@ -329,6 +335,7 @@ def test_the_reference_diagnosis_before_a_review_can_be_asked_for(audited, study
     assert earlier != audited.rows("select truth_id, label_revision from label_states")
 
 
+@pytest.mark.soak
 def test_a_second_verdict_of_the_reviewer_replaces_the_first(audited, study, key, tmp_path):
     case_id = case_of(audited, "i3-0")
     taken_in(audited, study, key, written(tmp_path / "a.csv", [(case_id, "malignant melanoma", "")]))
@@ -355,6 +362,7 @@ def test_reviewers_who_differ_leave_no_reference_diagnosis_and_are_told(audited,
     assert {"class_name": None, "resolved_by": "tie"} == truth_of(audited, "i3-0")
 
 
+@pytest.mark.soak
 def test_a_reviewer_who_cannot_tell_takes_the_verdict_back(audited, study, key, tmp_path):
     case_id = case_of(audited, "i3-0")
     taken_in(audited, study, key, written(tmp_path / "a.csv", [(case_id, "malignant melanoma", "")]))
@@ -718,6 +726,7 @@ class TestEvidenceOfRuns:
         assert said
         assert all(item["evidence"] for item in items)
 
+    @pytest.mark.soak_after(1)
     @pytest.mark.parametrize("part", ["validation", "test"])
     def test_a_model_that_contradicts_makes_an_error_more_probable(self, copied, finished, part):
         case, other = self.a_case(copied, part)

@@ -146,6 +146,7 @@ def test_a_changed_ledger_is_named(finished, whole, forge):
     assert str(ledger.path_of(whole)) == caught.value.place
 
 
+@pytest.mark.soak
 def test_last_lines_that_were_cut_off_are_missed_and_rebuild_takes_them_back(finished, whole):
     before = ledger.scorings_of(whole)
     ledger.path_of(whole).write_text("".join(lines_of(whole)[:2]), encoding="utf-8")
@@ -166,6 +167,7 @@ def test_without_a_registry_a_cut_ledger_is_still_missed(finished, whole):
         rebuild(whole, finished.study_file)
 
 
+@pytest.mark.soak
 def test_a_workspace_of_an_earlier_version_is_rebuilt_with_what_only_its_registry_held(tmp_path):
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")

@@ -158,7 +158,7 @@ def test_a_replicate_that_was_interrupted_goes_on_where_it_was(finished, copied,
 
 
 def test_a_replicate_that_was_not_scored_yet_is_what_comes_next(seeded):
-    replicate = runs_of(seeded)[2]["run_id"]
+    replicate = runs_of(seeded)[1]["run_id"]
     with seeded.writing() as connection:
         connection.execute("delete from evaluations where run_id = ?", [replicate])
 

@@ -192,6 +192,7 @@ def test_a_case_is_shown_with_who_said_so_and_what_is_known_of_it(small):
     assert [[0, 2, 1], [10, 0, 10], [1, 2, 0]] == data["costs"]
 
 
+@pytest.mark.soak
 def test_with_more_errors_than_the_study_wants_photographs_stand_beside_the_page(tmp_path):
     study = a_study(gallery=2)
     workspace = a_registry(tmp_path, study)

@@ -171,6 +171,7 @@ def test_each_page_says_whom_it_is_for(finished, bundle):
     assert "<strong>For others</strong>" in (bundle / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.soak
 def test_crops_for_others_are_numbered_and_only_of_cells_that_are_shown(tmp_path, monkeypatch):
     monkeypatch.setattr("toolkit.stages.report.suppression.SMALLEST", 1)
     study = a_study(share_crops=True)

@@ -156,6 +156,7 @@ def test_a_class_of_one_group_of_patients_gets_no_evidence_and_says_so(tmp_path,
     assert evidence["reasons"].startswith("its class is known from one group of patients only")
 
 
+@pytest.mark.soak
 def test_without_photographs_no_label_is_suspect(tmp_path, study, key):
     workspace = Workspace(tmp_path / "workspace")
     parse(workspace, study, key, [exports.write(tmp_path / "export.ndjson", rows())])

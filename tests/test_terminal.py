@@ -174,6 +174,7 @@ def test_messages_break_between_words_on_a_terminal_and_nowhere_else(printed, mo
     assert f"error: {error.problem}\n  where: {path}\n  next:  x\n" == piped
 
 
+@pytest.mark.soak
 def test_report_does_not_repeat_what_evaluate_prints(finished, capsys):
     with pytest.raises(SystemExit):
         main(["--workspace", str(finished.workspace.folder), "report"])
