@@ -363,7 +363,7 @@ def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str 
 
 
 def _examples(
-    workspace: Workspace, study: Study, model: Backend, cases: list[PartCase], progress: Progress, *, turns: int
+    workspace: Workspace, study: Study, model: Backend, cases: list[PartCase], progress: Progress, *, turns: int = 1
 ) -> Examples:
     """Return cases as a model's input; `turns` are the orientations that photographs may be shown in."""
     crops, kept = crops_of(cases, study.model, size=model.input_size), kept_by(model)
