@@ -57,22 +57,17 @@ class UndecodedCrops:
     def __init__(self, crops: Crops) -> None:
         self.crops = crops
         self.settings = [crops.margin, crops.size, _said(crops.read), pixel_version()]
-        self._digests: dict[int, str] = {}
+        self._contents: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def __getitem__(self, index: int) -> Crop:
-        return Crop(
-            sha256_of([self._digest(index), self.crops.sources[index].roi, *self.settings]),
-            partial(self.crops.__getitem__, index),
-        )
-
-    def _digest(self, index: int) -> str:
-        if index not in self._digests:
-            content = self.crops.content(index)
-            self._digests[index] = self.crops.sources[index].sha256 or hashlib.sha256(content).hexdigest()
-        return self._digests[index]
+        if index not in self._contents:
+            source, content = self.crops.sources[index], self.crops.content(index)
+            digest = source.sha256 or hashlib.sha256(content).hexdigest()
+            self._contents[index] = sha256_of([digest, source.roi, *self.settings])
+        return Crop(self._contents[index], partial(self.crops.__getitem__, index))
 
     def ready(self, index: int, kept: Kept, variants: int) -> Crop:
         """Return a crop, decoded where something of its first `variants` orientations is not kept."""
