@@ -31,7 +31,7 @@ from toolkit.manifest.model import TrainSection
 from toolkit.models.backend import Epoch, TrainingJob, probabilities
 from toolkit.models.batches import Balanced, Cases, Example, class_weights
 from toolkit.models.inputs import IGNORED, Tensors
-from toolkit.models.processes import this_process
+from toolkit.models.processes import lost_others, this_process
 from toolkit.models.retention import checkpoint_to_resume, step_of
 from toolkit.models.sanity_checks import check_finite
 from toolkit.models.trainable import rest_frozen_parts
@@ -265,7 +265,7 @@ def train(trainable: TrainableModel, job: TrainingJob) -> list[Epoch]:
         callback.sampler = trainer.sampler
         # With its progress bars off, the library prints its log to stdout instead.
         trainer.remove_callback(PrinterCallback)
-        with _reading_state(checkpoint):
+        with lost_others(), _reading_state(checkpoint):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if callback.interrupted and trainer.state.global_step < trainer.state.max_steps:
         raise ModelError(
