@@ -6,20 +6,23 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 LAUNCHER = {
-    "torchrun": ("torch.distributed.run", "--nnodes=2", "--nproc-per-node={processes}", "--rdzv-backend=c10d"),
+    "torchrun": (
+        *("torch.distributed.run", "--nnodes=2", "--nproc-per-node={processes}", "--max-restarts={restarts}"),
+        *("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=two", "--rdzv-conf=is_host={host}"),
+    ),
     "accelerate": (
         *("accelerate.commands.launch", "--multi_gpu", "--num_machines=2", "--rdzv_backend=c10d"),
-        *("--machine_rank={number}", "--main_process_ip=127.0.0.1", "--main_process_port={port}"),
-        *("--num_processes={all}", "--mixed_precision=no", "--dynamo_backend=no"),
+        *("--main_process_ip=127.0.0.1", "--main_process_port={port}", "--rdzv_conf=is_host={host}"),
+        *("--machine_rank={number}", "--num_processes={all}", "--max_restarts={restarts}"),
+        *("--mixed_precision=no", "--dynamo_backend=no"),
     ),
 }
 """What is typed on each machine; on loopback, both could be the host, so that it is said which one is."""
-OF_TORCHRUN = ("--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=two", "--max-restarts={restarts}")
-HOST = {"torchrun": "--rdzv-conf=is_host={host}", "accelerate": "--rdzv_conf=is_host={host}"}
 
 
 class Nodes:
@@ -40,9 +43,8 @@ class Nodes:
     def start(self, number: int) -> None:
         """Start the agent of a node, as typed there."""
         launcher = self.settings["launcher"]
-        options = [*LAUNCHER[launcher], *(OF_TORCHRUN if launcher == "torchrun" else ()), HOST[launcher]]
         known = {**self.settings, "all": 2 * self.settings["processes"], "port": self.port, "number": number}
-        filled = [option.format(**known, host=int(number == 0)) for option in options]
+        filled = [option.format(**known, host=int(number == 0)) for option in LAUNCHER[launcher]]
         ends = ["--"] if launcher == "torchrun" else []  # or torchrun takes --run for an option of its own
         command = [sys.executable, "-m", *filled, *self.settings["options"], *ends, str(self.program), *self.words]
         surroundings = {
@@ -65,7 +67,7 @@ class Nodes:
         agent = self.agents[number]
         workers = [pid for pid in descendants(agent.pid) if pid != agent.pid]
         for pid in {"agent": [agent.pid], "workers": workers, "node": [agent.pid, *workers]}[what]:
-            with_kill(pid)
+            kill(pid)
         if what != "workers":
             agent.wait()
 
@@ -85,11 +87,9 @@ class Nodes:
                 self.kill(number, "node")
 
 
-def with_kill(pid: int) -> None:
-    try:
+def kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def descendants(pid: int) -> list[int]:

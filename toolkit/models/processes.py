@@ -28,6 +28,9 @@ AGAIN = "its own message, on its machine, says why; then run the same command ag
 COME = "see what they say on their machine; every machine needs the same command, toolkit and torch"
 SHARED_STORE = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
 
+LOADS_FIRST_ONLY = "FSDP_CPU_RAM_EFFICIENT_LOADING"
+"""`accelerate launch --use_fsdp` sets it to true: then all processes but the first would read no weights."""
+
 
 class Process(NamedTuple):
     """One of `count` processes that were started with the same command."""
@@ -124,6 +127,7 @@ def _join(process: Process) -> None:
     if distributed.is_initialized():
         return
     _check_restarts()
+    os.environ[LOADS_FIRST_ONLY] = "false"
     from torch.distributed.rendezvous import rendezvous  # noqa: PLC0415
 
     from toolkit.models.watch import Watch  # noqa: PLC0415

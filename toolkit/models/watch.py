@@ -30,7 +30,9 @@ class Watch:
     def __init__(
         self, store: Any, rank: int, count: int, *, ended: Callable[[ToolkitError], None] | None = None
     ) -> None:
-        self.store = store.clone()  # of torch's Store, whose types lack it: another connection: the first may be waiting for something
+        self.store = (
+            store.clone()
+        )  # of torch's Store, whose types lack it: another connection: the first may be waiting for something
         self.store.set_timeout(timedelta(seconds=60))
         self.rank, self.count, self.ended = rank, count, ended or end
         self.parent = os.getppid()

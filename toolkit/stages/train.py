@@ -340,13 +340,15 @@ def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str 
     chosen = backend(study.model.backend)
     from toolkit.models.budget import check_budget, device_memory  # noqa: PLC0415 - torch is imported only to train
     from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to train
+    from toolkit.models.sharding import shards_of  # noqa: PLC0415 - torch is imported only to train
     from toolkit.models.training_logs import check_logs  # noqa: PLC0415 - torch is imported only to train
 
     check_logs(study.train.report_to)
     source, picked = _source(workspace, study, study_folder, seed=seed), pick_device(device)
     mode, dtype = study.train.mode, study.model.dtype
     budgets = chosen.budgets(source, lora=study.train.lora)
-    check_budget(budgets, mode=mode, dtype=dtype, device=picked, memory=device_memory(picked))
+    shards = shards_of(mode)
+    check_budget(budgets, mode=mode, dtype=dtype, device=picked, memory=device_memory(picked), shards=shards)
     model = chosen.load(source, device=picked, mode=mode, dtype=dtype)
     model.keep_features(workspace.features, gigabytes=study.features.gigabytes)
     return model
