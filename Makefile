@@ -28,7 +28,7 @@ wheel: .venv/.model
 
 soak: .venv/.model .venv/.dev
 	$(BIN)/python -m pytest tests/soak --capture=no
-	$(BIN)/python -m pytest -m soak
+	$(BIN)/python -m pytest -m soak --numprocesses=2 --dist=loadfile
 
 bench: .venv/.model .venv/.dev
 	$(BIN)/python tests/benchmarks/parse.py --cases 5000 20000

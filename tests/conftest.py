@@ -58,8 +58,16 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(os.environ["LESION_TOOLKIT_TESTS"], ignore_errors=True)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest files: a worker takes a file at a time, and the last one decides when all is done."""
+    """Leave further parameters to soak; begin with the longest files, since the last to end decides."""
+    seen: Counter[str] = Counter()
+    for item in items:
+        if mark := item.get_closest_marker("soak_after"):
+            test = item.nodeid.partition("[")[0]
+            if seen[test] >= mark.args[0]:
+                item.add_marker("soak")
+            seen[test] += not item.get_closest_marker("soak")
     place = {name: number for number, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(item.path.name, len(LONGEST)))
 

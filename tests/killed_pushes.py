@@ -1,5 +1,6 @@
 """A queue to be pushed, and pushes in a process of their own that is killed, at a moment that the stand-in chooses."""
 
+import contextlib
 import os
 import queue
 import random
@@ -144,6 +145,11 @@ class Runner:
             self.child.get()
         return code
 
+    def kill(self):
+        """Kill the push; one that has ended meanwhile is left alone."""
+        with contextlib.suppress(queue.Empty):
+            os.kill(self.child.get_nowait(), 9)
+
     def end(self):
         self.process.stdin.close()
         self.process.stdout.close()
@@ -178,17 +184,18 @@ def killed_and_sent_again(
     begin_again(labelbox, images)
     shutil.copytree(folder, scratch / "undisturbed")
     assert 0 == runner.push(scratch / "undisturbed")
+    labelbox.rest()
     check(labelbox, images)
     changing = [n for n, (name, _) in enumerate(moments) if name.startswith(CHANGING)]
-    any_moment = chance.sample(range(len(moments)), kills - kills // 2)
     killed = 0
-    for number, last in enumerate([*chance.sample(changing, kills // 2), *any_moment]):
+    for number in range(2 * kills):  # a push that looks less often than the first may end before its moment
+        last = chance.choice(changing if number % 2 else range(len(moments)))
         passed, delay = iter(range(len(moments))), chance.choice([0, 0, chance.uniform(0, 0.02)])
 
         def kill(*_, passed=passed, last=last, delay=delay):
             if next(passed, None) == last:
                 time.sleep(delay)
-                os.kill(runner.child.get(), 9)
+                runner.kill()
 
         begin_again(labelbox, images)
         copy = scratch / f"killed-{number}"
@@ -201,4 +208,6 @@ def killed_and_sent_again(
         labelbox.rest()
         check(labelbox, images)
         assert [] == [path.name for path in copy.glob("**/.*")]
+        if killed == kills:
+            break
     return killed

@@ -139,10 +139,13 @@ def _tables(path: Path) -> Iterator[tuple[str, bytes]]:
 def _in(data: bytes, path: Path, within: str, needles: "Needles") -> Iterator[Place]:
     lowered = data.lower()
     possible, in_other_case = needles.possible(data, lowered)
-    for (identifier, name, form), is_possible, is_lower in zip(needles.forms, possible, in_other_case, strict=True):
-        if is_possible and form in data:
+    for number in np.flatnonzero(possible | in_other_case):
+        identifier, name, form = needles.forms[number]
+        if possible[number] and form in data:
             yield Place(path, within, name, identifier)
-        elif name == "as it is" and is_lower and form.lower() in lowered and _as_word(form.lower(), lowered):
+        elif (
+            name == "as it is" and in_other_case[number] and form.lower() in lowered and _as_word(form.lower(), lowered)
+        ):
             yield Place(path, within, "in other case", identifier)
 
 
@@ -172,8 +175,10 @@ def _as_numbers(data: bytes) -> np.ndarray:
 
 
 def _have(data: bytes, pieces: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    if len(data) < SMALL:
-        return np.ones(len(starts), bool)  # looking is faster
+    if len(data) < SMALL:  # the first piece of each text alone, and no table of all pieces
+        own = np.unique(_as_numbers(data)) if len(data) > 2 else np.zeros(1, np.int32)
+        first = pieces[starts]
+        return own[np.minimum(np.searchsorted(own, first), len(own) - 1)] == first
     there = np.zeros(1 << 24, bool)
     for start in range(0, len(data), BLOCK):
         there[_as_numbers(data[start : start + BLOCK + 2])] = True

@@ -50,6 +50,7 @@ def violations(tab, rules: dict | None = None) -> list[str]:
     return [f"{rule['id']}: {[node['target'] for node in rule['nodes']][:3]}" for rule in found]
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("screen", SCREENS)
 def test_no_page_violates_a_rule(chromium, pages, screen):
     assert {"audit", "queue", "reports"} < {page.parent.name for page in pages}
@@ -64,6 +65,7 @@ def test_no_page_violates_a_rule(chromium, pages, screen):
     assert not any(found.values()), found
 
 
+@pytest.mark.soak
 def test_nothing_that_is_enlarged_violates_a_rule(chromium, pages):
     context = chromium.new_context(offline=True, bypass_csp=True, **SCREENS["wide"])
     tab = context.new_page()

@@ -27,6 +27,7 @@ def query(parsed, capfd):
     return query
 
 
+@pytest.mark.soak
 def test_a_csv_file_is_for_spreadsheets_and_stdout_is_for_programs(query, tmp_path):
     code, out, err = query("--sql", SQL, "--output", tmp_path / "answer.csv")
     data = (tmp_path / "answer.csv").read_bytes()
@@ -39,6 +40,7 @@ def test_a_csv_file_is_for_spreadsheets_and_stdout_is_for_programs(query, tmp_pa
     assert csv_text(ROW, [["1045408649593e03", "=1+1", 6, 1 / 3]]) == query("--sql", SQL, "--format", "csv")[1]
 
 
+@pytest.mark.soak
 def test_the_form_is_that_of_the_name_or_of_format(query, tmp_path):
     codes = [
         query("--sql", SQL, "--output", tmp_path / "a.json")[0],

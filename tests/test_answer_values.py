@@ -133,6 +133,7 @@ def test_json_says_of_every_type_what_duckdb_says(written, tmp_path):
     assert "1234567890123456789012345678.1234567891" in written(SQL, "json")
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
 def test_what_json_cannot_write_is_null_there_and_itself_in_csv(written, value):
     text = f"select '{value}'::double as a, '{value}'::float as b, {{'NaN, Infinity': ['{value}'::double]}} as c"
@@ -157,6 +158,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(("text", "names"), NAMES)
 def test_every_column_has_a_name_and_every_row_all_values_in_every_form(workspace, written, tmp_path, text, names):
     answer = workspace.sql(text)

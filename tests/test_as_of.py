@@ -126,6 +126,7 @@ def test_they_are_what_scikit_learn_says_of_the_labels_of_that_export(here, scor
     assert expected == pytest.approx({name: headline[name] for name in expected}, abs=1e-9)
 
 
+@pytest.mark.soak
 def test_every_row_has_a_query_that_gives_its_value_again(here, scored_twice):
     _, study_file, run_id, _ = scored_twice
     first, second = exports_of(here)
@@ -174,6 +175,7 @@ def test_evaluate_keeps_each_revision_and_the_question_shows_them_side_by_side(s
     assert old["truth_id"] != new["truth_id"]
 
 
+@pytest.mark.soak
 def test_compare_since_and_evaluate_as_of_agree(scored_twice, here):
     """Compare takes the cases that have a reference diagnosis by both revisions: so there is none without one."""
     _, study_file, run_id, _ = scored_twice
@@ -194,6 +196,7 @@ def test_compare_since_and_evaluate_as_of_agree(scored_twice, here):
         assert (row["value"], row["other_value"]) == pytest.approx((then[key]["value"], now[key]["value"]), nan_ok=True)
 
 
+@pytest.mark.soak
 def test_a_time_stands_for_the_last_export_before_it(here, scored_twice):
     _, study_file, run_id, _ = scored_twice
     first, second = here.rows("select export_id, latest_at from exports order by moment")
@@ -229,6 +232,7 @@ def test_an_export_that_resolves_no_case_is_an_error(here, scored_twice):
         evaluate_as_of(here, study_file.study, first, run=run_id)
 
 
+@pytest.mark.soak
 def test_the_revision_of_a_moment_has_the_name_that_it_had_then(scored_twice, here):
     _, study_file, run_id, (_, truth_id) = scored_twice
     first, second = exports_of(here)
@@ -260,6 +264,7 @@ def test_a_file_that_the_ledger_does_not_know_is_refused(here, scored_twice):
     assert new.exists()
 
 
+@pytest.mark.soak
 def test_withdraw_takes_them_away_with_the_scores(here, scored_twice):
     _, study_file, run_id, _ = scored_twice
     withdraw_and_parse(here, study_file, "P-3", apply=True)
@@ -286,6 +291,7 @@ def interrupt(*_, **__):
     raise KeyboardInterrupt
 
 
+@pytest.mark.soak
 def test_scoring_an_earlier_revision_is_no_scoring_by_todays_labels(here, scored_twice):
     _, study_file, run_id, _ = scored_twice
     before = here.rows(sql.statement("report/scorings"), {"run_id": run_id})[0]
@@ -299,6 +305,7 @@ def test_scoring_an_earlier_revision_is_no_scoring_by_todays_labels(here, scored
     assert (before["last_scored_at"], before["unresolved"]) == (after["last_scored_at"], after["unresolved"])
 
 
+@pytest.mark.soak
 def test_the_terminal_says_which_revision_and_json_has_every_number(here, scored_twice, capsys):
     _, study_file, run_id, (_, truth_id) = scored_twice
     first, _ = exports_of(here)
@@ -324,6 +331,7 @@ def test_the_terminal_says_which_revision_and_json_has_every_number(here, scored
     assert "no such export" in told(code=1).err
 
 
+@pytest.mark.soak
 def test_another_policy_is_another_revision_of_the_same_export(here, scored_twice):
     """What became of the reference diagnoses is then no change of labels: it is not counted as one."""
     _, study_file, run_id, _ = scored_twice

@@ -92,6 +92,7 @@ def test_case_table_has_a_typed_column_for_each(few, attached):
     assert {"age": 62.0, "smoker": False, "year": 2020} == row
 
 
+@pytest.mark.soak
 def test_the_table_attached_joins_with_patients(few, attached):
     attached(CLINICAL)
 
@@ -103,6 +104,7 @@ def test_the_table_attached_joins_with_patients(few, attached):
     assert ["2020-11-30", "2021-03-04"] == [row["day"].isoformat()[:10] for row in rows[2:]]
 
 
+@pytest.mark.soak
 def test_a_prompt_names_an_attached_column_like_a_metadata_field(few, attached, study):
     attached(CLINICAL)
     prompt = study.prompt.model_copy(update={"user": "What is it?[ The patient is {Age} years old.]"})
@@ -120,6 +122,7 @@ def test_no_raw_identifier_and_no_e_mail_address_is_kept(few, attached):
     assert "sister of [identifier removed], [e-mail removed]" == values_of(few, "i1")["Remark"]
 
 
+@pytest.mark.soak
 def test_a_column_that_repeats_the_identifier_is_left_out(few, attached):
     result = attached("Patient,MRN,Age\nPAT-001,pat-001,54\nPAT-002,PAT-002,61\n")
 
@@ -140,6 +143,7 @@ def test_the_file_is_private_and_sealed(few, attached, study, key):
         parse(few, study, key, [])
 
 
+@pytest.mark.soak
 def test_a_file_of_the_same_name_replaces_the_earlier_one(few, attached):
     attached(CLINICAL)
     result = attached("Patient,Stage\nPAT-003,II\n")
@@ -149,6 +153,7 @@ def test_a_file_of_the_same_name_replaces_the_earlier_one(few, attached):
     assert {"Stage": "II"} == values_of(few, "i2")
 
 
+@pytest.mark.soak
 def test_the_same_file_again_gives_the_same_content(few, attached):
     def content():
         return few.rows("select content_hash from label_states")[0]["content_hash"]
@@ -190,6 +195,7 @@ def test_a_withdrawn_patient_leaves_the_file_and_does_not_come_back_with_it(few,
     assert {key.pseudonym("p", "pat-002")} == set(few.table("attached")["patient_id"])
 
 
+@pytest.mark.soak
 def test_two_ids_of_one_person_are_one(few, key, study, tmp_path):
     one, other = (key.pseudonym("p", name.lower()) for name in PATIENTS[:2])
     ingest = type(study.ingest)(same_patient=[[one, other]])
@@ -212,6 +218,7 @@ def test_rows_that_contradict_each_other_are_named_by_their_numbers_alone(attach
     assert "55" not in words
 
 
+@pytest.mark.soak
 def test_rows_that_agree_or_add_to_each_other_are_one(few, attached):
     result = attached("Patient,Age,Sex\nPAT-001,54,\nPAT-001,54,f\nPAT-002,,m\n")
 
@@ -255,6 +262,7 @@ def test_columns_are_read_by_what_all_their_cells_are(few, attached):
         assert (kind, value) == (result.columns[f"F{number}"], read[f"F{number}"]), cells
 
 
+@pytest.mark.soak
 def test_a_column_that_is_nearly_one_of_numbers_says_what_keeps_it_from_it(attached):
     rows = "".join(f"{PATIENTS[0]},54\n" for _ in range(4))
     result = attached(f"Patient,Age\n{rows}PAT-002,about 60\n")
@@ -316,6 +324,7 @@ def test_a_column_that_the_exports_have_is_refused(parsed, study, key, tmp_path)
         attach(workspace, study, key, tmp_path / "sites.csv", patient="Patient")
 
 
+@pytest.mark.soak
 def test_a_column_that_another_file_has_brought_is_refused(attached):
     attached(CLINICAL)
 
@@ -331,12 +340,14 @@ def test_a_name_of_a_file_that_holds_an_identifier_is_refused_without_saying_it(
     assert not (few.folder / "attached").exists()
 
 
+@pytest.mark.soak
 def test_only_the_columns_that_are_named_come_in(few, attached):
     attached(CLINICAL, columns=("age",))
 
     assert {"Age": "54"} == values_of(few, "i0")
 
 
+@pytest.mark.soak
 def test_ids_that_lost_their_leading_zeros_are_hinted_at(parsed, study, key, tmp_path):
     workspace = parsed(image("i0", "00017"), image("i1", "00018"))
     (tmp_path / "ages.csv").write_text("Patient,Age\n17,54\n00018,60\n")
@@ -346,6 +357,7 @@ def test_ids_that_lost_their_leading_zeros_are_hinted_at(parsed, study, key, tmp
     assert (1, 1, 1) == (result.patients, result.rows_unknown, result.rows_nearly_known)
 
 
+@pytest.mark.soak
 def test_ids_that_a_program_wrote_as_decimals_are_found(parsed, study, key, tmp_path):
     workspace = parsed(image("i0", "17"), image("i1", "18"))
     pd.DataFrame({"Patient": [17.0, 18.0], "Age": [54, 60]}).to_parquet(tmp_path / "ages.parquet")
@@ -378,6 +390,7 @@ def test_a_formula_of_a_workbook_that_was_never_computed_is_refused(few, study, 
         attach(few, study, key, tmp_path / "clinical.xlsx", patient="Patient")
 
 
+@pytest.mark.soak
 def test_a_field_that_an_export_brings_later_goes_before_the_attached_one(few, attached, study, key, tmp_path):
     field = study.labelbox.metadata[0]
     attached(f"Patient,{field}\nPAT-001,of the file\n")
@@ -427,6 +440,7 @@ def test_json_lines_come_in_too(few, study, key, tmp_path):
     assert {"Age": "number", "Smoker": "boolean"} == result.columns
 
 
+@pytest.mark.soak
 def test_a_run_is_scored_by_groups_of_an_attached_column(finished, copied):
     """Second opinion: pandas on the file as it was, joined by the key's pseudonyms."""
     study, own = finished.study_file.study, finished.study_file.key(copied)

@@ -122,6 +122,7 @@ def test_a_photograph_under_two_patients_is_counted_and_kept_in_one_part(twice, 
     assert 1 == len(parts)
 
 
+@pytest.mark.soak
 def test_an_audit_replaces_the_one_before(twice):
     first, second = audit(twice), audit(twice)
 
@@ -153,6 +154,7 @@ def test_copies_of_one_photograph_with_two_classes_contradict_each_other(audited
     assert ["duplicate photographs have the classes melasma and nevus"] == details
 
 
+@pytest.mark.soak
 def test_two_classes_on_one_lesion_contradict_each_other(parsed):
     of = [{"schema_id": "m2", "schema_name": "lesion_id", "schema_kind": "CustomMetadataString", "value": "1"}]
     rows = [row("i1", label("L1", "nevus")), row("i2", label("L2", "melasma")), row("i3", label("L3", "nevus"))]

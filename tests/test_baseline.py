@@ -181,6 +181,7 @@ def test_nothing_is_learned_from_validation_and_test(based, tmp_path):
     assert made.validation != again.validation
 
 
+@pytest.mark.soak
 def test_a_rerun_is_the_same_run_and_rebuild_reads_it_back(finished, based, tmp_path):
     workspace, study, made = based
     copy = Workspace(tmp_path / "workspace")
@@ -235,6 +236,7 @@ def test_the_latest_run_is_the_one_with_photographs(based, finished):
     assert [finished.run_id] == [row["run_id"] for row in named]
 
 
+@pytest.mark.soak
 def test_methods_of_a_baseline_say_nothing_of_photographs_or_epochs(based):
     workspace, study, made = based
     evaluate(workspace, study, run=made.run_id)

@@ -131,6 +131,7 @@ def test_every_table_and_column_says_in_duckdb_what_it_means(finished):
     assert known["scores", "too_few"].startswith("Fewer patients than the interval needs")
 
 
+@pytest.mark.soak
 def test_what_a_later_write_makes_anew_keeps_its_words_and_columns(copied, finished):
     before = comments(copied)
     with copied.writing() as connection:
@@ -177,6 +178,7 @@ def test_a_field_with_a_hostile_or_a_taken_name_is_a_column_too(parsed):
 ANSWERS = ("cases", "duplicates", "metadata", "missed_malignant", "patients", "progress", "queue")
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_new_questions_answer_after_one_run_without_parameters(finished, name):
     answer = finished.workspace.ask(name)
@@ -185,6 +187,7 @@ def test_new_questions_answer_after_one_run_without_parameters(finished, name):
     assert len(set(answer.column_names)) == answer.num_columns
 
 
+@pytest.mark.soak
 def test_the_questions_for_the_desk_say_what_pandas_says(finished, table):
     workspace = finished.workspace
     malignant = {each.name for each in finished.study_file.study.classes if each.malignant}
@@ -202,6 +205,7 @@ def test_the_questions_for_the_desk_say_what_pandas_says(finished, table):
     assert list(range(1, len(workspace.table("queue_items")) + 1)) == workspace.ask("queue")["rank"].to_pylist()
 
 
+@pytest.mark.soak
 def test_questions_that_read_less_than_case_table_say_the_same(finished, table):
     workspace = finished.workspace
     named = {"patients": {"limit": "1000"}, "duplicates": {}, "metadata": {"field": "sex"}}

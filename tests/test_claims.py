@@ -108,6 +108,7 @@ def test_the_search_answers_as_trying_every_matrix_does(cases):
     assert {True, False} == set(answers)
 
 
+@pytest.mark.soak
 def test_true_figures_of_random_matrices_are_feasible_and_the_witness_gives_them_again(judge):
     rng = np.random.default_rng(7)
     classes = list("abcd")
@@ -138,6 +139,7 @@ def test_recall_and_specificity_that_no_eight_class_matrix_joins_are_told_apart(
     assert [FEASIBLE, FEASIBLE] == [one.verdict for one in found.verdicts]
 
 
+@pytest.mark.soak
 def test_the_published_figures_have_the_verdicts_that_a_calculator_gives():
     found = claims(shipped("manifests") / "claims" / "pigmented8.toml")
     by_text = {(one.part, one.source, one.claim): one for one in found.verdicts}
@@ -336,6 +338,7 @@ def test_a_roc_auc_of_few_cases_is_a_share_of_their_pairs(judge, value, verdict)
     assert [verdict] == [one.verdict for one in found.verdicts]
 
 
+@pytest.mark.soak
 def test_the_same_search_ends_at_the_same_place_on_a_slow_machine():
     """Work is counted in nodes: however long they take, the verdict and its matrix are the same."""
     cases = {"a": 5, "b": 7, "c": 6}

@@ -96,6 +96,7 @@ def test_what_is_no_classifier_is_named(tmp_path):
         ImageClassifier.load("not a name", device="cpu")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("balance", ["none", "weights"])
 def test_a_step_is_the_same_in_however_many_batches_its_cases_come(examples, tmp_path, balance):
     # Without batch normalisation, which takes its means within a batch.

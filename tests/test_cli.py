@@ -90,6 +90,7 @@ def test_an_empty_workspace_has_a_status_and_a_next_step(call, tmp_path):
     assert "toolkit parse EXPORT --images DIR" == json.loads(out)["next"]
 
 
+@pytest.mark.soak_after(4)
 @pytest.mark.parametrize("command", ["status", "audit", "split", "train", "predict", "evaluate", "report", "query"])
 def test_json_says_the_same_facts(call, command):
     code, out, _ = call("--json", command)
@@ -157,6 +158,7 @@ def test_a_result_never_stands_on_the_line_of_a_bar(monkeypatch):
     assert terminal.file.getvalue().partition("run 1a2b3c4d")[0].endswith("\x1b[2K")
 
 
+@pytest.mark.soak
 def test_a_run_tells_its_story_within_a_screen_and_in_json_it_has_every_stage(call, finished, monkeypatch):
     results = []
 

@@ -71,6 +71,7 @@ def test_labels_that_did_not_change_explain_nothing(finished, two_runs):
     assert 1 == result.relabelling["test"]["accuracy"][3]
 
 
+@pytest.mark.soak
 def test_a_run_against_itself_shows_what_new_labels_alone_change(finished, two_runs):
     run, study = finished.run_id, finished.study_file.study
     (export,) = two_runs.rows("select export_id, latest_at from exports")
@@ -95,6 +96,7 @@ def test_a_run_against_itself_shows_what_new_labels_alone_change(finished, two_r
     assert 0 == by_time.relabelling["test"]["accuracy"][0]
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("control_first", [False, True])
 def test_a_comparison_with_a_control_is_found_whichever_run_was_given_first(finished, two_runs, control_first):
     run = finished.run_id
@@ -194,6 +196,7 @@ def simulated(study, *, patients, most_cases, better, seed) -> dict[tuple[str, s
 COMPARED = ("accuracy", "brier", "log_loss", "macro_recall", "macro_roc_auc", "macro_pr_auc")
 
 
+@pytest.mark.soak
 def test_comparisons_of_few_patients_keep_their_level_and_their_coverage(study):
     """100 studies without a difference, of which 5 % may be found, and 100 with one, whose intervals hold it.
 

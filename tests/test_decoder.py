@@ -104,6 +104,7 @@ def drawn_answers(rng: np.random.Generator, model: ImageTextToText) -> list[list
     return [[*tokens, end] for tokens in sorted(drawn)]
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_any_answers_are_scored_as_by_one_forward_each_in_batches_with_ragged_prompts(loaded, family):
     model, rng = loaded(family), np.random.default_rng(11)
@@ -214,6 +215,7 @@ def scores(model: ImageTextToText, examples: Examples) -> np.ndarray:
     return model.log_likelihoods(np.asarray(examples.photographs), examples.prompts, ANSWERS)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("family", "mode"),
     every(("gemma3", "full"), ("qwen2_5_vl", "lora"), among=[(f, mode) for f in FAMILIES for mode in ("full", "lora")]),
@@ -287,6 +289,7 @@ def test_lora_goes_into_queries_and_values_of_the_language_model_and_nowhere_els
     )
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("family", every("qwen3_vl"))
 def test_a_mode_leaves_vision_as_it_is_and_its_features_are_kept(built, examples, tmp_path, family):
     before = ImageTextToText.load(str(built(family)), device="cpu").model.state_dict()

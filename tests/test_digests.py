@@ -77,6 +77,7 @@ def test_a_changed_photograph_is_not_trained_on(copied, finished, part):
         train(copied, other, study_folder=finished.study_file.folder)
 
 
+@pytest.mark.soak
 def test_a_changed_photograph_is_neither_searched_nor_shown(copied, finished):
     study = finished.study_file.study
     photograph = photograph_of(copied, "test")
@@ -93,6 +94,7 @@ def test_a_changed_photograph_is_neither_searched_nor_shown(copied, finished):
         audit_page(copied, study)
 
 
+@pytest.mark.soak
 def test_the_tiny_checkpoint_is_built_whole_and_a_changed_file_of_it_is_named(copied, finished):
     study = finished.study_file.study
     other = study.model_copy(update={"train": study.train.model_copy(update={"epochs": 1})})
@@ -103,6 +105,7 @@ def test_the_tiny_checkpoint_is_built_whole_and_a_changed_file_of_it_is_named(co
             train(copied, other, study_folder=finished.study_file.folder)
 
 
+@pytest.mark.soak
 def test_a_tiny_checkpoint_without_digests_is_built_again(copied, finished):
     study = finished.study_file.study
     other = study.model_copy(update={"train": study.train.model_copy(update={"epochs": 1})})
@@ -154,6 +157,7 @@ def test_a_file_that_was_changed_or_is_gone_or_new_is_named(tmp_path, change, na
     assert named == Path(caught.value.place).name
 
 
+@pytest.mark.soak
 def test_the_files_of_a_report_are_those_that_were_written(copied, finished):
     folder = copied.reports / finished.run_id
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -181,6 +185,7 @@ def test_losses_are_a_copy_of_the_record_and_written_again(copied, finished):
     assert b"epoch,step,train_loss" == good[:21]
 
 
+@pytest.mark.soak
 def test_photographs_that_changed_since_they_were_parsed_are_named_by_parse_and_rebuild(copied, finished, capsys):
     photograph = photograph_of(copied, "test")
     file = finished.study_file

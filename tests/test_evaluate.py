@@ -477,6 +477,7 @@ def test_without_a_positive_on_validation_there_is_no_operating_point(study):
     assert [] == operating.targets(study, {"test": data}, {})
 
 
+@pytest.mark.soak
 def test_probabilities_of_a_balanced_training_are_corrected_for_the_classes_of_the_training_set(finished, copied):
     assert not copied.rows(f"select 1 from scores where {LATEST} and metric like 'prior_%'")
     record = read_run(copied, finished.run_id)

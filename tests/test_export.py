@@ -63,6 +63,7 @@ EMPTIED = {
 """Columns that an export leaves empty, since an identifier may stand in them."""
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_holds_nothing_that_leads_to_a_person(finished, written, kind):
     folder, _, result = written(kind)
@@ -71,6 +72,7 @@ def test_an_export_holds_nothing_that_leads_to_a_person(finished, written, kind)
     assert [] == search([folder], planted(finished.export.parent) | names, {"result": repr(result)})
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_is_for_nobody_else_to_read(written, kind):
     folder, _, _ = written(kind)
@@ -80,11 +82,13 @@ def test_an_export_is_for_nobody_else_to_read(written, kind):
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_file()}
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_same_workspace_gives_the_same_bytes(written, kind):
     assert digests_of(written(kind)[0]) == digests_of(written(kind)[0])
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_manifest_says_what_every_file_is(written, kind):
     folder, manifest, result = written(kind)
@@ -124,6 +128,7 @@ def test_predictions_have_a_file_for_each_run(finished, written):
     assert {row["run_id"]: row["cases"] for row in counts} == {p.stem: pq.read_metadata(p).num_rows for p in paths}
 
 
+@pytest.mark.soak
 def test_a_run_id_of_digits_alone_stays_a_text_in_parquet(copied, finished, tmp_path):
     with copied.writing() as connection:
         for table in ("runs", "predictions"):
@@ -208,6 +213,7 @@ def test_what_stands_at_the_target_is_never_touched(finished, tmp_path):
     assert [tmp_path / "mine"] == list(tmp_path.iterdir())
 
 
+@pytest.mark.soak
 def test_what_a_killed_export_has_left_is_swept_away_by_the_next(finished, tmp_path):
     program = (
         "import os, signal, sys\n"
@@ -226,6 +232,7 @@ def test_what_a_killed_export_has_left_is_swept_away_by_the_next(finished, tmp_p
     assert [tmp_path / "out"] == list(tmp_path.iterdir())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=() if kind == "parquet" else pytest.mark.soak) for kind in FORMATS]
 )
@@ -480,6 +487,7 @@ def test_fiftyone_samples_name_their_picture_their_subset_and_their_metadata(fin
     assert "version" not in json.loads((folder / "metadata.json").read_text())
 
 
+@pytest.mark.soak
 def test_fiftyone_gets_cases_before_there_is_a_run(copied, finished, tmp_path):
     about_runs = {name for name in table_names() if "run_id" in table_schema(name).names} - {"model_runs", "runs"}
     for names in (about_runs, {"runs"}):  # what refers to runs has to be gone before they can go
@@ -514,6 +522,7 @@ def test_every_probability_and_diagnosis_of_a_run_comes_back_from_isic_csv(finis
         assert {1.0} == set(true.sum(axis=1))
 
 
+@pytest.mark.soak
 def test_an_isic_csv_is_read_by_predict_from(copied, finished, written):
     folder, _, _ = written("isic")
     study = finished.study_file.study
@@ -537,6 +546,7 @@ def test_every_case_of_the_split_comes_back_from_chat_json(finished, written):
     assert (len(own), every) == (result.pictures, {*own, *manifest["left_out"]})
 
 
+@pytest.mark.soak
 def test_the_order_of_rows_in_the_registry_changes_no_byte_of_parquet(copied, finished, tmp_path):
     study = finished.study_file.study
     export(copied, study, "parquet", tmp_path / "before")
@@ -551,6 +561,7 @@ def test_the_order_of_rows_in_the_registry_changes_no_byte_of_parquet(copied, fi
     assert before == after
 
 
+@pytest.mark.soak
 def test_a_reading_that_does_not_count_is_no_vote(copied, finished, tmp_path):
     text = "select case_id, readings.class_name from readings inner join splits using (case_id) order by all limit 1"
     row = copied.rows(text)[0]

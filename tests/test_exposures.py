@@ -79,6 +79,7 @@ def test_two_exposures_of_a_lesion_agree_and_exposures_of_two_lesions_do_not(fea
     assert max(different) < SETTINGS["least"]
 
 
+@pytest.mark.soak
 def test_which_photograph_comes_first_does_not_matter(features):
     shots = [each for own in features for each in own]
     there = [agreement(one, other) for one in shots for other in shots]
@@ -87,6 +88,7 @@ def test_which_photograph_comes_first_does_not_matter(features):
     assert there == back
 
 
+@pytest.mark.soak_after(4)
 @pytest.mark.parametrize("degrees", [0, 37, 90, 201])
 @pytest.mark.parametrize("scale", [0.6, 1.0, 1.5])
 def test_a_photograph_agrees_with_itself_turned_and_scaled(files, degrees, scale):
@@ -224,6 +226,7 @@ def test_a_finding_says_what_the_registry_says_of_both(audited_once):
     )
 
 
+@pytest.mark.soak
 def test_groups_and_counts_stay_as_they_are(audited, study):
     before = audited.rows("select case_id, patient_id from cases order by all")
     linked = split(audited, study).linked_patients
@@ -245,6 +248,7 @@ def test_unchanged_photographs_are_not_compared_again(audited, audited_once, mon
     assert findings(audited) == findings(audited_once[0])
 
 
+@pytest.mark.soak
 def test_other_settings_compare_anew(audited, monkeypatch):
     monkeypatch.setattr(same_lesion, "MOST", 4)
     monkeypatch.setattr(same_lesion, "SETTINGS", "{}")
@@ -256,6 +260,7 @@ def test_other_settings_compare_anew(audited, monkeypatch):
     assert text is not None
 
 
+@pytest.mark.soak
 def test_a_photograph_that_is_gone_is_left_out(audited, tmp_path):
     with audited.writing() as connection:
         connection.execute("update images set path = ? where image_id = 'd1'", [str(tmp_path / "gone.jpg")])
@@ -265,6 +270,7 @@ def test_a_photograph_that_is_gone_is_left_out(audited, tmp_path):
     assert pair("d0", "d1") not in findings(audited)
 
 
+@pytest.mark.soak
 def test_rebuild_has_the_pairs_again(audited, tmp_path):
     before = {name: audited.rows(f"from {name} order by all") for name in ("same_lesion_pairs", "same_lesion_searches")}
     file = exports_of_truth.study_file(tmp_path / "study.toml", {"nevus": False, "melasma": False})
@@ -274,6 +280,7 @@ def test_rebuild_has_the_pairs_again(audited, tmp_path):
     assert before == {name: audited.rows(f"from {name} order by all") for name in before}
 
 
+@pytest.mark.soak
 def test_a_withdrawn_patient_has_no_pair_in_any_file(audited, study, key):
     withdrawal.withdraw(
         audited, study, key, "P-1", reparse=lambda: parse(audited, study, key, [], anew=True), apply=True
@@ -296,6 +303,7 @@ def test_the_page_shows_the_pairs_those_with_two_diagnoses_first(audited, study)
     assert [True, True, False, False] == [row["class_name"] != row["other_class_name"] for row in rows]
 
 
+@pytest.mark.soak
 def test_without_patients_nothing_is_compared_and_that_is_said(folder, key, tmp_path):
     file = exports_of_truth.study_file(
         tmp_path / "study.toml", {"nevus": False, "melasma": False}, labelbox='patient_from = "none"'

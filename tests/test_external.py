@@ -139,6 +139,7 @@ def page(tried):
     return texts
 
 
+@pytest.mark.soak
 def test_the_page_tells_what_the_terminal_tells(tried, finished, page):
     """Cases left out, source run, whether it can have seen a patient, time of training, meaning of the classes."""
     workspace, _, result = tried
@@ -173,6 +174,7 @@ def test_others_get_no_small_number_of_cases_left_out(page):
     assert not re.search(r"training ended \d{4}-", text)
 
 
+@pytest.mark.soak
 def test_averages_are_over_the_classes_that_the_run_can_say(tried):
     """A class that is never said has specificity 1 and NPV 1, which would raise every average."""
     workspace, study, result = tried
@@ -211,6 +213,7 @@ def test_a_case_that_was_relabelled_to_a_class_that_the_run_cannot_say_is_not_sc
         evaluate(workspace, tried[1], run=tried[2].run_id)
 
 
+@pytest.mark.soak
 def test_the_page_of_an_input_ablation_says_what_it_is_of(tried):
     workspace, study, result = tried
     blank = predict(workspace, study, control="blank", run=result.run_id)
@@ -224,6 +227,7 @@ def test_the_page_of_an_input_ablation_says_what_it_is_of(tried):
     )
 
 
+@pytest.mark.soak
 def test_an_external_run_keeps_threshold_and_temperature_of_the_study_that_trained_it(finished, noise, tmp_path):
     mapped = ExternalSection(classes={"mole": ["nevus"], "wart": ["malignant_melanoma"]})
     study = own(finished.study_file.study, mapped)
@@ -541,6 +545,7 @@ FORGED = {
 }
 
 
+@pytest.mark.soak_after(12)
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_run_is_refused_and_none_of_its_code_is_run(fresh, here, elsewhere, tmp_path, monkeypatch, name):
     (tmp_path / "evilmod.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\nclass B: pass\n")
@@ -591,6 +596,7 @@ def test_patients_are_compared_by_the_noted_key_and_a_strangers_registry_is_neve
     assert not external.bring(here, elsewhere).leaks["patients_compared"]
 
 
+@pytest.mark.soak
 def test_cases_that_were_withdrawn_there_are_said_not_to_be_compared(fresh, here, finished, tmp_path):
     there = Workspace(tmp_path / "there")
     shutil.copytree(finished.workspace.folder, there.folder)
@@ -616,6 +622,7 @@ def test_a_record_that_its_own_ledger_does_not_know_is_refused(here, finished, t
         external.bring(here, there.run(finished.run_id))
 
 
+@pytest.mark.soak
 def test_the_checkpoint_is_compared_again_when_a_recorded_run_is_used(fresh, here, elsewhere):
     result = predict(here, fresh[1], run=str(elsewhere))
     shutil.rmtree(here.run(result.run_id) / "predictions")
@@ -646,6 +653,7 @@ def test_a_changed_checkpoint_of_our_own_is_named_before_it_is_loaded(copied, fi
     assert refused.value.place.endswith(name)
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("content", [None, b"{", b"[" * 100_000, b'{"study": "\\ud800"}'])
 def test_a_report_never_drops_what_its_certificate_states(copied, finished, content):
     split_id = finished.results["Split"].split_id
@@ -660,6 +668,7 @@ def test_a_report_never_drops_what_its_certificate_states(copied, finished, cont
         assert str(path) == refused.value.place
 
 
+@pytest.mark.soak
 def test_a_split_without_its_folder_is_missed_where_the_ledger_knows_it(copied, finished):
     shutil.rmtree(copied.folder / "splits")
 

@@ -85,6 +85,7 @@ def test_every_form_gives_the_same_rows_and_where_they_begin(tmp_path, data, wra
         assert 1 + plain[: line.offset].count(b"\n") == line.number
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("form", ["ndjson", "array on one line", "array, indented", "documents, indented"])
 def test_every_form_gives_the_same_registry(study, key, tmp_path, form):
     workspace = Workspace(tmp_path / "workspace")
@@ -301,6 +302,7 @@ def test_entries_of_one_photograph_are_its_labels(workspace, study, key, tmp_pat
     ]
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     "other",
     [
@@ -333,6 +335,7 @@ def test_a_legacy_entry_of_a_wrong_type_is_quarantined(workspace, study, key, tm
     assert (8, 1, 7) == conserved(workspace)["row"]
 
 
+@pytest.mark.soak
 def test_the_same_photograph_and_label_in_both_versions_are_one(workspace, study, key, tmp_path):
     """The legacy export names the same IDs; the later one, in version 2, is the newer revision of the label."""
     parse(workspace, study, key, [written(tmp_path, ndjson([entry("L1", diagnosed("nevus"))]), "old.json")])
@@ -363,6 +366,7 @@ COUNTED = {
 }
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("name", COUNTED)
 def test_real_exports_hold_what_was_counted_by_hand(workspace, study, key, shared, name):
     parse(workspace, study, key, [shared / "labelbox_exports" / name])
@@ -428,6 +432,7 @@ def test_what_a_model_run_holds_is_stored_and_counted_and_is_nobodys_reading(par
     assert [("nevus", "single_reading")] == [(r["class_name"], r["resolved_by"]) for r in workspace.rows("from truth")]
 
 
+@pytest.mark.soak
 def test_new_keys_are_counted_where_they_stand(parsed, rich_row, workspace):
     rich_row["data_row"]["details"]["mood"] = "blue"
     parsed(rich_row, row("i2", label("L2", "nevus")) | {"mood": 1}, row("i3") | {"mood": 1})
@@ -505,6 +510,7 @@ def test_a_flipped_byte_costs_its_row_at_most(tmp_path, study, key):
         assert 60 - 2 <= len(found) - sum(reason is not None for reason in others), seed
 
 
+@pytest.mark.soak
 def test_exports_with_flipped_bytes_are_parsed_and_conserved(workspace, tmp_path, study, key):
     paths = [written(tmp_path, exports.flipped(FLIPPED, seed), f"{seed}.ndjson") for seed in range(30)]
     parse(workspace, study, key, paths)

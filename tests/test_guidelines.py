@@ -81,6 +81,7 @@ def facts(finished):
     return gather(finished.workspace, finished.study_file.study, finished.run_id)
 
 
+@pytest.mark.soak_after(12)
 @pytest.mark.parametrize(
     "name", [name for name, wanted in DOCUMENT["facts"].items() if "query" in wanted or "statement" in wanted]
 )

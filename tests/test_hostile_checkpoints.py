@@ -94,6 +94,7 @@ def try_to_load(folder: Path) -> None:
             kind.budgets(str(folder), lora=LoraSection())
 
 
+@pytest.mark.soak_after(5)
 @pytest.mark.parametrize("kind", ["blip", "chat", "classifier"])
 @pytest.mark.parametrize(
     ("file", "key", "names"),
@@ -183,6 +184,7 @@ def test_a_whole_checkpoint_with_an_adapter_of_its_own_is_refused(copy, made, ma
     assert not mark.exists()
 
 
+@pytest.mark.soak_after(8)
 @pytest.mark.parametrize("kind", ["blip", "chat", "classifier"])
 @pytest.mark.parametrize(
     "keys",
@@ -257,6 +259,7 @@ def test_the_base_that_an_adapter_config_names_is_never_looked_for(copy):
     assert load(copy / "adapter").base["name"] == str((copy / "blip").resolve())
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.bin"])
 def test_a_training_state_that_would_run_code_is_refused(made, copy, mark, name):
     shutil.copytree(made / "training", copy / "training")
@@ -271,6 +274,7 @@ def test_a_training_state_that_would_run_code_is_refused(made, copy, mark, name)
     assert not mark.exists()
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("name", ["optimizer.pt", "rng_state.pth", "adapter_model.safetensors"])
 def test_a_training_state_that_is_cut_off_is_named(made, copy, name):
     shutil.copytree(made / "training", copy / "training")

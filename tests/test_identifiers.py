@@ -65,6 +65,7 @@ def test_after_a_whole_run_identifiers_stand_in_the_landed_exports_only(finished
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in exports}
 
 
+@pytest.mark.soak
 def test_after_a_withdrawal_the_patients_identifiers_stand_nowhere(finished, copied):
     row = next(
         row

@@ -126,6 +126,7 @@ def test_the_section_says_when_nobody_asked(finished):
     assert "image_quality.csv" not in csv_tables(facts)
 
 
+@pytest.mark.soak
 def test_boxes_are_degraded_where_there_are_any_and_predictions_differ(finished, tmp_path, capsys):
     """Through the command, on the run of the sample: a box far too small is not what the model was trained with."""
     copy = Workspace(tmp_path / "workspace")

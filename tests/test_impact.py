@@ -36,6 +36,7 @@ def brute_force(truth, predicted, places, changes, subset) -> dict:
     }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("unlabelled", [False, True])
 def test_values_after_1000_subsets_are_those_of_scikit_learn(unlabelled):
     truth, predicted, places, changes = a_run(1, unlabelled=unlabelled)

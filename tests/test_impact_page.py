@@ -181,6 +181,7 @@ def test_the_index_links_it(written):
     assert f'href="impact-{QUEUE}/index.html"' in (workspace.reports / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.soak
 def test_before_a_review_and_without_a_run_the_page_says_so(tmp_path):
     workspace, study = a_queued_registry(tmp_path)
     *_, page = impact_with_page(workspace, study)

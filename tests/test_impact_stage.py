@@ -72,6 +72,7 @@ def test_what_reviewers_say_counts_and_suggestions_only_where_nobody_said_anythi
     assert bounds["exact"]
 
 
+@pytest.mark.soak
 def test_the_question_gives_the_same_numbers_by_sql(queued):
     workspace, study = queued
     reviewed(workspace, ("0007", "r-1", "keratosis"), ("0003", "r-1", "keratosis"))
@@ -109,6 +110,7 @@ def test_reviewers_who_differ_leave_a_case_without_a_class_and_a_newer_verdict_r
     assert expected == pytest.approx({name: values(result, "reviewed")[name] for name in expected})
 
 
+@pytest.mark.soak
 def test_most_of_three_reviewers_decide(queued):
     workspace, study = queued
     reviewed(workspace, ("0007", "r-1", "keratosis"), ("0007", "r-2", "nevus"), ("0007", "r-3", "nevus"))
@@ -118,6 +120,7 @@ def test_most_of_three_reviewers_decide(queued):
     assert expected == pytest.approx({name: values(result, "reviewed")[name] for name in expected})
 
 
+@pytest.mark.soak
 def test_the_error_rate_rests_on_the_random_patients_alone(queued):
     workspace, study = queued
     reviewed(workspace, ("0007", "r-1", "nevus"), ("0006", "r-1", "nevus"), ("0008", "r-1", "nevus"))
@@ -179,6 +182,7 @@ def test_only_patients_drawn_from_all_stand_for_all(queued):
     assert (2, 2) == (rate["patients"], rate["cases"])
 
 
+@pytest.mark.soak
 def test_candidates_come_by_what_they_move(queued):
     workspace, study = queued
     reviewed(workspace, ("0008", "r-1", "keratosis"))
@@ -208,6 +212,7 @@ def test_a_label_that_changed_in_labelbox_is_reviewed_and_one_labelled_again_is_
     assert by_sklearn(workspace, {"0007": NAMES[1]})["macro_f1"] == pytest.approx(values(result, "before")["macro_f1"])
 
 
+@pytest.mark.soak
 def test_the_newest_queue_is_meant_unless_one_is_named(queued):
     workspace, study = queued
     a_queue(workspace, ITEMS[:1], queue_id="dddd0002", made_at=TIME + timedelta(days=5))
@@ -237,6 +242,7 @@ def test_a_registry_of_an_earlier_version_has_no_queue(tmp_path):
         impact(workspace, study)
 
 
+@pytest.mark.soak
 def test_without_a_run_the_error_rate_is_estimated_all_the_same(queued):
     workspace, study = queued
     for table in ("scores", "predictions", "epochs", "runs"):

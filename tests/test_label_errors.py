@@ -144,6 +144,7 @@ def cohort(patients=40, classes=4):
     return features, said[patient], patient, is_wrong[patient]
 
 
+@pytest.mark.soak
 def test_out_of_fold_by_group_finds_wrong_labels_that_out_of_fold_by_case_learns_by_heart():
     features, said, patient, wrong = cohort()
     found = {}
@@ -156,6 +157,7 @@ def test_out_of_fold_by_group_finds_wrong_labels_that_out_of_fold_by_case_learns
     assert found["case"] <= 0.8 * found["group"]
 
 
+@pytest.mark.soak
 def test_probabilities_are_the_same_twice():
     features, said, patient, _ = cohort()
     one, other = (plain.out_of_fold(features, said, patient, classes=4, seed=1) for _ in range(2))

@@ -125,6 +125,7 @@ def own(textured, tmp_path_factory):
     return copy, curve, page
 
 
+@pytest.mark.soak
 def test_the_study_s_model_is_trained_on_nested_subsets_each_a_run_beside_the_run(own, textured):
     workspace, curve, page = own
     rows = workspace.rows("select * from runs where starts_with(control, 'patients:') order by train_patients")
@@ -143,6 +144,7 @@ def test_the_study_s_model_is_trained_on_nested_subsets_each_a_run_beside_the_ru
     assert "validation" in text
 
 
+@pytest.mark.soak
 def test_a_run_on_fewer_patients_predicts_with_its_own_checkpoint_and_says_what_it_is(own, textured):
     workspace, curve, _ = own
     [row] = workspace.rows(
@@ -157,6 +159,7 @@ def test_a_run_on_fewer_patients_predicts_with_its_own_checkpoint_and_says_what_
     assert [] == gather(workspace, textured.study, textured.run_id).image_quality.rows
 
 
+@pytest.mark.soak
 def test_what_is_complete_is_not_trained_again(own, textured):
     workspace, curve, _ = own
     before = {path: path.stat().st_mtime_ns for path in workspace.folder.glob("runs/*/run.json")}
@@ -166,6 +169,7 @@ def test_what_is_complete_is_not_trained_again(own, textured):
     assert before == {path: path.stat().st_mtime_ns for path in workspace.folder.glob("runs/*/run.json")}
 
 
+@pytest.mark.soak
 def test_fewer_patients_are_a_subset_of_a_run_that_is_there(own, textured):
     workspace, _, _ = own
     other = textured.study.model_copy(update={"study": textured.study.study.model_copy(update={"seed": 99})})

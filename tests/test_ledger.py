@@ -88,6 +88,7 @@ def test_a_photograph_whose_labels_are_all_deleted_is_unlabelled(ledger):
     assert {WHOLE: (None, "unlabelled")} == truth(workspace)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     "newer",
     [
@@ -142,6 +143,7 @@ def test_a_moved_box_keeps_its_case_and_is_told(ledger):
     assert (10, 90) == tuple(json.loads(told[0][side])["bounding_box"]["left"] for side in ("before", "after"))
 
 
+@pytest.mark.soak
 def test_a_label_that_says_the_same_otherwise_is_told_too(ledger):
     workspace, _ = ledger([row("i1", label("L1", "nevus", day=1))], [row("i1", label("L1", "nevus", day=2))])
 
@@ -203,6 +205,7 @@ LATEST, CHOSEN, UNANIMOUS, NONE = (
 )
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [
@@ -252,6 +255,7 @@ def test_an_annotator_and_the_policy_belong_together(tmp_path, ingest):
         load_study(study)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("given", "key_of", "reason"),
     [
@@ -292,6 +296,7 @@ def staged(stages, study, key, tmp_path_factory):
     return workspace
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("policy", ["majority", "reviewed"])
 def test_truth_as_of_an_export_is_what_the_older_exports_alone_say(stages, staged, study, key, tmp_path, policy):
     paths, told, everything = [stage.export for stage in stages], with_policy(study, policy=policy), staged
@@ -371,6 +376,7 @@ def written_otherwise(paths, folder):
     return copies
 
 
+@pytest.mark.soak
 def test_the_same_content_has_the_same_hash_whatever_its_exports_are_like(stages, staged, study, key, tmp_path):
     paths = [stage.export for stage in stages]
     hashes, truths = {status(staged).content_hash}, {status(staged).truth_id}
@@ -383,6 +389,7 @@ def test_the_same_content_has_the_same_hash_whatever_its_exports_are_like(stages
     assert (1, 1) == (len(hashes), len(truths))
 
 
+@pytest.mark.soak
 def test_other_content_has_another_hash(ledger):
     same = row("i1", label("L1", "nevus"), label("L2", "nevus", by="r2@example.org"))
     results = [
@@ -394,6 +401,7 @@ def test_other_content_has_another_hash(ledger):
     assert 3 == len({result.content_hash for _, result in results})
 
 
+@pytest.mark.soak
 def test_a_newer_export_without_a_folder_does_not_lose_sight_of_photographs(study, key, workspace, tmp_path):
     folder = tmp_path / "photographs"
     folder.mkdir()

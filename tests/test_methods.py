@@ -145,6 +145,7 @@ def test_further_answers_and_views_are_those_of_the_prediction(facts):
     assert "orientations" not in text_of(facts, "Probabilities")
 
 
+@pytest.mark.soak
 def test_how_a_part_was_predicted_is_noted_and_a_later_change_of_the_study_is_told(finished, copied):
     """A study's views may change after training: the run's record says how it was trained, not how it was predicted."""
     study = finished.study_file.study
@@ -173,6 +174,7 @@ def test_the_roi_is_the_annotators_box_in_the_test_set_too(finished, facts):
     assert "have a ROI" not in text_of(shared(few), "Photographs")
 
 
+@pytest.mark.soak
 def test_the_seed_of_the_bootstrap_is_that_of_the_scoring(finished, copied):
     study = finished.study_file.study
     other = study.model_copy(update={"study": study.study.model_copy(update={"seed": 99})})

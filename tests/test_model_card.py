@@ -146,6 +146,7 @@ def test_counts_of_evaluation_and_training_data_are_those_of_the_split(finished,
     assert expected == told
 
 
+@pytest.mark.soak
 def test_groups_and_operating_points_are_those_of_their_questions(finished, texts):
     groups = [
         row
@@ -267,6 +268,7 @@ def test_others_get_no_number_that_is_suppressed_and_no_day(finished, facts):
     assert "p-" not in {cell[:2] for row in rows for cell in row.cells}
 
 
+@pytest.mark.soak
 def test_both_reports_hold_the_card_and_the_index_leads_to_it(copied, finished):
     report(copied, finished.study_file.study, run=finished.run_id, audience="shared")
     index = (copied.reports / "index.html").read_text(encoding="utf-8")

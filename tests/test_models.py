@@ -529,6 +529,7 @@ def test_the_validation_loss_is_the_mean_over_the_tokens_of_the_true_answers(uni
     assert loss == pytest.approx(epochs[-1].validation_loss, abs=1e-4)
 
 
+@pytest.mark.soak
 def test_the_same_seed_trains_the_same_weights(tiny, examples, uninterrupted, tmp_path):
     again, epochs = trained(tiny, tmp_path, examples)
 
@@ -554,6 +555,7 @@ def test_a_resumed_training_ends_like_one_that_was_never_interrupted(tiny, examp
     assert ["checkpoint-9"] == [path.name for path in tmp_path.iterdir()]
 
 
+@pytest.mark.soak
 def test_resuming_what_is_finished_trains_no_further(tiny, examples, uninterrupted, tmp_path):
     trained(tiny, tmp_path, examples)
     steps: list[int] = []
@@ -565,6 +567,7 @@ def test_resuming_what_is_finished_trains_no_further(tiny, examples, uninterrupt
     assert same_weights(uninterrupted[0], again)
 
 
+@pytest.mark.soak
 def test_training_anew_forgets_an_earlier_training(tiny, examples, uninterrupted, tmp_path):
     trained(tiny, tmp_path, examples)
 

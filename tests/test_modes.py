@@ -46,6 +46,7 @@ def test_a_workspace_is_its_users_alone_but_for_what_is_shared(finished, copied)
     assert [{}] == [wrong(folder, file=0o644) for folder in for_others]
 
 
+@pytest.mark.soak
 def test_a_shared_report_is_as_open_as_the_umask_lets_it_be(finished, copied, umask):
     page = Path(report(copied, finished.study_file.study, audience="shared").page)
 
@@ -67,6 +68,7 @@ def test_prompts_with_photographs_are_their_users_alone(finished, tmp_path):
     assert {} == wrong(tmp_path / "chat", file=0o600)
 
 
+@pytest.mark.soak
 def test_files_of_a_workspace_that_others_could_read_are_closed_when_they_are_written_next(finished, copied):
     for path in (copied.registry, *copied.reports.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)

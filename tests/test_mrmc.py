@@ -497,6 +497,7 @@ def test_two_rounds_in_one_project_are_told_apart_by_days(workspace, reading_stu
         readers(workspace, study_of({"until": dt.date(2025, 3, 5)}, {}))
 
 
+@pytest.mark.soak
 def test_a_changed_label_is_unaided_as_of_the_earlier_export(workspace, reading_study, key, tmp_path):
 
     def lines(right):
@@ -524,6 +525,7 @@ def test_a_changed_label_is_unaided_as_of_the_earlier_export(workspace, reading_
     assert recall == pytest.approx({"unaided": 2 / 3, "aided": 1.0, "difference": 1 / 3})
 
 
+@pytest.mark.soak
 def test_rebuild_reads_it_back_and_withdraw_removes_it(workspace, reading_study, key, tmp_path):
 
     study = with_expert(reading_study)

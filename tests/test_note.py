@@ -57,6 +57,7 @@ def bare_key(study_file: StudyFile) -> PseudonymKey:
     return PseudonymKey(bytes.fromhex((study_file.folder / "study.key").read_text().strip()), published=False)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("one", "other", "joined"),
     [
@@ -105,6 +106,7 @@ def test_another_name_of_the_study_is_refused_with_the_choice_explained(of_study
 EACH = [pytest.param([name], id=name, marks=pytest.mark.soak) for name in ("registry.duckdb", NOTE)]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("lost", [*EACH, pytest.param(["registry.duckdb", NOTE], id="both")])
 @pytest.mark.parametrize("is_old", [True, False], ids=["earlier version", "today"])
 def test_what_is_lost_is_made_again_with_the_same_pseudonyms(of_study, workspace, export, is_old, lost):
@@ -125,6 +127,7 @@ def test_what_is_lost_is_made_again_with_the_same_pseudonyms(of_study, workspace
     assert study_file.key(workspace).fingerprint == read_note(workspace).pseudonyms.key_fingerprint
 
 
+@pytest.mark.soak
 def test_a_workspace_of_an_earlier_version_keeps_its_pseudonyms_and_takes_no_group(of_study, workspace, export):
     before = made_before(workspace, of_study("one"), export)
     parse_study(workspace, of_study("renamed"), [])

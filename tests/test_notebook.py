@@ -38,6 +38,7 @@ def test_every_line_of_the_page_runs(finished, monkeypatch, capsys):
     assert isinstance(names["table"], pa.Table)
 
 
+@pytest.mark.soak
 def test_everything_is_a_dataframe_unless_another_frame_is_asked_for(opened):
     for given in (opened.table("scores"), opened.ask("runs"), opened.sql("select 1 as a"), opened.questions_table()):
         assert isinstance(given, pd.DataFrame)

@@ -155,6 +155,7 @@ def test_a_mask_without_its_pixels_leaves_the_answer_and_says_so(parsed):
     assert [("i1", "warning", "roi_missing")] == issues_of(workspace)[0]
 
 
+@pytest.mark.soak
 def test_single_masks_without_pixels_are_one_lesion_whoever_drew_them(parsed):
     second = label("L2", boxes=[mask("m2", "nevus")], by="r2@x.org", day=2)
     third = label("L3", boxes=[box("b3", 9, 9, 30, 30, "nevus")], by="r3@x.org", day=3)
@@ -164,6 +165,7 @@ def test_single_masks_without_pixels_are_one_lesion_whoever_drew_them(parsed):
     assert [3] == [r["readings"] for r in workspace.rows("from truth")]
 
 
+@pytest.mark.soak
 def test_several_masks_without_pixels_are_kept_out_since_nobody_knows_which_is_which(parsed):
     workspace = parsed(row("i1", label("L1", boxes=[mask("m1", "melasma"), mask("m2", "nevus")])))
 
@@ -294,6 +296,7 @@ def test_masks_that_were_fetched_give_the_roi(workspace, study, key, tmp_path):
     assert "was changed since it was fetched" in issues_of(workspace)[1]
 
 
+@pytest.mark.soak
 def test_polygons_of_2018_have_no_roi_since_their_y_counts_from_the_bottom(parsed):
     entry = {
         "ID": "L1",
@@ -340,6 +343,7 @@ ANSWERED = [
 ]
 
 
+@pytest.mark.soak
 def test_an_answer_in_words_or_of_a_new_shape_is_told(parsed):
     labels = [label(f"L{n}") for n in range(len(ANSWERED))]
     for one, (answered, _) in zip(labels, ANSWERED, strict=True):

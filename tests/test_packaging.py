@@ -23,6 +23,7 @@ from toolkit.errors import StudyError
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.soak
 def test_a_wheel_carries_sql_templates_and_studies(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)],

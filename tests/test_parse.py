@@ -196,6 +196,7 @@ def test_nothing_private_reaches_the_registry(parsed):
     assert b"jane.doe" in landed.read_bytes()
 
 
+@pytest.mark.soak
 def test_parsing_again_changes_nothing_and_the_order_of_exports_does_not_matter(study, key, tmp_path):
     old = exports.write(
         tmp_path / "old.ndjson", [row("i1", label("L1", "nevus", day=1)), row("i2", label("L2", "nevus"))]
@@ -402,6 +403,7 @@ def test_hostile_exports_end_as_their_manifest_says(shared, study, key, workspac
         assert not expected["reason"] or set(expected["reason"].split("|")) & found, expected["name"]
 
 
+@pytest.mark.soak
 def test_hostile_sets_of_exports_give_one_state_whatever_their_order(shared, study, key, tmp_path):
     folder = shared / "hostile" / "multi"
 

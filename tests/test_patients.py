@@ -136,6 +136,7 @@ def test_without_patients_every_photograph_is_one_and_everything_says_so(parsed_
     assert "no patient in two parts" not in shown(results[1])
 
 
+@pytest.mark.soak
 def test_the_split_of_a_study_without_patients_is_another_one(parsed_as, workspace):
     rows = [named(f"img-{number}", "x.jpg", patient=f"P-{number}") for number in range(20)]
 

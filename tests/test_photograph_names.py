@@ -93,6 +93,7 @@ def test_a_photograph_of_the_name_a_global_key_has_is_not_opened_by_others_exter
     assert "ambiguous_name" == told["a"][0]
 
 
+@pytest.mark.soak
 def test_two_folders_of_two_exports_share_no_names(workspace, study, key, tmp_path):
     for folder, shade in (("one", 100), ("two", 200)):
         draw(tmp_path / folder / "IMG_1.jpg", shade)

@@ -154,6 +154,7 @@ def test_a_split_without_a_training_set_has_none(copied, finished):
         predict(copied, finished.study_file.study, control="plain")
 
 
+@pytest.mark.soak
 def test_a_photograph_that_cannot_be_opened_is_named(copied, finished):
     (copied.features / "plain" / "cases.parquet").unlink()
     [row, *_] = copied.rows("select case_id, image_id from splits inner join cases using (case_id) order by case_id")

@@ -205,6 +205,7 @@ def test_what_was_planned_and_not_done_is_told(finished, locked, planned_study):
     assert ("primary_metric_undefined", "macro_recall has no value") in found
 
 
+@pytest.mark.soak
 def test_a_comparison_that_is_made_departs_no_more(finished, locked, locked_once, planned_study):
     study = planning(planned_study, comparison="resnet")
     split_id = locked_once[1].split_id

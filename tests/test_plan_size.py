@@ -146,6 +146,7 @@ def test_without_a_run_the_annotators_readings_are_what_is_known(with_readings, 
     assert nevus.needed_for_width < melanoma.needed_for_width
 
 
+@pytest.mark.soak
 def test_what_is_stated_is_taken(with_readings, study):
     planned = plan_size(with_readings, study, Wanted(recall=0.9, icc=0.0, patients=400, disagreement=0.15))
     rows = {(each.metric, each.class_name): each for each in planned.rows}
@@ -184,6 +185,7 @@ def test_a_scored_run_is_what_is_known(finished):
     assert 0.3 < rows["roc_auc_malignant", None].value <= 1
 
 
+@pytest.mark.soak
 def test_the_command_says_the_same_in_words_and_as_json(with_readings, tmp_path, capsys):
     file = tmp_path / "study.toml"
     file.write_text((shipped("manifests") / "demo.toml").read_text(encoding="utf-8").replace("pinned", "# pinned"))

@@ -77,6 +77,7 @@ def test_views_wordings_and_free_text_on_request(copied, finished):
         assert row["generated_class"] in {None, study.class_of(row["generated"])}
 
 
+@pytest.mark.soak
 def test_metadata_stands_in_the_prompt_and_in_its_own_control(copied, finished):
     study, run_id = finished.study_file.study, finished.run_id
     asked = study.prompt.model_copy(update={"user": "A lesion[ of a {age} year old patient]. What is it?"})

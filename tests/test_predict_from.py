@@ -136,6 +136,7 @@ HEADERS = ("prob", "score.", "P()", "behind")
 SOAK = pytest.mark.soak
 
 
+@pytest.mark.soak_after(7)
 @pytest.mark.parametrize("form", [pytest.param(form, marks=SOAK if form in HEADERS else ()) for form in WIDE])
 def test_a_file_of_any_form_gives_the_same_probabilities(read, here, form):
     values = chances()
@@ -241,6 +242,7 @@ def test_unknown_keys_are_left_out_and_counted_only_where_that_is_asked_for(read
         read(text)
 
 
+@pytest.mark.soak
 def test_cases_and_classes_that_the_file_lacks_are_counted(read, here, others):
     values = np.column_stack([chances()[:, 0], 1 - chances()[:, 0]])
     text = table(values[:25], "file,mel,nev", keys=NAMES[:25])
@@ -297,6 +299,7 @@ def test_a_one_hot_reference_diagnosis_beside_the_probabilities_is_no_prediction
     assert stored(here, read(text).run_id) == pytest.approx(chances())
 
 
+@pytest.mark.soak
 def test_scores_of_each_class_by_itself_stay_as_they_are_and_have_no_loss(read, here, others):
     values = np.random.default_rng(5).random((30, 3))
     result = read(table(values))
@@ -438,6 +441,7 @@ def test_a_name_that_no_page_can_show_is_refused(read, name):
         read(table(chances()), model_name=name)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("name", ["<script>alert(1)</script> [bold]x[/bold] a,b;=1+1", "/home/user/secret/net"])
 def test_a_hostile_name_stays_text_on_every_page_and_in_the_terminal(read, here, others, name):
     result = read(table(chances()), model_name=name, name="<b>=cmd|.csv")
@@ -515,6 +519,7 @@ def beside(copied, finished, tmp_path):
     return read_parts
 
 
+@pytest.mark.soak
 def test_it_is_compared_with_our_own_run_and_asked_by_every_question(beside, copied, finished):
     study = finished.study_file.study
     result = beside("test", "validation", "train")
@@ -540,6 +545,7 @@ def test_a_part_that_the_file_does_not_cover_is_said(beside):
         beside("test", part="validation")
 
 
+@pytest.mark.soak
 def test_rebuild_makes_it_again_and_a_withdrawn_patient_leaves_it(beside, copied, finished):
     study = finished.study_file.study
     result = beside("test")
@@ -602,6 +608,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
 
 
+@pytest.mark.soak
 def test_the_isic_2018_figures_stand_in_the_page_s_tables(isic):
     result, folder, expected = isic
     summary = {row["metric"]: float(row["value"]) for row in rows_of(folder / "summary.csv")}
@@ -621,6 +628,7 @@ def test_the_isic_2018_figures_stand_in_the_page_s_tables(isic):
             )
 
 
+@pytest.mark.soak
 def test_the_page_says_that_scores_do_not_add_up(isic):
     _, folder, _ = isic
     page = (folder / "index.html").read_text()
@@ -656,6 +664,7 @@ def pad(shared, tmp_path_factory):
     return of_file
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("name", "model", "results"), PAD)
 def test_the_published_pad_figures_come_out_of_their_files(pad, name, model, results):
     workspace, study, file = pad(name, "image_fname", "y_true", "True")
@@ -672,6 +681,7 @@ def test_the_published_pad_figures_come_out_of_their_files(pad, name, model, res
     again(workspace, result.run_id)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("name", [pytest.param("baseline", marks=SOAK), pytest.param("extended", marks=SOAK), "open"])
 def test_a_column_of_labels_that_the_probability_does_not_give_is_no_prediction(pad, name):
     workspace, study, file = pad(f"penguins_result_{name}.csv", "image_id", "label", "1")

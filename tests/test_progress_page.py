@@ -235,6 +235,7 @@ def written_at(copied, finished) -> dict[str, int]:
     return {name: (copied.reports / name / "index.html").stat().st_mtime_ns for name in ("audit", "progress")}
 
 
+@pytest.mark.soak
 def test_an_audit_repeated_without_changes_writes_nothing(copied, finished):
     first, registry = written_at(copied, finished), copied.registry.read_bytes()
 
@@ -242,6 +243,7 @@ def test_an_audit_repeated_without_changes_writes_nothing(copied, finished):
     assert registry == copied.registry.read_bytes()
 
 
+@pytest.mark.soak
 def test_a_page_is_written_anew_where_a_label_a_photograph_or_one_of_its_files_is_another(copied, finished):
     first = written_at(copied, finished)
     (suspect,) = copied.rows(
@@ -330,6 +332,7 @@ def test_a_week_in_which_nobody_read_again_has_an_undefined_agreement_with_its_s
     assert ["2026-01-05", "–", "no interval", "0", "0", "0"] == page.tables["Agreement of annotators over time"][1]
 
 
+@pytest.mark.soak
 def test_agreement_counts_each_pair_and_leaves_verdicts_out(tmp_path):
     verdict = "update labels set project_id = 'review' where label_id = 'label-1-again'"
     _, page, tables = small(tmp_path / "all", DATED, FIRST_READINGS, AGAIN, READ_AGAIN)

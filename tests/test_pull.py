@@ -561,6 +561,7 @@ def test_masks_are_fetched_with_the_key_and_photographs_without(ask, workspace, 
     assert picture(1) == (workspace.folder / "masks" / "f1").read_bytes()
 
 
+@pytest.mark.soak
 def test_a_mask_that_is_pulled_gives_its_lesion_a_roi_and_goes_with_the_patient(
     ask, workspace, labelbox, hospital, key
 ):
@@ -615,6 +616,7 @@ def changes_of(workspace):
     return [(r["label_id"], r["before"], r["after"], r["changed_back"]) for r in rows]
 
 
+@pytest.mark.soak
 def test_a_label_that_was_changed_and_changed_back_between_two_exports_is_seen(ask, workspace, labelbox, hospital, key):
     labelbox.page = 2
     changed = [version(1, "nevus"), version(2, "melasma"), None, None, version(3, "nevus")]
@@ -641,6 +643,7 @@ def test_a_label_that_was_changed_and_changed_back_between_two_exports_is_seen(a
 TOLD_OF_VERSIONS = {"GRAPHQL_VALIDATION_FAILED": [], "AUTHORIZATION_ERROR": ["label_versions_unread"]}
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("fault", TOLD_OF_VERSIONS)
 def test_versions_that_cannot_be_read_do_not_keep_an_export_out(ask, workspace, labelbox, hospital, key, fault):
     labelbox.versions = [version(1, "nevus")]
@@ -653,6 +656,7 @@ def test_versions_that_cannot_be_read_do_not_keep_an_export_out(ask, workspace, 
     assert [] == workspace.rows("from label_versions")
 
 
+@pytest.mark.soak
 def test_versions_of_a_label_go_with_the_patient_and_do_not_come_back(ask, workspace, labelbox, hospital, key):
     labelbox.versions = [version(1, "nevus", image="i3"), version(2, "nevus", image="i4")]
     ask()

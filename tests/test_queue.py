@@ -207,6 +207,7 @@ def taken_in(workspace, study, key, file, **named):
     return result
 
 
+@pytest.mark.soak
 def test_the_same_labels_and_evidence_give_the_same_queue(audited, study):
     first, again = queue(audited, study, minutes=10), queue(audited, study, minutes=10)
 
@@ -223,6 +224,7 @@ def test_the_same_labels_and_evidence_give_the_same_queue(audited, study):
     assert [item["case_id"] for item in first.rows] == [item["case_id"] for item in stored]
 
 
+@pytest.mark.soak
 def test_a_queue_asked_for_again_is_the_one_whose_page_is_written(audited, study, key):
     first, other, again = (queue(audited, study, minutes=minutes) for minutes in (10, 16, 10))
     page = queue_page(audited, study, key, again.queue_id)
@@ -237,6 +239,7 @@ def opened(study, key, tmp_path):
     return SimpleNamespace(study=study, key=lambda _: key, path=tmp_path / "study.toml", folder=tmp_path)
 
 
+@pytest.mark.soak
 def test_a_queue_that_was_killed_before_the_registry_had_it_is_there_when_asked_for_again(audited, study):
     first = queue(audited, study, minutes=10)
     with audited.writing() as connection:
@@ -249,6 +252,7 @@ def test_a_queue_that_was_killed_before_the_registry_had_it_is_there_when_asked_
     assert [first.queue_id] == [each["queue_id"] for each in audited.rows("select queue_id from queues")]
 
 
+@pytest.mark.soak
 def test_a_review_that_was_killed_before_its_verdicts_counted_is_finished_by_the_same_command(
     audited, study, key, opened, tmp_path
 ):
@@ -262,6 +266,7 @@ def test_a_review_that_was_killed_before_its_verdicts_counted_is_finished_by_the
     assert "melasma" == truth_of(audited, "i3-0")["class_name"]
 
 
+@pytest.mark.soak
 def test_the_pipeline_writes_the_page_of_the_queue_it_made(audited, opened):
     for minutes in (10, 16, 10):
         made, page = queue_with_page(audited, opened, minutes=minutes)
@@ -315,6 +320,7 @@ def test_a_verdict_decides_and_what_was_labelled_stays(audited, study, key, tmp_
     assert "Roe" not in str(audited.rows("select * from verdicts"))
 
 
+@pytest.mark.soak
 def test_the_reference_diagnosis_before_a_review_can_be_asked_for(audited, study, key, tmp_path):
     case_id = case_of(audited, "i3-0")
     earlier = audited.rows("select truth_id, label_revision from label_states")
@@ -329,6 +335,7 @@ def test_the_reference_diagnosis_before_a_review_can_be_asked_for(audited, study
     assert earlier != audited.rows("select truth_id, label_revision from label_states")
 
 
+@pytest.mark.soak
 def test_a_second_verdict_of_the_reviewer_replaces_the_first(audited, study, key, tmp_path):
     case_id = case_of(audited, "i3-0")
     taken_in(audited, study, key, written(tmp_path / "a.csv", [(case_id, "malignant melanoma", "")]))
@@ -345,6 +352,7 @@ def test_a_second_verdict_of_the_reviewer_replaces_the_first(audited, study, key
     ]
 
 
+@pytest.mark.soak
 def test_reviewers_who_differ_leave_no_reference_diagnosis_and_are_told(audited, study, key, tmp_path):
     case_id = case_of(audited, "i3-0")
     taken_in(audited, study, key, written(tmp_path / "a.csv", [(case_id, "malignant melanoma", "")]))
@@ -354,6 +362,7 @@ def test_reviewers_who_differ_leave_no_reference_diagnosis_and_are_told(audited,
     assert {"class_name": None, "resolved_by": "tie"} == truth_of(audited, "i3-0")
 
 
+@pytest.mark.soak
 def test_a_reviewer_who_cannot_tell_takes_the_verdict_back(audited, study, key, tmp_path):
     case_id = case_of(audited, "i3-0")
     taken_in(audited, study, key, written(tmp_path / "a.csv", [(case_id, "malignant melanoma", "")]))
@@ -411,6 +420,7 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused(audited, study, key, tmp
         taken_in(audited, study, key, file)
 
 
+@pytest.mark.soak
 def test_a_workbook_whose_cells_lie_far_out_costs_no_memory(audited, study, key, tmp_path):
     book = openpyxl.Workbook()
     rows = [("case_id", "verdict"), (case_of(audited, "i3-0"), "melasma")]
@@ -428,6 +438,7 @@ def test_a_workbook_whose_cells_lie_far_out_costs_no_memory(audited, study, key,
     assert peak < 50_000_000
 
 
+@pytest.mark.soak
 def test_a_review_is_no_export_that_lost_its_photographs(audited, study, key, tmp_path):
     images = audited.rows("select count(*) as n from images")[0]["n"]
     taken_in(audited, study, key, written(tmp_path / "v.csv", [(case_of(audited, "i3-0"), "melasma", "")]))
@@ -596,6 +607,7 @@ def test_the_ticked_cases_of_a_page_become_a_queue_with_page_and_workbook(copied
     assert "chosen by a person" in copied.rows("from queues order by made_at desc")[0]["sources"]
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -640,6 +652,7 @@ def test_every_sentence_of_the_evidence_has_its_reason_or_speaks_for_the_label(f
     assert set() == {each for each in written if not each.startswith((*for_it, *filter(None, beginnings), *others))}
 
 
+@pytest.mark.soak
 def test_what_became_of_labels_is_told_by_what_spoke_against_them(copied, finished):
     [queue_id] = [row["queue_id"] for row in copied.rows("from queues")]
     items = copied.rows("from queue_items order by rank")
@@ -713,6 +726,7 @@ class TestEvidenceOfRuns:
         assert said
         assert all(item["evidence"] for item in items)
 
+    @pytest.mark.soak_after(1)
     @pytest.mark.parametrize("part", ["validation", "test"])
     def test_a_model_that_contradicts_makes_an_error_more_probable(self, copied, finished, part):
         case, other = self.a_case(copied, part)

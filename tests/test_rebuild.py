@@ -70,6 +70,7 @@ def test_every_table_is_the_same_after_rebuild(finished, whole):
     assert {"model", "relabelling"} == {row["cause"] for row in before["comparisons"]}
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     "content", [None, pytest.param(b"", marks=pytest.mark.soak), b"nothing that is a registry" * 1000]
 )
@@ -86,6 +87,7 @@ def test_a_lost_or_damaged_registry_is_made_again(finished, whole, content):
     assert [] == differing(before, tables(whole))
 
 
+@pytest.mark.soak
 def test_running_again_without_a_registry_loses_no_scoring(finished, whole):
     before = whole.rows("select run_id, part, scored_at from evaluations order by all")
     whole.registry.unlink()
@@ -96,6 +98,7 @@ def test_running_again_without_a_registry_loses_no_scoring(finished, whole):
     assert len(before) + 4 == len(after)  # two parts of the run, two of its control
 
 
+@pytest.mark.soak
 def test_a_scoring_that_was_interrupted_counts_once(finished, whole, monkeypatch):
     before = len(ledger.scorings_of(whole))
     for place in ("write_atomically", "mirror_scorings"):
@@ -143,6 +146,7 @@ def test_a_changed_ledger_is_named(finished, whole, forge):
     assert str(ledger.path_of(whole)) == caught.value.place
 
 
+@pytest.mark.soak
 def test_last_lines_that_were_cut_off_are_missed_and_rebuild_takes_them_back(finished, whole):
     before = ledger.scorings_of(whole)
     ledger.path_of(whole).write_text("".join(lines_of(whole)[:2]), encoding="utf-8")
@@ -154,6 +158,7 @@ def test_last_lines_that_were_cut_off_are_missed_and_rebuild_takes_them_back(fin
     assert len(before) == len(ledger.scorings_of(whole)) == len(whole.rows("from evaluations"))
 
 
+@pytest.mark.soak
 def test_without_a_registry_a_cut_ledger_is_still_missed(finished, whole):
     ledger.path_of(whole).write_text("".join(lines_of(whole)[:2]), encoding="utf-8")
     whole.registry.unlink()
@@ -162,6 +167,7 @@ def test_without_a_registry_a_cut_ledger_is_still_missed(finished, whole):
         rebuild(whole, finished.study_file)
 
 
+@pytest.mark.soak
 def test_a_workspace_of_an_earlier_version_is_rebuilt_with_what_only_its_registry_held(tmp_path):
     with tarfile.open(ARCHIVE) as archive:
         archive.extractall(tmp_path, filter="data")

@@ -42,6 +42,7 @@ def relabelled(path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"nevus"', b'"naevi"', 1))
 
 
+@pytest.mark.soak
 def test_a_landed_export_that_was_changed_is_named_and_the_true_file_puts_it_right(landed, study, key):
     workspace, path, original = landed
     before = content_hash(workspace)
@@ -57,6 +58,7 @@ def test_a_landed_export_that_was_changed_is_named_and_the_true_file_puts_it_rig
     assert original.read_bytes() == path.read_bytes()
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"source": 1, "images": 7, "seal": "x"}', b"\xff\xfe"])
 def test_a_damaged_sidecar_is_named_and_the_true_file_puts_it_right(landed, study, key, content):
     workspace, path, original = landed
@@ -71,6 +73,7 @@ def test_a_damaged_sidecar_is_named_and_the_true_file_puts_it_right(landed, stud
     assert json.loads(sidecar.read_bytes())["bytes"] == path.stat().st_size
 
 
+@pytest.mark.soak
 def test_an_export_whose_landing_was_cut_short_has_landed(landed, study, key):
     """A kill between the export and its sidecar: the rows are on the disk, so that a withdrawal must find them."""
     workspace, path, _ = landed
@@ -174,6 +177,7 @@ def test_a_record_that_does_not_fit_its_split_is_named(finished, copied, changed
             command(copied, finished.study_file.study, run=finished.run_id)
 
 
+@pytest.mark.soak
 def test_rebuild_names_a_split_that_was_sealed_again_and_passes_over_one_without_certificate(finished, copied):
     split_id = finished.results["Split"].split_id
     left = copied.split("00000000")
@@ -187,6 +191,7 @@ def test_rebuild_names_a_split_that_was_sealed_again_and_passes_over_one_without
         rebuild(copied, finished.study_file)
 
 
+@pytest.mark.soak
 def test_a_photograph_that_was_changed_and_parsed_again_is_named_by_train_and_predicted_anew_by_predict(
     finished, copied, tmp_path
 ):

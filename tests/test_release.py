@@ -344,6 +344,7 @@ def test_the_key_is_made_for_nobody_else_to_read_and_stands_nowhere_in_the_relea
     assert [] == search([released[0], hostile[0].folder], {file.read_text().strip()})
 
 
+@pytest.mark.soak
 def test_the_key_of_pseudonyms_may_be_named_as_key_of_the_release_without_giving_the_same_ids(hostile, key, tmp_path):
     (tmp_path / "own.key").write_text(("6b" * 32) + "\n")
     study = with_release(hostile[1], key_file="own.key")
@@ -411,6 +412,7 @@ def test_the_readme_loads_the_release(released, monkeypatch):
     )
 
 
+@pytest.mark.soak
 def test_a_cohort_for_external_validation_is_released_too(copy_of, hostile, key, tmp_path):
     study = with_release(hostile[1])
     external = study.model_copy(update={"split": study.split.model_copy(update={"external": True})})
@@ -421,6 +423,7 @@ def test_a_cohort_for_external_validation_is_released_too(copy_of, hostile, key,
     assert verify(tmp_path / "out" / "split").parts == 1
 
 
+@pytest.mark.soak
 def test_a_study_without_patient_identifiers_says_so_in_the_release(tmp_path, hostile, key):
     workspace, study = Workspace(tmp_path / "workspace"), hostile[1]
     study = study.model_copy(update={"labelbox": study.labelbox.model_copy(update={"patient_from": "none"})})

@@ -192,6 +192,7 @@ def test_a_case_is_shown_with_who_said_so_and_what_is_known_of_it(small):
     assert [[0, 2, 1], [10, 0, 10], [1, 2, 0]] == data["costs"]
 
 
+@pytest.mark.soak
 def test_with_more_errors_than_the_study_wants_photographs_stand_beside_the_page(tmp_path):
     study = a_study(gallery=2)
     workspace = a_registry(tmp_path, study)
@@ -208,6 +209,7 @@ def test_with_more_errors_than_the_study_wants_photographs_stand_beside_the_page
     assert "img-src &#39;self&#39; data:;" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.soak
 def test_a_page_of_too_many_cases_holds_the_most_confident_of_each_cell_and_says_where_the_others_are(
     tmp_path, monkeypatch
 ):
@@ -558,6 +560,7 @@ def test_the_validation_set_says_what_was_chosen_on_it_and_stands_folded_behind_
     assert said not in tables.partition("<summary>Metrics per class, validation set</summary>")[0]
 
 
+@pytest.mark.soak
 def test_no_badge_is_judged_on_the_validation_set(tmp_path):
     asked = [{"metric": "accuracy", "at_least": 0.01}, {"metric": "recall", "class_name": "nevus", "at_least": 0.01}]
     study = a_study(conditions=asked)
@@ -599,6 +602,7 @@ def calibration_verdicts(*, patients: int, logits: float, studies: int) -> Count
     return verdicts
 
 
+@pytest.mark.soak
 def test_calibration_is_called_good_only_where_the_data_could_have_shown_otherwise():
     few = calibration_verdicts(patients=60, logits=1.5, studies=60)
     many = calibration_verdicts(patients=1500, logits=1.5, studies=6)
@@ -639,6 +643,7 @@ def test_a_run_beats_its_control_or_not(facts, high, expected):
     assert expected in [(badge.shape, badge.text) for badge in badges(found)]
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("directions", ["one", "other", "both"])
 def test_a_run_stands_once_on_the_leaderboard_with_its_difference_to_the_best(tmp_path, directions):
     study = a_study()

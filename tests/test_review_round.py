@@ -20,6 +20,7 @@ from toolkit.stages.impact import impact
 from toolkit.stages.queue.outcome import outcome
 from toolkit.workspace.registry import Workspace
 
+pytestmark = pytest.mark.soak
 PAGE = Path(__file__).parents[1] / "docs" / "review.md"
 CAREFUL, CARELESS = "Dr. Careful", "Dr. Careless"
 

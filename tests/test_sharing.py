@@ -171,6 +171,7 @@ def test_each_page_says_whom_it_is_for(finished, bundle):
     assert "<strong>For others</strong>" in (bundle / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.soak
 def test_crops_for_others_are_numbered_and_only_of_cells_that_are_shown(tmp_path, monkeypatch):
     monkeypatch.setattr("toolkit.stages.report.suppression.SMALLEST", 1)
     study = a_study(share_crops=True)
@@ -186,6 +187,7 @@ def test_crops_for_others_are_numbered_and_only_of_cells_that_are_shown(tmp_path
     assert [""] == data["patients"]
 
 
+@pytest.mark.soak
 def test_too_many_errors_for_one_page_are_the_most_confident_of_each_cell_without_a_count(tmp_path, monkeypatch):
     monkeypatch.setattr("toolkit.stages.report.suppression.SMALLEST", 1)
     monkeypatch.setattr("toolkit.stages.report.cases.MOST_SHOWN", 4)

@@ -156,6 +156,7 @@ def test_a_list_of_persons_that_cannot_be_is_refused(study, groups):
         one_person(study, *groups)
 
 
+@pytest.mark.soak
 def test_who_is_withdrawn_under_one_id_is_withdrawn_under_all(parsed_patients, workspace, study, key, tmp_path):
     twelve = (key.pseudonym("p", "12"), key.pseudonym("p", "0012"))
     own = one_person(study, twelve)
@@ -172,6 +173,7 @@ def test_who_is_withdrawn_under_one_id_is_withdrawn_under_all(parsed_patients, w
     assert 1 == parse(workspace, study, key, [export]).not_taken_in  # also where the study no longer says it
 
 
+@pytest.mark.soak
 def test_a_withdrawal_by_an_earlier_version_holds(parsed_patients, workspace, study, key, tmp_path):
     parsed_patients("7")
     dashed = "P\u201312"
@@ -184,6 +186,7 @@ def test_a_withdrawal_by_an_earlier_version_holds(parsed_patients, workspace, st
         withdraw(workspace, study, key, "P-13", reparse=lambda: None)
 
 
+@pytest.mark.soak
 def test_a_duplicate_under_two_ids_with_equal_metadata_is_a_finding(workspace, study, key, tmp_path):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -224,6 +227,7 @@ def test_without_patients_no_ids_are_compared(parsed_patients, workspace, study)
     assert [] == workspace.shipped_rows("similar_patients")
 
 
+@pytest.mark.soak
 def test_public_case_04_seven_patients_and_who_may_be_one(shared, tmp_path, key):
     folder = shared / "public_cases" / "04_patient_spellings"
     workspace = Workspace(tmp_path / "w")

@@ -260,6 +260,7 @@ def cases_in(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.soak
 def test_strata_are_metadata_fields_and_a_missing_value_is_one(parsed, study):
     workspace = parsed(*rows_with(60, sex=lambda n: [None, "female", "male"][n % 3]))
     made = split(workspace, splitting(study, strata={"sex": 1.0}))
@@ -272,6 +273,7 @@ def test_strata_are_metadata_fields_and_a_missing_value_is_one(parsed, study):
     assert [20, 20, 20] == [listed.count(value) for value in by_value]
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("field", "message"), [("colour", "no photograph has this metadata field"), ("age", "it has 70 values")]
 )
@@ -376,6 +378,7 @@ def patient_of(workspace, image):
     return workspace.rows("select patient_id from images where image_id = $image", {"image": image})[0]["patient_id"]
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("incidents", ["drop", "move"])
 def test_patients_who_turn_out_to_be_one_are_an_incident(forty, study, incidents):
     workspace, first = forty
@@ -463,6 +466,7 @@ def test_a_photograph_that_is_another_one_is_found(finished, tmp_path):
         verify(folder, images=tmp_path / "images")
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -555,6 +559,7 @@ def test_the_sample_that_has_a_pinned_split_brings_it_along(tmp_path):
     assert "demo.split" == load_study(made.study).split.pinned
 
 
+@pytest.mark.soak
 def test_the_commands_take_a_frozen_split_and_registered_photographs(copied, finished, capsys):
     from toolkit.cli import main
 

@@ -45,6 +45,7 @@ def tables(workspace):
     return {name: sorted(map(repr, workspace.rows(f"select * from {name}"))) for name in names}
 
 
+@pytest.mark.soak
 def test_a_second_export_costs_its_own_rows(workspace, study, key, two, read):
     parse(workspace, study, key, [two[0]])
     assert 31 == len(read)
@@ -56,6 +57,7 @@ def test_a_second_export_costs_its_own_rows(workspace, study, key, two, read):
     assert one == dataclasses.replace(again, changes=one.changes)
 
 
+@pytest.mark.soak
 def test_rows_read_in_batches_by_several_processes_give_what_one_gives(workspace, study, key, two, monkeypatch):
     parse(workspace, study, key, list(two))
     at_once = tables(workspace)
@@ -76,6 +78,7 @@ def test_what_was_kept_gives_what_reading_gives(workspace, study, key, two):
     assert tables(workspace) == by_steps
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone", "record", "stranger", "folder"])
 def test_what_is_not_as_it_was_written_is_read_again(workspace, study, key, two, read, damage):
     parse(workspace, study, key, [two[0]])
@@ -102,6 +105,7 @@ def test_what_is_not_as_it_was_written_is_read_again(workspace, study, key, two,
     assert before == tables(workspace)
 
 
+@pytest.mark.soak
 def test_another_study_key_or_reader_reads_again_and_what_is_no_longer_used_goes(
     workspace, study, key, two, read, monkeypatch
 ):
@@ -138,6 +142,7 @@ def test_what_is_kept_is_private_and_holds_pseudonyms_only(workspace, study, key
     assert b"reader1@example.org" not in content
 
 
+@pytest.mark.soak
 def test_a_withdrawn_patient_is_no_longer_among_what_is_kept(workspace, study, key, two):
     parse(workspace, study, key, [two[0]])
     pseudonym = key.pseudonym("p", "p-7").encode()

@@ -96,6 +96,7 @@ def test_old_classes_are_told_with_what_was_forgotten_and_new_ones_without(adapt
     assert not any(row["forgotten"] for row in rows.values())
 
 
+@pytest.mark.soak
 def test_the_page_shows_both_and_others_see_neither(adapted):
     workspace, study, _, _, result = adapted
     facts = gather(workspace, study, result.run_id)

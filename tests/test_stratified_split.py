@@ -165,6 +165,7 @@ def test_patients_are_balanced_where_groups_are_groups_of_them():
     assert [2, 1, 1] == table.counts[:, -1].tolist()
 
 
+@pytest.mark.soak
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 15), st.sampled_from("abc")), min_size=10, max_size=60), st.integers(0, 9))
 def test_what_is_fixed_stays(cases, seed):
@@ -176,6 +177,7 @@ def test_what_is_fixed_stays(cases, seed):
     assert (fixed[fixed >= 0] == made.part_of[fixed >= 0]).all()
 
 
+@pytest.mark.soak
 def test_twenty_steps_of_growth_move_nobody_and_stay_near_the_bound():
     patients, classes = map(np.array, pad_patients())
     order = np.random.default_rng(3).permutation(np.unique(patients))

@@ -102,6 +102,7 @@ def test_every_label_has_its_evidence_though_not_every_one_is_a_finding(audited_
     assert all(row["score"] >= later["score"] for row, later in itertools.pairwise(evidence))
 
 
+@pytest.mark.soak
 def test_the_same_export_gives_the_same_findings_in_another_workspace_under_another_key(
     audited_once, tmp_path, images, study
 ):
@@ -127,6 +128,7 @@ def test_nothing_is_measured_or_compared_again_where_nothing_has_changed(audited
     assert before == of_kind(workspace)
 
 
+@pytest.mark.soak
 def test_a_new_label_is_compared_without_measuring_photographs_again(audited_once, tmp_path, images, study, key):
     workspace = Workspace(tmp_path / "workspace")
     shutil.copytree(audited_once[0].folder, workspace.folder)
@@ -139,6 +141,7 @@ def test_a_new_label_is_compared_without_measuring_photographs_again(audited_onc
     assert "comparing labels with photographs" in activities
 
 
+@pytest.mark.soak
 def test_a_class_of_one_group_of_patients_gets_no_evidence_and_says_so(tmp_path, images, study, key):
     made = rows()
     made[0] = row("n0", label("L0", boxes=[box("o0", 30, 15, 60, 60, "solar_lentigo")]), patient="P-0", size=(120, 90),
@@ -153,6 +156,7 @@ def test_a_class_of_one_group_of_patients_gets_no_evidence_and_says_so(tmp_path,
     assert evidence["reasons"].startswith("its class is known from one group of patients only")
 
 
+@pytest.mark.soak
 def test_without_photographs_no_label_is_suspect(tmp_path, study, key):
     workspace = Workspace(tmp_path / "workspace")
     parse(workspace, study, key, [exports.write(tmp_path / "export.ndjson", rows())])

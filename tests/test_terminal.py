@@ -47,6 +47,7 @@ def asked(finished) -> dict:
         }
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("width", [80, 120])
 def test_every_answer_fits_and_breaks_no_word(asked, printed, width):
     tables, broken = 0, []
@@ -173,6 +174,7 @@ def test_messages_break_between_words_on_a_terminal_and_nowhere_else(printed, mo
     assert f"error: {error.problem}\n  where: {path}\n  next:  x\n" == piped
 
 
+@pytest.mark.soak
 def test_report_does_not_repeat_what_evaluate_prints(finished, capsys):
     with pytest.raises(SystemExit):
         main(["--workspace", str(finished.workspace.folder), "report"])

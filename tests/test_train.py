@@ -79,6 +79,7 @@ def test_training_and_prediction_see_the_same_crops(finished, shape):
         np.testing.assert_array_equal(expected, predicted_from[n])
 
 
+@pytest.mark.soak
 def test_an_interrupted_training_is_not_thrown_away(finished, copied):
     study = finished.study_file.study
     longer = study.model_copy(update={"train": study.train.model_copy(update={"epochs": 2})})

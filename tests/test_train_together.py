@@ -26,6 +26,7 @@ def trained(source: Path, folder: Path, shapes: list[tuple[int, int]], *, proces
     return json.loads((folder / "results.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.soak
 def test_two_processes_learn_what_one_learns_from_the_same_cases(tmp_path):
     build_tiny(tmp_path / "tiny", [PROMPT, *ANSWERS], seed=3)
 

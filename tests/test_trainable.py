@@ -74,6 +74,7 @@ def parts_moved(before: InstructBlip, after: InstructBlip) -> set[str]:
 # What each mode trains
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("mode", "moved"),
     [("language_model", {"language_model"}), ("qformer", {"qformer", "query_tokens", "language_projection"})],
@@ -121,6 +122,7 @@ def test_weights_to_train_in_bfloat16_are_refused(tiny):
         prepare(model, mode="language_model", lora=LoraSection())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("mode", ["language_model", "qformer", "lora"])
 def test_frozen_weights_may_be_coarse_and_training_still_learns(tiny, examples, tmp_path, mode):
     model, epochs = fit(tiny, tmp_path, examples, mode=mode, dtype="bfloat16", epochs=4)
@@ -175,6 +177,7 @@ def test_an_adapter_does_not_go_onto_other_weights(adapted, tmp_path):
         InstructBlip.load(str(copy), device="cpu", mode="lora")
 
 
+@pytest.mark.soak
 def test_a_resumed_lora_ends_like_one_that_was_never_interrupted(adapted, tiny, examples, tmp_path):
     def interrupt(_: str, step: int, __: int | None) -> None:
         if step == 3:
@@ -192,6 +195,7 @@ def test_a_resumed_lora_ends_like_one_that_was_never_interrupted(adapted, tiny, 
 # What is kept of the vision part
 
 
+@pytest.mark.soak
 def test_training_with_kept_features_is_training_without(tiny, examples, tmp_path):
     plain, epochs = fit(tiny, tmp_path / "plain", examples, mode="qformer")
     first, told = fit(tiny, tmp_path / "first", examples, mode="qformer", features=tmp_path / "features")
@@ -264,6 +268,7 @@ def test_a_vision_part_that_is_trained_keeps_nothing(tiny, examples, tmp_path):
 PARTS = ("vision_model", "qformer", "language_projection", "language_model")
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     ("mode", "trained"),
     [
@@ -304,6 +309,7 @@ def test_only_parts_that_are_trained_are_in_training_and_none_is_where_epochs_ar
     assert epochs[-1].validation_loss == pytest.approx(-own.sum() / tokens.sum(), abs=1e-6)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("where", "changed"), [("qformer", False), ("language_model", True)])
 def test_dropout_of_a_frozen_part_changes_no_loss_and_that_of_a_trained_one_does(
     tiny, examples, tmp_path, where, changed
@@ -367,6 +373,7 @@ def expected_loss(tiny: Path, examples: Examples, *, balance: str) -> float:
     return float(-(own * weights).sum() / tokens.sum())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("mode", "balance"),
     [
@@ -394,6 +401,7 @@ def test_a_step_is_the_same_in_however_many_batches_its_cases_come(tiny, example
         np.testing.assert_allclose(learned[0], likelihoods, rtol=1e-3)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("longest", [0.0, 1.0])
 def test_class_weights_count_in_batches_of_one_case_whether_gradients_are_clipped_or_not(
     tiny, examples, tmp_path, longest
@@ -405,6 +413,7 @@ def test_class_weights_count_in_batches_of_one_case_whether_gradients_are_clippe
     assert np.abs(scores(plain, examples) - scores(weighted, examples)).max() > 1e-3
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(("longest", "moved"), [(1e-3, 1e-3), (1.0, 1.0), (0.0, None)])
 def test_the_gradient_of_a_step_is_scaled_down_to_the_longest_that_the_study_allows(
     tiny, examples, tmp_path, monkeypatch, longest, moved
@@ -429,6 +438,7 @@ def test_the_gradient_of_a_step_is_scaled_down_to_the_longest_that_the_study_all
     assert [whole if moved is None else moved] == pytest.approx(norms, rel=1e-3)
 
 
+@pytest.mark.soak
 def test_accumulated_batches_learn_what_large_ones_learn_over_several_epochs_and_a_resume(tiny, examples, tmp_path):
     def press(_: str, step: int, __: int | None) -> None:
         if step == 3:
@@ -447,6 +457,7 @@ def test_accumulated_batches_learn_what_large_ones_learn_over_several_epochs_and
     np.testing.assert_allclose(scores(expected, examples), scores(whole, examples), rtol=1e-2)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("balance", ["sampling", "weights"])
 def test_balance_changes_what_is_learned(tiny, examples, tmp_path, balance):
     plain, _ = fit(tiny, tmp_path / "plain", examples)
@@ -468,6 +479,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(tiny, examples, t
     assert epochs[kept].validation_loss == pytest.approx(loss, abs=1e-6)
 
 
+@pytest.mark.soak
 def test_ctrl_c_saves_within_an_epoch_and_a_resume_gives_the_same(tiny, examples, tmp_path):
     def press(_: str, step: int, __: int | None) -> None:
         if step == 3:
@@ -503,6 +515,7 @@ def real_size() -> InstructBlipConfig:
     return InstructBlipConfig(**tomllib.loads(sizes))
 
 
+@pytest.mark.soak
 def test_the_real_size_has_the_weights_and_the_budgets_that_are_known_of_it(real_size):
     found = {budget.mode: budget for budget in budgets(real_size, LoraSection())}
 

@@ -81,6 +81,7 @@ def test_nothing_is_reported_unasked(tmp_path, monkeypatch):
     assert [] == arguments(SETTINGS, seed=1, folder=tmp_path / "training", device="cpu").report_to
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("mode", ["full", "lora"])
 def test_what_the_callbacks_get_holds_no_path(tiny, tmp_path, mode):
     settings = SETTINGS.model_copy(update={"mode": mode})

@@ -60,6 +60,7 @@ def test_there_and_back_is_the_same(two, study_file):
     assert there == back
 
 
+@pytest.mark.soak
 def test_one_person_with_two_identifiers_has_both(parsed, study_file, key, tmp_path):
     workspace = parsed(*(row(f"i{n}", label(f"l{n}", "nevus"), patient=f"PAT-00{n}") for n in (1, 2)))
     both = [key.pseudonym("p", f"pat-00{n}") for n in (1, 2)]

@@ -137,6 +137,7 @@ def test_what_remains_holds_and_can_be_scored_again(finished, left, left_copy):
     assert looks["n"] + 1 == scored.times_scored["test"]
 
 
+@pytest.mark.soak
 def test_the_same_command_finishes_what_was_interrupted(finished, copied, own_key, patient, monkeypatch):
     study, (identifier, photographs) = finished.study_file.study, patient
 
@@ -193,6 +194,7 @@ ROWS = [
 ]
 
 
+@pytest.mark.soak
 def test_it_takes_every_row_that_could_be_the_patients(parsed, study, key, tmp_path):
     two = exports.row("e", patient="P-8")
     two["metadata_fields"] *= 2
@@ -214,6 +216,7 @@ def test_it_takes_every_row_that_could_be_the_patients(parsed, study, key, tmp_p
     assert not any(f'"{image}"' in kept for image in "abef")
 
 
+@pytest.mark.soak
 def test_photographs_go_from_the_workspace_only(study, key, workspace, tmp_path):
     for folder in (workspace.photographs, tmp_path / "elsewhere"):
         folder.mkdir(parents=True)
@@ -230,6 +233,7 @@ def test_photographs_go_from_the_workspace_only(study, key, workspace, tmp_path)
     assert 1 == said.files_removed
 
 
+@pytest.mark.soak
 def test_the_last_patient_can_leave(parsed, study, key):
     workspace = parsed(ROWS[0], *ROWS[2:])
     split_id = split(workspace, study).split_id
@@ -241,6 +245,7 @@ def test_the_last_patient_can_leave(parsed, study, key):
     assert {WITHDRAWN_FILE} == files_with(workspace, key.pseudonym("p", "p-77"))
 
 
+@pytest.mark.soak
 def test_an_export_of_withdrawn_patients_only_is_refused(parsed, study, key, tmp_path):
     workspace = parsed(*ROWS)
     withdraw(workspace, study, key, "P-77", apply=True)
@@ -261,6 +266,7 @@ def test_a_stranger_is_told_and_gets_no_entry(parsed, study, key):
     assert not (workspace.folder / WITHDRAWN_FILE).exists()
 
 
+@pytest.mark.soak
 def test_another_key_would_not_know_the_withdrawn(parsed, study, key, tmp_path):
     workspace = parsed(*ROWS)
     withdraw(workspace, study, key, "P-77", apply=True)

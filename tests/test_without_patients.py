@@ -14,6 +14,7 @@ from exports import label
 
 from toolkit.cli import main
 
+pytestmark = pytest.mark.soak
 CLASSES = {"melanoma": True, "nevus": False, "wart": False}
 NAMES = [f"MILK-{n:04}" for n in range(150)]
 COMMANDS = (

@@ -5,11 +5,12 @@ order: tuples that begin with the operation.
 """
 
 import json
+import math
 import threading
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
+from http.client import HTTPConnection
 from typing import Any, ClassVar
 
 QUEUES = [
@@ -36,8 +37,6 @@ class Pushes:
     waiting: list = field(default_factory=list)
     lag: float = 0.0
     turn: Any = field(default_factory=threading.RLock, repr=False, compare=False)
-    in_flight: int = 0
-    answered: Any = field(default_factory=threading.Condition, repr=False, compare=False)
     unmovable: set = field(default_factory=set)
     result: str | None = None
     """What a task that fails says."""
@@ -60,36 +59,27 @@ class Pushes:
         row["status"] = "DONE"
         row["steps"].insert(0, self.step("Move", "queue-rework", None))
 
-    @contextmanager
-    def answering(self):
-        """Count a request as long as it is answered, also where who asked is gone."""
-        with self.answered:
-            self.in_flight += 1
-        try:
-            yield
-        finally:
-            with self.answered:
-                self.in_flight -= 1
-                self.answered.notify_all()
-
     def rest(self):
-        """Wait until every request is answered, and what they asked for is due."""
-        with self.answered:
-            assert self.answered.wait_for(lambda: self.in_flight == 0, timeout=60)
-        time.sleep(2 * self.lag)
-        self.let_time_pass()
+        """Wait until nobody is connected and all that was asked for is done: a killed asker's last words too."""
+        knock = HTTPConnection("127.0.0.1", self.http.server_port)  # answered only after all who came before
+        knock.request("GET", "/knock")
+        knock.getresponse().read()
+        knock.close()
+        with self.http.left:
+            assert self.http.left.wait_for(lambda: self.http.connected == 0, timeout=60)
+        self.let_time_pass(until=math.inf)
 
     def later(self, what):
         with self.turn:
             self.waiting.append((time.monotonic() + self.lag, what))
         self.let_time_pass()
 
-    def let_time_pass(self):
+    def let_time_pass(self, until=None):
         """Do what is due, once: requests of a killed push may still be answered beside those of the next."""
         with self.turn:
-            now = time.monotonic()
-            due = [what for moment, what in self.waiting if moment <= now]
-            self.waiting = [(moment, what) for moment, what in self.waiting if moment > now]
+            until = time.monotonic() if until is None else until
+            due = [what for moment, what in self.waiting if moment <= until]
+            self.waiting = [(moment, what) for moment, what in self.waiting if moment > until]
             for what in due:
                 what()
 

@@ -63,8 +63,7 @@ class Server(Pushes):
     got: list = field(default_factory=list)
 
     def __enter__(self):
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (_Handler,), {"server_of": self}))
-        self.http.daemon_threads = True
+        self.http = _Listener(("127.0.0.1", 0), type("Bound", (_Handler,), {"server_of": self}))
         self.url = f"http://127.0.0.1:{self.http.server_port}"
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return self
@@ -150,6 +149,29 @@ def _thing(wanted, **known):
     return dict.fromkeys(wanted) | known
 
 
+class _Listener(ThreadingHTTPServer):
+    """Counts who is connected."""
+
+    daemon_threads = True
+
+    def __init__(self, *where):
+        super().__init__(*where)
+        self.connected, self.left = 0, threading.Condition()
+
+    def process_request(self, *asker):
+        with self.left:
+            self.connected += 1
+        super().process_request(*asker)
+
+    def process_request_thread(self, *asker):
+        try:
+            super().process_request_thread(*asker)
+        finally:
+            with self.left:
+                self.connected -= 1
+                self.left.notify_all()
+
+
 class _Handler(BaseHTTPRequestHandler):
     server_of: Server
     protocol_version = "HTTP/1.1"
@@ -157,10 +179,6 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
 
     def do_POST(self):
-        with self.server_of.answering():
-            self.answer_post()
-
-    def answer_post(self):
         server = self.server_of
         body = server.body_of(self.headers["Content-Type"], self.rfile.read(int(self.headers["Content-Length"])))
         name = OPERATION.search(body["query"])[1]

@@ -21,6 +21,7 @@ def line(tmp_path_factory):
         yield Line(folder, commands, drawn.study), drawn
 
 
+@pytest.mark.soak
 def test_parse_and_rebuild_survive_a_kill_and_a_full_disk(line):
     there, drawn = line
     steps = [there.step("parse", drawn.export), there.step("rebuild")]

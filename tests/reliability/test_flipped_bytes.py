@@ -15,6 +15,7 @@ ELSEWHERE = ("withdrawn.json", "exports/, issues of a pull", "features/", "photo
 """Kinds that this workspace has no file of."""
 
 
+@pytest.mark.soak_after(6)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.name not in (*SLOW, *ELSEWHERE)], ids=lambda k: k.name)
 def test_a_flipped_byte_is_noticed_and_named_or_without_effect(copied, finished, kind):
     flips = Flips(copied, finished.study_file)

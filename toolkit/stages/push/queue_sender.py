@@ -86,6 +86,10 @@ class QueueSender:
             now = self._rows_now(items)
             return {i.item: "" for i in items if i.image_id in now and _was_moved(now[i.image_id], queue, i.before)}
 
+        def not_left_behind(items: Items) -> dict[str, str]:
+            now = self._rows_now(items)
+            return {i.item: "" for i in items if not _was_not_moved(now.get(i.image_id or ""), queue, i.before)}
+
         def prepare(items: Items) -> Items:
             now = self._rows_now(items)
             for reason, group in _not_needed(items, now, queue).items():
@@ -95,10 +99,9 @@ class QueueSender:
 
         def end(call: PushCall) -> tuple[str, str | None, dict[str, list[str | None]]]:
             state, answer, apart = self._end(call)
-            if state == "sent" and call.items:
-                now = self._rows_now(call.items)
-                still = [i for i in call.items if _was_not_moved(now.get(i.image_id or ""), queue, i.before)]
-                apart = dict.fromkeys((item.item for item in still), NOT_MOVED)
+            if state == "sent":
+                gone = self.sender.seen(not_left_behind, call)
+                apart = {item.item: NOT_MOVED for item in call.items if item.item not in gone}
             return state, answer, apart
 
         return self._step("rework", send=send, found=found, prepare=prepare, end=end)

@@ -107,21 +107,25 @@ class Sender:
         else:
             self.journal.ended(call, state, answer, apart=apart)
 
-    def _ask(self, step: Step, call: PushCall) -> None:
-        """Ask for the items of a call until they are there, or until they would be if they had been sent."""
-        if step.repeatable:
-            self.journal.ended(call, "not_sent", "it is not known whether it arrived; sent again it changes nothing")
-            return
+    def seen(self, found: Callable[[Items], dict[str, str]], call: PushCall) -> dict[str, str]:
+        """Ask which items of a call are there, until all are or those that are not would be seen by now."""
         since = (datetime.now(UTC).replace(tzinfo=None) - call.at).total_seconds()
         left, pause = min(max(self.patience.settle - since, 0.0), self.patience.settle), self.patience.poll
         while True:
             self.progress("asking Labelbox what it has", 0, None)
-            found = step.found(call.items) if call.items else {}
-            if len(found) == len(call.items) or left <= 0:
-                break
+            there = found(call.items) if call.items else {}
+            if len(there) == len(call.items) or left <= 0:
+                return there
             wait = min(pause, left)
             self.patience.sleep(wait)
             left, pause = left - wait, pause * 1.5
+
+    def _ask(self, step: Step, call: PushCall) -> None:
+        """Find out by asking for its items whether a call arrived."""
+        if step.repeatable:
+            self.journal.ended(call, "not_sent", "it is not known whether it arrived; sent again it changes nothing")
+            return
+        found = self.seen(step.found, call)
         ids = sorted(set(filter(None, found.values())))
         one = ids[0] if len(ids) == 1 else None
         if len(found) == len(call.items):
