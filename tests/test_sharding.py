@@ -13,9 +13,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from toolkit.errors import ModelError
+from toolkit.manifest.model import TrainSection
 from toolkit.models import sharding
 from toolkit.models.backend import Budget
 from toolkit.models.budget import GIB, check_budget
+from toolkit.models.training import arguments
 
 PROGRAM = Path(__file__).with_name("sharded.py")
 
@@ -104,3 +106,11 @@ def test_shards_need_their_share_and_the_weights_once():
         check_budget(budgets, **given, memory=22 * GIB, shards=8)
 
     assert "22.4 GiB" in str(caught.value)
+
+
+def test_a_launcher_does_not_change_the_precision_of_a_training(monkeypatch, tmp_path):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")  # as accelerate's own settings may have it
+    args = arguments(TrainSection(), seed=1, folder=tmp_path, device="cpu")
+
+    assert "no" == args.mixed_precision
+    assert "no" == os.environ["ACCELERATE_MIXED_PRECISION"]  # where accelerate reads it

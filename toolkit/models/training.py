@@ -1,6 +1,7 @@
 """Training with the Trainer of transformers: balance, the best epoch, interruption and resume."""
 
 import errno
+import os
 import signal
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -332,6 +333,7 @@ def arguments(
     settings: TrainSection, *, seed: int, folder: Path, device: str, sharded: dict[str, Any] | None = None
 ) -> Seq2SeqTrainingArguments:
     """Return the library's arguments: float32, one device, an evaluation and a checkpoint after every epoch."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no"  # `accelerate launch` takes another from the user's own settings
     args = Arguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
