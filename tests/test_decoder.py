@@ -269,7 +269,7 @@ def test_gradient_checkpointing_reads_the_layers_twice_and_learns_the_same(built
         settings = TrainSection.model_validate(SETTINGS | {"mode": mode, "gradient_checkpointing": kept, "epochs": 1})
         model = ImageTextToText.load(str(built(family)), device="cpu", mode=mode)
         layer, count = getattr(model.model.model, RULES[family].language).layers[0].mlp, []
-        layer.register_forward_hook(lambda *_, count=count: count.append(1) if torch.is_grad_enabled() else None)
+        layer.register_forward_pre_hook(lambda *_, count=count: count.append(1) if torch.is_grad_enabled() else None)
         model.fit(TrainingJob(examples, examples, ANSWERS, settings, 11, tmp_path / f"{kept}"))
         learned.append(scores(model, examples))
         reads.append(len(count))

@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.optimize import curve_fit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import recall_score
 
 from toolkit.cli import main
-from toolkit.errors import ModelError, WorkspaceError
+from toolkit.errors import ModelError, StudyError, WorkspaceError
+from toolkit.models.metadata import encode, learn_fields
 from toolkit.robustness import learning_curve
-from toolkit.stages.learning_curve import plain_curve, subset_sizes
+from toolkit.stages.baseline import baseline
+from toolkit.stages.learning_curve import metadata_curve, plain_curve, subset_sizes
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.origin import trained
 from toolkit.stages.train import train
@@ -198,3 +202,61 @@ def test_bad_input_is_refused_without_a_traceback(finished, capsys, arguments, c
 
     assert code == ended.value.code
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+# The metadata baseline
+
+
+@pytest.fixture
+def told(finished):
+    """The finished study, whose baseline may look at some metadata."""
+    fields = finished.study_file.study.baseline.model_copy(update={"fields": ["age", "sex", "anatomical_site"]})
+    return finished.study_file.study.model_copy(update={"baseline": fields})
+
+
+def test_the_curve_of_the_metadata_baseline_ends_at_the_baseline_itself(copied, finished, told):
+    curve, page = learning_curve(copied, told, study_folder=finished.study_file.folder, model="metadata", more=[40])
+    whole = baseline(copied, told)
+    patients = (
+        "select count(distinct patient_id) as n from splits inner join cases using (case_id) where part = 'train'"
+    )
+
+    assert whole.validation["macro_recall"] == pytest.approx(curve.points[-1].value)
+    assert curve.points[-1].lowest == curve.points[-1].highest
+    assert whole.train_patients == curve.points[-1].patients <= copied.rows(patients)[0]["n"]
+    assert [point.patients for point in curve.points] == sorted(point.patients for point in curve.points)
+    assert all(small.cases < large.cases for small, large in pairwise(curve.points))
+    text = Path(page.page).read_text(encoding="utf-8")
+    assert "The metadata baseline (logistic regression, no photograph) was trained on fewer patients" in text
+    assert "learning curve of the metadata baseline" in text
+
+
+def test_a_point_of_the_metadata_curve_is_that_of_scikit_learn_on_the_same_patients(copied, told):
+    curve = metadata_curve(copied, told, orders=1)
+    rows = copied.rows(
+        "select case_id, part, patient_id, truth.class_name from splits inner join cases using (case_id) "
+        "inner join truth using (case_id) where truth.class_name is not null order by case_id"
+    )
+    asked = "select case_id, name, value from metadata inner join cases using (image_id)"
+    values = {(row["case_id"], row["name"]): row["value"] for row in copied.rows(asked)}
+    training = [row for row in rows if row["part"] == "train"]
+    order = patient_order(((r["patient_id"], r["case_id"]) for r in training), seed=told.study.seed)
+    kept = [row for row in training if row["patient_id"] in set(order[: curve.points[2].patients])]
+    held_out = [row for row in rows if row["part"] == "validation"]
+
+    def columns(cases):
+        return [{name: values.get((row["case_id"], name)) for name in told.baseline.fields} for row in cases]
+
+    fields = learn_fields(told.baseline.fields, [{k: v for k, v in c.items() if v} for c in columns(kept)])
+    encoded = [encode(fields, [{k: v for k, v in c.items() if v} for c in columns(part)]) for part in (kept, held_out)]
+    model = LogisticRegression(max_iter=2_000).fit(encoded[0], [row["class_name"] for row in kept])
+    truth = [row["class_name"] for row in held_out]
+    expected = recall_score(truth, model.predict(encoded[1]), labels=sorted(set(truth)), average="macro")
+
+    assert len(kept) == curve.points[2].cases
+    assert expected == pytest.approx(curve.points[2].value)
+
+
+def test_a_study_without_metadata_fields_has_no_metadata_curve(copied, finished):
+    with pytest.raises(StudyError, match="no metadata field is named"):
+        metadata_curve(copied, finished.study_file.study)

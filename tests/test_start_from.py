@@ -17,6 +17,7 @@ from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
 from toolkit.stages.parse import parse
 from toolkit.stages.predict import predict
+from toolkit.stages.report import report
 from toolkit.stages.report.adaptation_figure import adaptation_figure
 from toolkit.stages.report.facts import gather
 from toolkit.stages.report.headlines import model_line
@@ -167,3 +168,23 @@ def test_another_backend_an_adapter_and_a_changed_checkpoint_are_refused(adapted
 def test_only_an_id_is_a_start(study, start):
     with pytest.raises(ValidationError, match="start_from"):
         changed(study, start=start)
+
+
+def test_intervals_of_few_patients_are_marked_in_the_table(adapted):
+    workspace, study, _, old, result = adapted
+    rows = {row["class_name"]: row for row in workspace.shipped_rows("adaptation", run=result.run_id, other=old)}
+    asked = "select class_name, too_few from scores where run_id = $run and part = 'test' and metric = 'recall'"
+    marks = {row["class_name"]: row["too_few"] for row in workspace.rows(asked, {"run": result.run_id})}
+    report(workspace, study, run=result.run_id, audience="internal")
+    text = (workspace.reports / result.run_id / "index.html").read_text(encoding="utf-8")
+    section = text[text.index('id="adaptation"') :]
+    section = section[: section.index("</section>")]
+
+    assert 20 > max(row["patients"] for row in rows.values())  # TOO_FEW of toolkit.stats.intervals
+    assert dict.fromkeys(rows, True) == {name: row["too_few"] for name, row in rows.items()}
+    assert dict.fromkeys(rows, True) == {name: marks[name] for name in rows}
+    assert {"nevus": True, "melasma": True, "ephelis": None} == {
+        name: row["difference_too_few"] for name, row in rows.items()
+    }
+    assert 3 + 2 == section.count('title="few patients"')
+    assert "Few patients: the interval is only approximate." in section

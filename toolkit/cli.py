@@ -585,7 +585,7 @@ def pool_folds(*runs: RunID, settings: Shared) -> None:
 @app.command(sort_key=8.65)
 def learning_curve(
     *,
-    model: Literal["plain", "study"] = "plain",
+    model: Literal["plain", "metadata", "study"] = "plain",
     more: Annotated[list[int] | None, Parameter(validator=Number(gt=0, lte=1_000_000), negative="")] = None,
     split: SplitID = "latest",
     device: Device = None,
@@ -600,8 +600,9 @@ def learning_curve(
     Example: toolkit learning-curve --more 100 --more 400
 
     Args:
-        model: plain is colour, texture and shape without a neural network, in a minute; study trains the study's own
-            model five times, each a run on the same split with fewer training patients (resumable).
+        model: plain is colour, texture and shape without a neural network, in a minute; metadata is the baseline that
+            is given no photograph, in seconds; study trains the study's own model five times, each a run on the same
+            split with fewer training patients (resumable).
         more: Number of patients more, may be repeated; else as many again.
     """
     from toolkit.robustness import learning_curve

@@ -20,6 +20,8 @@ TYPED: ContextVar[Mapping[str, str]] = ContextVar("TYPED")
 _unit = ContextVar("unit", default=PATIENT)
 PATIENTS = re.compile(r"(?<![-\w{])(?<!counts as a )(?<!leakage by )([Pp])atient(s?)\b(?! identifier)")
 """The word in our own sentences; not where they say that there are no patients, nor in an attribute's name."""
+CURVES = {"plain": "plain features", "metadata": "the metadata baseline"}
+"""The cheap models of a learning curve, in words."""
 FEW_PATIENTS_LEGEND = f"{FEW_PATIENTS} few patients: the interval is only approximate"
 UNDEFINED = "\N{EN DASH}"
 THIN = "\N{NARROW NO-BREAK SPACE}"

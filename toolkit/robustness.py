@@ -11,7 +11,14 @@ from toolkit.photographs import degradation
 from toolkit.progress import Progress, silent
 from toolkit.stages.compare import compare
 from toolkit.stages.evaluate import evaluate
-from toolkit.stages.learning_curve import CURVE_PART, LearningCurve, own_curve, plain_curve, subset_sizes
+from toolkit.stages.learning_curve import (
+    CURVE_PART,
+    LearningCurve,
+    metadata_curve,
+    own_curve,
+    plain_curve,
+    subset_sizes,
+)
 from toolkit.stages.next_batch import next_batch
 from toolkit.stages.predict import predict
 from toolkit.stages.report.learning_curve_page import learning_curve_page
@@ -84,7 +91,7 @@ def learning_curve(  # noqa: PLR0913 - the inputs of several stages
     study: Study,
     *,
     study_folder: Path,
-    model: Literal["plain", "study"] = "plain",
+    model: Literal["plain", "metadata", "study"] = "plain",
     split_id: str = "latest",
     more: Sequence[int] = (),
     device: str | None = None,
@@ -93,6 +100,8 @@ def learning_curve(  # noqa: PLR0913 - the inputs of several stages
     """Measure a learning curve on the validation set and write its page; yield both results."""
     if model == "plain":
         curve = plain_curve(workspace, study, split_id=split_id, more=more, progress=progress)
+    elif model == "metadata":
+        curve = metadata_curve(workspace, study, split_id=split_id, more=more, progress=progress)
     else:
         curve = _curve_of_runs(
             workspace, study, study_folder, split_id=split_id, more=more, device=device, progress=progress

@@ -12,17 +12,25 @@ with before as (
     where run_names.name = $other
 ),
 
-differences as (
-    select comparisons.*
+known as (
+    select *,
     from comparisons
-    inner join run_names as first_name on first_name.run_id = comparisons.run_id
-    inner join run_names as second_name on second_name.run_id = comparisons.other_run_id
+    union all by name
+    select null::boolean as too_few, -- a registry of an earlier version lacks it
+    where false
+),
+
+differences as (
+    select known.*
+    from known
+    inner join run_names as first_name on first_name.run_id = known.run_id
+    inner join run_names as second_name on second_name.run_id = known.other_run_id
     where
         first_name.name = $other
         and second_name.name = $run
-        and comparisons.part = $part
-        and comparisons.metric = 'recall'
-        and comparisons.cause = 'model'
+        and known.part = $part
+        and known.metric = 'recall'
+        and known.cause = 'model'
 )
 
 select
@@ -33,12 +41,14 @@ select
     if(before.class_name is null, null, differences.difference) as difference,
     if(before.class_name is null, null, differences.low) as low,
     if(before.class_name is null, null, differences.high) as high,
+    if(before.class_name is null, null, differences.too_few) as difference_too_few,
     coalesce(before.class_name is not null and differences.high < 0, false) as forgotten,
     scores.value as recall_on_all, -- of the run after the adaptation, on all its cases
     scores.low as recall_low,
     scores.high as recall_high,
     scores.cases,
     scores.patients,
+    scores.too_few,
 from scores
 inner join run_names on run_names.run_id = scores.run_id
 left join before on before.class_name = scores.class_name

@@ -70,3 +70,25 @@ def test_modes_with_frozen_vision_are_trained_from_kept_features(tmp_path, mode)
 
     assert rows == workspace.rows("select case_id, log_likelihoods from predictions order by all")
     assert any(workspace.features.rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("mode", ["lora", "language_model"])
+def test_a_training_of_a_chat_model_starts_from_a_run_and_says_what_was_forgotten(tmp_path, mode):
+    demo, workspace = sample(tmp_path / "sample", cases=120), Workspace(tmp_path / "workspace")
+    text = demo.study.read_text(encoding="utf-8").replace(TINY, CHAT).replace("epochs = 20", "epochs = 2")
+    demo.study.write_text(text, encoding="utf-8")
+    study = load_study(demo.study)
+    list(run(workspace, StudyFile(study, demo.study), [demo.export], images=demo.images))
+    old = workspace.rows("select run_id from runs where model = 'tiny' and control is null")[0]["run_id"]
+    demo.study.write_text(text.replace("[train]\n", f'[train]\nmode = "{mode}"\nstart_from = "{old}"\n'), "utf-8")
+    study = load_study(demo.study)
+
+    trained = train(workspace, study, study_folder=demo.study.parent)
+    predict(workspace, study, run=trained.run_id)
+    evaluate(workspace, study, run=trained.run_id)
+    compare(workspace, study, old, trained.run_id)
+
+    rows = workspace.shipped_rows("adaptation", run=trained.run_id, other=old)
+    assert old == trained.started_from
+    assert rows
+    assert not any(row["is_new"] for row in rows)

@@ -3,7 +3,18 @@
 from rich.console import Group, RenderableType
 
 from toolkit.console.text import line, next_step, summary, table
-from toolkit.formatting import count, counted, interval, proportion, short_metric_name, signed, spoken, subset, support
+from toolkit.formatting import (
+    CURVES,
+    count,
+    counted,
+    interval,
+    proportion,
+    short_metric_name,
+    signed,
+    spoken,
+    subset,
+    support,
+)
 from toolkit.photographs.degradation import Degradation
 from toolkit.robustness import ComparedWithDegraded
 from toolkit.stages.evaluate.folds import PooledFolds
@@ -60,7 +71,7 @@ def _checks(result: ComparedWithDegraded) -> list[str]:
 
 def learning_curve(result: LearningCurve) -> RenderableType:
     """Return a row per number of training patients, measured and expected, and the answer in a sentence."""
-    of = f"run {result.run_id}" if result.run_id else "plain features"
+    of = f"run {result.run_id}" if result.run_id else CURVES[result.model]
     points = table(">patients", "", ">cases", ">macro recall", ">interval", title=f"learning curve of {of}")
     for row in result.points:
         bounds = interval(row.low, row.high)

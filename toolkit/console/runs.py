@@ -110,11 +110,12 @@ def _memory(gib: float) -> str:
 
 @rendered.register
 def _(result: TrainingPlan) -> RenderableType:
-    modes = table("mode", ">trainable", ">frozen", ">float32", ">bfloat16", "this device")
+    modes = table("mode", ">trainable", ">frozen", ">float32", ">bfloat16", ">4-bit", "this device")
     for mode in result.modes:
         own = " *" if mode.mode == result.mode else ""
         coarse = UNDEFINED if mode.mode == "full" else _memory(mode.gib_bfloat16)
-        sizes = (count(mode.trained), count(mode.frozen), _memory(mode.gib_float32), coarse)
+        smallest = UNDEFINED if mode.gib_4bit is None else _memory(mode.gib_4bit)
+        sizes = (count(mode.trained), count(mode.frozen), _memory(mode.gib_float32), coarse, smallest)
         modes.add_row(f"{mode.mode}{own}", *sizes, "fits" if mode.fits else "does not fit")
     cases, steps = counted(result.train_cases, "case"), counted(result.steps, "step")
     return Group(
@@ -122,7 +123,7 @@ def _(result: TrainingPlan) -> RenderableType:
         modes,
         summary(
             "",
-            f"* is the study's own mode; its frozen weights are {result.dtype}.",
+            f"* is the study's own mode; its frozen weights are {result.dtype}. 4-bit weights need an NVIDIA GPU.",
             "The sizes hold weights, gradients and AdamW's state; activations need more.",
             f"This device ({result.device}) has {result.device_gib:.1f} GiB.",
         ),

@@ -104,6 +104,8 @@ class Study(Section):
     def _model_is_trained_and_asked_fairly(self) -> "Study":
         if self.model.dtype != "float32" and self.train.mode == "full":
             raise ValueError('model.dtype: with train.mode = "full" everything is trained, and that is float32')
+        if self.model.dtype == "4bit" and self.train.mode != "lora":
+            raise ValueError('model.dtype: 4-bit weights cannot be trained; use train.mode = "lora", or "bfloat16"')
         leaked = [a for c in self.classes for a in (c.answer, *c.answers) if fold(a) in fold(self.prompt.user)]
         if leaked:
             raise ValueError(f"prompt.user: the answer {leaked[0]!r} stands in the prompt; the model must not be told")

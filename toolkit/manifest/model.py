@@ -50,12 +50,14 @@ class ModelSection(Section):
     name: Name
     """"tiny" (built into the workspace, trained from nothing), a folder relative to the study file, or a hub name."""
     backend: Name = "instructblip"
-    """"instructblip"; "image-text-to-text", a decoder-only model of transformers (Gemma 3 and MedGemma, PaliGemma,
-    Qwen2.5-VL, Qwen3-VL, Idefics3, SmolVLM, LLaVA); "image-classification", any classifier of transformers, as the
+    """"instructblip", InstructBLIP or BLIP-2 with a Flan-T5; "image-text-to-text", a decoder-only model of transformers
+    (Gemma 3 and MedGemma, PaliGemma, Qwen2.5-VL, Qwen3-VL, Idefics3, SmolVLM, LLaVA, BLIP-2 with OPT, InstructBLIP with
+    Vicuna); "image-classification", any classifier of transformers, as the
     baseline; or package.module:Class of a backend of your own."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    dtype: Literal["float32", "bfloat16", "4bit"] = "float32"
     """Precision of the weights that are not trained; what is trained is float32 always, or small steps would be lost.
-    There is no float16: T5 overflows in it."""
+    There is no float16: T5 overflows in it. "4bit" is for mode = "lora" on an NVIDIA GPU, with lesion-toolkit[4bit]:
+    the language model's layers in 4 bits, the rest in bfloat16."""
     roi_margin: Annotated[float, Field(ge=0, le=2)] = 0.15
     """Share of the ROI's size that is added on every side of the crop."""
     roi_shape: RoiShape = "squash"

@@ -6,20 +6,21 @@ A study may name a backend of its own as `package.module:Class`. Nothing here im
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from toolkit.manifest.model import LoraSection, TrainMode, TrainSection
 from toolkit.photographs.crops import Photographs
+from toolkit.photographs.undecoded import Kept, UndecodedCrops
 from toolkit.progress import Progress, silent
 
 
 class Examples(NamedTuple):
     """Cases as the input of a model; the three have the same length."""
 
-    photographs: Photographs
-    """Cropped and resized to the backend's `input_size`."""
+    photographs: Photographs | UndecodedCrops
+    """Cropped and resized to the backend's `input_size`; not decoded yet for a backend that keeps features."""
     prompts: Sequence[str]
     classes: np.ndarray
     """(N,) index into the answers."""
@@ -56,10 +57,14 @@ class Budget:
     bytes_float32: int
     bytes_bfloat16: int
     """By the data type of the frozen weights."""
+    bytes_4bit: int | None = None
+    """The same with a language model of 4-bit weights; None for a mode that cannot have one."""
 
     def needed(self, dtype: str) -> int:
         """Return the bytes that this mode needs with frozen weights of a data type."""
-        return self.bytes_bfloat16 if dtype == "bfloat16" else self.bytes_float32
+        if dtype == "4bit" and self.bytes_4bit is not None:
+            return self.bytes_4bit
+        return self.bytes_float32 if dtype == "float32" else self.bytes_bfloat16
 
     def least(self) -> int:
         """Return the fewest bytes that this mode needs: bfloat16 makes only frozen weights smaller."""
@@ -118,6 +123,20 @@ class Backend(Protocol):
 
     def facts(self) -> dict:
         """Return what a run records of its model: `device`, and what else is of use, as dtype, parameters, versions."""
+
+
+@runtime_checkable
+class KeepsFeatures(Protocol):
+    """A backend that takes crops before they are decoded, and decodes only those of which it has kept nothing."""
+
+    @property
+    def kept(self) -> Kept | None:
+        """What tells whether features of a crop are kept, by its name; None where none are kept at all."""
+
+
+def kept_by(model: object) -> Kept | None:
+    """Return what tells whether a model keeps something of a crop; None for one that takes decoded photographs."""
+    return model.kept if isinstance(model, KeepsFeatures) else None
 
 
 def user_words(prompt: str) -> str:

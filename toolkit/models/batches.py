@@ -7,13 +7,14 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from toolkit.models.backend import Examples
-from toolkit.photographs.crops import DIHEDRAL, dihedral
+from toolkit.photographs.crops import DIHEDRAL
+from toolkit.photographs.undecoded import Crop, turned
 
 
 class Example(NamedTuple):
     """One case of a batch."""
 
-    photograph: np.ndarray
+    photograph: np.ndarray | Crop
     prompt: str
     class_index: int
 
@@ -35,7 +36,7 @@ class Cases(Dataset):
         return len(self.examples.prompts)
 
     def __getitem__(self, index: int) -> Example:
-        photograph = dihedral(self.examples.photographs[index], int(self.variants[index]))
+        photograph = turned(self.examples.photographs[index], int(self.variants[index]))
         return Example(photograph, self.examples.prompts[index], int(self.examples.classes[index]))
 
 

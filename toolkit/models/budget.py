@@ -11,6 +11,7 @@ import torch
 from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget
+from toolkit.models.quantised import BYTES, quantised_layers
 from toolkit.models.trainable import parts_of, prepare
 from toolkit.models.transformers_compat import Config, Model, quiet
 
@@ -39,11 +40,13 @@ def skeleton(config: Config) -> Model:
 
 
 def _budget(model: Model, mode: TrainMode, lora: LoraSection) -> Budget:
+    coarse = sum(layer.weight.numel() for layer in quantised_layers(model).values())
     prepared = prepare(model, mode=mode, lora=lora)
     trained = sum(p.numel() for p in prepared.parameters() if p.requires_grad)
     frozen = sum(p.numel() for p in prepared.parameters()) - trained
     sizes = {dtype: trained * ADAMW + frozen * width for dtype, width in WIDTHS.items()}
-    return Budget(mode, trained, frozen, sizes["float32"], sizes["bfloat16"])
+    smallest = sizes["bfloat16"] - round(coarse * (WIDTHS["bfloat16"] - BYTES)) if mode == "lora" else None
+    return Budget(mode, trained, frozen, sizes["float32"], sizes["bfloat16"], smallest)
 
 
 def device_memory(device: str) -> int:
@@ -79,6 +82,8 @@ def check_budget(
         for b in budgets
         if b.least() <= memory
     ]
+    on_gpu = [b for b in budgets if device.startswith("cuda") and b.bytes_4bit is not None and b.bytes_4bit <= memory]
+    fitting += [f'mode = "{b.mode}" with dtype = "4bit"' for b in on_gpu if b.least() > memory]
     raise ModelError(
         f'training with mode = "{mode}" needs {need / GIB:.1f} GiB and its activations, '
         f"this device ({device}) has {memory / GIB:.1f} GiB",

@@ -1,4 +1,4 @@
-"""Reading and writing of InstructBLIP checkpoints and LoRA adapters; a folder is written complete or not at all."""
+"""Reading and writing of InstructBLIP and BLIP-2 checkpoints and of LoRA adapters; a folder is written whole or not."""
 
 import json
 import os
@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    Blip2Processor,
     BlipImageProcessorPil,
-    InstructBlipConfig,
-    InstructBlipForConditionalGeneration,
     InstructBlipProcessor,
 )
 from transformers.utils import find_adapter_config_file
@@ -23,10 +24,13 @@ from transformers.utils import find_adapter_config_file
 from toolkit.errors import DamagedError, ModelError
 from toolkit.files import DIGESTS, UNWRITABLE, check_digests, private_writing, read_json, write_json
 from toolkit.manifest.model import LoraSection
+from toolkit.models.decoder.families import BLIP_2
 from toolkit.models.sanity_checks import check_tokenizers, check_weights
 from toolkit.models.trainable import LORA_TARGETS, lora_config
 from toolkit.models.transformers_compat import Config, Model, Processor, quiet
 
+PROCESSORS: dict[str | None, Any] = {"instructblip": InstructBlipProcessor, BLIP_2: Blip2Processor}
+"""What makes inputs, by the kind of checkpoint."""
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -117,7 +121,9 @@ def read_config(source: str) -> Config:
     with reading(source) as is_folder:
         if is_folder:
             _check_folder(Path(source))
-        return InstructBlipConfig.from_pretrained(source, local_files_only=is_folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(source, local_files_only=is_folder, trust_remote_code=False)
+        _check_kind(config.model_type, place=source)
+    return config
 
 
 def read_checkpoint(source: str) -> Checkpoint:
@@ -126,11 +132,12 @@ def read_checkpoint(source: str) -> Checkpoint:
         if is_folder:
             _check_folder(Path(source))
         refuse_adapter(source, is_folder=is_folder)
-        check_quantised(read_config(source), place=source)
+        config = read_config(source)
+        check_quantised(config, place=source)
         model = _read_model(source, is_folder=is_folder)
         check_weights(model, place=source)
         options: dict[str, Any] = {"local_files_only": is_folder, "trust_remote_code": False}
-        processor = InstructBlipProcessor.from_pretrained(source, **options)
+        processor: Processor = PROCESSORS[config.model_type].from_pretrained(source, **options)
         check_tokenizers(processor, model.config, place=source)
         # The same pixels everywhere: where torchvision is installed, another resize would be chosen.
         processor.image_processor = BlipImageProcessorPil.from_pretrained(source, **options)
@@ -192,9 +199,12 @@ _REMEDY = "give the folder of a checkpoint (config.json, *.safetensors, processo
 
 def _check_folder(folder: Path) -> None:
     """Refuse the folder of another kind of model: the library would look for its configuration on the hub."""
-    kind = read_json(folder / "config.json").get("model_type")
-    if kind != InstructBlipConfig.model_type:
-        raise ModelError(f"this is no InstructBLIP checkpoint but {kind!r}", place=str(folder), remedy=_REMEDY)
+    _check_kind(read_json(folder / "config.json").get("model_type"), place=str(folder))
+
+
+def _check_kind(kind: str | None, *, place: str) -> None:
+    if kind not in PROCESSORS:
+        raise ModelError(f"this is no InstructBLIP or BLIP-2 checkpoint but {kind!r}", place=place, remedy=_REMEDY)
 
 
 def refuse_adapter(source: str, *, is_folder: bool) -> None:
@@ -209,7 +219,7 @@ def refuse_adapter(source: str, *, is_folder: bool) -> None:
 
 def _read_model(source: str, *, is_folder: bool) -> Model:
     # float32 is explicit: version 5 loads in the checkpoint's own dtype, and bfloat16 weights do not move at 1e-6.
-    loaded: Any = InstructBlipForConditionalGeneration.from_pretrained(
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
         source,
         dtype=torch.float32,
         local_files_only=is_folder,

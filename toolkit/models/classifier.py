@@ -27,6 +27,7 @@ from toolkit.models.inputs import Tensors
 from toolkit.models.sanity_checks import check_finite
 from toolkit.models.training import train
 from toolkit.models.transformers_compat import Model, Processor, model_facts, quiet
+from toolkit.photographs.undecoded import Batch
 
 TINY_SIZE = 64
 REMEDY = (
@@ -43,7 +44,7 @@ class TrainableClassifier:
         self.places = classifier.places(answers)
         self.lengths = np.ones(len(answers), dtype=int)
 
-    def batch(self, photographs: Sequence[np.ndarray], prompts: Sequence[str], classes: Sequence[int]) -> Tensors:  # noqa: ARG002 - the interface of a trainable model
+    def batch(self, photographs: Batch, prompts: Sequence[str], classes: Sequence[int]) -> Tensors:  # noqa: ARG002 - the interface of a trainable model
         """Return pixels and `labels`."""
         return {"pixel_values": self.classifier.pixels(photographs), "labels": torch.tensor(self.places)[list(classes)]}
 
@@ -154,7 +155,7 @@ class ImageClassifier:
             "input_size": self.input_size,
         }
 
-    def pixels(self, photographs: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
+    def pixels(self, photographs: Batch) -> torch.Tensor:
         """Return (B, 3, S, S) float32: photographs come cropped and resized, so they are only normalised."""
         images = [np.ascontiguousarray(photograph) for photograph in photographs]
         options: dict[str, Any] = {"do_resize": False, "do_center_crop": False, "return_tensors": "pt"}

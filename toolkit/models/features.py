@@ -1,13 +1,15 @@
 """The cache of vision encoder outputs on disk; what is not as it was written is computed again.
 
-A file is named by the pixels of the crop, in a folder named by the weights of the encoder. So the name depends on crop,
-ROI, margin, size and orientation, and on no identifier.
+A file is named by all that the pixels of a crop follow from, or by the pixels where a model gets those alone, in a
+folder named by weights and image processor of the encoder. So the name depends on no identifier.
 """
 
 import hashlib
+import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +18,25 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.blip_2.modeling_blip_2 import Blip2VisionModel
 from transformers.models.instructblip.modeling_instructblip import InstructBlipVisionModel
 
-from toolkit.files import UNWRITABLE, private_writing, size_of
+from toolkit.files import UNWRITABLE, private_writing, remove, size_of
 from toolkit.models.transformers_compat import Model
+from toolkit.photographs.undecoded import Batch, Crop
 
+LAYOUT = "crops-"
+"""How the folder of an encoder begins."""
+EARLIER = re.compile(r"[0-9a-f]{16}")
+"""An encoder's folder of versions that had to decode a photograph to know its features."""
 DIGEST = "sha256"
 """Key of a cached file's metadata: the digest of the features in it."""
+
+
+def _hidden_states(model: Any, pixel_values: torch.Tensor, forward: Callable[..., Any]) -> BaseModelOutputWithPooling:
+    """Return the hidden states of the photographs; cached features pass through."""
+    states = pixel_values if pixel_values.ndim == 3 else forward(pixel_values).last_hidden_state
+    return BaseModelOutputWithPooling(last_hidden_state=states.to(model.output_dtype))
 
 
 class CachedVision(InstructBlipVisionModel):
@@ -32,15 +46,25 @@ class CachedVision(InstructBlipVisionModel):
     """What the Q-Former reads, which may be more precise than what the vision encoder computes in."""
 
     def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
-        """Return the hidden states of the photographs; cached features pass through."""
-        states = pixel_values if pixel_values.ndim == 3 else super().forward(pixel_values, **kwargs).last_hidden_state
-        return BaseModelOutputWithPooling(last_hidden_state=states.to(self.output_dtype))
+        """Return the hidden states of the photographs."""
+        return _hidden_states(self, pixel_values, partial(super().forward, **kwargs))
+
+
+class CachedBlip2Vision(Blip2VisionModel):
+    """The same for the vision encoder of a BLIP-2."""
+
+    output_dtype: torch.dtype
+
+    def forward(self, pixel_values: torch.Tensor, **kwargs: Any) -> BaseModelOutputWithPooling:
+        """Return the hidden states of the photographs."""
+        return _hidden_states(self, pixel_values, partial(super().forward, **kwargs))
 
 
 def let_features_in(model: Model) -> None:
     """Let a loaded model take cached features wherever it takes pixels: in training, scoring and generation."""
     # A subclass of the complete model would be saved under its name as the checkpoint's architecture.
-    model.vision_model.__class__ = CachedVision
+    is_blip_2 = isinstance(model.vision_model, Blip2VisionModel)
+    model.vision_model.__class__ = CachedBlip2Vision if is_blip_2 else CachedVision
     model.vision_model.output_dtype = model.qformer.dtype
 
 
@@ -55,7 +79,7 @@ def weights_digest(weights: torch.nn.Module | Mapping[str, torch.Tensor]) -> str
 
 
 def vision_outputs(model: Model, processor: Any) -> "Encoder":
-    """Return the vision encoder of an InstructBLIP."""
+    """Return the vision encoder of an InstructBLIP or a BLIP-2."""
 
     def compute(photograph: np.ndarray) -> torch.Tensor:
         pixels = processor.image_processor([photograph], return_tensors="pt")["pixel_values"]
@@ -77,20 +101,27 @@ class FeatureCache:
 
     def __init__(self, encoder: Encoder, *, folder: Path, room: int) -> None:
         self.compute = encoder.compute
-        self.folder = folder / hashlib.sha256(encoder.determined.encode()).hexdigest()[:16]
+        self.folder = folder / f"{LAYOUT}{hashlib.sha256(encoder.determined.encode()).hexdigest()[:16]}"
         self.room = room
+        _remove_old(folder)
         self.used = size_of(folder)
 
-    def __call__(self, photographs: Sequence[np.ndarray] | np.ndarray) -> torch.Tensor:
-        """Return (B, …) on the CPU, the same from the cache or computed now."""
-        return torch.stack([self._features(np.ascontiguousarray(photograph)) for photograph in photographs])
+    def __call__(self, photographs: Batch) -> torch.Tensor:
+        """Return (B, …) on the CPU, the same from the cache or computed now; only then is a photograph decoded."""
+        return torch.stack([self._features(photograph) for photograph in photographs])
 
-    def _features(self, photograph: np.ndarray) -> torch.Tensor:
-        name = hashlib.sha256(photograph.tobytes()).hexdigest()
-        path = self.folder / name[:2] / f"{name}.safetensors"
+    def has(self, name: str) -> bool:
+        """Tell whether there are features of a name; they may turn out not to be as they were written."""
+        return self._path(name).is_file()
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name[:2] / f"{name}.safetensors"
+
+    def _features(self, photograph: np.ndarray | Crop) -> torch.Tensor:
+        path = self._path(photograph.name if isinstance(photograph, Crop) else _pixel_name(photograph))
         features = read_features(path)
         if features is None:
-            features = self._compute(photograph)
+            features = self._compute(np.ascontiguousarray(photograph))
             self._store(path, features)
         return features
 
@@ -116,6 +147,17 @@ class FeatureCache:
             self.room = 0  # a full disk: what does not fit is computed each time
             return
         self.used += size
+
+
+def _pixel_name(photograph: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(photograph).tobytes()).hexdigest()
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what earlier versions kept, under names that nothing asks for any more."""
+    for path in folder.glob("*") if folder.is_dir() else ():
+        if EARLIER.fullmatch(path.name):
+            remove(path)
 
 
 def read_features(path: Path) -> torch.Tensor | None:

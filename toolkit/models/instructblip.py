@@ -1,4 +1,4 @@
-"""The backend for InstructBLIP with a Flan-T5 language model."""
+"""The backend for InstructBLIP and BLIP-2 with a Flan-T5 language model."""
 
 import json
 from collections.abc import Sequence
@@ -13,21 +13,25 @@ from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget, Epoch, TrainingJob
 from toolkit.models.budget import budgets
 from toolkit.models.checkpoint import Checkpoint, read_adapter, read_checkpoint, read_config, write_checkpoint
+from toolkit.models.decoder.families import BLIP_2
 from toolkit.models.features import FeatureCache, let_features_in, vision_outputs, weights_digest
 from toolkit.models.inputs import Inputs, Tensors
+from toolkit.models.quantised import FOUR_BIT, check_four_bit, dtype_of, quantise
 from toolkit.models.sanity_checks import check_head
 from toolkit.models.scoring import Trie, build_trie, log_likelihoods
+from toolkit.models.self_test import self_test
 from toolkit.models.tiny import build_tiny
 from toolkit.models.trainable import freezes_vision, plain, prepare, set_precision
 from toolkit.models.training import train
 from toolkit.models.transformers_compat import Model, Processor, model_facts, quiet
+from toolkit.photographs.undecoded import Batch, Kept
 
 LONGEST_TEXT = 32
 """Tokens of a generated text."""
 
 
 class TrainableInstructBlip:
-    """An InstructBLIP in training: its labels are the tokens of the true answers, and the trie scores all answers."""
+    """A model in training: its labels are the tokens of the true answers, and the trie scores all answers."""
 
     def __init__(self, model: Model, inputs: Inputs, answers: list[str]) -> None:
         self.model = model
@@ -36,7 +40,7 @@ class TrainableInstructBlip:
         self.lengths = np.array([len(tokens) for tokens in self.tokens])
         self.trie = build_trie(self.tokens, start=model.config.text_config.decoder_start_token_id)
 
-    def batch(self, photographs: Sequence[np.ndarray], prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
+    def batch(self, photographs: Batch, prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
         """Return the model's inputs with the tokens of the true answers as `labels`."""
         labels = self.inputs.labels([self.tokens[index] for index in classes])
         return {**self.inputs(photographs, prompts), "labels": labels}
@@ -60,21 +64,29 @@ class InstructBlip:
         self.adapted: Any = None
         """The model in LoRA's wrapper; None for every other mode."""
         self.base: dict[str, str] = {}
+        self.passed = ""
+        """What the self-test of a BLIP-2 says."""
         self._tries: dict[tuple[str, ...], Trie] = {}
 
     @classmethod
     def load(cls, source: str, *, device: str, mode: TrainMode = "full", dtype: str = "float32") -> Self:
         """Read a checkpoint, or a LoRA adapter and its checkpoint, from a folder or by hub name."""
+        check_four_bit(dtype, mode=mode, device=device)
         adapter = read_adapter(source)
         name = adapter.base if adapter else source
         loaded = cls(read_checkpoint(name), mode=mode)
         model, digest = loaded.model, weights_digest(loaded.model)
         loaded.base = {"weights_sha256": digest, "name": name}
         set_precision(model, mode=mode, dtype=dtype)
+        if dtype == FOUR_BIT:
+            quantise(model)
         if adapter:
             loaded.adapted = adapter.put_around(model, weights_sha256=digest)
         let_features_in(model)
         model.to(device).eval()
+        if model.config.model_type == BLIP_2:
+            with quiet():
+                loaded.passed = self_test(model, loaded.inputs, side=loaded.input_size)
         return loaded
 
     build_tiny = staticmethod(build_tiny)
@@ -91,6 +103,11 @@ class InstructBlip:
             self.inputs.features = FeatureCache(encoder, folder=folder, room=int(gigabytes * 1e9))
 
     @property
+    def kept(self) -> Kept | None:
+        """What tells whether features of a crop are kept; None where the vision part is trained."""
+        return self.inputs.features.has if self.inputs.features else None
+
+    @property
     def input_size(self) -> int:
         """The side of the square photographs that the model takes, in pixels."""
         return self.model.config.vision_config.image_size
@@ -104,7 +121,7 @@ class InstructBlip:
         check_head(self.model, place=str(job.folder))
         return epochs
 
-    def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
+    def log_likelihoods(self, photographs: Batch, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
         """Return (B, C) float64: the natural logarithm of the probability of each complete answer."""
         self.model.eval()
         return log_likelihoods(self.model, self.inputs(photographs, prompts), self._trie(answers)).numpy()
@@ -116,21 +133,26 @@ class InstructBlip:
 
     def facts(self) -> dict[str, str | int]:
         """Return what a run records of its model."""
-        return model_facts(self.model) | {
-            "dtype": str(self.model.language_model.dtype).removeprefix("torch."),
-            "mode": self.mode,
-            "base_weights_sha256": self.base["weights_sha256"],
-            "tokenizer_sha256": tokenizer_digest(self.processor),
-            "image_tokens": self.model.config.num_query_tokens,
-            "input_size": self.input_size,
-        }
+        tested = {"self_test": self.passed} if self.passed else {}
+        return (
+            model_facts(self.model)
+            | tested
+            | {
+                "dtype": dtype_of(self.model, self.model.language_model.dtype),
+                "mode": self.mode,
+                "base_weights_sha256": self.base["weights_sha256"],
+                "tokenizer_sha256": tokenizer_digest(self.processor),
+                "image_tokens": self.model.config.num_query_tokens,
+                "input_size": self.input_size,
+            }
+        )
 
     def answer_lengths(self, answers: list[str]) -> list[int]:
         """Return the number of tokens of each answer, end token included."""
         return [len(tokens) for tokens in self.inputs.answer_tokens(answers)]
 
     @torch.inference_mode()
-    def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
+    def generate(self, photographs: Batch, prompts: Sequence[str]) -> list[str]:
         """Return the model's own text, by greedy decoding."""
         self.model.eval()
         tensors = {name: t.to(self.model.device) for name, t in self.inputs(photographs, prompts).items()}
@@ -147,6 +169,6 @@ class InstructBlip:
 
 
 def tokenizer_digest(processor: Processor) -> str:
-    """Return the SHA-256 over the vocabularies and settings of both tokenizers."""
-    tokenizers = (processor.tokenizer, processor.qformer_tokenizer)
-    return sha256_of([json.loads(tokenizer.backend_tokenizer.to_str()) for tokenizer in tokenizers])
+    """Return the SHA-256 over the vocabularies and settings of the tokenizers, the Q-Former's included."""
+    tokenizers = [processor.tokenizer, getattr(processor, "qformer_tokenizer", None)]
+    return sha256_of([json.loads(each.backend_tokenizer.to_str()) for each in tokenizers if each is not None])

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from toolkit.errors import ModelError
+from toolkit.models.decoder.families import BLIP_2
 from toolkit.models.transformers_compat import Config, Model, Processor
 
 DEGENERATE = 1e-6
@@ -16,9 +17,10 @@ def check_weights(model: Model, *, place: str) -> None:
     """Refuse a model whose weights are not those of a trained or trainable InstructBLIP."""
     if model.config.use_decoder_only_language_model:
         raise ModelError(
-            "this checkpoint has a decoder-only language model, which is not supported",
+            "this checkpoint has a decoder-only language model",
             place=place,
-            remedy="use a Flan-T5 checkpoint, such as Salesforce/instructblip-flan-t5-xl",
+            remedy='use backend = "image-text-to-text", or a Flan-T5 checkpoint such as '
+            "Salesforce/instructblip-flan-t5-xl",
         )
     check_head(model, place=place)
     if model.config.image_token_index is None:
@@ -86,15 +88,33 @@ def check_tokenizers(processor: Processor, config: Config, *, place: str) -> Non
     Where a checkpoint has no folder qformer_tokenizer/, the library takes the language model's tokenizer for it.
     """
     check_vocabulary(processor.tokenizer, rows=config.text_config.vocab_size, what="the tokenizer", place=place)
+    if config.model_type == BLIP_2:
+        return  # its Q-Former reads no prompt
     own = processor.qformer_tokenizer.get_vocab()
     if own == processor.tokenizer.get_vocab() or type(processor.qformer_tokenizer) is type(processor.tokenizer):
-        raise ModelError(
-            "the checkpoint has no Q-Former tokenizer (qformer_tokenizer/)",
-            place=place,
-            remedy="fetch the checkpoint again with its folder qformer_tokenizer/",
-        )
+        raise no_qformer_tokenizer(place)
     rows = config.qformer_config.vocab_size
     check_vocabulary(processor.qformer_tokenizer, rows=rows, what="the Q-Former's tokenizer", place=place)
+
+
+def no_qformer_tokenizer(place: str) -> ModelError:
+    """Return the error for a checkpoint without the tokenizer of its Q-Former."""
+    return ModelError(
+        "the checkpoint has no Q-Former tokenizer (qformer_tokenizer/)",
+        place=place,
+        remedy="fetch the checkpoint again with its folder qformer_tokenizer/",
+    )
+
+
+def check_qformer_length(tokens: Sequence[int], config: Config, *, prompt: str) -> None:
+    """Refuse a prompt that is longer than the Q-Former reads."""
+    longest = config.qformer_config.max_position_embeddings
+    if len(tokens) > longest:
+        raise ModelError(
+            f"the prompt has {len(tokens)} tokens, the model reads {longest}",
+            place=f"prompt {prompt[:80]!r}",
+            remedy="shorten [prompt] user",
+        )
 
 
 def check_vocabulary(tokenizer: Any, *, rows: int, what: str, place: str) -> None:

@@ -73,12 +73,8 @@ def summed_by_answer(logits: torch.Tensor, trie: Trie) -> torch.Tensor:
 
 def encode(model: Model, inputs: Tensors) -> Encoded:
     """Encode as the model's own forward does before its decoder."""
-    features = model.get_image_features(
-        inputs["pixel_values"],
-        qformer_input_ids=inputs["qformer_input_ids"],
-        qformer_attention_mask=inputs["qformer_attention_mask"],
-        return_dict=True,
-    ).pooler_output
+    prompts = {name: tensor for name, tensor in inputs.items() if name.startswith("qformer_")}  # BLIP-2 has none
+    features = model.get_image_features(inputs["pixel_values"], **prompts, return_dict=True).pooler_output
     embedded = model.get_input_embeddings()(inputs["input_ids"])
     is_image = model.get_placeholder_mask(inputs["input_ids"], inputs_embeds=embedded)
     embedded = embedded.masked_scatter(is_image, features.to(embedded.dtype))

@@ -13,6 +13,7 @@ from toolkit.models.transformers_compat import Model, quiet
 
 LORA_TARGETS = {
     "instructblip": r"language_model\..*\.(q|v)",
+    "queries": r"language_model\.model\.(decoder\.)?layers\.\d+\.self_attn\.(q|v)_proj",
     "decoder": r".*\b(language_model|text_model)\.layers\.\d+\.self_attn\.(q|v)_proj",
 }
 """Anchored: the suffix alone would also match layers of the vision encoder."""
@@ -40,11 +41,15 @@ INSTRUCTBLIP = Parts(
 )
 
 
+QUERIES = INSTRUCTBLIP._replace(lora_targets=LORA_TARGETS["queries"])
+
+
 def parts_of(model: Model) -> Parts:
     """Return the parts of a model, by its family."""
-    family = FAMILIES.get(plain(model).config.model_type)
-    if family is None:
-        return INSTRUCTBLIP
+    config = plain(model).config
+    family = FAMILIES.get(config.model_type)
+    if family is None or family.question:
+        return QUERIES if config.use_decoder_only_language_model else INSTRUCTBLIP
     trained: dict[TrainMode, tuple[str, ...]] = {
         "full": ("",),
         "language_model": (f"model.{family.language}.", "lm_head."),
@@ -60,7 +65,7 @@ def freezes_vision(mode: TrainMode) -> bool:
 
 def set_precision(model: Model, *, mode: TrainMode, dtype: str) -> None:
     """Cast weights that the mode does not train to `dtype`, others to float32: at 1e-6 bfloat16 does not move."""
-    frozen = getattr(torch, dtype)
+    frozen = torch.float32 if dtype == "float32" else torch.bfloat16  # 4-bit weights are made of the latter
     trained = parts_of(model).trained[mode]
     for name, parameter in model.named_parameters():
         parameter.data = parameter.data.to(torch.float32 if name.startswith(trained) else frozen)

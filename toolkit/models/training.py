@@ -39,6 +39,7 @@ from toolkit.models.sanity_checks import check_finite
 from toolkit.models.trainable import rest_frozen_parts
 from toolkit.models.training_logs import logging_into
 from toolkit.models.transformers_compat import Model, quiet
+from toolkit.photographs.undecoded import Batch
 from toolkit.progress import Progress
 from toolkit.stats.metrics import macro_metrics
 
@@ -54,7 +55,7 @@ class TrainableModel(Protocol):
     lengths: np.ndarray
     """(C,) tokens of each answer."""
 
-    def batch(self, photographs: Sequence[np.ndarray], prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
+    def batch(self, photographs: Batch, prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
         """Return the model's inputs with `labels`."""
 
     def logits(self, model: Model, inputs: Tensors) -> torch.Tensor:

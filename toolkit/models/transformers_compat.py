@@ -47,8 +47,14 @@ def model_facts(model: Model) -> dict[str, str | int]:
     parameters = list(model.parameters())
     return {
         "device": model.device.type,
-        "parameters": sum(p.numel() for p in parameters),
-        "trainable_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        "parameters": sum(map(_weights, parameters)),
+        "trainable_parameters": sum(_weights(p) for p in parameters if p.requires_grad),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+def _weights(parameter: torch.nn.Parameter) -> int:
+    """Return the number of weights in a parameter; two of 4 bits are one number in memory."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else state.shape.numel()

@@ -1,11 +1,12 @@
 """Crops of cases as a model sees them: cut around the ROI, resized, decoded ahead and cached in memory."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -20,6 +21,7 @@ GREY = 128
 """Grey level of a blank photograph."""
 CACHE_BYTES = 2 * 1024**3
 """Memory that decoded crops may take while training."""
+Item = TypeVar("Item")
 Bounds = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; the last two are beyond."""
 THREADS = 4
@@ -166,16 +168,17 @@ class Crops:
         if index in self.cache:
             return self.cache[index]
         source = self.sources[index]
-        try:
-            content = read_parsed(source.path, source.sha256, name=f"case {source.case_id}")
-            pixels = self.read(content, source.roi, margin=self.margin, size=self.size)
-        except PhotographError as error:
-            problem = f"the photograph can no longer be used: {error.problem}"
-            remedy = "put it back, or parse again: its case is then excluded"
-            raise WorkspaceError(problem, place=f"case {source.case_id}", remedy=remedy) from None
+        with _usable(source):
+            pixels = self.read(self.content(index), source.roi, margin=self.margin, size=self.size)
         if len(self.cache) < self.capacity:
             self.cache[index] = pixels
         return pixels
+
+    def content(self, index: int) -> bytes:
+        """Return the bytes of a case's photograph; raise DamagedError where they are not those that were parsed."""
+        source = self.sources[index]
+        with _usable(source):
+            return read_parsed(source.path, source.sha256, name=f"case {source.case_id}")
 
     def load(self, progress: Progress) -> None:
         """Decode as many crops as the cache holds, several at a time."""
@@ -185,15 +188,31 @@ class Crops:
                 progress("cropping photographs", done, len(first))
 
 
+@contextmanager
+def _usable(source: CropSource) -> Generator[None]:
+    """Name the case of a photograph that cannot be read or decoded any more."""
+    try:
+        yield
+    except PhotographError as error:
+        problem = f"the photograph can no longer be used: {error.problem}"
+        remedy = "put it back, or parse again: its case is then excluded"
+        raise WorkspaceError(problem, place=f"case {source.case_id}", remedy=remedy) from None
+
+
 def batches(photographs: Photographs, size: int) -> Iterator[np.ndarray]:
     """Yield photographs stacked by `size`; while one batch is used, threads decode the next ones."""
+    return map(np.stack, read_ahead(photographs.__getitem__, len(photographs), size))
+
+
+def read_ahead(read: Callable[[int], Item], count: int, size: int) -> Iterator[list[Item]]:
+    """Yield what `read` returns for 0 to `count`, by `size`; while one batch is used, threads read the next ones."""
     pool = ThreadPoolExecutor(THREADS)
     try:
-        waiting = (pool.submit(lambda number=number: photographs[number]) for number in range(len(photographs)))
+        waiting = (pool.submit(read, number) for number in range(count))
         ahead = deque(islice(waiting, (AHEAD + 1) * size))
         while ahead:
             batch = [ahead.popleft().result() for _ in range(min(size, len(ahead)))]
             ahead.extend(islice(waiting, size))
-            yield np.stack(batch)
+            yield batch
     finally:
         pool.shutdown(cancel_futures=True)

@@ -5,7 +5,7 @@ import re
 from contextlib import suppress
 from functools import lru_cache
 
-from PIL import Image
+from PIL import Image, features
 
 from toolkit.errors import PhotographError
 
@@ -22,6 +22,8 @@ SUFFIXES = {
     "HEIF": {".heic", ".heif", ".hif"},
 }
 """Suffixes of the formats that are read, by Pillow's names; HEIF only with the extra `heic`."""
+LIBRARIES = ("pil", "jpg", "libjpeg_turbo", "jpg_2000", "zlib", "libtiff", "webp", "avif", "littlecms2")
+"""Pillow and what it is built with, by its own names."""
 CONVERT = "save it as JPEG or PNG"
 HEIC = "HEIC"
 PILLOW = {HEIC: "HEIF", "AVIF": "AVIF", "JPEG 2000": "JPEG2000"}
@@ -52,6 +54,14 @@ def formats() -> tuple[str, ...]:
     with suppress(ImportError):
         importlib.import_module("pi_heif").register_heif_opener(thumbnails=False)
     return tuple(name for name in SUFFIXES if name in Image.OPEN)
+
+
+def decoders() -> dict[str, str | None]:
+    """Return the versions of what decodes photographs; of another one the last bits of a pixel may differ."""
+    found = {name: features.version(name) for name in LIBRARIES}
+    with suppress(ImportError):
+        found["HEIF"] = importlib.import_module("pi_heif").libheif_version()
+    return found
 
 
 def refused(content: bytes) -> PhotographError | None:

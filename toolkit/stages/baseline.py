@@ -16,12 +16,11 @@ from toolkit.errors import StudyError, WorkspaceError
 from toolkit.files import digests_of, make_folder, short_id, write_json, write_parquet
 from toolkit.manifest import Study
 from toolkit.models import metadata
-from toolkit.models.metadata import MetadataModel, Values
+from toolkit.models.metadata import MetadataModel
 from toolkit.progress import Progress, silent
 from toolkit.prompts.answers import Answers, predicted
-from toolkit.prompts.prompt import clean_value
+from toolkit.prompts.metadata_cases import MetadataCases, metadata_cases, metadata_fields
 from toolkit.stats import metrics
-from toolkit.workspace import sql
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import (
@@ -64,25 +63,10 @@ class _Fitted(NamedTuple):
     run_id: str
     split_id: str
     model: MetadataModel
-    training: "_Cases"
+    training: MetadataCases
     epoch: dict[str, Any]
     out_of_fold: dict[str, float]
     seconds: float
-
-
-class _Cases(NamedTuple):
-    ids: list[str]
-    patients: list[str]
-    truth: np.ndarray
-    """(N,) class indices, -1 where there is none."""
-    values: list[Values]
-
-    def known(self) -> "_Cases":
-        """Return those with a class."""
-        kept = np.nonzero(self.truth >= 0)[0].tolist()
-        lists = ([whole[n] for n in kept] for whole in (self.ids, self.patients, self.values))
-        ids, patients, values = lists
-        return _Cases(ids, patients, self.truth[kept], values)
 
 
 def baseline(workspace: Workspace, study: Study, *, split_id: str = "latest", progress: Progress = silent) -> Baseline:
@@ -91,9 +75,9 @@ def baseline(workspace: Workspace, study: Study, *, split_id: str = "latest", pr
     certified_split(workspace, split_id)
     verify(workspace.split(split_id))
     progress("training on metadata", 0, None)
-    names = _fields(study)
-    parts, left_out = _parts(workspace, study, split_id, names)
-    training = parts.get("train", _Cases([], [], np.array([], int), [])).known()
+    names = metadata_fields(study)
+    parts, left_out = metadata_cases(workspace, study, split_id, names)
+    training = parts.get("train", MetadataCases.none()).known()
     if not training.ids:
         raise WorkspaceError("the training set is empty", place=f"split {split_id}", remedy="toolkit split")
     run_id = _run_id(workspace, study, split_id, names, parts)
@@ -142,47 +126,9 @@ def baseline(workspace: Workspace, study: Study, *, split_id: str = "latest", pr
     )
 
 
-def _fields(study: Study) -> list[str]:
-    """Return the fields that the baseline may look at; refuse identifiers."""
-    names = study.baseline.fields or study.prompt.fields
-    if not names:
-        raise StudyError(
-            "no metadata field is named",
-            place="[baseline] fields",
-            remedy='name those that the baseline may look at: fields = ["age", "sex", "site"]',
-        )
-    if hidden := {study.labelbox.patient, study.labelbox.lesion} & set(names):
-        raise StudyError(
-            f"{min(hidden)} identifies a patient or a lesion; no model must be told",
-            place="[baseline] fields",
-            remedy="leave it out",
-        )
-    return names
-
-
-def _parts(workspace: Workspace, study: Study, split_id: str, names: list[str]) -> tuple[dict[str, _Cases], int]:
-    """Return the cases of each part with their values, and how many values were left out because they name a class."""
-    rows = workspace.rows(sql.statement("baseline/cases"), {"split_id": split_id})
-    values: dict[str, dict[str, str]] = {}
-    left_out, here = 0, {row["case_id"] for row in rows}
-    for row in workspace.rows(sql.statement("predict/prompt_values"), {"names": "\x1f".join(names)}):
-        text = clean_value(row["value"])
-        if row["case_id"] in here and text:
-            if study.names_a_class(text):
-                left_out += 1
-            else:
-                values.setdefault(row["case_id"], {})[row["name"]] = text
-    number = {name: place for place, name in enumerate(study.class_names)}
-    parts = {}
-    for part in dict.fromkeys(row["part"] for row in rows):
-        own = [row for row in rows if row["part"] == part]
-        truth = np.array([number.get(row["class_name"] or "", -1) for row in own])
-        ids = [row["case_id"] for row in own]
-        parts[part] = _Cases(ids, [row["patient_id"] for row in own], truth, [values.get(case, {}) for case in ids])
-    return parts, left_out
-
-
-def _run_id(workspace: Workspace, study: Study, split_id: str, names: list[str], parts: dict[str, _Cases]) -> str:
+def _run_id(
+    workspace: Workspace, study: Study, split_id: str, names: list[str], parts: dict[str, MetadataCases]
+) -> str:
     truth_id = workspace.rows("select truth_id from label_states")[0]["truth_id"]
     settings = [study.study.seed, study.baseline.penalty, study.train.balance, study.digest("classes"), names]
     content = {
@@ -207,7 +153,9 @@ def _metrics(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     return metrics.macro_metrics(truth[known], probabilities[known]) if known.any() else {}
 
 
-def _epoch(model: MetadataModel, training: _Cases, validation: _Cases | None, classes: int) -> dict[str, Any]:
+def _epoch(
+    model: MetadataModel, training: MetadataCases, validation: MetadataCases | None, classes: int
+) -> dict[str, Any]:
     """Return losses and metrics as a run records them; those on validation had no part in the training."""
     watched = validation.known() if validation else training
     probabilities = model.probabilities(watched.values, classes=classes)
@@ -264,7 +212,9 @@ def _record(workspace: Workspace, study: Study, fitted: _Fitted) -> None:
     record_run(workspace, RunRecord.model_validate(record))
 
 
-def _predict(workspace: Workspace, study: Study, model: MetadataModel, run_id: str, parts: dict[str, _Cases]) -> None:
+def _predict(
+    workspace: Workspace, study: Study, model: MetadataModel, run_id: str, parts: dict[str, MetadataCases]
+) -> None:
     """Write the predictions of the parts and mirror them in the registry; the reference diagnosis has no part in it."""
     answers = Answers(study.class_names, study.answers, list(range(len(study.class_names))))
     files, tables = {}, []

@@ -1,10 +1,10 @@
 """The stage `learning-curve`: what more patients to train on would bring, from models of nested subsets of them.
 
-The cheap model is that of plain colour, texture and shape; the study's own is trained by `train --patients`, and its
-predictions are read here. `plan-size` says what more patients to test on would bring.
+The cheap models are those of plain colour, texture and shape and of metadata alone; the study's own is trained by
+`train --patients`, and its predictions are read here. `plan-size` says what more patients to test on would bring.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,8 +12,9 @@ import numpy as np
 
 from toolkit.errors import WorkspaceError
 from toolkit.manifest import Study
-from toolkit.models import plain
+from toolkit.models import metadata, plain
 from toolkit.progress import Progress, silent
+from toolkit.prompts.metadata_cases import MetadataCases, metadata_cases, metadata_fields
 from toolkit.stats import intervals, learning_curve
 from toolkit.stats.learning_curve import Extrapolated, MeasuredCurve
 from toolkit.workspace import sql
@@ -24,6 +25,8 @@ from toolkit.workspace.runs import PLAIN_CONTROL, find_split
 
 CURVE_PART = "validation"
 """The test set is kept for the final evaluation: no scoring of it goes uncounted."""
+METADATA = "metadata"
+"""Name of the curve of a model that is given metadata and no photograph."""
 ORDERS = 8
 """Random orders of the patients for the cheap model."""
 FRACTIONS = (0.125, 0.25, 0.5, 0.75, 1.0)
@@ -78,6 +81,18 @@ class _Evaluated(NamedTuple):
     """(R, S, N)."""
 
 
+class _Cohort(NamedTuple):
+    truth: np.ndarray
+    names: list[tuple[str, str]]
+    """Patient and case ID."""
+    training: list[int]
+    evaluated: list[int]
+
+
+Predicted = Callable[[list[int]], np.ndarray]
+"""Returns the classes (N,) that a model predicts for the evaluated cases, trained on some of the others."""
+
+
 class PlainCohort(NamedTuple):
     """Measured cases: features (N, columns), class indices (N,), patient and case ID, and which are for what."""
 
@@ -106,9 +121,7 @@ def plain_curve(
     pairs = [(rows[n]["patient_id"], rows[n]["case_id"]) for n in training]
     sizes = subset_sizes(len({patient for patient, _ in pairs}), place=f"split {split_id}")
     if not evaluated:
-        raise WorkspaceError(
-            f"the {part} set has no case with a class", place=f"split {split_id}", remedy="toolkit split"
-        )
+        raise _nothing_to_evaluate(split_id)
     features = measure(workspace, rows, progress).features
     if np.isnan(features).any():
         raise WorkspaceError(
@@ -131,7 +144,73 @@ def curve_of_cohort(  # noqa: PLR0913 - as above
     progress: Progress = silent,
 ) -> LearningCurve:
     """Return the learning curve of plain features, from cases that are measured."""
-    classes, seed, evaluated = len(study.class_names), study.study.seed, cohort.evaluated
+
+    def predicted(own: list[int]) -> np.ndarray:
+        model = plain.fit(cohort.features[own], cohort.truth[own], seed=study.study.seed)
+        shares = model.probabilities(cohort.features[cohort.evaluated], classes=len(study.class_names))
+        return shares.argmax(axis=1)
+
+    return _curve_by_orders(
+        study, _Cohort(*cohort[1:]), sizes, described, predicted, more=more, orders=orders, progress=progress
+    )
+
+
+def metadata_curve(
+    workspace: Workspace,
+    study: Study,
+    *,
+    split_id: str = "latest",
+    more: Sequence[int] = (),
+    orders: int = ORDERS,
+    progress: Progress = silent,
+) -> LearningCurve:
+    """Return the learning curve of the metadata baseline: `baseline` trained on fewer patients, no photograph."""
+    split_id, fields = find_split(workspace, split_id), metadata_fields(study)
+    parts, _ = metadata_cases(workspace, study, split_id, fields)
+    training, evaluated = (parts.get(part, MetadataCases.none()).known() for part in ("train", CURVE_PART))
+    sizes = subset_sizes(len(set(training.patients)), place=f"split {split_id}")
+    if not evaluated.ids:
+        raise _nothing_to_evaluate(split_id)
+    settings: dict[str, Any] = {"penalty": study.baseline.penalty, "balanced": study.train.balance != "none"}
+
+    def predicted(own: list[int]) -> np.ndarray:
+        truth = training.truth[own]
+        if len(np.unique(truth)) < 2:
+            return np.full(len(evaluated.ids), truth[0])
+        model = metadata.fit(fields, [training.values[n] for n in own], truth, **settings)
+        return model.probabilities(evaluated.values, classes=len(study.class_names)).argmax(axis=1)
+
+    patients, ids = training.patients + evaluated.patients, training.ids + evaluated.ids
+    places = list(range(len(ids)))
+    cohort = _Cohort(
+        np.concatenate([training.truth, evaluated.truth]),
+        list(zip(patients, ids, strict=True)),
+        places[: len(training.ids)],
+        places[len(training.ids) :],
+    )
+    described: dict[str, Any] = {"model": METADATA, "run_id": None, "split_id": split_id, "part": CURVE_PART}
+    return _curve_by_orders(study, cohort, sizes, described, predicted, more=more, orders=orders, progress=progress)
+
+
+def _nothing_to_evaluate(split_id: str) -> WorkspaceError:
+    return WorkspaceError(
+        f"the {CURVE_PART} set has no case with a class", place=f"split {split_id}", remedy="toolkit split"
+    )
+
+
+def _curve_by_orders(  # noqa: PLR0913 - as above
+    study: Study,
+    cohort: _Cohort,
+    sizes: Sequence[int],
+    described: dict[str, Any],
+    predictions: Predicted,
+    *,
+    more: Sequence[int],
+    orders: int,
+    progress: Progress,
+) -> LearningCurve:
+    """Train on nested subsets of the patients in several random orders."""
+    seed, evaluated = study.study.seed, cohort.evaluated
     predicted, cases = np.empty((orders, len(sizes), len(evaluated)), int), np.zeros((orders, len(sizes)))
     for number in range(orders):
         order = learning_curve.patient_order((cohort.names[n] for n in cohort.training), seed=seed + number)
@@ -139,9 +218,7 @@ def curve_of_cohort(  # noqa: PLR0913 - as above
             progress("training on fewer patients", number * len(sizes) + place, orders * len(sizes))
             kept = set(order[:size])
             own = [n for n in cohort.training if cohort.names[n][0] in kept]
-            model = plain.fit(cohort.features[own], cohort.truth[own], seed=seed)
-            shares = model.probabilities(cohort.features[evaluated], classes=classes)
-            predicted[number, place], cases[number, place] = shares.argmax(axis=1), len(own)
+            predicted[number, place], cases[number, place] = predictions(own), len(own)
     patient = _numbered([cohort.names[n][0] for n in evaluated])
     of = _Evaluated(cohort.truth[evaluated], patient, predicted)
     return _curve(study, of, np.array(sizes), cases.mean(axis=0), described, more)

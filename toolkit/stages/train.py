@@ -24,8 +24,10 @@ from toolkit.files import (
 )
 from toolkit.manifest import Study
 from toolkit.models import backend
-from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob
+from toolkit.models.backend import Backend, Epoch, Examples, TrainingJob, kept_by
 from toolkit.models.processes import this_process
+from toolkit.photographs.crops import DIHEDRAL, Crops
+from toolkit.photographs.undecoded import UndecodedCrops
 from toolkit.progress import Progress, silent
 from toolkit.prompts.prompt import prompts_of
 from toolkit.stats.learning_curve import patient_order
@@ -103,7 +105,9 @@ class PlannedMode:
     gib_float32: float
     gib_bfloat16: float
     fits: bool
-    """Whether it fits into the device's memory, if need be with frozen weights in bfloat16."""
+    """Whether it fits into the device's memory, with frozen weights as the study has them or in bfloat16."""
+    gib_4bit: float | None = None
+    """With a language model of 4-bit weights, which needs an NVIDIA GPU; None for a mode that cannot have one."""
 
 
 def plan_training(
@@ -133,7 +137,13 @@ def plan_training(
         steps=study.train.epochs * -(-batches // study.train.accumulate),
         modes=[
             PlannedMode(
-                b.mode, b.trained, b.frozen, b.bytes_float32 / GIB, b.bytes_bfloat16 / GIB, fits=b.least() <= memory
+                b.mode,
+                b.trained,
+                b.frozen,
+                b.bytes_float32 / GIB,
+                b.bytes_bfloat16 / GIB,
+                fits=min(b.least(), b.needed(study.model.dtype)) <= memory,
+                gib_4bit=None if b.bytes_4bit is None else b.bytes_4bit / GIB,
             )
             for b in budgets
         ],
@@ -191,7 +201,10 @@ def _train(  # noqa: PLR0913 - the stage's inputs
         started = time.monotonic()
         with process.first_alone():
             model = _loaded(workspace, study, study_folder, device, seed=run.seed)
-        training, validation = (_examples(workspace, study, model, cases, progress) for cases in run.parts.values())
+        turns = {"train": DIHEDRAL if study.train.augment else 1, "validation": 1}
+        training, validation = (
+            _examples(workspace, study, model, run.parts[part], progress, turns=count) for part, count in turns.items()
+        )
         kept = _training_folder(folder, resume=resume)
         job = TrainingJob(
             training, validation, study.answers, study.train, run.seed, kept, resume=resume, progress=progress
@@ -355,12 +368,18 @@ def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str 
 
 
 def _examples(
-    workspace: Workspace, study: Study, model: Backend, cases: list[PartCase], progress: Progress
+    workspace: Workspace, study: Study, model: Backend, cases: list[PartCase], progress: Progress, *, turns: int
 ) -> Examples:
-    crops = crops_of(cases, study.model, size=model.input_size)
-    crops.load(progress)
+    """Return cases as a model's input; `turns` are the orientations that photographs may be shown in."""
+    crops, kept = crops_of(cases, study.model, size=model.input_size), kept_by(model)
+    photographs: Crops | UndecodedCrops = crops
+    if kept is None:
+        crops.load(progress)
+    else:
+        photographs = UndecodedCrops(crops)
+        photographs.load(progress, kept, turns)
     classes = np.array([study.class_names.index(case.class_name) for case in cases])
-    return Examples(crops, prompts_of(workspace, study, [case.case_id for case in cases]).texts, classes)
+    return Examples(photographs, prompts_of(workspace, study, [case.case_id for case in cases]).texts, classes)
 
 
 def _training_folder(folder: Path, *, resume: bool) -> Path:

@@ -11,6 +11,8 @@ from toolkit.models.decoder.families import Family
 from toolkit.models.sanity_checks import check_distinct, check_image_tokens
 
 PROCESSOR_CONFIG = "processor_config.json"
+QFORMER_TOKENIZER = "qformer_tokenizer"
+"""The folder of the tokenizer of a Q-Former."""
 REASONING = re.compile(r"<think(?:ing)?>")
 SHORT = "?"
 
@@ -21,15 +23,31 @@ class ImagesAndText:
     The library's own processors are not used: those of Qwen and SmolVLM need torchvision for videos.
     """
 
-    def __init__(self, tokenizer: Any, image_processor: Any, *, configuration: bytes | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        image_processor: Any,
+        *,
+        configuration: bytes | None = None,
+        qformer_tokenizer: Any = None,
+    ) -> None:
         self.tokenizer, self.image_processor = tokenizer, image_processor
+        self.qformer_tokenizer = qformer_tokenizer
+        """Of a Q-Former that reads the prompt too; None for all others."""
         self.configuration = configuration
         """What the library's own processor reads: it is handed on as it is."""
+
+    @property
+    def tokenizers(self) -> list[Any]:
+        """All tokenizers that there are."""
+        return [self.tokenizer] + ([] if self.qformer_tokenizer is None else [self.qformer_tokenizer])
 
     def save_pretrained(self, folder: Path) -> None:
         """Write both beside a model, so that this toolkit and the library read them."""
         self.image_processor.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
+        if self.qformer_tokenizer is not None:
+            self.qformer_tokenizer.save_pretrained(folder / QFORMER_TOKENIZER)
         if self.configuration is not None:
             (folder / PROCESSOR_CONFIG).write_bytes(self.configuration)
 

@@ -10,9 +10,9 @@ from transformers.utils import cached_file
 
 from toolkit.errors import ModelError
 from toolkit.models.checkpoint import Checkpoint, check_missing, check_quantised, reading, refuse_adapter
-from toolkit.models.decoder.chat import PROCESSOR_CONFIG, ImagesAndText
+from toolkit.models.decoder.chat import PROCESSOR_CONFIG, QFORMER_TOKENIZER, ImagesAndText
 from toolkit.models.decoder.families import FAMILIES, Family
-from toolkit.models.sanity_checks import check_vocabulary
+from toolkit.models.sanity_checks import check_vocabulary, no_qformer_tokenizer
 from toolkit.models.transformers_compat import Config, Model
 
 REMEDY = (
@@ -29,7 +29,15 @@ def family_of(config: Config, *, place: str) -> Family:
         raise ModelError(
             f"{config.model_type!r} is no family of decoder-only models that can be scored exactly here",
             place=place,
-            remedy=f"use one of {', '.join(FAMILIES)}; InstructBLIP has a backend of its own",
+            remedy=f"use one of {', '.join(FAMILIES)}",
+        )
+    text = config.get_text_config().model_type
+    if family.texts and text not in family.texts:
+        known = " or ".join(family.texts)
+        raise ModelError(
+            f"a {config.model_type} with the language model {text!r}, which is not one that is scored exactly here",
+            place=place,
+            remedy='use backend = "instructblip"' if text == "t5" else f"use one with {known}, or with a Flan-T5",
         )
     return family
 
@@ -54,6 +62,9 @@ def read_checkpoint(source: str) -> Checkpoint:
         model = _read_model(source, config, options)
         rows = model.get_input_embeddings().num_embeddings
         check_vocabulary(processor.tokenizer, rows=rows, what="the tokenizer", place=source)
+        if processor.qformer_tokenizer is not None:
+            rows, what = config.qformer_config.vocab_size, "the Q-Former's tokenizer"
+            check_vocabulary(processor.qformer_tokenizer, rows=rows, what=what, place=source)
     return Checkpoint(model.eval(), processor)
 
 
@@ -90,7 +101,16 @@ def _read_processor(source: str, family: Family, options: dict[str, Any]) -> Ima
             place=source,
             remedy="use a checkpoint that is tuned to follow instructions (its name often ends in -it or -Instruct)",
         )
-    return ImagesAndText(tokenizer, image_processor, configuration=_small_file(source, PROCESSOR_CONFIG, options))
+    configuration = _small_file(source, PROCESSOR_CONFIG, options)
+    own = _qformer_tokenizer(source, options) if family.instructed else None
+    return ImagesAndText(tokenizer, image_processor, configuration=configuration, qformer_tokenizer=own)
+
+
+def _qformer_tokenizer(source: str, options: dict[str, Any]) -> Any:
+    """Return the Q-Former's own tokenizer; the library would silently take the language model's where it is missing."""
+    if _small_file(source, f"{QFORMER_TOKENIZER}/tokenizer_config.json", options) is None:
+        raise no_qformer_tokenizer(source)
+    return AutoTokenizer.from_pretrained(source, subfolder=QFORMER_TOKENIZER, **options)
 
 
 def _small_file(source: str, name: str, options: dict[str, Any]) -> bytes | None:

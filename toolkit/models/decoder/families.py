@@ -6,6 +6,9 @@ A family without a rule here is refused: its positions, masks and image tokens w
 from collections.abc import Mapping
 from typing import NamedTuple
 
+BLIP_2 = "blip-2"
+BLIP_2_QUESTION = "Question: {} Answer:"
+"""How BLIP-2 was asked when it was published."""
 SIDE = 448
 """Pixels of a photograph's side for families that take any size; it is a multiple of 28 and of 32, which they need."""
 
@@ -38,6 +41,12 @@ class Family(NamedTuple):
     """Whether a photograph is a list of tiles; here it is one tile."""
     options: Mapping[str, bool] = {}
     """What its image processor is told, beside not to resize."""
+    question: str = ""
+    """Where a Q-Former turns a photograph into query tokens (BLIP-2, InstructBLIP): how words are put to the model."""
+    instructed: bool = False
+    """Whether the Q-Former reads the prompt too."""
+    texts: tuple[str, ...] = ()
+    """The kinds of language models that are known in it; empty for any."""
 
 
 _QWEN = Family("<|image_pad|>", types="mm_token_type_ids", multimodal_positions=True, any_size=True)
@@ -74,4 +83,8 @@ FAMILIES = {
     "idefics3": _IDEFICS,
     "smolvlm": _IDEFICS,
     "llava": Family("<image>", options={"do_center_crop": False}),
+    BLIP_2: Family("<image>", has_template=False, question=BLIP_2_QUESTION, texts=("opt",)),
+    "instructblip": Family(
+        "<image>", has_template=False, question="USER: {} ASSISTANT:", instructed=True, texts=("llama",)
+    ),
 }

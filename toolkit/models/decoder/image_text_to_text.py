@@ -1,4 +1,4 @@
-"""The backend for decoder-only vision-language models: Gemma 3 and MedGemma, Qwen-VL, PaliGemma, SmolVLM, LLaVA."""
+"""The backend for decoder-only models: Gemma 3 and MedGemma, Qwen-VL, PaliGemma, SmolVLM, LLaVA, BLIP-2 with OPT."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +16,18 @@ from toolkit.models.checkpoint import Checkpoint, read_adapter, write_checkpoint
 from toolkit.models.decoder.chat import Chat
 from toolkit.models.decoder.checkpoint import family_of, read_checkpoint, read_config
 from toolkit.models.decoder.inputs import DecoderInputs, input_side, pixels
+from toolkit.models.decoder.queries import QueryChat, QueryInputs
 from toolkit.models.decoder.scoring import Way, log_likelihoods, model_inputs
 from toolkit.models.decoder.self_test import Passed, generate, self_test
-from toolkit.models.features import Encoder, FeatureCache, weights_digest
+from toolkit.models.features import Encoder, FeatureCache, let_features_in, vision_outputs, weights_digest
 from toolkit.models.inputs import Tensors
+from toolkit.models.quantised import FOUR_BIT, check_four_bit, dtype_of, quantise
 from toolkit.models.scoring import Trie, build_trie
 from toolkit.models.tiny_chat import build_tiny_chat
 from toolkit.models.trainable import freezes_vision, parts_of, plain, prepare, set_precision
 from toolkit.models.training import train
 from toolkit.models.transformers_compat import Model, model_facts, quiet
+from toolkit.photographs.undecoded import Batch, Kept
 
 HEAD = "lm_head.weight"
 LONGEST_TEXT = 32
@@ -40,7 +43,7 @@ class TrainableDecoder:
         self.lengths = np.array([len(tokens) for tokens in self.tokens])
         self.trie = build_trie(self.tokens, start=0)
 
-    def batch(self, photographs: Sequence[np.ndarray], prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
+    def batch(self, photographs: Batch, prompts: Sequence[str], classes: Sequence[int]) -> Tensors:
         """Return the model's inputs with the true answers at their end, and their tokens as `labels`."""
         return self.inputs(photographs, prompts, [self.tokens[index] for index in classes])
 
@@ -63,15 +66,16 @@ class ImageTextToText:
         self.mode = mode
         self.family = family_of(self.model.config, place=source)
         self.input_size = input_side(self.model.config, self.processor.image_processor, self.family)
-        self.image_tokens = self._count_image_tokens()
-        chat = Chat(
+        has_queries = bool(self.family.question)
+        self.image_tokens = self.model.config.num_query_tokens if has_queries else self._count_image_tokens()
+        chat = (QueryChat if has_queries else Chat)(
             self.processor.tokenizer,
             self.family,
             image_token=self.model.config.image_token_id,
             image_tokens=self.image_tokens,
-            ends=_ends(self.model),
+            ends=_ends(self.model.language_model if has_queries else self.model),
         )
-        self.inputs = DecoderInputs(self.processor, self.model, self.family, chat)
+        self.inputs = (QueryInputs if has_queries else DecoderInputs)(self.processor, self.model, self.family, chat)
         self.adapted: Any = None
         """The model in LoRA's wrapper; None for every other mode."""
         self.base: dict[str, str] = {}
@@ -81,6 +85,7 @@ class ImageTextToText:
     @classmethod
     def load(cls, source: str, *, device: str, mode: TrainMode = "full", dtype: str = "float32") -> Self:
         """Read a checkpoint, or a LoRA adapter and its checkpoint; raise ModelError if it fails the self-test."""
+        check_four_bit(dtype, mode=mode, device=device)
         adapter = read_adapter(source)
         name = adapter.base if adapter else source
         loaded = cls(read_checkpoint(name), mode=mode, source=name)
@@ -94,8 +99,12 @@ class ImageTextToText:
         digest = weights_digest(model)
         loaded.base = {"weights_sha256": digest, "name": name}
         set_precision(model, mode=mode, dtype=dtype)
+        if dtype == FOUR_BIT:
+            quantise(model)
         if adapter:
             loaded.adapted = adapter.put_around(model, weights_sha256=digest)
+        if loaded.family.question:
+            let_features_in(model)
         model.to(device).eval()
         with quiet():
             loaded.passed = self_test(model, loaded.inputs, loaded.family, side=loaded.input_size)
@@ -111,7 +120,13 @@ class ImageTextToText:
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
         """Cache what the vision part makes of photographs below `folder`, unless it is trained."""
         if freezes_vision(self.mode) and gigabytes > 0:
-            self.inputs.features = FeatureCache(self._encoder(), folder=folder, room=int(gigabytes * 1e9))
+            encoder = vision_outputs(self.model, self.processor) if self.family.question else self._encoder()
+            self.inputs.features = FeatureCache(encoder, folder=folder, room=int(gigabytes * 1e9))
+
+    @property
+    def kept(self) -> Kept | None:
+        """What tells whether features of a crop are kept; None where the vision part is trained."""
+        return self.inputs.features.has if self.inputs.features else None
 
     def fit(self, job: TrainingJob) -> list[Epoch]:
         """Train the weights of the job's mode."""
@@ -120,7 +135,7 @@ class ImageTextToText:
         self.adapted = prepared if job.settings.mode == "lora" else None
         return train(TrainableDecoder(prepared, self.inputs, job.answers, way=self.passed.way), job)
 
-    def log_likelihoods(self, photographs: np.ndarray, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
+    def log_likelihoods(self, photographs: Batch, prompts: Sequence[str], answers: list[str]) -> np.ndarray:
         """Return (B, C) float64: the natural logarithm of the probability of each complete answer."""
         self.model.eval()
         inputs, trie = self.inputs(photographs, prompts), self._trie(answers)
@@ -131,7 +146,7 @@ class ImageTextToText:
         return [len(tokens) for tokens in self.inputs.chat.answer_tokens(answers)]
 
     @torch.inference_mode()
-    def generate(self, photographs: np.ndarray, prompts: Sequence[str]) -> list[str]:
+    def generate(self, photographs: Batch, prompts: Sequence[str]) -> list[str]:
         """Return the model's own text, by greedy decoding."""
         self.model.eval()
         features, self.inputs.features = self.inputs.features, None  # the library generates from pixels
@@ -150,11 +165,11 @@ class ImageTextToText:
     def facts(self) -> dict[str, str | int]:
         """Return what a run records of its model."""
         return model_facts(self.model) | {
-            "dtype": str(self.model.get_input_embeddings().weight.dtype).removeprefix("torch."),
+            "dtype": dtype_of(self.model, self.model.get_input_embeddings().weight.dtype),
             "mode": self.mode,
             "family": self.model.config.model_type,
             "base_weights_sha256": self.base["weights_sha256"],
-            "tokenizer_sha256": sha256_of([self.processor.tokenizer.backend_tokenizer.to_str()]),
+            "tokenizer_sha256": sha256_of([each.backend_tokenizer.to_str() for each in self.processor.tokenizers]),
             "chat_template_sha256": sha256_of([self.processor.tokenizer.chat_template]),
             "image_tokens": self.image_tokens,
             "input_size": self.input_size,

@@ -12,6 +12,7 @@ from toolkit.models.decoder.families import SIDE, Family
 from toolkit.models.features import FeatureCache
 from toolkit.models.inputs import IGNORED, Tensors
 from toolkit.models.transformers_compat import Config, Model
+from toolkit.photographs.undecoded import Batch
 
 FEATURES = "image_features"
 """Input that stands for a photograph's pixels: what the vision part makes of them."""
@@ -27,7 +28,7 @@ def input_side(config: Config, image_processor: Any, family: Family) -> int:
     return max(step, longest // step * step)
 
 
-def pixels(photographs: Sequence[np.ndarray] | np.ndarray, image_processor: Any, family: Family) -> Tensors:
+def pixels(photographs: Batch, image_processor: Any, family: Family) -> Tensors:
     """Return the pixels of photographs that have the right size already, normalised as the checkpoint wants them."""
     images: list[Any] = [np.ascontiguousarray(photograph) for photograph in photographs]
     if family.nested:
@@ -56,20 +57,24 @@ class DecoderInputs:
 
     def __call__(
         self,
-        photographs: Sequence[np.ndarray] | np.ndarray,
+        photographs: Batch,
         prompts: Sequence[str],
         answers: Sequence[list[int]] = (),
     ) -> Tensors:
         """Return the model's inputs for B photographs and their B prompts, and their answers where there are any."""
         rows = [self.chat.prompt_tokens(prompt) for prompt in prompts]
-        seen = self._cached(photographs) if self.features else self.pixels(photographs)
-        return self._with_positions({**self.text(rows, answers or [[]] * len(rows)), **seen})
+        text = self.text(rows, answers or [[]] * len(rows))
+        return self._with_positions({**text, **self.seen(photographs, prompts)})
 
-    def pixels(self, photographs: Sequence[np.ndarray] | np.ndarray) -> Tensors:
+    def seen(self, photographs: Batch, prompts: Sequence[str]) -> Tensors:  # noqa: ARG002 - a Q-Former reads prompts
+        """Return what stands for the photographs: their pixels, or features of them that were kept."""
+        return self._cached(photographs) if self.features else self.pixels(photographs)
+
+    def pixels(self, photographs: Batch) -> Tensors:
         """Return the pixels of photographs that have the right size already."""
         return pixels(photographs, self.processor.image_processor, self.family)
 
-    def _cached(self, photographs: Sequence[np.ndarray] | np.ndarray) -> Tensors:
+    def _cached(self, photographs: Batch) -> Tensors:
         """Return features in the place of pixels; with them only the grid of patches is needed, the same for all."""
         grid = {} if self.grid is None else {"image_grid_thw": self.grid.repeat(len(photographs), 1)}
         return {FEATURES: self.features(photographs), **grid} if self.features else grid

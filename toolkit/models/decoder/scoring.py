@@ -53,7 +53,12 @@ def read_prefix(model: Model, inputs: Tensors, family: Family) -> Prefix:
     output = model(**model_inputs(inputs, family), past_key_values=cache, use_cache=True, logits_to_keep=1)
     mask = inputs["attention_mask"]
     places = (mask.cumsum(-1) - 1).clamp(min=0)
-    return Prefix(output.logits[:, -1], output.past_key_values, mask, places, inputs["position_ids"][..., -1:])
+    return Prefix(output.logits[:, -1], cache, mask, places, inputs["position_ids"][..., -1:])
+
+
+def _reader(model: Model, family: Family) -> Model:
+    """Return what reads text after the photograph: with query tokens it is the language model alone."""
+    return model.language_model if family.question else model
 
 
 def keeps_keys_only(model: Model) -> bool:
@@ -85,7 +90,7 @@ def by_trie(model: Model, prefix: Prefix, trie: Trie, family: Family) -> torch.T
     nodes = len(depths)
     prompt = prefix.mask.bool()[:, None].expand(count, nodes, -1)
     visible = torch.cat([prompt, sees.expand(count, nodes, nodes)], dim=-1)
-    output = model(
+    output = _reader(model, family)(
         input_ids=trie.tokens[1:].to(device).expand(count, -1),
         attention_mask=_masks(model, prefix, depths, visible, family),
         position_ids=prefix.positions + depths,
@@ -112,7 +117,7 @@ def _additive(visible: torch.Tensor, model: Model) -> torch.Tensor:
     return zeros.masked_fill(~visible, torch.finfo(dtype).min)[:, None]
 
 
-def by_level(model: Model, prefix: Prefix, trie: Trie, family: Family) -> torch.Tensor:  # noqa: ARG001 - a way of scoring
+def by_level(model: Model, prefix: Prefix, trie: Trie, family: Family) -> torch.Tensor:
     """Read the nodes of one depth after another, each as a row of its own with a copy of its ancestors' cache.
 
     It suits layers that keep a state instead of keys, for which nodes beside each other would be one after the other.
@@ -128,7 +133,7 @@ def by_level(model: Model, prefix: Prefix, trie: Trie, family: Family) -> torch.
         chosen = torch.cat([rows[parents[node]] for node in nodes])
         prefix.cache.reorder_cache(chosen)
         mask = torch.cat([mask[chosen], mask.new_ones(len(chosen), 1)], dim=1)
-        output = model(
+        output = _reader(model, family)(
             input_ids=trie.tokens[nodes].to(device).repeat_interleave(count)[:, None],
             attention_mask=mask,
             position_ids=torch.cat([prefix.positions] * len(nodes), dim=-2) + depth,

@@ -10,8 +10,10 @@ import pyarrow as pa
 
 from toolkit.files import write_parquet
 from toolkit.manifest import Study
-from toolkit.models.backend import Backend
-from toolkit.photographs.crops import batches, dihedral
+from toolkit.manifest.model import PredictSection
+from toolkit.models.backend import Backend, kept_by
+from toolkit.photographs.crops import Crops, Photographs, batches
+from toolkit.photographs.undecoded import Crop, UndecodedCrops, turned
 from toolkit.prompts import ablation
 from toolkit.prompts.ablation import AblatedCase, ImageBlindBackend
 from toolkit.prompts.answers import Answers, predicted
@@ -55,11 +57,11 @@ def scored_batches(model: Backend | ImageBlindBackend, task: Task, shard: Shard)
     crops = ablation.photographs(task.control, sources, study.model, size=model.input_size, seed=study.study.seed)
     lengths = model.answer_lengths(texts)
     numbers = iter(range(len(shard.cases)))
-    for photographs in batches(crops, study.predict.batch_size):
+    for photographs in _batches(model, crops, study.predict):
         batch = list(islice(numbers, len(photographs)))
         prompts = [shard.prompts[n] for n in batch]
         tta = [
-            model.log_likelihoods(np.stack([dihedral(p, variant) for p in photographs]), prompts, texts)
+            model.log_likelihoods(_turned(photographs, variant), prompts, texts)
             for variant in range(study.predict.views)
         ]
         generated = model.generate(photographs, prompts) if study.predict.generate else [None] * len(batch)
@@ -69,3 +71,17 @@ def scored_batches(model: Backend | ImageBlindBackend, task: Task, shard: Shard)
             class_name = None if text is None else study.class_of(text.strip(" .\"'"))
             rows.append({**key, **columns, "generated": text, "generated_class": class_name})
         yield rows
+
+
+def _batches(model: Backend | ImageBlindBackend, photographs: Photographs, predicting: PredictSection) -> Iterator[Any]:
+    """Yield photographs by batches: decoded for a model that keeps nothing of them, as crops for one that does."""
+    kept = kept_by(model)
+    if kept is None or not isinstance(photographs, Crops):
+        return batches(photographs, predicting.batch_size)
+    return UndecodedCrops(photographs).batches(predicting.batch_size, kept, predicting.views)
+
+
+def _turned(photographs: list[Crop] | np.ndarray, variant: int) -> Any:
+    """Return a batch in one of the eight orientations."""
+    each = [turned(photograph, variant) for photograph in photographs]
+    return each if isinstance(photographs, list) else np.stack(each)

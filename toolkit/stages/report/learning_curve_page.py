@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from toolkit.formatting import counted_by
+from toolkit.formatting import CURVES, counted_by
 from toolkit.manifest import Study
 from toolkit.progress import Progress, silent
 from toolkit.stages.report import layout
@@ -45,6 +45,7 @@ def learning_curve_page(
             "learning_curve.html.j2",
             study=study.study,
             curve=curve,
+            curves=CURVES,
             present=curve["points"][-1],
             drawing=inline(drawn.svg, prefix=NAME, title="Macro recall by number of training patients"),
         )
