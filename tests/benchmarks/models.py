@@ -65,9 +65,9 @@ def check_ratios(ratios: list[Ratio]) -> None:
         raise SystemExit(f"below the minimum: {'; '.join(missed)}")
 
 
-def build(seed: int = 0) -> Any:
-    """Return the model: float32, ready to score."""
-    config = InstructBlipConfig(
+def build(seed: int = 0, *, config: Any = None) -> Any:
+    """Return the model, or another of its kind: float32, ready to score."""
+    config = config or InstructBlipConfig(
         vision_config=InstructBlipVisionConfig(
             image_size=224, patch_size=14, num_attention_heads=8, initializer_range=0.02, **VISION
         ),

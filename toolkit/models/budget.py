@@ -58,8 +58,13 @@ def device_memory(device: str) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def check_budget(budgets: Sequence[Budget], *, mode: TrainMode, dtype: str, device: str, memory: int) -> None:
-    """Raise ModelError where a mode does not fit into the device's memory; the error names the modes that do."""
+def check_budget(
+    budgets: Sequence[Budget], *, mode: TrainMode, dtype: str, device: str, memory: int, shards: int = 1
+) -> None:
+    """Raise ModelError where a mode does not fit into the device's memory; the error names the modes that do.
+
+    In shards, each device needs its share; and all weights while they are read, and when validation is scored.
+    """
     own = next((budget for budget in budgets if budget.mode == mode), None)
     if own is None:
         raise ModelError(
@@ -68,6 +73,8 @@ def check_budget(budgets: Sequence[Budget], *, mode: TrainMode, dtype: str, devi
             remedy=f"its modes are: {', '.join(budget.mode for budget in budgets)}",
         )
     need = own.needed(dtype)
+    if shards > 1:
+        need = need // shards + (own.trained + own.frozen) * WIDTHS["float32"]
     if need <= memory:
         return
     fitting = [

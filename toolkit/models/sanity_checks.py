@@ -48,8 +48,8 @@ def check_head(model: Model, *, place: str) -> None:
     transformers 5 forces `tie_word_embeddings` to True for every T5 and keeps in `scale_decoder_outputs` whether the
     checkpoint was trained with one matrix for both (T5 1.0) or with two (T5 1.1, Flan).
     """
-    language_model = model.language_model
-    tied = language_model.lm_head.weight.data_ptr() == language_model.shared.weight.data_ptr()
+    head, embedding = model.language_model.lm_head.weight, model.language_model.shared.weight
+    tied = head is embedding or head.data_ptr() == embedding.data_ptr() != 0  # weights without memory have 0
     if tied and not model.config.text_config.scale_decoder_outputs:
         raise ModelError(
             "the output layer (lm_head) is tied to the input embedding, though this model was trained with its own",

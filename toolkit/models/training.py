@@ -1,6 +1,7 @@
 """Training with the Trainer of transformers: balance, the best epoch, interruption and resume."""
 
 import errno
+import os
 import signal
 import threading
 from collections.abc import Generator, Iterator, Sequence
@@ -28,10 +29,11 @@ from transformers import (
 
 from toolkit.errors import ModelError
 from toolkit.manifest.model import TrainSection
+from toolkit.models import sharding
 from toolkit.models.backend import Epoch, TrainingJob, probabilities
 from toolkit.models.batches import Balanced, Cases, Example, class_weights
 from toolkit.models.inputs import IGNORED, Tensors
-from toolkit.models.processes import this_process
+from toolkit.models.processes import lost_others, this_process
 from toolkit.models.retention import checkpoint_to_resume, step_of
 from toolkit.models.sanity_checks import check_finite
 from toolkit.models.trainable import rest_frozen_parts
@@ -80,6 +82,7 @@ class LabelTrainer(Seq2SeqTrainer):
     """The library is not to divide by the number of accumulated batches: `compute_loss` divides by all their tokens."""
 
     def __init__(self, trainable: TrainableModel, *, balance: str, **kwargs: Any) -> None:
+        sharding.let_shard(kwargs["args"])
         super().__init__(model=trainable.model, data_collator=partial(collate, trainable), **kwargs)
         self.trainable = trainable
         cases: Any = self.train_dataset
@@ -109,6 +112,10 @@ class LabelTrainer(Seq2SeqTrainer):
         tokens, weighted = self.accelerator.gather(counts).sum(dim=0)
         self.mean_weight = float(weighted / tokens)
         return batches, tokens
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        with sharding.embeddings_together(self.model):
+            return super()._prepare_for_training(*args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         """Write weights under the names that the model has for them.
@@ -169,7 +176,8 @@ class LabelTrainer(Seq2SeqTrainer):
         """
         inputs = self._prepare_inputs(inputs)
         classes = inputs.pop("classes")
-        return None, self.trainable.scores(self.accelerator.unwrap_model(model), inputs), classes
+        with sharding.gathered(self.trainable.model):
+            return None, self.trainable.scores(self.accelerator.unwrap_model(model), inputs), classes
 
 
 @contextmanager
@@ -253,11 +261,14 @@ def train(trainable: TrainableModel, job: TrainingJob) -> list[Epoch]:
     cases = Cases(job.training, augment_seed=job.seed if settings.augment else None)
     callback = TrainingCallback(cases, settings, job.progress)
     logs = logging_into(job.folder.with_name("logs"), settings.report_to, trainable.model)
-    with quiet(), _threads(settings.threads), _interruptible(callback), logs:
+    shards = sharding.sharded(trainable.model)
+    with quiet(), _threads(settings.threads), _interruptible(callback), logs, shards as sharded:
         trainer = LabelTrainer(
             trainable,
             balance=settings.balance,
-            args=arguments(settings, seed=job.seed, folder=job.folder, device=trainable.model.device.type),
+            args=arguments(
+                settings, seed=job.seed, folder=job.folder, device=trainable.model.device.type, sharded=sharded
+            ),
             train_dataset=cases,
             eval_dataset=validation,
             compute_metrics=lambda scored: _metrics(scored, trainable.lengths, cases=len(validation)),
@@ -266,7 +277,7 @@ def train(trainable: TrainableModel, job: TrainingJob) -> list[Epoch]:
         callback.sampler = trainer.sampler
         # With its progress bars off, the library prints its log to stdout instead.
         trainer.remove_callback(PrinterCallback)
-        with _reading_state(checkpoint):
+        with lost_others(), _reading_state(checkpoint):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if callback.interrupted and trainer.state.global_step < trainer.state.max_steps:
         raise ModelError(
@@ -319,8 +330,11 @@ class Arguments(Seq2SeqTrainingArguments):
         return {**super().to_dict(), "output_dir": ""}
 
 
-def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -> Seq2SeqTrainingArguments:
+def arguments(
+    settings: TrainSection, *, seed: int, folder: Path, device: str, sharded: dict[str, Any] | None = None
+) -> Seq2SeqTrainingArguments:
     """Return the library's arguments: float32, one device, an evaluation and a checkpoint after every epoch."""
+    os.environ["ACCELERATE_MIXED_PRECISION"] = "no"  # `accelerate launch` takes another from the user's own settings
     args = Arguments(
         output_dir=str(folder),
         num_train_epochs=settings.epochs,
@@ -350,6 +364,7 @@ def arguments(settings: TrainSection, *, seed: int, folder: Path, device: str) -
         disable_tqdm=True,
         use_cpu=device == "cpu",
         dataloader_pin_memory=device == "cuda",
+        **(sharded or {}),
     )
     # One process uses one GPU, otherwise DataParallel would split the batch among all; `torchrun` uses several.
     args._n_gpu = min(args.n_gpu, 1)  # noqa: SLF001

@@ -171,7 +171,8 @@ def train(  # noqa: PLR0913 - the stage's inputs
     trained = []
     identified = _identified(workspace, study, find_split(workspace, split_id))
     for run in identified if patients is None else [_of_fewer(workspace, study, identified[0], patients)]:
-        with beside_others(workspace.folder, f"run-{run.run_id}", "train", progress=progress):
+        lock = beside_others(workspace.folder, f"run-{run.run_id}", "train", progress=progress)
+        with this_process().together_in(workspace.folder, lock):
             trained.append(_train(workspace, study, study_folder, run, device=device, resume=resume, progress=progress))
     return replace(trained[0], replicates=trained[1:])
 
@@ -189,11 +190,13 @@ def _train(  # noqa: PLR0913 - the stage's inputs
     certified_split(workspace, run.split_id)
     verify(workspace.split(run.split_id))
     folder, process = workspace.run(run.run_id), this_process()
-    already_there = (folder / "run.json").exists()
+    already_there = process.told_by_first((folder / "run.json").exists())
     if already_there:
         with process.first_alone():
             check_photographs(workspace, run.run_id, run.parts)
-            record = record_run(workspace, read_run(workspace, run.run_id))
+            record = read_run(workspace, run.run_id)
+            if process.is_first:
+                record = record_run(workspace, record)
     else:
         started = time.monotonic()
         with process.first_alone():
@@ -215,7 +218,7 @@ def _train(  # noqa: PLR0913 - the stage's inputs
         record = read_run(workspace, run.run_id)
     if process.is_first:
         _write_losses(folder, record)
-    shutil.rmtree(folder / "training", ignore_errors=True)
+        shutil.rmtree(folder / "training", ignore_errors=True)
     return _trained(record, already_there=already_there)
 
 
@@ -350,13 +353,15 @@ def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str 
     chosen = backend(study.model.backend)
     from toolkit.models.budget import check_budget, device_memory  # noqa: PLC0415 - torch is imported only to train
     from toolkit.models.device import pick_device  # noqa: PLC0415 - torch is imported only to train
+    from toolkit.models.sharding import shards_of  # noqa: PLC0415 - torch is imported only to train
     from toolkit.models.training_logs import check_logs  # noqa: PLC0415 - torch is imported only to train
 
     check_logs(study.train.report_to)
     source, picked = _source(workspace, study, study_folder, seed=seed), pick_device(device)
     mode, dtype = study.train.mode, study.model.dtype
     budgets = chosen.budgets(source, lora=study.train.lora)
-    check_budget(budgets, mode=mode, dtype=dtype, device=picked, memory=device_memory(picked))
+    shards = shards_of(mode)
+    check_budget(budgets, mode=mode, dtype=dtype, device=picked, memory=device_memory(picked), shards=shards)
     model = chosen.load(source, device=picked, mode=mode, dtype=dtype)
     model.keep_features(workspace.features, gigabytes=study.features.gigabytes)
     return model

@@ -82,7 +82,7 @@ def beside_others(folder: Path, lane: str, command: str, *, progress: Progress =
     with ExitStack() as stack:
         if (folder.resolve(), EVERYTHING) not in _held and folder.is_dir():
             shared = stack.enter_context(_lock_file(folder, EVERYTHING))
-            if _taken(shared, fcntl.LOCK_EX):
+            if _is_first() and _taken(shared, fcntl.LOCK_EX):
                 sweep(folder)
             _wait(shared, fcntl.LOCK_SH, folder, EVERYTHING, progress)
         stack.enter_context(held(folder, lane, command, progress=progress))
@@ -96,7 +96,7 @@ def held(folder: Path, lane: str, command: str, *, progress: Progress = silent) 
     Raises ToolkitError, which names the holder, when another process still has it after `WAIT` seconds.
     """
     mark = (folder.resolve(), lane)
-    if mark in _held or (folder.resolve(), EVERYTHING) in _held or os.environ.get("RANK", "0") != "0":
+    if mark in _held or (folder.resolve(), EVERYTHING) in _held or not _is_first():
         yield
         return
     with _lock_file(folder, lane) as file:
@@ -109,6 +109,11 @@ def held(folder: Path, lane: str, command: str, *, progress: Progress = silent) 
             yield
         finally:
             _held.discard(mark)
+
+
+def _is_first() -> bool:
+    """Tell whether this process holds locks for those that were started with it: the first does, and sweeps."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 @contextmanager
@@ -148,7 +153,18 @@ def _taken(file: IO[bytes], kind: int) -> bool:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise lockless(error, str(file.name)) from error
     return True
+
+
+def lockless(error: OSError, place: str) -> ToolkitError:
+    """Return what to tell where the disk keeps no locks, as Lustre does without a mount option."""
+    return ToolkitError(
+        f"the disk of this workspace cannot lock a file: {error.strerror}",
+        place=place,
+        remedy="mount it with locks (Lustre: -o flock), or use a disk that has them; see scale.md",
+    )
 
 
 def _is_still(file: IO[bytes], path: Path) -> bool:

@@ -25,7 +25,7 @@ from toolkit.prompts.answers import answers_of
 from toolkit.prompts.prompt import prompts_of, prompts_without_metadata
 from toolkit.stages.predict import external, plain_control
 from toolkit.stages.predict.shards import Shard, Task, score_shard
-from toolkit.stages.predict.unchanged import changes_at_0
+from toolkit.stages.predict.unchanged import changes_at_0, first_unchecked
 from toolkit.workspace import sql
 from toolkit.workspace.locks import beside_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
@@ -42,6 +42,7 @@ from toolkit.workspace.runs import (
     read_run,
     record_predictions,
 )
+from toolkit.workspace.shared_disk import wait_for_files
 from toolkit.workspace.verification import check_record
 
 PARTS = ("validation", "test")
@@ -113,7 +114,8 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     process = this_process()
     with process.first_alone():
         task = _task(workspace, study, run, control)
-    with beside_others(workspace.folder, f"run-{task.run_id}", "predict", progress=progress):
+    lock = beside_others(workspace.folder, f"run-{task.run_id}", "predict", progress=progress)
+    with process.together_in(workspace.folder, lock):
         return _predict(workspace, task, parts, device, progress)
 
 
@@ -126,11 +128,13 @@ def _predict(
     work = [_work(workspace, task, part, part_cases(workspace, task.record.split_id, part)) for part in parts]
     shards = [shard for each in work for shard in each.shards]
     missing, changes = {shard.path for shard in shards if not shard.path.exists()}, dict[str, float]()
+    unchecked = first_unchecked(workspace, task, shards, missing) if process.is_first else []
     process.wait_for_others()  # until all have read the registry and seen what is missing
-    if waiting := [shard for shard in process.share(shards) if shard.path in missing]:
+    waiting = [shard for shard in process.share(shards) if shard.path in missing]
+    if waiting or unchecked:
         loaded = _loaded(workspace, task, device)
         model = ImageBlindBackend(loaded) if task.control in ablation.BLIND else loaded
-        changes = changes_at_0(workspace, model, task, waiting)
+        changes = changes_at_0(workspace, model, task, unchecked if process.is_first else waiting)
         done, total = 0, sum(len(shard.cases) for shard in waiting)
         for shard in waiting:
             for scored in score_shard(model, task, shard):
@@ -138,6 +142,7 @@ def _predict(
                 progress("predicting", done, total)
     process.wait_for_others()
     if process.is_first:
+        wait_for_files(missing)
         files = {part: [shard.path for shard in shards if shard.part == part] for part in parts}
         known = {part: made.unchanged for part, made in predicted_parts(workspace, task.run_id).items()} | changes
         _mirror(workspace, task.run_id, files, {each.shards[0].part: _made(task, each, known) for each in work})
@@ -149,9 +154,12 @@ def _predict(
 def _predict_plainly(
     workspace: Workspace, study: Study, of: RunRecord, parts: tuple[str, ...], progress: Progress
 ) -> Predicted:
-    with beside_others(workspace.folder, f"run-{of.run_id}-{PLAIN_CONTROL}", "predict", progress=progress):
+    process = this_process()
+    lock = beside_others(workspace.folder, f"run-{of.run_id}-{PLAIN_CONTROL}", "predict", progress=progress)
+    with process.together_in(workspace.folder, lock), process.first_alone():
         done = plain_control.predictions(workspace, study, of, parts, progress)
-        _mirror(workspace, done.run_id, {part: [path] for part, path in done.files.items()}, done.made)
+        if process.is_first:
+            _mirror(workspace, done.run_id, {part: [path] for part, path in done.files.items()}, done.made)
     key = {"run_id": done.run_id, "parts": "\x1f".join(done.files)}
     counts = workspace.rows(sql.statement("predict/summary"), key)[0]
     scored_before = counts.pop("scored")

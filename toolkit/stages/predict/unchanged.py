@@ -1,6 +1,7 @@
 """The self-check of degraded photographs: at level 0 a run must give its own predictions again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from toolkit.errors import ModelError, WorkspaceError
 from toolkit.models.backend import Backend
@@ -8,9 +9,21 @@ from toolkit.photographs import degradation
 from toolkit.prompts.ablation import ImageBlindBackend
 from toolkit.stages.predict.shards import Shard, Task, scored_batches
 from toolkit.workspace.registry import Workspace
+from toolkit.workspace.runs import predicted_parts
 
 TOLERANCE = 1e-3
 """What a probability may differ by where another device, or other cases in a batch, round differently."""
+
+
+def first_unchecked(
+    workspace: Workspace, task: Task, shards: Sequence[Shard], missing: Collection[Path]
+) -> list[Shard]:
+    """Return the first shard of each part that the self-check has not seen whole, whichever shards are missing."""
+    if degradation.named(task.control) is None:
+        return []
+    done = {part for part, made in predicted_parts(workspace, task.run_id).items() if made.unchanged is not None}
+    open_parts = {shard.part for shard in shards if shard.path in missing or shard.part not in done}
+    return list({shard.part: shard for shard in reversed(shards) if shard.part in open_parts}.values())
 
 
 def changes_at_0(
