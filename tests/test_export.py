@@ -232,10 +232,8 @@ def test_what_a_killed_export_has_left_is_swept_away_by_the_next(finished, tmp_p
     assert [tmp_path / "out"] == list(tmp_path.iterdir())
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=() if kind == "parquet" else pytest.mark.soak) for kind in FORMATS]
-)
+@pytest.mark.soak_after(1)
+@pytest.mark.parametrize("kind", FORMATS)
 def test_a_full_disk_leaves_nothing_and_says_so(finished, tmp_path, kind):
     program = (
         "import resource, signal, sys\n"

@@ -231,12 +231,14 @@ def test_a_task_that_fails_is_told_in_labelboxs_words(send, labelbox):
     assert {i for images in PATIENTS.values() for i in images} == {each[0] for each in done_of(labelbox, "priority")}
 
 
-def test_a_move_that_can_be_seen_only_after_its_task_is_complete_is_not_told_as_failed(queued, study, labelbox):
-    labelbox.lag = 0.3
+@pytest.mark.parametrize(("polls", "lag", "settle"), [(0, 0.3, 20.0), (5, 0.9, 0.5)], ids=["soon", "a slow task"])
+def test_a_move_that_can_be_seen_only_after_its_task_is_complete_is_not_told_as_failed(
+    queued, study, labelbox, polls, lag, settle
+):
+    labelbox.lag, labelbox.polls = lag, polls
     settings = PushSection(steps=["rework"], task_queue="Rework")
-    result = push_queue(
-        queued, with_push(study, settings), apply=True, patience=Patience(first=0.01, poll=0.05, settle=20.0)
-    )
+    patience = Patience(first=0.01, poll=0.05, settle=settle)
+    result = push_queue(queued, with_push(study, settings), apply=True, patience=patience)
 
     assert {"rework": {"sent": 5}} == result.states
 

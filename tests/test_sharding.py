@@ -15,8 +15,9 @@ from torch import nn
 from toolkit.errors import ModelError
 from toolkit.manifest.model import TrainSection
 from toolkit.models import sharding
-from toolkit.models.backend import Budget
+from toolkit.models.backend import Budget, Examples, TrainingJob
 from toolkit.models.budget import GIB, check_budget
+from toolkit.models.classifier import ImageClassifier
 from toolkit.models.training import arguments
 
 PROGRAM = Path(__file__).with_name("sharded.py")
@@ -93,6 +94,19 @@ def test_only_full_training_of_several_processes_is_sharded(monkeypatch):
 
     assert "only full training is sharded, not mode = 'lora'" in str(caught.value)
     assert 1 == sharding.shards_of("full")
+
+
+def test_an_image_classifier_is_not_sharded(monkeypatch, tmp_path):
+    ImageClassifier.build_tiny(tmp_path / "tiny", [], seed=1)
+    model = ImageClassifier.load(str(tmp_path / "tiny"), device="cpu")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    examples = Examples(np.zeros((2, 32, 32, 3), np.uint8), ["?"] * 2, np.array([0, 1]))
+    with pytest.raises(ModelError) as caught:
+        model.fit(TrainingJob(examples, examples, ["nevus", "melasma"], TrainSection(mode="full"), 1, tmp_path / "run"))
+
+    assert "an image classifier fits on one GPU" in str(caught.value)
+    assert "leave --use_fsdp out" in str(caught.value)
 
 
 def test_shards_need_their_share_and_the_weights_once():

@@ -25,6 +25,7 @@ from toolkit.models.checkpoint import Checkpoint, reading, refuse_adapter, write
 from toolkit.models.features import weights_digest
 from toolkit.models.inputs import Tensors
 from toolkit.models.sanity_checks import check_finite
+from toolkit.models.sharding import refuse_shards
 from toolkit.models.training import train
 from toolkit.models.transformers_compat import Model, Processor, model_facts, quiet
 from toolkit.photographs.undecoded import Batch
@@ -120,7 +121,8 @@ class ImageClassifier:
         return int(size.get("height") or size["shortest_edge"])
 
     def fit(self, job: TrainingJob) -> list[Epoch]:
-        """Train with a new head."""
+        """Train with a new head; refuse to cut a model that fits on any GPU into shards."""
+        refuse_shards("an image classifier fits on one GPU, and is not cut into shards")
         self.model = self._with_head(job.answers, job.seed)
         return train(TrainableClassifier(self, job.answers), job)
 

@@ -20,6 +20,7 @@ from toolkit.models.transformers_compat import Model
 
 SWITCH = "ACCELERATE_USE_FSDP"
 """Set by `accelerate launch --use_fsdp`."""
+PLACE = "accelerate launch --use_fsdp"
 
 
 def is_sharded() -> bool:
@@ -32,12 +33,16 @@ def shards_of(mode: TrainMode) -> int:
     if not is_sharded():
         return 1
     if mode != "full":
-        raise ModelError(
-            f"only full training is sharded, not mode = {mode!r}",
-            place="accelerate launch --use_fsdp",
-            remedy="leave --use_fsdp out: without it each GPU holds all weights, and trains the few of this mode",
-        )
+        refuse_shards(f"only full training is sharded, not mode = {mode!r}")
     return this_process().count
+
+
+def refuse_shards(problem: str) -> None:
+    """Raise ModelError where the weights of a model that cannot be cut are to be trained in shards."""
+    if is_sharded():
+        raise ModelError(
+            problem, place=PLACE, remedy="leave --use_fsdp out: without it each GPU holds all weights of the model"
+        )
 
 
 def arguments(model: Model) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def make_whole(model: nn.Module, *, tied: set[frozenset[str]]) -> None:
         names = sorted({name for group in tied ^ now for name in group})
         raise ModelError(
             f"sharding has changed which weights are tied: {', '.join(names[:4])}",
-            place="accelerate launch --use_fsdp",
+            place=PLACE,
             remedy="train without --use_fsdp, and report this with the versions of torch, transformers and accelerate",
         )
 

@@ -30,9 +30,8 @@ class Watch:
     def __init__(
         self, store: Any, rank: int, count: int, *, ended: Callable[[ToolkitError], None] | None = None
     ) -> None:
-        self.store = (
-            store.clone()
-        )  # of torch's Store, whose types lack it: another connection: the first may be waiting for something
+        # Another connection, since the first may be waiting for something; torch's types of Store lack it.
+        self.store = store.clone()
         self.store.set_timeout(timedelta(seconds=60))
         self.rank, self.count, self.ended = rank, count, ended or end
         self.parent = os.getppid()

@@ -150,9 +150,8 @@ def curve_of_cohort(  # noqa: PLR0913 - as above
         shares = model.probabilities(cohort.features[cohort.evaluated], classes=len(study.class_names))
         return shares.argmax(axis=1)
 
-    return _curve_by_orders(
-        study, _Cohort(*cohort[1:]), sizes, described, predicted, more=more, orders=orders, progress=progress
-    )
+    own = _Cohort(cohort.truth, cohort.names, cohort.training, cohort.evaluated)
+    return _curve_by_orders(study, own, sizes, described, predicted, more=more, orders=orders, progress=progress)
 
 
 def metadata_curve(

@@ -100,7 +100,7 @@ class QueueSender:
         def end(call: PushCall) -> tuple[str, str | None, dict[str, list[str | None]]]:
             state, answer, apart = self._end(call)
             if state == "sent":
-                gone = self.sender.seen(not_left_behind, call)
+                gone = self.sender.seen(not_left_behind, call.items, seconds=self.sender.patience.settle)
                 apart = {item.item: NOT_MOVED for item in call.items if item.item not in gone}
             return state, answer, apart
 

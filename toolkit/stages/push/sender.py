@@ -107,14 +107,13 @@ class Sender:
         else:
             self.journal.ended(call, state, answer, apart=apart)
 
-    def seen(self, found: Callable[[Items], dict[str, str]], call: PushCall) -> dict[str, str]:
-        """Ask which items of a call are there, until all are or those that are not would be seen by now."""
-        since = (datetime.now(UTC).replace(tzinfo=None) - call.at).total_seconds()
-        left, pause = min(max(self.patience.settle - since, 0.0), self.patience.settle), self.patience.poll
+    def seen(self, found: Callable[[Items], dict[str, str]], items: Items, *, seconds: float) -> dict[str, str]:
+        """Ask which items are there, until all are or those that are not would be seen: at most so many seconds."""
+        left, pause = seconds, self.patience.poll
         while True:
             self.progress("asking Labelbox what it has", 0, None)
-            there = found(call.items) if call.items else {}
-            if len(there) == len(call.items) or left <= 0:
+            there = found(items) if items else {}
+            if len(there) == len(items) or left <= 0:
                 return there
             wait = min(pause, left)
             self.patience.sleep(wait)
@@ -125,7 +124,9 @@ class Sender:
         if step.repeatable:
             self.journal.ended(call, "not_sent", "it is not known whether it arrived; sent again it changes nothing")
             return
-        found = self.seen(step.found, call)
+        since = (datetime.now(UTC).replace(tzinfo=None) - call.at).total_seconds()
+        seconds = min(max(self.patience.settle - since, 0.0), self.patience.settle)
+        found = self.seen(step.found, call.items, seconds=seconds)
         ids = sorted(set(filter(None, found.values())))
         one = ids[0] if len(ids) == 1 else None
         if len(found) == len(call.items):
