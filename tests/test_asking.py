@@ -47,6 +47,7 @@ def test_a_file_of_sql_is_asked_with_its_parameters(query, tmp_path):
     assert "takes no parameter other" in query("--file", plain, "--set", "other=1")[2]
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -204,6 +204,7 @@ def test_who_leaves_is_told_that_it_was_trained_on_them(based):
     assert made.run_id in runs_on(workspace, {find_split(workspace)})
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

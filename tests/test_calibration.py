@@ -130,6 +130,7 @@ def stretched(patients: int, most_cases: int, stretch: float, generator) -> tupl
     return 1 / (1 + np.exp(-logits)), occurred.astype(float), patient
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(("patients", "most_cases"), [(60, 1), (60, 8), (150, 3)])
 def test_calibrated_probabilities_are_seldom_rejected_and_the_power_is_what_it_says(patients, most_cases):
     generator = np.random.default_rng(5)

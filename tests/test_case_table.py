@@ -178,7 +178,7 @@ def test_a_field_with_a_hostile_or_a_taken_name_is_a_column_too(parsed):
 ANSWERS = ("cases", "duplicates", "metadata", "missed_malignant", "patients", "progress", "queue")
 
 
-@pytest.mark.soak_after(3)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("name", ANSWERS)
 def test_new_questions_answer_after_one_run_without_parameters(finished, name):
     answer = finished.workspace.ask(name)

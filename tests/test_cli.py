@@ -90,7 +90,7 @@ def test_an_empty_workspace_has_a_status_and_a_next_step(call, tmp_path):
     assert "toolkit parse EXPORT --images DIR" == json.loads(out)["next"]
 
 
-@pytest.mark.soak_after(4)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("command", ["status", "audit", "split", "train", "predict", "evaluate", "report", "query"])
 def test_json_says_the_same_facts(call, command):
     code, out, _ = call("--json", command)

@@ -121,6 +121,7 @@ def test_a_comparison_with_a_control_is_found_whichever_run_was_given_first(fini
     assert asked(OTHER, "runs")
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("other", "since", "message"),
     [("", "", "with itself"), ("nothing", "", "no such run"), (OTHER, "nothing", "no such export")],

@@ -50,6 +50,7 @@ def test_the_workspace_is_the_one_on_the_command_line(finished, monkeypatch):
         assert finished.results["Report"].run_id in runs()
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_of_a_shell_is_one(shell):
     done = subprocess.run(

@@ -55,6 +55,7 @@ def test_bytes_of_a_photograph_are_those_that_were_parsed_or_refused_by_the_name
     assert "PAT_7" not in str(caught.value)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("control", [None, "shuffled", "border"])
 def test_a_changed_photograph_is_not_predicted_on(copied, finished, control):
     photograph = photograph_of(copied, "test")
@@ -67,6 +68,7 @@ def test_a_changed_photograph_is_not_predicted_on(copied, finished, control):
     assert Path(photograph["path"]).name not in str(caught.value)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("part", ["train", "validation"])
 def test_a_changed_photograph_is_not_trained_on(copied, finished, part):
     photograph = photograph_of(copied, part)

@@ -176,7 +176,7 @@ def real(shared):
     return [Image.open(of_patient[patient]).convert("RGB") for patient in sorted(of_patient)[:24]]
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     "mask", [pytest.param(mask, marks=[pytest.mark.soak] if n % 4 else []) for n, mask in enumerate(MASKS)]
 )
@@ -186,7 +186,7 @@ def test_photographs_that_are_masked_alike_are_no_duplicates(mask, real):
     assert [] == find(masked)
 
 
-@pytest.mark.soak_after(6)
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("mask", MASKS)
 def test_a_changed_copy_of_a_masked_photograph_is_found(mask):
     masked = [MASKS[mask](blotches(seed, size=(512, 384)).convert("RGB"), seed) for seed in range(6)]

@@ -66,6 +66,7 @@ def test_what_was_found_elsewhere_bounds_the_interval():
     assert 0.15 == pytest.approx(known.interval.high) != plain.interval.high
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("pairs", [[(0, 5), (2, 6), (0, 3)], [(5, 5), (0, 6), (1, 8), (0, 2)]])
 def test_the_correlation_is_the_posterior_mean_by_numerical_integration(pairs):
     def density(rho, p):

@@ -72,7 +72,7 @@ def test_an_export_holds_nothing_that_leads_to_a_person(finished, written, kind)
     assert [] == search([folder], planted(finished.export.parent) | names, {"result": repr(result)})
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_is_for_nobody_else_to_read(written, kind):
     folder, _, _ = written(kind)
@@ -82,13 +82,13 @@ def test_an_export_is_for_nobody_else_to_read(written, kind):
     assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in paths if path.is_file()}
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_same_workspace_gives_the_same_bytes(written, kind):
     assert digests_of(written(kind)[0]) == digests_of(written(kind)[0])
 
 
-@pytest.mark.soak_after(3)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_the_manifest_says_what_every_file_is(written, kind):
     folder, manifest, result = written(kind)
@@ -404,6 +404,7 @@ def test_every_case_box_and_label_of_the_split_comes_back_from_an_imagefolder(fi
         }
 
 
+@pytest.mark.soak
 def test_an_imagefolder_has_one_picture_for_each_line(written):
     folder, _, result = written("imagefolder")
     lines = lines_of(folder)
@@ -415,6 +416,7 @@ def test_an_imagefolder_has_one_picture_for_each_line(written):
     assert result.pictures == len(lines)
 
 
+@pytest.mark.soak
 def test_the_subsets_of_an_imagefolder_have_the_same_types(written):
     """`datasets` reads metadata with pyarrow and refuses subsets whose types differ."""
     folder, _, _ = written("imagefolder")
@@ -470,6 +472,7 @@ def test_every_prediction_of_the_run_comes_back_from_fiftyone(finished, samples)
     assert own == {case: (each["label"], each["confidence"], each["probabilities"]) for case, each in found.items()}
 
 
+@pytest.mark.soak
 def test_fiftyone_samples_name_their_picture_their_subset_and_their_metadata(finished, samples):
     by_case, folder = samples
     split_id = finished.results["Split"].split_id

@@ -643,6 +643,7 @@ def test_a_recorded_external_run_may_still_name_built_in_backends_only(fresh, he
         predict(here, fresh[1], run=result.run_id)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "qformer_tokenizer/tokenizer.json"])
 def test_a_changed_checkpoint_of_our_own_is_named_before_it_is_loaded(copied, finished, name):
     shutil.rmtree(copied.run(finished.run_id) / "predictions")
@@ -653,7 +654,7 @@ def test_a_changed_checkpoint_of_our_own_is_named_before_it_is_loaded(copied, fi
     assert refused.value.place.endswith(name)
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("content", [None, b"{", b"[" * 100_000, b'{"study": "\\ud800"}'])
 def test_a_report_never_drops_what_its_certificate_states(copied, finished, content):
     split_id = finished.results["Split"].split_id

@@ -27,7 +27,7 @@ def compared(study, seed=0, replicates=199):
     return differences(GroupedCases(*study), 4, replicates=replicates, confidence=0.95, seed=seed)
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("patients", [5, 10, 20])
 @pytest.mark.parametrize("mix", [[0.5, 0.5, 0, 0], [0.1, 0.1, 0.4, 0.4]], ids=["two of four classes", "another mix"])
 def test_equal_recall_in_each_class_is_no_difference_whatever_the_classes_of_a_group(patients, mix):

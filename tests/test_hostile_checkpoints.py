@@ -259,7 +259,7 @@ def test_the_base_that_an_adapter_config_names_is_never_looked_for(copy):
     assert load(copy / "adapter").base["name"] == str((copy / "blip").resolve())
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("name", ["optimizer.pt", "scheduler.pt", "rng_state.pth", "adapter_model.bin"])
 def test_a_training_state_that_would_run_code_is_refused(made, copy, mark, name):
     shutil.copytree(made / "training", copy / "training")

@@ -205,7 +205,7 @@ LATEST, CHOSEN, UNANIMOUS, NONE = (
 )
 
 
-@pytest.mark.soak_after(3)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [

@@ -415,6 +415,7 @@ def test_what_is_not_crossed_is_left_out_and_counted(workspace, reading_study, k
     assert all(np.isnan(row["low"]) for row in result.rows if row["metric"] == "recall")
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("reads", "message"),
     [((PEOPLE[:1], ("melanoma", "nevus")), "fewer than two"), ((PEOPLE, ("nevus",)), "no case whose reference")],

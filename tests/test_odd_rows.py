@@ -92,7 +92,7 @@ CONTROLS = ["\0", "\x01", "\b", "\x0b", "\f", "\x1b", "\x7f", "\x80", "\x92", "\
 TEXTS = list(positions(rich(), of=str))
 
 
-@pytest.mark.soak_after(8)
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("ascii_only", [True, False], ids=["escaped", "as it is"])
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda control: f"U+{ord(control):04X}")
 def test_a_control_character_in_any_text_or_key_keeps_its_row_out(study, key, control, ascii_only):

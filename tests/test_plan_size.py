@@ -67,6 +67,7 @@ def test_without_a_difference_hardly_any_is_found():
     assert found.macro_recall < 0.05
 
 
+@pytest.mark.soak
 def test_the_width_of_an_area_is_that_of_its_spread_over_studies():
     assumed = Assumed(np.array([0.8, 0.8]), icc=0.0, auc=0.85, positive=(0,))
     counts = np.repeat(np.eye(2, dtype=int), [50, 50], axis=0)

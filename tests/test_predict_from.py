@@ -136,7 +136,7 @@ HEADERS = ("prob", "score.", "P()", "behind")
 SOAK = pytest.mark.soak
 
 
-@pytest.mark.soak_after(7)
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("form", [pytest.param(form, marks=SOAK if form in HEADERS else ()) for form in WIDE])
 def test_a_file_of_any_form_gives_the_same_probabilities(read, here, form):
     values = chances()
@@ -167,6 +167,7 @@ def keys_of(workspace: Workspace, column: str) -> list[str]:
     return [row["key"] for row in rows]
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize(
     ("kind", "column"),
     [
@@ -357,6 +358,7 @@ def predicted_alone(values: np.ndarray, header: str, scale: int = 1) -> str:
     return "\n".join([header, *rows])
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     ("header", "scale"),
     [

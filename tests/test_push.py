@@ -168,7 +168,7 @@ def each(faults: list[str], *, also: list[str]) -> list:
     return [pytest.param(*pair, marks=() if is_quick else SOAK) for pair, is_quick in zip(pairs, quick, strict=True)]
 
 
-@pytest.mark.soak_after(4)
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(("name", "fault"), each(["done 503", "done cut", "503", "cut", "limit"], also=["done cut"]))
 def test_a_lost_answer_sends_nothing_twice(send, labelbox, name, fault):
     labelbox.faults[name] = [fault, fault]
@@ -177,7 +177,7 @@ def test_a_lost_answer_sends_nothing_twice(send, labelbox, name, fault):
     nothing_twice_nothing_missing(labelbox)
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("name", "fault"),
     each(["done INTERNAL_SERVER_ERROR", "done 400", "INTERNAL_SERVER_ERROR"], also=["done INTERNAL_SERVER_ERROR"]),
@@ -231,6 +231,7 @@ def test_a_task_that_fails_is_told_in_labelboxs_words(send, labelbox):
     assert {i for images in PATIENTS.values() for i in images} == {each[0] for each in done_of(labelbox, "priority")}
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(("polls", "lag", "settle"), [(0, 0.3, 20.0), (5, 0.9, 0.5)], ids=["soon", "a slow task"])
 def test_a_move_that_can_be_seen_only_after_its_task_is_complete_is_not_told_as_failed(
     queued, study, labelbox, polls, lag, settle
@@ -309,7 +310,7 @@ def test_a_withdrawn_patient_is_in_no_note_of_what_was_sent(send, queued, study,
     assert case["case_id"].encode() not in notes
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     "damage",
     [

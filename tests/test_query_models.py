@@ -180,13 +180,16 @@ def scores(model: Any, examples: Examples) -> np.ndarray:
     return model.log_likelihoods(np.asarray(examples.photographs), examples.prompts, ANSWERS)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("text", "mode"),
     [
-        ("opt", "lora"),
         ("llama", "full"),
+        ("opt", "lora"),
         ("t5", "lora"),
-        *(pytest.param(*pair, marks=pytest.mark.soak) for pair in [("opt", "full"), ("llama", "lora"), ("t5", "full")]),
+        ("opt", "full"),
+        ("llama", "lora"),
+        ("t5", "full"),
     ],
 )
 def test_a_resumed_training_ends_like_one_that_was_never_interrupted_and_so_does_what_is_saved(

@@ -607,7 +607,7 @@ def test_the_ticked_cases_of_a_page_become_a_queue_with_page_and_workbook(copied
     assert "chosen by a person" in copied.rows("from queues order by made_at desc")[0]["sources"]
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("content", "message"),
     [

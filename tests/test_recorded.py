@@ -130,6 +130,7 @@ def test_what_a_command_could_not_do_leaves_no_export_behind(workspace, study, k
     shutil.rmtree(workspace.folder)
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -157,6 +158,7 @@ def test_a_record_that_contradicts_itself_is_named_even_where_the_ledger_knows_i
     assert str(path) == caught.value.place
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

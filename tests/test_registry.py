@@ -37,7 +37,7 @@ def test_a_changed_schema_file_is_refused(parsed):
         pass
 
 
-@pytest.mark.soak_after(5)
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     "text",
     [

@@ -51,6 +51,7 @@ def in_a_terminal(folder: Path) -> int:
     return code
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(("name", "flag"), [("harlequin", "--read-only"), ("duckdb", "-readonly")])
 def test_a_shell_gets_a_private_copy_read_only_and_no_key(finished, program, monkeypatch, name, flag):
     monkeypatch.setenv("LABELBOX_API_KEY", "secret")

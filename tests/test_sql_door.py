@@ -420,6 +420,7 @@ def test_the_process_alone_lets_nothing_through_either(asked):
     assert not list(asked.folder.rglob("target*"))
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     "text",
     [
@@ -572,6 +573,7 @@ def test_hostile_parameters_are_refused(asked, given, told):
         asked.answer("truth_as_of", given)
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     "value", ["'; copy (select 42) to 'x'; --", "$part", "test' union all from read_text('/etc/passwd') --", "\0", "{}"]
 )
@@ -580,6 +582,7 @@ def test_a_parameter_is_a_value_whatever_it_says(asked, value):
     assert [{"value": value}] == asked.sql("select $value as value", {"value": value}).to_pylist()
 
 
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize(
     "text", ["", ";", "-- only a comment", "select 1 as a\udcff", "select '\0'", "selec 1", "\x1b[31m"]
 )

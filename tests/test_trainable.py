@@ -268,7 +268,7 @@ def test_a_vision_part_that_is_trained_keeps_nothing(tiny, examples, tmp_path):
 PARTS = ("vision_model", "qformer", "language_projection", "language_model")
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("mode", "trained"),
     [

@@ -136,9 +136,9 @@ def opened(monkeypatch):
     return calls
 
 
-def trained(workspace, finished, *, augment: bool):
+def trained(workspace, finished, *, augment: bool, epochs: int = 2):
     study = finished.study_file.study
-    settings = {"mode": "qformer", "epochs": 2, "augment": augment, "warmup_steps": 0}
+    settings = {"mode": "qformer", "epochs": epochs, "augment": augment, "warmup_steps": 0}
     study = study.model_copy(update={"train": study.train.model_copy(update=settings)})
     return study, train(workspace, study, study_folder=finished.study_file.folder)
 
@@ -174,7 +174,7 @@ def test_a_second_training_and_a_second_prediction_decode_no_photograph(copied, 
 
 
 def test_degraded_photographs_and_controls_never_get_features_of_the_photographs_as_they_are(copied, finished, opened):
-    study, run = trained(copied, finished, augment=True)
+    study, run = trained(copied, finished, augment=True, epochs=1)
     predict(copied, study, run=run.run_id, parts=("test",))
     own = likelihoods(copied, run.run_id)
     without = study.model_copy(update={"features": study.features.model_copy(update={"gigabytes": 0.0})})

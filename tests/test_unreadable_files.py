@@ -144,7 +144,7 @@ HOSTILE_TOML = {
 }
 
 
-@pytest.mark.soak_after(15)
+@pytest.mark.soak_after(5)
 @pytest.mark.parametrize("text", HOSTILE_TOML.values(), ids=HOSTILE_TOML)
 @pytest.mark.parametrize(("read", "error"), [(load_study, StudyError), (claims, ClaimsError)])
 def test_hostile_toml_is_refused_at_once(tmp_path, text, read, error):
