@@ -122,6 +122,7 @@ def plan_training(
 
     picked = pick_device(device)
     memory = device_memory(picked)
+    start_of(workspace, study, split_id)
     source = _source(workspace, study, study_folder, seed=study.study.seed)
     budgets = chosen.budgets(source, lora=study.train.lora)
     batches = -(-parts["train"] // study.train.batch_size)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from toolkit.errors import LeakError, ModelError
 from toolkit.manifest import Study
+from toolkit.manifest.model import LoraSection
 from toolkit.workspace import sql
 from toolkit.workspace.registry import Workspace
 from toolkit.workspace.runs import RunRecord, check_checkpoint, find_run, read_run
@@ -44,8 +45,24 @@ def _check_weights(study: Study, start: RunRecord) -> None:
             problem, place=KEY, remedy=f'set backend = "{trained[1]["backend"]}", or start from another run'
         )
     if trained[0].get("mode") == "lora":
-        problem = f"run {start.run_id} holds adapters, and no weights of its own"
-        raise ModelError(problem, place=KEY, remedy="start from a run of another [train] mode")
+        _check_adapter(study, start)
+
+
+def _check_adapter(study: Study, start: RunRecord) -> None:
+    """Refuse to train on an adapter in another mode, on another base, or with another rank or alpha than it has."""
+    own = LoraSection.model_validate(start.study["train"].get("lora", {}))
+    if study.train.mode != "lora":
+        problem = f"run {start.run_id} holds adapters, and no weights of its own that could be trained"
+        raise ModelError(problem, place=KEY, remedy='set mode = "lora" under [train], or start from another run')
+    if study.model.name != start.study["model"].get("name"):
+        problem = f"the adapters of run {start.run_id} are of [model] name = {start.study['model'].get('name')!r}"
+        raise ModelError(problem, place="[model] name", remedy="name the same checkpoint: it is read from where it was")
+    if (study.train.lora.rank, study.train.lora.alpha) != (own.rank, own.alpha):
+        raise ModelError(
+            f"the adapters of run {start.run_id} have rank {own.rank} and alpha {own.alpha}",
+            place="[train.lora] rank",
+            remedy=f"set rank = {own.rank} and alpha = {own.alpha}; dropout may be another",
+        )
 
 
 def _with_earlier(workspace: Workspace, start: RunRecord) -> Iterator[RunRecord]:
