@@ -127,7 +127,8 @@ def test_a_training_goes_on_with_the_adapters_and_leaves_what_they_stand_on(star
     assert 0.3 == read_json(tmp_path / "second" / "adapter_config.json")["lora_dropout"]
 
 
-@one_family
+@pytest.mark.soak  # of a run of InstructBLIP see below
+@pytest.mark.parametrize("family", FAMILIES)
 def test_a_resumed_training_ends_like_one_that_was_never_interrupted(started, tmp_path, family):
     def interrupt(_: str, step: int, __: int | None) -> None:
         if step == 3:

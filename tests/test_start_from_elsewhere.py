@@ -181,7 +181,7 @@ def test_what_it_gained_here_is_a_paired_difference_on_the_test_set(adapted):
     assert rows["mixed"]["difference"] is None
 
 
-@pytest.mark.parametrize("audience", ["internal", "shared"])
+@pytest.mark.parametrize("audience", ["internal", pytest.param("shared", marks=pytest.mark.soak)])
 def test_the_page_says_what_cannot_be_measured_here(adapted, audience):
     run_id = adapted.result.run_id
     page = Path(report(adapted.site.workspace, adapted.study, run=run_id, audience=audience).page)
@@ -203,7 +203,8 @@ def test_the_page_of_the_run_as_it_came_is_of_the_test_set(adapted):
 
     assert "External validation" in text
     assert (
-        "The run was trained on none of these cases, and neither temperature nor threshold was chosen on them." in text
+        "The run was trained on none of these photographs, and neither temperature nor threshold was chosen on them."
+        in text
     )
     assert "in the external set" not in text
 
@@ -322,6 +323,7 @@ CHANGED = {
 }
 
 
+@pytest.mark.soak_after(5)
 @pytest.mark.parametrize("name", CHANGED)
 def test_a_folder_that_was_changed_since_is_refused(again, name):
     site, study, run = again
