@@ -373,8 +373,10 @@ def test_what_is_no_run_is_refused(tried, tmp_path):
         predict(tried[0], tried[1], run=str(tmp_path))
 
 
-def test_a_workspace_without_external_cases_is_told_what_to_write(finished):
-    with pytest.raises(WorkspaceError, match="no part external"):
+def test_a_run_is_not_one_of_others_where_it_was_trained(finished):
+    with pytest.raises(
+        LeakError, match=r"was trained on \d\d+ of these photographs, and on the patients of \d\d+ cases"
+    ):
         external.bring(finished.workspace, finished.workspace.run(finished.run_id))
 
 
@@ -574,6 +576,10 @@ def test_a_true_adapter_is_taken_with_its_base_in_its_own_workspace_or_in_this_s
     base = elsewhere.parents[1] / "models" / "tiny-00000000"
     base.mkdir(parents=True)
     adapted("../../../models/tiny-00000000")(elsewhere)
+    external.check_base(fresh[1], checkpoint)
+
+    (elsewhere.parent / "00000000" / "checkpoint").mkdir(parents=True)
+    adapted("../../00000000/checkpoint")(elsewhere)  # adapters of a training that started from a run there
     external.check_base(fresh[1], checkpoint)
 
     adapted(fresh[1].model.name)(elsewhere)

@@ -133,22 +133,12 @@ def test_a_run_that_has_seen_patients_of_the_test_set_is_refused(adapted):
         train(workspace, mixed, study_folder=folder, split_id=other.split_id)
 
 
-@pytest.mark.parametrize(
-    ("edit", "problem"),
-    [
-        ({"control": "blank", "control_of": "aaaaaaaa"}, "was not trained in this workspace"),
-        ({"external_of": "aaaaaaaa"}, "was not trained in this workspace"),
-    ],
-)
-def test_what_has_no_weights_of_its_own_is_refused(adapted, monkeypatch, edit, problem):
-    from toolkit.workspace import starts
+def test_what_has_no_weights_of_its_own_is_refused(adapted):
+    workspace, study, folder, _, result = adapted
+    blank = predict(workspace, study, run=result.run_id, control="blank")
 
-    workspace, study, _, old, _ = adapted
-    record = read_run(workspace, old).model_copy(update=edit)
-    monkeypatch.setattr(starts, "read_run", lambda *_: record)
-
-    with pytest.raises(ModelError, match=problem):
-        starts.start_of(workspace, study, record.split_id)
+    with pytest.raises(ModelError, match="has no training of its own"):
+        train(workspace, changed(study, start=blank.run_id), study_folder=folder)
 
 
 def test_another_backend_an_adapter_and_a_changed_checkpoint_are_refused(adapted, tmp_path):

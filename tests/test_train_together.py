@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from train_together import ANSWERS, PROMPT, WAYS, main
+from train_together import ANSWERS, PROMPT, WAYS, job, main
 
+from toolkit.models.instructblip import InstructBlip
 from toolkit.models.tiny import build_tiny
 
 PROGRAM = Path(__file__).with_name("train_together.py")
@@ -29,9 +30,12 @@ def trained(source: Path, folder: Path, shapes: list[tuple[int, int]], *, proces
 @pytest.mark.soak
 def test_two_processes_learn_what_one_learns_from_the_same_cases(tmp_path):
     build_tiny(tmp_path / "tiny", [PROMPT, *ANSWERS], seed=3)
+    adapter = InstructBlip.load(str(tmp_path / "tiny"), device="cpu", mode="lora")
+    adapter.fit(job(tmp_path / "training", mode="lora", batch_size=4, learning_rate=1e-2))
+    adapter.save(tmp_path / "adapter")
 
-    alone = trained(tmp_path / "tiny", tmp_path / "alone", [(8, 1)], processes=1)
-    together = trained(tmp_path / "tiny", tmp_path / "together", [(2, 2)], processes=2)
+    alone = trained(tmp_path, tmp_path / "alone", [(8, 1)], processes=1)
+    together = trained(tmp_path, tmp_path / "together", [(2, 2)], processes=2)
 
     expected = {tuple(result["way"]): result for result in alone}
     assert set(WAYS) == set(expected)

@@ -398,9 +398,9 @@ def predict(  # noqa: PLR0913 - two ways to predictions
     Args:
         run: Run ID, or latest; or the folder of a run in another workspace, to test its model on this workspace's
             cases.
-        part: Subset to predict; else validation and test, or external for a run of another workspace. Of a file, all
-            of these that it covers. unlabelled are the photographs that nobody has labelled: `toolkit next-batch` says
-            which of them to label first.
+        part: Subset to predict; else validation and test, or of a run of another workspace external, or test where
+            there is no part external. Of a file, all of these that it covers. unlabelled are the photographs that
+            nobody has labelled: `toolkit next-batch` says which of them to label first.
         control: Input ablation, to test whether the model looks at the lesion: blank shows a grey square, shuffled the
             photograph of another patient, border only what surrounds the lesion's box, metadata a grey square with the
             prompt's metadata. plain is a control without a neural network, logistic regression and extra trees on plain

@@ -6,10 +6,14 @@
 -- $part = test: subset of the split
 -- $part among train, validation, test, external
 with before as (
-    select distinct unnest(map_keys(predictions.probabilities)) as class_name
-    from run_names
-    inner join predictions on predictions.run_id = run_names.run_id
-    where run_names.name = $other
+    select distinct likelihoods.entry.key as class_name
+    from (
+        select unnest(map_entries(predictions.log_likelihoods)) as entry
+        from run_names
+        inner join predictions on predictions.run_id = run_names.run_id
+        where run_names.name = $other
+    ) as likelihoods
+    where likelihoods.entry.value > '-inf'::double -- a run of another workspace has no answer for some classes
 ),
 
 known as (

@@ -1,5 +1,7 @@
 """Results of stages from `train` to `claims`, and of `push`, as lines and tables."""
 
+from typing import Any
+
 from rich.console import Group, RenderableType
 
 from toolkit.console.claims import claims
@@ -63,6 +65,7 @@ from toolkit.stages.train import Trained, TrainingPlan
 from toolkit.stages.translate import Translated
 from toolkit.workspace.runs import PLAIN_CONTROL
 
+OTHER_KEY = "the other workspace has another pseudonym key, or did not note it"
 BETWEEN_SEEDS = ("macro_recall", "macro_roc_auc", "accuracy")
 
 
@@ -85,6 +88,7 @@ def _(result: Trained) -> RenderableType:
         f"run {result.run_id}{again}: {result.model} on {support(result.train_cases, result.train_patients)}, "
         f"{result.seconds:.0f} s on {result.device}",
         *([result.self_test] if result.self_test else []),
+        *_started_elsewhere(result.start_leaks),
         f"{counted(result.epochs, 'epoch')}: loss {proportion(result.train_loss)}; validation set: loss "
         f"{proportion(result.validation_loss)}, macro recall {proportion(result.metrics['macro_recall'])}",
         *(
@@ -102,6 +106,23 @@ def _(result: Trained) -> RenderableType:
         f"query adaptation --set run={result.run_id} --set other={result.started_from}",
     )
     return Group(said, *(next_step(f"toolkit {step}") for step in steps))
+
+
+def _started_elsewhere(leaks: dict[str, Any]) -> list[str]:
+    """Say what is known of what a run of another workspace has seen, where the training started from one."""
+    if not leaks:
+        return []
+    compared = counted(leaks["photographs_compared"], "case")
+    lines = [f"it goes back to a run of another workspace, trained on none of the photographs of {compared}"]
+    if not leaks["patients_compared"]:
+        lines.append(f"! {OTHER_KEY}: that run may have seen patients of this one")
+    if unknown := leaks.get("unknown_there"):
+        lines.append(f"! {_not_compared(unknown)}")
+    return lines
+
+
+def _not_compared(cases: int) -> str:
+    return f"{counted(cases, 'case')} it was trained on could not be compared: withdrawn there, or without a digest"
 
 
 def _memory(gib: float) -> str:
@@ -188,11 +209,9 @@ def _(result: Predicted) -> RenderableType:
             for name, cases in result.unmapped.items()
         ]
         if not result.patients_compared:
-            why = "the other workspace has another pseudonym key, or did not note it"
-            lines.append(f"! {why}: the run may have seen patients of this one")
+            lines.append(f"! {OTHER_KEY}: the run may have seen patients of this one")
         if result.unknown_there:
-            unknown = counted(result.unknown_there, "case")
-            lines.append(f"! {unknown} it was trained on could not be compared: withdrawn there, or without a digest")
+            lines.append(f"! {_not_compared(result.unknown_there)}")
     if result.left_out:
         lines.append(f"! {counted(result.left_out, 'case')} without a box left out")
     lines += _left_out_of_prompts(result.values_left_out)

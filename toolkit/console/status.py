@@ -68,7 +68,7 @@ def _details(result: Status) -> dict[str, list[str]]:
 def _runs(rows: list[Row]) -> Table:
     runs = table("run", "split", "model", ">predicted", ">evaluated", "report", "state")
     for row in rows[:MOST_RUNS]:
-        state = "labels have changed" if row["stale"] else "up to date"
+        state = "trained on other labels" if row["stale"] else "up to date"
         model = f"{row['control']} control of {row['control_of']}" if row["control"] else row["model"]
         counts = (count(row["predicted"]), count(row["scored"]), "yes" if row["reported"] else "no")
         runs.add_row(row["run_id"], row["split_id"], line(model), *counts, state)

@@ -125,9 +125,10 @@ class TrainSection(Section):
     """Trainings, each with a seed of its own: [study] seed, the next number, and so on. Each is a run; the first is
     reported, the others say how much its scores owe to chance (`toolkit query seeds`)."""
     start_from: Annotated[str, Field(pattern=r"^([0-9a-f]{4,8})?$")] = ""
-    """ID of a run of this workspace whose weights training starts from, for other classes or another site; empty = from
-    `[model] name`. Refused where that run has seen patients of today's test set, or was trained on some of validation.
-    `toolkit compare` tells what was forgotten."""
+    """ID of a run whose weights training starts from, for other classes or another site; empty = from `[model] name`.
+    A run of mode = "lora" is trained on in that mode, with its rank and alpha. Refused where that run has seen patients
+    of today's test set, or was trained on some of validation; one of another workspace, which `toolkit predict --run
+    FOLDER` has recorded, where it has seen any case of the split. `toolkit compare` tells what was forgotten."""
     report_to: TrainingLogs = "none"
     """Where training logs go besides loss.csv: losses, metrics and settings by transformers' own callbacks, into the
     run's folder logs/. The package has to be installed; privacy.md says what it would send, and when. It makes no other

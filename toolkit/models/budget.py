@@ -4,13 +4,14 @@ Activations come on top: they depend on the batch and on the kernels.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
 from toolkit.errors import ModelError
 from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget
+from toolkit.models.checkpoint import read_adapter
 from toolkit.models.quantised import BYTES, quantised_layers
 from toolkit.models.trainable import parts_of, prepare
 from toolkit.models.transformers_compat import Config, Model, quiet
@@ -24,6 +25,16 @@ WIDTHS = {"float32": 4, "bfloat16": 2}
 def budgets(config: Config, lora: LoraSection) -> list[Budget]:
     """Return the budget of every mode of training, counted on a model without memory."""
     return [_budget(skeleton(config), mode, lora) for mode in parts_of(skeleton(config)).trained]
+
+
+def budgets_of(source: str, lora: LoraSection, *, read: Callable[[str], Config]) -> list[Budget]:
+    """Return the budget of every mode in which a checkpoint can be trained; an adapter is trained on in its own alone.
+
+    `read` returns the configuration of a folder or hub name.
+    """
+    adapter = read_adapter(source)
+    found = budgets(read(adapter.base if adapter else source), lora)
+    return [budget for budget in found if budget.mode == "lora" or adapter is None]
 
 
 def skeleton(config: Config) -> Model:

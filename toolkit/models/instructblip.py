@@ -11,7 +11,7 @@ import torch
 from toolkit.files import sha256_of
 from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget, Epoch, TrainingJob
-from toolkit.models.budget import budgets
+from toolkit.models.budget import budgets_of
 from toolkit.models.checkpoint import Checkpoint, read_adapter, read_checkpoint, read_config, write_checkpoint
 from toolkit.models.decoder.families import BLIP_2
 from toolkit.models.features import FeatureCache, let_features_in, vision_outputs, weights_digest
@@ -94,7 +94,7 @@ class InstructBlip:
     @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> list[Budget]:
         """Return the memory that each mode of training needs, from the configuration alone."""
-        return budgets(read_config(source), lora)
+        return budgets_of(source, lora, read=read_config)
 
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
         """Cache the output of the vision encoder below `folder`, unless it is trained."""
@@ -115,7 +115,7 @@ class InstructBlip:
     def fit(self, job: TrainingJob) -> list[Epoch]:
         """Train the weights of the job's mode."""
         torch.manual_seed(job.seed)  # new adapters are drawn from it
-        prepared = prepare(self.model, mode=job.settings.mode, lora=job.settings.lora)
+        prepared = prepare(self.adapted or self.model, mode=job.settings.mode, lora=job.settings.lora)
         self.adapted = prepared if job.settings.mode == "lora" else None
         epochs = train(TrainableInstructBlip(prepared, self.inputs, job.answers), job)
         check_head(self.model, place=str(job.folder))

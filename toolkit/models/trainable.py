@@ -75,11 +75,16 @@ def set_precision(model: Model, *, mode: TrainMode, dtype: str) -> None:
 
 
 def prepare(model: Model, *, mode: TrainMode, lora: LoraSection) -> Model:
-    """Freeze what the mode does not train; return the model to train, for LoRA with adapters."""
-    trained = parts_of(model).trained[mode]
-    for name, parameter in model.named_parameters():
+    """Freeze what the mode does not train; return the model to train, for LoRA with new adapters.
+
+    A model in LoRA's wrapper keeps the weights of its adapters, and gets the dropout that is asked for.
+    """
+    adapters = {} if plain(model) is model else _adapters_of(model, mode=mode, lora=lora)
+    whole = model.unload() if adapters else model
+    trained = parts_of(whole).trained[mode]
+    for name, parameter in whole.named_parameters():
         parameter.requires_grad_(name.startswith(trained))
-    prepared = _with_adapters(model, lora) if mode == "lora" else model
+    prepared = _with_adapters(whole, lora, adapters) if mode == "lora" else whole
     check_trained(prepared, mode=mode)
     return prepared
 
@@ -112,11 +117,29 @@ def lora_config(lora: LoraSection, targets: str) -> Any:
     )
 
 
-def _with_adapters(model: Model, lora: LoraSection) -> Model:
-    from peft import get_peft_model  # noqa: PLC0415 - two seconds, and only LoRA needs it
+def _adapters_of(model: Model, *, mode: TrainMode, lora: LoraSection) -> dict[str, torch.Tensor]:
+    """Return the weights of a model's adapters; refuse to train on it in any other way than they were trained in."""
+    from peft import get_peft_model_state_dict  # noqa: PLC0415 - two seconds, and only LoRA needs it
+
+    own = model.peft_config[model.active_adapter]
+    if mode != "lora" or (own.r, own.lora_alpha) != (lora.rank, lora.alpha):
+        raise ModelError(
+            f"an adapter of rank {own.r} and alpha {own.lora_alpha} is trained on as it is and in no other mode",
+            place="[train.lora] rank",
+            remedy=f'set mode = "lora" under [train], rank = {own.r} and alpha = {own.lora_alpha} under [train.lora]',
+        )
+    return get_peft_model_state_dict(model, save_embedding_layers=False)
+
+
+def _with_adapters(model: Model, lora: LoraSection, weights: Mapping[str, torch.Tensor]) -> Model:
+    """Return the model with adapters; without `weights` they are new and change nothing yet."""
+    from peft import get_peft_model, set_peft_model_state_dict  # noqa: PLC0415 - two seconds, and only LoRA needs it
 
     with quiet():
-        return get_peft_model(model, lora_config(lora, parts_of(model).lora_targets))
+        adapted = get_peft_model(model, lora_config(lora, parts_of(model).lora_targets))
+        if weights:
+            set_peft_model_state_dict(adapted, dict(weights))
+    return adapted
 
 
 def check_trained(model: Module, *, mode: TrainMode) -> None:

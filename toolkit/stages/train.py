@@ -5,7 +5,7 @@ import time
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,7 +39,6 @@ from toolkit.workspace.runs import (
     RunRecord,
     check_photographs,
     crops_of,
-    find_run,
     find_split,
     now,
     read_run,
@@ -47,7 +46,7 @@ from toolkit.workspace.runs import (
     record_run,
     resolved_cases,
 )
-from toolkit.workspace.starts import start_of
+from toolkit.workspace.starts import Start, start_of
 from toolkit.workspace.verification import certified_split, verify
 
 
@@ -73,6 +72,8 @@ class Trained:
     """How exactly the checkpoint that was trained scores; None for a backend that tests none."""
     started_from: str | None = None
     """The run whose weights the training started from."""
+    start_leaks: dict[str, Any] = field(default_factory=dict)
+    """Of a run of another workspace: what was compared to see that it was not trained on cases of the split."""
     replicates: list["Trained"] = field(default_factory=list)
     """The same training with further seeds, each a run of its own."""
 
@@ -122,7 +123,8 @@ def plan_training(
 
     picked = pick_device(device)
     memory = device_memory(picked)
-    source = _source(workspace, study, study_folder, seed=study.study.seed)
+    start = start_of(workspace, study, split_id)
+    source = _source(workspace, study, study_folder, start, seed=study.study.seed)
     budgets = chosen.budgets(source, lora=study.train.lora)
     batches = -(-parts["train"] // study.train.batch_size)
     return TrainingPlan(
@@ -200,7 +202,7 @@ def _train(  # noqa: PLR0913 - the stage's inputs
     else:
         started = time.monotonic()
         with process.first_alone():
-            model = _loaded(workspace, study, study_folder, device, seed=run.seed)
+            model = _loaded(workspace, study, study_folder, run, device)
         turns = {"train": DIHEDRAL if study.train.augment else 1, "validation": 1}
         training, validation = (
             _examples(workspace, study, model, run.parts[part], progress, turns=count) for part, count in turns.items()
@@ -231,7 +233,7 @@ class IdentifiedRun(NamedTuple):
     parts: dict[str, list[PartCase]]
     seed: int
     replicate_of: str | None
-    started_from: str | None
+    start: Start | None
     control: tuple[tuple[str, str], ...] = ()
     """Of a run on fewer patients: keys and values by which its record says so."""
 
@@ -270,10 +272,10 @@ def _identified(workspace: Workspace, study: Study, split_id: str) -> list[Ident
     for number, seed in enumerate(range(study.study.seed, study.study.seed + study.train.seeds)):
         determined = [version("lesion-toolkit"), split_id, truth_id, seed, sections]
         determined += ["token mean"] * otherwise + [f"replicate {number}"] * (number > 0)
-        determined += [["start", start.run_id, start.checkpoint_files]] if start else []
+        determined += [["start", start.record.run_id, start.record.checkpoint_files]] if start else []
         first = runs[0].run_id if runs else None
         own = short_id([*determined, cases])
-        runs.append(IdentifiedRun(own, split_id, truth_id, parts, seed, first, start.run_id if start else None))
+        runs.append(IdentifiedRun(own, split_id, truth_id, parts, seed, first, start))
     return runs
 
 
@@ -293,7 +295,7 @@ def _save(
         "truth_id": run.truth_id,
         "seed": run.seed,
         "replicate_of": run.replicate_of,
-        **({"started_from": run.started_from} if run.started_from else {}),
+        **_started(run.start),
         "study": study.model_dump(mode="json", exclude={"privacy": True, "ingest": {"annotator"}}),
         "model": {"name": study.model.name, "backend": study.model.backend, **model.facts()},
         "toolkit": version("lesion-toolkit"),
@@ -315,14 +317,21 @@ def _save(
     record_run(workspace, RunRecord.model_validate(record))
 
 
-def _source(workspace: Workspace, study: Study, study_folder: Path, *, seed: int) -> str:
+def _started(start: Start | None) -> dict[str, Any]:
+    """Return the keys by which a record says from which run the training started."""
+    if start is None:
+        return {}
+    return {"started_from": start.record.run_id, **({"start_leaks": start.leaks} if start.leaks else {})}
+
+
+def _source(workspace: Workspace, study: Study, study_folder: Path, start: Start | None, *, seed: int) -> str:
     """Return the checkpoint that the study names: a folder relative to the study file, a hub name, or "tiny".
 
     A tiny checkpoint is built into the workspace when it is first needed, with weights drawn from the seed. Where the
     study starts from a run, it is that run's.
     """
-    if study.train.start_from:
-        return str(workspace.run(find_run(workspace, study.train.start_from)) / "checkpoint")
+    if start:
+        return str(start.checkpoint)
     name = study.model.name
     if name != "tiny":
         folder = study_folder / name
@@ -348,7 +357,7 @@ def _build(chosen: type[Backend], folder: Path, texts: list[str], *, seed: int) 
     new.rename(folder)
 
 
-def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str | None, *, seed: int) -> Backend:
+def _loaded(workspace: Workspace, study: Study, study_folder: Path, run: IdentifiedRun, device: str | None) -> Backend:
     """Load the study's checkpoint for its mode of training, if the device has the memory."""
     chosen = backend(study.model.backend)
     from toolkit.models.budget import check_budget, device_memory  # noqa: PLC0415 - torch is imported only to train
@@ -357,7 +366,7 @@ def _loaded(workspace: Workspace, study: Study, study_folder: Path, device: str 
     from toolkit.models.training_logs import check_logs  # noqa: PLC0415 - torch is imported only to train
 
     check_logs(study.train.report_to)
-    source, picked = _source(workspace, study, study_folder, seed=seed), pick_device(device)
+    source, picked = _source(workspace, study, study_folder, run.start, seed=run.seed), pick_device(device)
     mode, dtype = study.train.mode, study.model.dtype
     budgets = chosen.budgets(source, lora=study.train.lora)
     shards = shards_of(mode)
@@ -422,4 +431,5 @@ def _trained(record: RunRecord, *, already_there: bool) -> Trained:
         seed=record.seed,
         self_test=record.model.self_test,
         started_from=record.started_from,
+        start_leaks=record.start_leaks,
     )

@@ -161,6 +161,8 @@ class RunRecord(BaseModel, extra="allow", frozen=True):
     """Of the pseudonym key; earlier versions did not note it."""
     leaks: dict[str, Any] = {}
     """What was compared to see that an external run was not trained on these cases."""
+    start_leaks: dict[str, Any] = {}
+    """The same of an external run that the training started from, directly or by way of other runs."""
     processes: int | None = None
     """Processes that trained together; earlier versions did not note it."""
     trained_at: datetime | None = None

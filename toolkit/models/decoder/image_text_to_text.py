@@ -11,7 +11,7 @@ from toolkit.errors import ModelError
 from toolkit.files import sha256_of
 from toolkit.manifest.model import LoraSection, TrainMode
 from toolkit.models.backend import Budget, Epoch, TrainingJob
-from toolkit.models.budget import budgets
+from toolkit.models.budget import budgets_of
 from toolkit.models.checkpoint import Checkpoint, read_adapter, write_checkpoint
 from toolkit.models.decoder.chat import Chat
 from toolkit.models.decoder.checkpoint import family_of, read_checkpoint, read_config
@@ -115,7 +115,7 @@ class ImageTextToText:
     @staticmethod
     def budgets(source: str, *, lora: LoraSection) -> list[Budget]:
         """Return the memory that each mode of training needs, from the configuration alone."""
-        return budgets(read_config(source), lora)
+        return budgets_of(source, lora, read=read_config)
 
     def keep_features(self, folder: Path, *, gigabytes: float) -> None:
         """Cache what the vision part makes of photographs below `folder`, unless it is trained."""
@@ -131,7 +131,7 @@ class ImageTextToText:
     def fit(self, job: TrainingJob) -> list[Epoch]:
         """Train the weights of the job's mode."""
         torch.manual_seed(job.seed)  # new adapters are drawn from it
-        prepared = prepare(self.model, mode=job.settings.mode, lora=job.settings.lora)
+        prepared = prepare(self.adapted or self.model, mode=job.settings.mode, lora=job.settings.lora)
         self.adapted = prepared if job.settings.mode == "lora" else None
         return train(TrainableDecoder(prepared, self.inputs, job.answers, way=self.passed.way), job)
 

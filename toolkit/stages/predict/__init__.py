@@ -28,6 +28,7 @@ from toolkit.stages.predict.shards import Shard, Task, score_shard
 from toolkit.stages.predict.unchanged import changes_at_0, first_unchecked
 from toolkit.workspace import sql
 from toolkit.workspace.locks import beside_others
+from toolkit.workspace.others import check_checkpoint_of_others
 from toolkit.workspace.registry import Workspace, insert, table_schema
 from toolkit.workspace.runs import (
     PLAIN_CONTROL,
@@ -106,7 +107,8 @@ def predict(  # noqa: PLR0913 - the stage's inputs
     With a `control` (an input ablation) the photographs are replaced, and the predictions are a run of their own; the
     control `plain` is another model, fitted on plain features of the run's training set, and one like `blur:2` are the
     run's predictions on degraded photographs.
-    `run` may be the folder of another workspace's run: then the part is external, and the run is recorded here.
+    `run` may be the folder of another workspace's run: then it is recorded here, and the part is external, or test
+    where the newest split has no such part.
     Of several processes each scores its share of the shards, and the first mirrors them all.
     """
     if (of := plain_control.asked_for(workspace, run, control)) is not None:
@@ -124,7 +126,7 @@ def _predict(
 ) -> Predicted:
     process = this_process()
     check_record(workspace, task.record)
-    parts = parts or ((external.PART,) if task.record.external_of else PARTS)
+    parts = external.parts_of(workspace, task.record, parts) if task.record.external_of else parts or PARTS
     work = [_work(workspace, task, part, part_cases(workspace, task.record.split_id, part)) for part in parts]
     shards = [shard for each in work for shard in each.shards]
     missing, changes = {shard.path for shard in shards if not shard.path.exists()}, dict[str, float]()
@@ -263,7 +265,7 @@ def _loaded(workspace: Workspace, task: Task, device: str | None) -> Backend:
 
     trained, checkpoint = record.study, _checkpoint(workspace, record)
     if record.external_of:
-        external.check_checkpoint_of_others(checkpoint, record)
+        check_checkpoint_of_others(checkpoint, record)
     else:
         check_checkpoint(checkpoint, record)
     model = backend(trained["model"]["backend"]).load(

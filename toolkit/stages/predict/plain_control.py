@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from toolkit.errors import WorkspaceError
+from toolkit.errors import ModelError, WorkspaceError
 from toolkit.files import short_id, write_parquet
 from toolkit.manifest import Study
 from toolkit.models import plain
@@ -69,7 +69,15 @@ def asked_for(workspace: Workspace, run: str, control: str | None) -> RunRecord 
     control = control or record.control
     if record.control_of:
         record = read_run(workspace, record.control_of)
-    return record if control == PLAIN_CONTROL else None
+    if control != PLAIN_CONTROL:
+        return None
+    if record.external_of:
+        raise ModelError(
+            f"run {record.run_id} was trained in another workspace: what plain features would be fitted on is not here",
+            place=str(workspace.run(record.run_id)),
+            remedy="compare it with a run of this workspace and with that run's control",
+        )
+    return record
 
 
 def predictions(

@@ -206,7 +206,8 @@ def model_line(facts: ReportFacts, trained: str) -> str:
         f"was trained for {counted(run['epochs'], 'epoch')} on {support(run['train_cases'], run['train_patients'])}."
     )
     if facts.record.started_from:
-        here += f" Its training started from run {facts.record.started_from}."
+        elsewhere = ", which goes back to another workspace" if facts.record.start_leaks else ""
+        here += f" Its training started from run {facts.record.started_from}{elsewhere}."
     reporting = facts.reporting
     source = _short(reporting.data_source) or "their source is not stated in the study file"
     use = _short(reporting.intended_use) or "not stated in the study file"

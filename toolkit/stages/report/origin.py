@@ -1,8 +1,10 @@
 """Where a run comes from that was not trained here as it stands: another workspace, an input ablation, a file."""
 
+from typing import Any
+
 from toolkit.formatting import UNDEFINED, clean, counted, model_name, moment, spoken, subset, support
 from toolkit.stages.report.facts import ReportFacts
-from toolkit.workspace.runs import PLAIN_CONTROL
+from toolkit.workspace.runs import PLAIN_CONTROL, RunRecord
 from toolkit.workspace.sources import UNTOLD, PredictionSource
 
 CLASS_UNKNOWN = "the run was not trained on this class"
@@ -45,34 +47,46 @@ def trained(facts: ReportFacts) -> str:
 
 
 def external(facts: ReportFacts) -> list[str]:
-    """Return what to know of a run that comes from another workspace, a sentence each; nothing of other runs."""
+    """Return what to know of a run that comes from another workspace, or started there, a sentence each."""
     if facts.record.source:
         return [*_read(facts, facts.record.source), *_left_out(facts), *_averages(facts)]
+    if leaks := facts.record.start_leaks:
+        return [
+            "The training started from a run of another workspace, directly or by way of runs of this one.",
+            *_seen(facts, leaks, "That run"),
+            "What was forgotten of the patients there cannot be measured here.",
+        ]
     if not facts.record.external_of:
         return []
-    return [*_seen(facts), *_left_out(facts), *_meaning(facts), *_averages(facts)]
+    return [*_seen(facts, facts.record.leaks, "It"), *_left_out(facts), *_meaning(facts), *_averages(facts)]
 
 
-def _seen(facts: ReportFacts) -> list[str]:
-    """Say whether it can have seen a photograph or a patient of this workspace."""
-    leaks = facts.record.leaks
+def external_title(record: RunRecord) -> str:
+    """Return the heading over these sentences."""
+    if record.source:
+        return "Predictions of another model"
+    return "Started in another workspace" if record.start_leaks else "External validation"
+
+
+def _seen(facts: ReportFacts, leaks: dict[str, Any], run: str) -> list[str]:
+    """Say whether a run can have seen a photograph or a patient of this workspace; `run` is the subject."""
     compared, cases = leaks.get("photographs_compared", 0), leaks.get("cases", 0)
     texts = [
-        f"It was trained on none of the photographs of {counted(compared, 'case')} that were compared with its own."
+        f"{run} was trained on none of the photographs of {counted(compared, 'case')} that were compared with its own."
     ]
     texts.append("Copies that were saved again or cropped are not recognised.")
     if compared < cases and facts.audience == "internal":
         texts.append(f"The photographs of {counted(cases - compared, 'case')} could not be compared.")
     if leaks.get("patients_compared"):
-        texts.append("It was trained on no patient of this workspace.")
+        texts.append(f"{run} was trained on no patient of this workspace.")
     else:
         texts.append(
-            "It may have seen patients of this workspace: they could not be compared, since the other workspace has "
-            "another pseudonym key or did not note it."
+            f"{run} may have seen patients of this workspace: they could not be compared, since the other workspace "
+            "has another pseudonym key or did not note it."
         )
     if unknown := leaks.get("unknown_there"):
-        number = counted(unknown, "case") if facts.audience == "internal" else "Some cases"
-        texts.append(f"{number} that it was trained on could not be compared: withdrawn there, or without a digest.")
+        number, run = counted(unknown, "case") if facts.audience == "internal" else "Some cases", run.lower()
+        texts.append(f"{number} that {run} was trained on could not be compared: withdrawn there, or without a digest.")
     return texts
 
 

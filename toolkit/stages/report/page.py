@@ -113,7 +113,7 @@ def _sections(facts: ReportFacts) -> dict[str, Any]:
         "ablations": MEANING,
         "trained": origin.trained(facts),
         "external": origin.external(facts),
-        "external_title": "Predictions of another model" if facts.record.source else "External validation",
+        "external_title": origin.external_title(facts.record),
         "methods": methods(facts),
         "scored_truth": scored_truth(facts),
         "queries": table_queries(facts),

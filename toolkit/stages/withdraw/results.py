@@ -120,13 +120,15 @@ def predicted_cases(path: Path) -> list[str]:
 def runs_on(workspace: Workspace, splits: set[str]) -> list[str]:
     """Return the runs that were trained on, or watched, cases of these splits, and those that started from them.
 
-    An input ablation was not trained.
+    An input ablation was not trained, and a run of another workspace not here.
     """
     records = _records(workspace)
     own = {
         run_id
         for run_id, record in records.items()
-        if record.split_id in splits and (record.was_trained or record.control == PLAIN_CONTROL)
+        if record.split_id in splits
+        and (record.was_trained or record.control == PLAIN_CONTROL)
+        and not record.external_of
     }
     while later := {run_id for run_id, record in records.items() if record.started_from in own} - own:
         own |= later
