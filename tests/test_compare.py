@@ -194,6 +194,21 @@ def simulated(study, *, patients, most_cases, better, seed) -> dict[tuple[str, s
     return {(row["metric"], row["class_name"]): row for row in rows}
 
 
+@pytest.mark.parametrize("patients", [2, 3, 8])
+def test_no_interval_of_two_rates_holds_what_they_cannot_differ_by(study, patients):
+    truth = np.arange(patients) % 2
+    sides = [np.eye(8)[(truth + shift) % 2] for shift in (0, 1)]  # one side is always right, the other never
+    chances = [0.9 * side + 0.1 / 8 for side in sides]
+    classes = [ClassArrays(truth, each.argmax(axis=1), each, np.arange(patients)) for each in chances]
+    rows = differences(study, RunPair(*classes), cause="model")
+    rates = [row for row in rows if row["metric"] not in ("brier", "log_loss") and row["low"] == row["low"]]
+
+    assert len(rates) > 4
+    for row in rates:
+        assert -1 <= row["low"] <= row["difference"] <= row["high"] <= 1, row
+    assert all(row["high"] > 1 for row in rows if row["metric"] == "log_loss")  # a loss has no such limit
+
+
 COMPARED = ("accuracy", "brier", "log_loss", "macro_recall", "macro_roc_auc", "macro_pr_auc")
 
 

@@ -23,6 +23,7 @@ from toolkit.workspace.runs import comparison_file, find_run, source_of
 from toolkit.workspace.scores import read_scores, scored_parts, seed_differences
 from toolkit.workspace.sources import PredictionSource, is_undefined
 
+LOSSES = ("brier", "log_loss")
 MEANS = "paired t by patient, variance from leaving patients out, four half patients added"
 AREAS = "recovered from both intervals on the logit scale, from leaving patients out, the most influential twice"
 
@@ -178,8 +179,10 @@ def differences(study: Study, pair: RunPair, *, cause: str) -> list[dict[str, An
             is_area = metric.endswith(metrics.AREAS)
             of = paired.of_areas if is_area else paired.of_means
             found = of(*numbers, len(np.unique(patient[support[0]])), confidence=confidence)
+            most = np.inf if metric in LOSSES else 1.0  # two numbers between 0 and 1 differ by no more
+            bounds = dict(zip(("low", "high"), np.clip(np.array(found.interval), -most, most).tolist(), strict=True))
             row = {**shared, "metric": metric, "class_name": name, "value": numbers[0].value}
-            row |= {"other_value": numbers[1].value, "difference": found.value, **found.interval._asdict()}
+            row |= {"other_value": numbers[1].value, "difference": found.value, **bounds}
             row |= {"method": AREAS if is_area else MEANS, "p": found.p}
             rows.append({**row, "too_few": intervals.too_few(patient, *support)})
     return _corrected(rows)
@@ -219,12 +222,12 @@ class _PairedMetrics:
     def __init__(self, side: ClassArrays) -> None:
         self.of_decisions = metrics.WeightedMetrics(side.truth, side.probabilities, side.predicted)
         losses = metrics.losses(side.truth, side.probabilities)
-        self.columns = np.column_stack([side.right, losses["brier"], losses["log_loss"]])
+        self.columns = np.column_stack([side.right, *(losses[name] for name in LOSSES)])
 
     def __call__(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         values = self.of_decisions.per_class(weights)
         means = metrics.mean(self.columns, weights).T
-        over_all = dict(zip(("accuracy", "brier", "log_loss"), means, strict=True))
+        over_all = dict(zip(("accuracy", *LOSSES), means, strict=True))
         return over_all | {f"macro_{name}": value for name, value in metrics.macro(values).items()} | values
 
 
