@@ -55,6 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    gc.unfreeze()  # or DuckDB's bindings complain of objects that nobody has freed
     if not hasattr(config, "workerinput"):
         shutil.rmtree(os.environ["LESION_TOOLKIT_TESTS"], ignore_errors=True)
 

@@ -139,6 +139,7 @@ def test_a_workbook_is_written_whole_and_private_and_nothing_is_overwritten(quer
     assert "there is a file already" in again[2]
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("text", ["select repeat('x', 40000) as a", "select range as i from range(1048576)"])
 def test_what_a_workbook_cannot_hold_is_said_and_leaves_no_file(query, tmp_path, text):
     code, _, err = query("--sql", text, "--output", tmp_path / "a.xlsx")

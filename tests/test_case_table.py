@@ -143,6 +143,7 @@ def test_what_a_later_write_makes_anew_keeps_its_words_and_columns(copied, finis
     assert "age" in copied.table("case_table").columns
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("changed", ["drop view errors", "create or replace view truth as select 1 as case_id"])
 def test_a_view_that_is_another_is_made_again_by_the_next_write(copied, changed):
     def views():

@@ -75,6 +75,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.soak_after(4)
 @pytest.mark.parametrize("words", CHANGES)
 def test_a_changed_copy_is_found_and_its_change_is_named(words):
     originals = [blotches(seed, size=(512, 384)) for seed in range(6)]

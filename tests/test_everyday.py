@@ -20,6 +20,7 @@ def test_there_are_twenty_and_none_has_a_join():
     assert not [each for each in COMMANDS if " join " in each.lower()]
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize(
     "command",
     # Named questions without parameters are asked of a finished run elsewhere, too: soak types them.

@@ -63,7 +63,7 @@ EMPTIED = {
 """Columns that an export leaves empty, since an identifier may stand in them."""
 
 
-@pytest.mark.soak_after(3)
+@pytest.mark.soak_after(2)
 @pytest.mark.parametrize("kind", FORMATS)
 def test_an_export_holds_nothing_that_leads_to_a_person(finished, written, kind):
     folder, _, result = written(kind)

@@ -94,7 +94,7 @@ def try_to_load(folder: Path) -> None:
             kind.budgets(str(folder), lora=LoraSection())
 
 
-@pytest.mark.soak_after(5)
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("kind", ["blip", "chat", "classifier"])
 @pytest.mark.parametrize(
     ("file", "key", "names"),

@@ -21,7 +21,7 @@ def scored(draw):
     return truth, likely / likely.sum(axis=1, keepdims=True)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(scored())
 def test_metrics_agree_with_scikit_learn(case):
     truth, probabilities = case

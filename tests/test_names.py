@@ -81,6 +81,7 @@ QUESTIONS = [
 ]
 
 
+@pytest.mark.soak_after(4)
 @pytest.mark.parametrize(("name", "parameter", "message"), QUESTIONS)
 def test_an_unknown_value_is_an_error_and_never_an_empty_answer(query, name, parameter, message):
     code, out, err = query(name, "--set", f"{parameter}=zzzz", "--format", "csv")

@@ -304,7 +304,7 @@ RELATED = [
 ]
 
 
-@pytest.mark.soak_after(2)
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(("among_objects", "of_their_own", "times"), RELATED)
 def test_a_relationship_that_stands_in_two_places_is_one(parsed, among_objects, of_their_own, times):
     workspace = parsed(row("i1", label("L1", boxes=among_objects, relationships=of_their_own)))

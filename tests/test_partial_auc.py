@@ -68,7 +68,7 @@ def test_each_kind_of_curve_gives_the_area_of_exact_fractions(score, fifths, bet
     assert float(slow(positive, score, sensitivity)) == pytest.approx(found, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 9), st.integers(1, 9), st.integers(0, 12))
 def test_any_curve_gives_the_area_of_exact_fractions(seed, positives, negatives, twelfths):
     score = np.random.default_rng(seed).integers(0, 6, positives + negatives).astype(float)

@@ -54,6 +54,7 @@ def shown(result) -> str:
 PATTERN = r"(?P<patient>PAT[ _]\d+)_(?P<lesion>\d+)"
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize("place", ["external_id", "global_key"])
 def test_a_patient_can_stand_in_a_name(parsed_as, workspace, key, place):
     rows = [named("a", "PAT_7_1_x.jpg"), named("b", "pat_7_2_x.jpg"), named("c", "PAT_8_1_x.jpg")]

@@ -135,6 +135,7 @@ FORGERIES = {
 }
 
 
+@pytest.mark.soak_after(3)
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
 def test_a_changed_ledger_is_named(finished, whole, forge):
     lines = lines_of(whole)

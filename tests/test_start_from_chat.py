@@ -36,6 +36,7 @@ def scores(model: ImageTextToText) -> np.ndarray:
     return model.log_likelihoods(photographs, [PROMPT] * 3, NEW)
 
 
+@pytest.mark.soak_after(1)
 @pytest.mark.parametrize(
     ("family", "mode"),
     [
