@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["XDG_CONFIG_HOME"] = os.environ["LESION_TOOLKIT_TESTS"]  # no test writes a key into the user's folder
     signal.signal(signal.SIGINT, signal.default_int_handler)  # nohup and some CI ignore it, and so would every child
     os.umask(0o022)
-    gc.set_threshold(50_000, 20, 20)  # looking for garbage at every 700 objects takes a twentieth of the time
+    gc.set_threshold(50_000, 20, 100)  # looking for garbage at every 700 objects takes a twentieth of the time
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -192,7 +192,7 @@ def run_the_line(folder: Path) -> Finished:
     from toolkit.synthetic import sample
     from toolkit.workspace.registry import Workspace
 
-    drawn = sample(folder / "sample", cases=200, seed=3)
+    drawn = sample(folder / "sample", cases=160, seed=3)
     text = drawn.study.read_text(encoding="utf-8")
     small = text.replace("epochs = 20", "epochs = 5").replace("replicates = 2000", "replicates = 200")
     drawn.study.write_text(small, encoding="utf-8")
