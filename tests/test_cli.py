@@ -169,10 +169,10 @@ def test_a_run_tells_its_story_within_a_screen_and_in_json_it_has_every_stage(ca
 
     pipeline_run = pipeline.run
     monkeypatch.setattr(pipeline, "run", recorded)
-    code, out, _ = call("run", finished.export, "--images", finished.images)
+    code, out, err = call("run", finished.export, "--images", finished.images)
     lines = [line.rstrip() for line in out.splitlines()]
 
-    assert 0 == code
+    assert 0 == code, err[-1500:]
     wraps = finished.results["Trained"].seconds >= 100  # a slow machine's number of seconds is one digit longer
     assert 68 + wraps >= len(lines)
     assert 80 >= max(len(line) for line in lines if str(finished.workspace.folder) not in line)
