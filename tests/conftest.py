@@ -230,6 +230,15 @@ def copied(finished, tmp_path):
     return copy
 
 
+@pytest.fixture
+def own_photographs(copied, finished, tmp_path):
+    """A copy with photographs of its own, for tests that change one: other workers read those of `finished`."""
+    own = Path(shutil.copytree(finished.images, tmp_path / "images"))
+    with copied.writing() as connection:
+        connection.execute("update images set path = replace(path, $1, $2)", [str(finished.images), str(own)])
+    return copied
+
+
 @pytest.fixture(scope="module")
 def chromium():
     """A real browser; without one its tests are skipped, or fail where one must be there."""

@@ -57,12 +57,12 @@ def test_bytes_of_a_photograph_are_those_that_were_parsed_or_refused_by_the_name
 
 @pytest.mark.soak_after(1)
 @pytest.mark.parametrize("control", [None, "shuffled", "border"])
-def test_a_changed_photograph_is_not_predicted_on(copied, finished, control):
-    photograph = photograph_of(copied, "test")
-    shutil.rmtree(copied.run(finished.run_id) / "predictions")
-    (copied.run(finished.run_id) / "predictions.json").unlink()
+def test_a_changed_photograph_is_not_predicted_on(own_photographs, finished, control):
+    photograph = photograph_of(own_photographs, "test")
+    shutil.rmtree(own_photographs.run(finished.run_id) / "predictions")
+    (own_photographs.run(finished.run_id) / "predictions.json").unlink()
     with flipped(Path(photograph["path"])), pytest.raises(DamagedError, match="not the one that was parsed") as caught:
-        predict(copied, finished.study_file.study, parts=("test",), control=control)
+        predict(own_photographs, finished.study_file.study, parts=("test",), control=control)
 
     assert "case " in caught.value.place
     assert Path(photograph["path"]).name not in str(caught.value)
@@ -70,30 +70,30 @@ def test_a_changed_photograph_is_not_predicted_on(copied, finished, control):
 
 @pytest.mark.soak_after(1)
 @pytest.mark.parametrize("part", ["train", "validation"])
-def test_a_changed_photograph_is_not_trained_on(copied, finished, part):
-    photograph = photograph_of(copied, part)
+def test_a_changed_photograph_is_not_trained_on(own_photographs, finished, part):
+    photograph = photograph_of(own_photographs, part)
     study = finished.study_file.study
     other = study.model_copy(update={"train": study.train.model_copy(update={"epochs": 1})})
 
     with flipped(Path(photograph["path"]), at=1), pytest.raises(DamagedError, match=photograph["case_id"]):
-        train(copied, other, study_folder=finished.study_file.folder)
+        train(own_photographs, other, study_folder=finished.study_file.folder)
 
 
 @pytest.mark.soak
-def test_a_changed_photograph_is_neither_searched_nor_shown(copied, finished):
+def test_a_changed_photograph_is_neither_searched_nor_shown(own_photographs, finished):
     study = finished.study_file.study
-    photograph = photograph_of(copied, "test")
-    with copied.writing() as connection:
+    photograph = photograph_of(own_photographs, "test")
+    with own_photographs.writing() as connection:
         connection.execute("delete from duplicate_searches")
     with flipped(Path(photograph["path"])):
         with pytest.raises(DamagedError, match=photograph["image_id"]):
-            audit(copied)
+            audit(own_photographs)
         with pytest.raises(DamagedError, match=photograph["case_id"]):
-            report(copied, study)
-    audit(copied)
-    pair = copied.rows("select path from duplicates join images using (image_id)")[0]
+            report(own_photographs, study)
+    audit(own_photographs)
+    pair = own_photographs.rows("select path from duplicates join images using (image_id)")[0]
     with flipped(Path(pair["path"])), pytest.raises(DamagedError, match="not the one that was parsed"):
-        audit_page(copied, study)
+        audit_page(own_photographs, study)
 
 
 @pytest.mark.soak
@@ -188,9 +188,13 @@ def test_losses_are_a_copy_of_the_record_and_written_again(copied, finished):
 
 
 @pytest.mark.soak
-def test_photographs_that_changed_since_they_were_parsed_are_named_by_parse_and_rebuild(copied, finished, capsys):
+def test_photographs_that_changed_since_they_were_parsed_are_named_by_parse_and_rebuild(
+    copied, finished, capsys, tmp_path
+):
+    file, own = finished.study_file, Path(shutil.copytree(finished.images, tmp_path / "images"))
+    parse(copied, file.study, file.key(copied), [finished.export], images=own)
     photograph = photograph_of(copied, "test")
-    file = finished.study_file
+    assert Path(photograph["path"]).is_relative_to(own)
     assert [] == parse(copied, file.study, file.key(copied), []).photographs_changed
     with flipped(Path(photograph["path"])):
         rebuilt = rebuild(copied, file)

@@ -244,21 +244,21 @@ def test_an_audit_repeated_without_changes_writes_nothing(copied, finished):
 
 
 @pytest.mark.soak
-def test_a_page_is_written_anew_where_a_label_a_photograph_or_one_of_its_files_is_another(copied, finished):
-    first = written_at(copied, finished)
-    (suspect,) = copied.rows(
+def test_a_page_is_written_anew_where_a_label_a_photograph_or_one_of_its_files_is_another(own_photographs, finished):
+    first = written_at(own_photographs, finished)
+    (suspect,) = own_photographs.rows(
         "select path from findings join cases using (case_id) join images using (image_id) limit 1"
     )
     photograph = Path(suspect["path"])
     times = photograph.stat()
     os.utime(photograph, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
-    second = written_at(copied, finished)
+    second = written_at(own_photographs, finished)
     os.utime(photograph, ns=(times.st_atime_ns, times.st_mtime_ns))
-    (copied.reports / "progress" / "labels.csv").write_text("changed")
-    third = written_at(copied, finished)
-    with copied.writing() as connection:
+    (own_photographs.reports / "progress" / "labels.csv").write_text("changed")
+    third = written_at(own_photographs, finished)
+    with own_photographs.writing() as connection:
         connection.execute("delete from labels where label_id = (select min(label_id) from labels)")
-    fourth = written_at(copied, finished)
+    fourth = written_at(own_photographs, finished)
 
     assert (True, False) == (first["audit"] < second["audit"], first["progress"] < second["progress"])
     assert second["progress"] < third["progress"] < fourth["progress"]
