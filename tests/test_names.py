@@ -10,6 +10,7 @@ from toolkit.errors import QuestionError, WorkspaceError
 from toolkit.workspace import sql
 from toolkit.workspace.moments import find_moment
 from toolkit.workspace.names import chosen_id
+from toolkit.workspace.note import remember_study
 from toolkit.workspace.queues import find_queue
 from toolkit.workspace.runs import find_run, find_split
 
@@ -163,25 +164,19 @@ def test_a_line_of_values_that_cannot_be_read_is_named(tmp_path, line):
         sql.read_question(path)
 
 
-def test_a_study_file_that_is_gone_is_told_by_status(copied, finished, tmp_path, capsys):
+def test_a_study_file_that_is_gone_is_told_by_status(copied, tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         main(["--study", str(tmp_path / "no.toml"), "--workspace", str(copied.folder), "status"])
 
     assert 1 == left.value.code
     assert "no such study file" in capsys.readouterr().err
 
-    note = copied.folder / "workspace.json"
-    assert note.is_file()
-    moved = finished.study_file.path.with_suffix(".moved")
-    finished.study_file.path.rename(moved)
-    try:
-        with pytest.raises(SystemExit) as left:
-            main(["--workspace", str(copied.folder), "status"])
-        table = capsys.readouterr().out
-        with pytest.raises(SystemExit):
-            main(["--workspace", str(copied.folder), "--json", "status"])
-    finally:
-        moved.rename(finished.study_file.path)
+    remember_study(copied, tmp_path / "gone.toml")
+    with pytest.raises(SystemExit) as left:
+        main(["--workspace", str(copied.folder), "status"])
+    table = capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["--workspace", str(copied.folder), "--json", "status"])
 
     assert 0 == (left.value.code or 0)
     assert "the study file is not there any more" in table
