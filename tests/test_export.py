@@ -176,6 +176,7 @@ def rounded(value):
     return f"{value:.9g}" if isinstance(value, float) else value
 
 
+@pytest.mark.soak
 def test_every_question_has_the_same_answer_over_parquet(finished, over_files):
     asked = 0
     for question in sql.questions().values():

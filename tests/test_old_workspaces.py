@@ -114,6 +114,7 @@ def test_its_certificate_verifies_with_the_toolkit_and_with_duckdb_alone(old, mo
     assert [("PASS", "cases in 3 parts", 61)] == answer
 
 
+@pytest.mark.soak_after(8)
 @pytest.mark.parametrize("question", FREE, ids=lambda question: question.name)
 def test_every_question_without_required_parameters_answers(old, question):
     assert old.read(question.text, sql.bind(question, {})).num_columns > 1

@@ -214,7 +214,8 @@ def test_a_resumed_training_ends_like_one_that_was_never_interrupted_and_so_does
     assert (mode == "lora") is (tmp_path / "checkpoint" / "adapter_model.safetensors").exists()
 
 
-@pytest.mark.parametrize("text", ["opt", *(pytest.param(text, marks=pytest.mark.soak) for text in ("llama", "t5"))])
+@pytest.mark.soak
+@pytest.mark.parametrize("text", KINDS)
 def test_features_of_the_vision_part_are_kept_while_the_qformer_is_trained(built, examples, tmp_path, text):
     plain, epochs = fit(built(text), text, tmp_path / "plain", examples, mode="qformer")
     first, kept = fit(built(text), text, tmp_path / "kept", examples, mode="qformer", features=tmp_path / "features")

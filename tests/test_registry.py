@@ -105,6 +105,7 @@ def test_every_question_file_is_a_question():
     assert files == set(sql.questions())
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("question", sql.questions().values(), ids=lambda question: question.name)
 def test_every_question_has_an_answer_on_a_finished_run(finished, question):
     given = dict.fromkeys(("run", "other"), finished.run_id) if question.name in OF_TWO_RUNS else {}

@@ -23,7 +23,7 @@ from toolkit.models.training import arguments
 PROGRAM = Path(__file__).with_name("sharded.py")
 
 
-@pytest.fixture(scope="module", params=["instructblip", pytest.param("image-text-to-text", marks=pytest.mark.soak)])
+@pytest.fixture(scope="module", params=["instructblip", "image-text-to-text"])
 def tried(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharded")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -34,6 +34,7 @@ def tried(request, tmp_path_factory):
     return folder / request.param, done.stderr
 
 
+@pytest.mark.soak
 def test_two_processes_with_half_the_weights_each_learn_what_one_learns_also_after_a_kill(tried):
     folder, said = tried
     codes, alone, together = (
@@ -49,6 +50,7 @@ def test_two_processes_with_half_the_weights_each_learn_what_one_learns_also_aft
     assert "Warning" not in said
 
 
+@pytest.mark.soak
 def test_what_is_saved_has_the_names_and_shapes_of_what_one_process_saves(tried):
     alone, together = (load_file(tried[0] / way / "checkpoint" / "model.safetensors") for way in ("alone", "together"))
 

@@ -89,15 +89,12 @@ def started(tmp_path_factory):
     return start
 
 
-some_families = pytest.mark.parametrize(
-    "family", [pytest.param(name, marks=[] if name in FAMILIES[:2] else pytest.mark.soak) for name in FAMILIES]
-)
 one_family = pytest.mark.parametrize(
     "family", [FAMILIES[0], *(pytest.param(f, marks=pytest.mark.soak) for f in FAMILIES[1:])]
 )
 
 
-@some_families
+@one_family
 def test_a_training_goes_on_with_the_adapters_and_leaves_what_they_stand_on(started, tmp_path, family):
     first = started(family)
     model, published = load(family, first.adapter), load(family, first.base)

@@ -173,6 +173,7 @@ def test_a_second_training_and_a_second_prediction_decode_no_photograph(copied, 
     np.testing.assert_array_equal(own, likelihoods(copied, first.run_id))
 
 
+@pytest.mark.soak
 def test_degraded_photographs_and_controls_never_get_features_of_the_photographs_as_they_are(copied, finished, opened):
     study, run = trained(copied, finished, augment=True, epochs=1)
     predict(copied, study, run=run.run_id, parts=("test",))
